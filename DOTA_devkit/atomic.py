@@ -1,0 +1,83 @@
+"""Files that are either whole or not there: written beside their place, then moved into it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+
+
+@contextmanager
+def atomic_write(path: Path, mode: Literal["w", "wb"] = "w", sync: bool = True) -> Iterator[IO[Any]]:
+    """Open a file for writing that takes the place of `path` only when the block ends well.
+
+    The data goes to a temporary file in the same folder (made if missing), is flushed and moved over `path` in one
+    step. Whatever ends the block early (disk full, Ctrl-C, an error) removes the temporary file and leaves the old
+    `path` as it was. Text is UTF-8 with `\\n` line ends.
+
+    `sync` also waits for the disk, so that a power cut cannot leave an empty file; a caller who writes very many
+    small files that can be made again may leave that out.
+
+    Raises OSError (permission, disk full, a folder in the way), naming `path` and not the temporary file.
+    """
+    path = Path(path)
+    text = {} if mode == "wb" else {"encoding": "utf-8", "newline": "\n"}
+    # Opened by hand and not by `tempfile`, whose files nobody else may read.
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = temporary.open("xb" if mode == "wb" else "x", **text)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from error
+    try:
+        with file:
+            yield file
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` to `path` as indented JSON, whole or not at all.
+
+    numpy arrays and numbers, tuples and paths are written as what they mean. NaN and the infinities, for which JSON
+    has no word, become null. Raises TypeError for what JSON cannot hold, before anything is written.
+    """
+    write_text(path, json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """`value` made of dict, list, str, int, float, bool and None alone, as far as it can be."""
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case np.ndarray() | np.generic():
+            return _plain(value.tolist())
+        case float():
+            return value if math.isfinite(value) else None
+        case Path():
+            return str(value)
+        case _:
+            return value

@@ -1,0 +1,384 @@
+"""Average precision of oriented boxes by the published DOTA protocol, with exact polygon overlap.
+
+The protocol (PASCAL VOC devkit, Everingham et al., IJCV 2010, section 4.2, as DOTA applies it): the detections of a
+class, over all images, go by descending score. Each belongs to the truth of its class and image that it overlaps
+most, difficult ones included. Overlap above the threshold: a hit the first time, a false alarm when the truth is
+already taken, neither when the truth is difficult. Overlap not above it: a false alarm.
+
+One addition, which `ignore_overlap=None` switches off: a false alarm of the last kind that lies mostly in an ignore
+region is neither hit nor false alarm.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from DOTA_devkit.iou import SCRATCH, Shapes, prepare, shapes_intersection
+from DOTA_devkit.jit import njit
+from DOTA_devkit.labels import ImageDetections, check_detections
+
+IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+EVERY_CLASS = -1  # label of an ignore region that holds for every class
+IGNORE = 2  # difficult flag of an ignore region of its own class
+
+
+class ImageTruth(NamedTuple):
+    """What is in one picture.
+
+    quads: (n, 4, 2) pixels.  labels: (n,) class numbers, or -1: an ignore region of every class ("DontCare").
+    difficult: (n,) 0 normal, 1 difficult, 2 ignore region of its own class.
+    """
+
+    quads: np.ndarray
+    labels: np.ndarray
+    difficult: np.ndarray
+
+
+class Curve(NamedTuple):
+    """A class at one overlap threshold.
+
+    scores, recall, precision: (d,) one point for each detection that counts, best first; recall is NaN without truth.
+    ap: area under the precision envelope; ap_07: mean of eleven points; both in [0, 1], None without truth.
+    """
+
+    scores: np.ndarray
+    recall: np.ndarray
+    precision: np.ndarray
+    ap: float | None
+    ap_07: float | None
+
+
+class ClassEvaluation(NamedTuple):
+    """A class: its curves in the order of the thresholds, and what was counted in the listed images.
+
+    num_truths: objects that have to be found; num_difficult: objects flagged 1 or 2; num_detections: all of them.
+    """
+
+    curves: list[Curve]
+    num_truths: int
+    num_difficult: int
+    num_detections: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of `evaluate`.
+
+    missing: listed images for which `detections` has no entry; unlisted: images with an entry that are not listed,
+    whose num_unlisted detections were not scored. Both sorted.
+    """
+
+    iou_thresholds: tuple[float, ...]
+    classes: dict[str, ClassEvaluation]
+    num_images: int
+    num_unlisted: int
+    missing: tuple[str, ...]
+    unlisted: tuple[str, ...]
+
+
+def evaluate(
+    detections: Mapping[str, ImageDetections],
+    truths: Mapping[str, ImageTruth],
+    class_names: Sequence[str],
+    iou_thresholds: Sequence[float] = IOU_THRESHOLDS,
+    difficult: Literal["ignore", "count"] = "ignore",
+    ignore_overlap: float | None = 0.5,
+) -> Evaluation:
+    """Score `detections` against `truths`, both by image name; the images of `truths` are the ones that count.
+
+    difficult: "ignore" leaves objects flagged 1 out, "count" treats them like any other.
+    ignore_overlap: a would-be false alarm that overlaps no truth of its class above the threshold is left out when
+    more than this part of its own area lies in one ignore region (label -1, or flag 2 and its class). None is the
+    published protocol: flag 2 means what flag 1 means, label -1 is dropped.
+
+    The result does not depend on the order of the mappings: equal scores go by image name, then by index.
+    Raises ValueError, naming the image, for a detection whose score or corner is not finite, a label that is no
+    class, or arrays of different lengths.
+    """
+    images, num_classes = sorted(truths), len(class_names)
+    if len(set(class_names)) < num_classes:
+        raise ValueError(f"class names must differ from one another, got {list(class_names)}")
+    if difficult not in ("ignore", "count"):
+        raise ValueError(f"difficult must be 'ignore' or 'count', got {difficult!r}")
+    truth, truth_image = _flat_truth(truths, images, num_classes)
+    found, found_image = _flat_detections(detections, images, num_classes)
+
+    # Detections class by class, best first. A group is a class within an image. All sorts here are stable.
+    order = np.lexsort((-found.scores, found.labels))
+    found, found_image = ImageDetections(*(field[order] for field in found)), found_image[order]
+    group, truth_group = found_image * num_classes + found.labels, truth_image * num_classes + truth.labels
+    shapes = prepare(found.quads)
+
+    own = truth.labels != EVERY_CLASS
+    counted = own & (truth.difficult == 0)
+    if difficult == "count":
+        counted |= own & ((truth.difficult == 1) | ((truth.difficult == IGNORE) & (ignore_overlap is None)))
+    rivals, starts = _grouped(truth_group, own, len(images) * num_classes)
+    best, overlap = _largest_overlap(shapes, group, prepare(truth.quads[rivals]), starts, True)
+    in_region = np.zeros(len(order), dtype=bool)
+    if ignore_overlap is not None:
+        in_region |= _cover(shapes, found_image, truth.quads, truth_image, ~own) > ignore_overlap
+        regions = own & (truth.difficult == IGNORE)
+        in_region |= _cover(shapes, group, truth.quads, truth_group, regions) > ignore_overlap
+
+    edges = np.searchsorted(found.labels, np.arange(num_classes + 1))
+    num_truths = np.bincount(truth.labels[counted], minlength=num_classes)
+    num_difficult = np.bincount(truth.labels[own & (truth.difficult > 0)], minlength=num_classes)
+    curves: list[list[Curve]] = [[] for _ in class_names]
+    for threshold in iou_thresholds:
+        outcome = _match(best, overlap, in_region, counted[rivals], threshold)
+        for label in range(num_classes):
+            part = slice(edges[label], edges[label + 1])
+            curves[label].append(_curve(found.scores[part], outcome[part], num_truths[label]))
+    unlisted = tuple(sorted(set(detections) - set(truths)))
+    counts = zip(curves, num_truths.tolist(), num_difficult.tolist(), np.diff(edges).tolist(), strict=True)
+    return Evaluation(
+        iou_thresholds=tuple(iou_thresholds),
+        classes={name: ClassEvaluation(*row) for name, row in zip(class_names, counts, strict=True)},
+        num_images=len(images),
+        num_unlisted=sum(len(detections[name].scores) for name in unlisted),
+        missing=tuple(name for name in images if name not in detections),
+        unlisted=unlisted,
+    )
+
+
+def metrics_dict(evaluation: Evaluation) -> dict[str, Any]:
+    """The numbers of metrics.json: fractions in [0, 1], unrounded; None where there is nothing to measure.
+
+    Means are over the classes that have truth. precision, recall, f1 and score_threshold belong to the best F1 at
+    overlap 0.5: what a user gets who keeps the detections of at least that score.
+    """
+    classes = {name: _class_metrics(item, evaluation.iou_thresholds) for name, item in evaluation.classes.items()}
+    keys = {"mAP50": "AP50", "mAP75": "AP75", "mAP50_95": "AP50_95", "mAP50_07": "AP50_07"}
+    means: dict[str, Any] = {top: _mean([row[key] for row in classes.values()]) for top, key in keys.items()}
+    thresholds = map(_threshold_key, evaluation.iou_thresholds)
+    means["mAP"] = {key: _mean([row["AP"][key] for row in classes.values()]) for key in thresholds}
+    return means | {
+        "num_images": evaluation.num_images,
+        "num_missing": len(evaluation.missing),
+        "num_unlisted": evaluation.num_unlisted,
+        "num_truths": sum(item.num_truths for item in evaluation.classes.values()),
+        "num_difficult": sum(item.num_difficult for item in evaluation.classes.values()),
+        "num_detections": sum(item.num_detections for item in evaluation.classes.values()),
+        "classes": classes,
+    }
+
+
+def format_table(metrics: Mapping[str, Any]) -> str:
+    """A table for the terminal of what `metrics_dict` gives: a row a class and their mean, in columns also where
+    names hold wide characters (UAX #11)."""
+    keys = ("AP50", "AP75", "AP50_95", "precision", "recall")
+    rows = [["class", "truths", "detections", "AP50", "AP75", "AP50:95", "precision", "recall"]]
+    for name, item in metrics["classes"].items():
+        rows.append([name, str(item["num_truths"]), str(item["num_detections"]), *(_cell(item[key]) for key in keys)])
+    tops = [metrics["mAP50"], metrics["mAP75"], metrics["mAP50_95"]]
+    tops += [_mean([item[key] for item in metrics["classes"].values()]) for key in keys[3:]]
+    rows.append(["mean", str(metrics["num_truths"]), str(metrics["num_detections"]), *map(_cell, tops)])
+
+    widths = [max(_columns(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(_padded(cell, widths[i], i > 0) for i, cell in enumerate(row)).rstrip() for row in rows]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def average_precision(hit: np.ndarray, num_truths: int) -> float:
+    """Area under the precision envelope, the metric of VOC 2010 and later.
+
+    hit (d,) bool: which detections, best score first, are hits; num_truths, at least 1: how many hits there could be.
+    """
+    # The envelope is summed over the hits, each a step of 1 / num_truths: perfect detections give 1.0 to the last bit.
+    envelope = np.maximum.accumulate(_precision(hit)[::-1])[::-1]
+    return float(envelope[hit].sum() / num_truths)
+
+
+def average_precision_07(hit: np.ndarray, num_truths: int) -> float:
+    """Mean of the best precision at recall 0, 0.1 .. 1 or more, the metric of VOC 2007; arguments as above."""
+    precision, recall = _precision(hit), np.cumsum(hit) / num_truths
+    # The levels are the published ones to the last bit: 0.3 here is 0.30000000000000004, which 3 of 10 miss.
+    return sum(float(precision[recall >= level].max(initial=0.0)) for level in np.arange(0.0, 1.1, 0.1)) / 11.0
+
+
+def outer_quads(quads: np.ndarray, whole_pixels: bool = False) -> np.ndarray:
+    """The outer horizontal boxes of quads (N, 4, 2), as quads (N, 4, 2): what Task 2 compares.
+
+    `whole_pixels` makes them one pixel wider and higher, which gives the overlap of the published Task 2 protocol,
+    where xmax and ymax are the last pixels inside.
+    """
+    low, high = quads.min(axis=1), quads.max(axis=1) + float(whole_pixels)
+    corners = [low[:, 0], low[:, 1], high[:, 0], low[:, 1], high[:, 0], high[:, 1], low[:, 0], high[:, 1]]
+    return np.stack(corners, axis=1).reshape(-1, 4, 2)
+
+
+def _flat_truth(truths: Mapping[str, ImageTruth], images: list[str], num_classes: int) -> tuple[ImageTruth, np.ndarray]:
+    """All truths one after the other, and the number (n,) of the image that each is in."""
+    for image in images:
+        quads, labels, flags = (np.asarray(item) for item in truths[image])
+        if not len(quads) == len(labels) == len(flags):
+            raise ValueError(f"image {image!r}: {len(quads)} quads, {len(labels)} labels and {len(flags)} flags")
+        if len(labels) and (labels.min() < EVERY_CLASS or labels.max() >= num_classes):
+            raise ValueError(f"image {image!r}: labels {labels.min()} to {labels.max()}, but {num_classes} classes")
+    items = [truths[image] for image in images]
+    quads = _joined([item.quads for item in items], np.float64).reshape(-1, 4, 2)
+    flat = ImageTruth(quads, *(_joined([item[k] for item in items], np.int64) for k in (1, 2)))
+    return flat, np.repeat(np.arange(len(images)), [len(item.labels) for item in items])
+
+
+def _flat_detections(
+    detections: Mapping[str, ImageDetections], images: list[str], num_classes: int
+) -> tuple[ImageDetections, np.ndarray]:
+    """The detections of the listed images one after the other, and the number (n,) of the image that each is in."""
+    listed = [(number, image) for number, image in enumerate(images) if image in detections]
+    items = [detections[image] for _, image in listed]
+    for (_, image), item in zip(listed, items, strict=True):
+        check_detections(image, item, num_classes)
+    quads = _joined([item.quads for item in items], np.float64).reshape(-1, 4, 2)
+    scores = _joined([item.scores for item in items], np.float64)
+    flat = ImageDetections(quads, scores, _joined([item.labels for item in items], np.int64))
+    numbers = np.array([number for number, _ in listed], dtype=np.int64)
+    return flat, np.repeat(numbers, [len(item.scores) for item in items])
+
+
+def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
+    """The numbers of all parts in one flat array."""
+    return np.concatenate([np.empty(0, dtype), *(np.asarray(part, dtype=dtype).reshape(-1) for part in parts)])
+
+
+def _grouped(group: np.ndarray, chosen: np.ndarray, num_groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the chosen ones group by group, and where each group starts in them: (num_groups + 1,)."""
+    indices = np.flatnonzero(chosen)
+    indices = indices[np.argsort(group[indices], kind="stable")]
+    return indices, np.concatenate([[0], np.cumsum(np.bincount(group[indices], minlength=num_groups))])
+
+
+def _cover(
+    shapes: Shapes, group: np.ndarray, quads: np.ndarray, region_group: np.ndarray, chosen: np.ndarray
+) -> np.ndarray:
+    """The largest part of each detection's area that lies in one of the chosen regions of its group: (D,)."""
+    num_groups = 1 + max(group.max(initial=0), region_group.max(initial=0))
+    indices, starts = _grouped(region_group, chosen, num_groups)
+    return _largest_overlap(shapes, group, prepare(quads[indices]), starts, False)[1]
+
+
+@njit
+def _largest_overlap(
+    found: Shapes, group: np.ndarray, others: Shapes, starts: np.ndarray, over_union: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each detection the one of its group's others that it overlaps most, and by how much: (D,) and (D,).
+
+    The first of equals, -1 and 0.0 where there is none. Others lie group by group, group g from starts[g] to
+    starts[g + 1]. The intersection is measured over the union, or else over the detection.
+    """
+    best = np.full(group.shape[0], -1)
+    overlap = np.zeros(group.shape[0])
+    work = np.empty(SCRATCH)
+    a, b = found.boxes, others.boxes
+    for i in range(group.shape[0]):
+        for j in range(starts[group[i]], starts[group[i] + 1]):
+            if a[i, 0] >= b[j, 2] or b[j, 0] >= a[i, 2] or a[i, 1] >= b[j, 3] or b[j, 1] >= a[i, 3]:
+                continue  # settles nearly all pairs of a big picture
+            area = shapes_intersection(found, i, others, j, work)
+            if area > 0.0:
+                ratio = area / (found.areas[i] + others.areas[j] - area if over_union else found.areas[i])
+                if ratio > overlap[i]:
+                    overlap[i] = ratio
+                    best[i] = j
+    return best, overlap
+
+
+@njit
+def _match(
+    best: np.ndarray, overlap: np.ndarray, in_region: np.ndarray, counted: np.ndarray, threshold: float
+) -> np.ndarray:
+    """What becomes of each detection, in the order of their scores: 1 a hit, 0 a false alarm, -1 neither."""
+    outcome = np.empty(best.shape[0], np.int8)
+    taken = np.zeros(counted.shape[0], np.bool_)
+    for i in range(best.shape[0]):
+        if best[i] < 0 or overlap[i] <= threshold:
+            outcome[i] = -1 if in_region[i] else 0
+        elif not counted[best[i]]:
+            outcome[i] = -1
+        else:
+            outcome[i] = 0 if taken[best[i]] else 1
+            taken[best[i]] = True
+    return outcome
+
+
+def _curve(scores: np.ndarray, outcome: np.ndarray, num_truths: int) -> Curve:
+    """The curve of one class from its detections' outcomes, best first."""
+    counts = outcome >= 0
+    hit, scores = outcome[counts] == 1, scores[counts]
+    precision = _precision(hit)
+    if num_truths == 0:
+        return Curve(scores, np.full(len(hit), np.nan), precision, None, None)
+    recall = np.cumsum(hit) / num_truths
+    return Curve(scores, recall, precision, average_precision(hit, num_truths), average_precision_07(hit, num_truths))
+
+
+def _precision(hit: np.ndarray) -> np.ndarray:
+    """The share of hits among the first one, two .. d detections: (d,)."""
+    return np.cumsum(hit) / np.arange(1, len(hit) + 1)
+
+
+def _class_metrics(item: ClassEvaluation, thresholds: tuple[float, ...]) -> dict[str, Any]:
+    by_threshold = dict(zip(map(_threshold_key, thresholds), item.curves, strict=True))
+    at_50, at_75 = by_threshold.get("0.50"), by_threshold.get("0.75")
+    standard = [by_threshold.get(_threshold_key(threshold)) for threshold in IOU_THRESHOLDS]
+    return {
+        "AP50": at_50.ap if at_50 else None,
+        "AP75": at_75.ap if at_75 else None,
+        "AP50_95": _mean([curve.ap for curve in standard]) if all(standard) else None,
+        "AP50_07": at_50.ap_07 if at_50 else None,
+        "AP": {key: curve.ap for key, curve in by_threshold.items()},
+        **_best_f1(at_50 if item.num_truths else None),
+        "num_truths": item.num_truths,
+        "num_difficult": item.num_difficult,
+        "num_detections": item.num_detections,
+    }
+
+
+def _best_f1(curve: Curve | None) -> dict[str, float | None]:
+    """Precision, recall and F1 at the score that gives the best F1; zeros when there is no hit, None without truth."""
+    if curve is None:
+        return dict.fromkeys(("precision", "recall", "f1", "score_threshold"))
+    # A threshold cannot cut between equal scores: only the last point of each run of them can be had.
+    ends = np.flatnonzero(np.diff(curve.scores, append=-np.inf))
+    precision, recall = curve.precision[ends], curve.recall[ends]
+    f1 = 2.0 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
+    if not f1.any():
+        return {"precision": 0.0, "recall": 0.0, "f1": 0.0, "score_threshold": None}
+    k = int(f1.argmax())
+    values = {"precision": precision[k], "recall": recall[k], "f1": f1[k], "score_threshold": curve.scores[ends[k]]}
+    return {key: float(value) for key, value in values.items()}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Mean of the values that there are, None when there is none."""
+    present = [value for value in values if value is not None]
+    return float(np.mean(present)) if present else None
+
+
+def _threshold_key(threshold: float) -> str:
+    """The threshold as a JSON key: two digits, more only where it has more."""
+    return f"{threshold:.2f}" if round(threshold, 2) == threshold else repr(float(threshold))
+
+
+def _cell(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
+
+def _padded(text: str, width: int, to_the_right: bool) -> str:
+    blanks = " " * (width - _columns(text))
+    return blanks + text if to_the_right else text + blanks

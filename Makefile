@@ -1,0 +1,32 @@
+# make demo: train, test and evaluate on the embedded demo set.  make test: the tests.  Both make .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_RUN := runs/demo
+
+.PHONY: demo test test-all lint
+
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(BIN)/pip install -q -r requirements-dev.txt
+	touch $@
+
+demo: $(VENV)/.installed
+	rm -rf $(DEMO_RUN)
+	$(BIN)/python main.py --phase train --backbone resnet18 --out $(DEMO_RUN)
+	$(BIN)/python main.py --phase test --resume $(DEMO_RUN)/best.pth
+	$(BIN)/python main.py --phase eval --resume $(DEMO_RUN)/best.pth
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .

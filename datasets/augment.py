@@ -1,0 +1,96 @@
+"""Augmentation of a training input: one warp for flip, rotation, scale and crop, one look-up table for colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from datasets.letterbox import letterbox_scale
+from DOTA_devkit.clipping import clip_quads
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far training inputs are changed. The defaults suit pictures from above, which have no upright.
+
+    flip: probability of each of the two flips; rotate: largest angle in degrees, either way, evenly drawn; scale:
+    smallest and largest factor, evenly drawn on a logarithmic scale; shift: largest move of the picture's middle, as a
+    fraction of the input's sides; gain, offset: largest relative and absolute (of 255) change of each colour channel.
+    """
+
+    flip: float = 0.5
+    rotate: float = 180.0
+    scale: tuple[float, float] = (0.7, 1.4)
+    shift: float = 0.15
+    gain: float = 0.2
+    offset: float = 0.1
+
+
+def letterbox_matrix(image_hw: tuple[int, int], input_hw: tuple[int, int]) -> np.ndarray:
+    """The letterbox as an affine matrix (2, 3): points of the picture -> points of the input."""
+    scale = letterbox_scale(image_hw, input_hw)
+    return np.array([[scale, 0.0, 0.0], [0.0, scale, 0.0]])
+
+
+def random_matrix(
+    rng: np.random.Generator, image_hw: tuple[int, int], input_hw: tuple[int, int], augmentation: Augmentation
+) -> np.ndarray:
+    """A random affine matrix (2, 3), points of the picture -> points of the input: the letterbox's scale times the
+    drawn one, turned and flipped about the picture's middle, which lands near the middle of the input."""
+    low, high = augmentation.scale
+    scale = letterbox_scale(image_hw, input_hw) * low * (high / low) ** rng.random()
+    angle = np.deg2rad(rng.uniform(-augmentation.rotate, augmentation.rotate))
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn *= np.where(rng.random(2) < augmentation.flip, -1.0, 1.0)
+    sides = np.array([input_hw[1], input_hw[0]])
+    target = sides * (0.5 + rng.uniform(-augmentation.shift, augmentation.shift, 2))
+    middle = np.array([image_hw[1], image_hw[0]]) / 2
+    return np.column_stack([turn, target - turn @ middle])
+
+
+def warp_image(
+    image: np.ndarray, matrix: np.ndarray, input_hw: tuple[int, int], fill_bgr: tuple[float, float, float]
+) -> np.ndarray:
+    """The picture (H, W, 3) uint8 under the matrix (2, 3), as an input (input_h, input_w, 3) uint8."""
+    # OpenCV counts from the middle of the first pixel, the matrix from its corner.
+    shifted = matrix.copy()
+    shifted[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
+    fill = tuple(round(value) for value in fill_bgr)
+    return cv2.warpAffine(
+        image, shifted, input_hw[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
+    )
+
+
+def warp_quads(
+    quads: np.ndarray,
+    matrix: np.ndarray,
+    image_hw: tuple[int, int],
+    input_hw: tuple[int, int],
+    min_visible: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The quads (N, 4, 2) of a picture under the matrix: (rectangles (K, 4, 2) in input pixels, rows (K,) they come
+    from, hidden (K,) bool).
+
+    Every quad is cut at the picture's and at the input's border and refitted; one with less than the fraction
+    `min_visible` left is hidden (an ignore region), one with nothing left is dropped.
+    """
+    quads, in_picture = clip_quads(quads, 0, 0, image_hw[1], image_hw[0])
+    warped = quads @ matrix[:, :2].T + matrix[:, 2]
+    if np.linalg.det(matrix[:, :2]) < 0:
+        warped = warped[:, [1, 0, 3, 2]]  # a mirror image runs the other way round
+    rectangles, in_input = clip_quads(warped, 0, 0, input_hw[1], input_hw[0])
+    visible = in_picture * in_input
+    rows = np.flatnonzero(visible > 0)
+    return rectangles[rows], rows, visible[rows] < min_visible
+
+
+def jitter_colours(rng: np.random.Generator, image: np.ndarray, augmentation: Augmentation) -> np.ndarray:
+    """The image (H, W, 3) uint8 with the colour channels drawn brighter, darker and apart, clipped to 0..255."""
+    shared, apart = rng.uniform(-1, 1, 2), rng.uniform(-1, 1, (2, 3)) * 0.3
+    gain = 1 + augmentation.gain * (shared[0] + apart[0])
+    offset = 255 * augmentation.offset * (shared[1] + apart[1])
+    levels = np.arange(256)[:, None]
+    table = np.clip((levels - 127.5) * gain + 127.5 + offset, 0, 255).astype(np.uint8)
+    return cv2.LUT(image, table[None])

@@ -1,0 +1,39 @@
+"""The one letterbox: how a picture of any size becomes the network's input, and how boxes come back.
+
+Training, testing and export share it: aspect kept, bilinear with half-pixel centres and without anti-aliasing, in
+float, padded at the right and at the bottom. A point (x, y) of the picture lies at (x * scale, y * scale) of the input;
+pixel i covers [i, i + 1) in both.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def letterbox_scale(image_hw: tuple[int, int], input_hw: tuple[int, int]) -> float:
+    """Input pixels per picture pixel: the largest scale at which the whole picture fits."""
+    return min(input_hw[0] / image_hw[0], input_hw[1] / image_hw[1])
+
+
+def letterbox_image(image: np.ndarray, input_hw: tuple[int, int], fill_bgr: tuple[float, float, float]) -> np.ndarray:
+    """Resize and pad a picture (H, W, 3) BGR to (input_h, input_w, 3) float32, still 0..255, padded with `fill_bgr`.
+
+    The scale is the same on both axes to the last bit, so that a rectangle stays a rectangle; the extent of the
+    picture is rounded down to whole pixels (but is at least one).
+    """
+    scale = letterbox_scale(image.shape[:2], input_hw)
+    height, width = (max(1, int(side * scale + 1e-6)) for side in image.shape[:2])
+    canvas = np.empty((*input_hw, 3), np.float32)
+    canvas[:] = fill_bgr
+    if (height, width) == image.shape[:2]:
+        canvas[:height, :width] = image
+        return canvas
+    sides = np.rint(np.array(image.shape[:2]) * scale)
+    if sides.min() >= 1:
+        # With fx and fy given, OpenCV samples at exactly this scale; with a size given it would bend it to the size.
+        resized = cv2.resize(image.astype(np.float32), None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    else:
+        resized = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    canvas[:height, :width] = resized[:height, :width]
+    return canvas

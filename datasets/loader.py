@@ -1,0 +1,207 @@
+"""Samples -> batches: decode, augment, make targets, stack. Random by (seed, epoch, sample): any step can be redone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from datasets.augment import Augmentation, jitter_colours, letterbox_matrix, random_matrix, warp_image, warp_quads
+from datasets.images import ImageError, read_image
+from datasets.letterbox import letterbox_image, letterbox_scale
+from datasets.readers import Sample
+from datasets.targets import Targets, make_targets
+
+MIN_SIDE = 2.0  # input pixels; a thinner object covers less than half a cell of the map and becomes an ignore region
+
+
+class Batch(NamedTuple):
+    """images (B, H, W, 3) uint8 BGR; targets stacked, padded to M, the most objects of a picture in the batch;
+    rows (B,): the number of each picture in the list of samples; problems: what is wrong with pictures left out."""
+
+    images: torch.Tensor
+    targets: Targets | None
+    rows: torch.Tensor
+    problems: list[str]
+
+
+class PictureBatch(NamedTuple):
+    """images (B, H, W, 3) float32 BGR 0..255 after the letterbox; scales (B,) input pixels per picture pixel;
+    sizes (B, 2) height and width of the pictures; rows (B,): the number of each picture in the list; pictures: whole
+    pictures (h, w, 3) uint8 BGR where they are to be kept, else None; problems: {row: what is wrong with it}."""
+
+    images: torch.Tensor
+    scales: torch.Tensor
+    sizes: torch.Tensor
+    rows: torch.Tensor
+    pictures: list[torch.Tensor | None]
+    problems: dict[int, str]
+
+
+class TrainingSet(Dataset):
+    """Training inputs. A key is (epoch, row); the same key always gives the same input."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        num_classes: int,
+        input_hw: tuple[int, int],
+        fill_bgr: tuple[float, float, float],
+        augmentation: Augmentation | None,
+        min_visible: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        self.samples = samples
+        self.num_classes = num_classes
+        self.input_hw = input_hw
+        self.fill_bgr = fill_bgr
+        self.augmentation = augmentation
+        self.min_visible = min_visible
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, Targets, int] | ImageError:
+        epoch, row = key
+        sample = self.samples[row]
+        try:
+            picture = read_image(sample.image_path)
+        except ImageError as error:
+            return error  # raised here, it would reach the user as a worker's traceback
+        rng = np.random.default_rng([self.seed, epoch, row])
+        return *self.make_input(rng, picture, sample), row
+
+    def make_input(self, rng: np.random.Generator, image: np.ndarray, sample: Sample) -> tuple[np.ndarray, Targets]:
+        """The decoded picture (H, W, 3) and its annotation -> input (input_h, input_w, 3) uint8 and its targets."""
+        image_hw = image.shape[:2]
+        if self.augmentation is None:
+            matrix = letterbox_matrix(image_hw, self.input_hw)
+        else:
+            matrix = random_matrix(rng, image_hw, self.input_hw, self.augmentation)
+        image = warp_image(image, matrix, self.input_hw, self.fill_bgr)
+        if self.augmentation is not None:
+            image = jitter_colours(rng, image, self.augmentation)
+        quads, rows, hidden = warp_quads(sample.quads, matrix, image_hw, self.input_hw, self.min_visible)
+        sides = np.linalg.norm(quads[:, 1:3] - quads[:, 0:2], axis=2)
+        ignored = sample.ignored[rows] | hidden | (sides < MIN_SIDE).any(axis=1)
+        return image, make_targets(quads, sample.labels[rows], ignored, self.num_classes, self.input_hw)
+
+
+class PictureSet(Dataset):
+    """Pictures to detect on, each decoded once, letterboxed in float; the first `num_kept` come along whole."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        input_hw: tuple[int, int],
+        fill_bgr: tuple[float, float, float],
+        num_kept: int = 0,
+    ) -> None:
+        self.paths = paths
+        self.input_hw = input_hw
+        self.fill_bgr = fill_bgr
+        self.num_kept = num_kept
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[np.ndarray, np.ndarray, int] | tuple[ImageError, int]:
+        try:
+            picture = read_image(self.paths[row])
+        except ImageError as error:
+            return error, row
+        return letterbox_image(picture, self.input_hw, self.fill_bgr), picture, row
+
+
+class EpochSampler(Sampler):
+    """Keys (epoch, row) of one epoch, shuffled by (seed, epoch), from the sample at `start` on."""
+
+    def __init__(self, num_samples: int, seed: int = 0) -> None:
+        self.num_samples = num_samples
+        self.seed = seed
+        self.epoch = 0
+        self.start = 0
+
+    def __len__(self) -> int:
+        return self.num_samples - self.start
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_samples)
+        return iter([(self.epoch, int(row)) for row in order[self.start :]])
+
+
+def make_training_loader(
+    training_set: TrainingSet, batch_size: int, num_workers: int, pin_memory: bool = False
+) -> DataLoader:
+    """Loader over an EpochSampler (`loader.sampler`: set `.epoch` and `.start` before each epoch). The last batch of an
+    epoch may be smaller; none is dropped, so a set smaller than a batch trains too."""
+    return DataLoader(
+        training_set,
+        batch_size=batch_size,
+        sampler=EpochSampler(len(training_set), training_set.seed),
+        num_workers=_num_workers(num_workers),
+        collate_fn=_collate_training,
+        pin_memory=pin_memory,
+        persistent_workers=num_workers > 0,
+    )
+
+
+def make_picture_loader(picture_set: PictureSet, batch_size: int, num_workers: int) -> DataLoader:
+    """Loader of PictureBatch, in order."""
+    return DataLoader(
+        picture_set,
+        batch_size=batch_size,
+        num_workers=_num_workers(num_workers),
+        collate_fn=partial(_collate_pictures, picture_set),
+    )
+
+
+def _num_workers(wanted: int) -> int:
+    """`wanted`, with OpenCV made safe for it: its threads do not survive the fork of a worker, which would then wait
+    for them forever at its first call. The workers are the parallelism anyway."""
+    if wanted:
+        cv2.setNumThreads(0)
+    return wanted
+
+
+def _collate_training(items: list[tuple[np.ndarray, Targets, int] | ImageError]) -> Batch:
+    problems = [str(item) for item in items if isinstance(item, ImageError)]
+    items = [item for item in items if not isinstance(item, ImageError)]
+    if not items:
+        return Batch(torch.empty(0), None, torch.empty(0, dtype=torch.int64), problems)
+    images, targets, rows = zip(*items, strict=True)
+    most = max(1, *(len(target.mask) for target in targets))
+    padded = Targets(
+        torch.from_numpy(np.stack([target.hm for target in targets])),
+        *(_pad([target[field] for target in targets], most) for field in range(1, len(Targets._fields))),
+    )
+    return Batch(torch.from_numpy(np.stack(images)), padded, torch.tensor(rows), problems)
+
+
+def _pad(arrays: list[np.ndarray], length: int) -> torch.Tensor:
+    padded = np.zeros((len(arrays), length, *arrays[0].shape[1:]), arrays[0].dtype)
+    for row, array in enumerate(arrays):
+        padded[row, : len(array)] = array
+    return torch.from_numpy(padded)
+
+
+def _collate_pictures(picture_set: PictureSet, items: list) -> PictureBatch:
+    problems = {item[-1]: str(item[0]) for item in items if isinstance(item[0], ImageError)}
+    items = [item for item in items if not isinstance(item[0], ImageError)]
+    images = [torch.from_numpy(image) for image, _, _ in items]
+    sizes = [picture.shape[:2] for _, picture, _ in items]
+    return PictureBatch(
+        torch.stack(images) if images else torch.empty(0, *picture_set.input_hw, 3),
+        torch.tensor([letterbox_scale(size, picture_set.input_hw) for size in sizes], dtype=torch.float64),
+        torch.tensor(sizes).reshape(-1, 2),
+        torch.tensor([row for _, _, row in items], dtype=torch.int64),
+        [torch.from_numpy(picture) if row < picture_set.num_kept else None for _, picture, row in items],
+        problems,
+    )

@@ -1,0 +1,227 @@
+"""Annotated pictures of any known format -> samples. THE place where a dataset format gets its name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.images import find_images
+from datasets.xml_labels import read_hrsc, read_rolabelimg
+from DOTA_devkit.labels import LabelError, Labels, OnBad, read_labels
+
+IGNORED_CLASS = "DontCare"
+IGNORED_LABEL = -1
+
+_DOTA_V1 = (
+    "plane baseball-diamond bridge ground-track-field small-vehicle large-vehicle ship tennis-court basketball-court "
+    "storage-tank soccer-ball-field roundabout harbor swimming-pool helicopter"
+)
+DOTA_CLASSES = {
+    "1.0": tuple(_DOTA_V1.split()),
+    "1.5": (*_DOTA_V1.split(), "container-crane"),
+    "2.0": (*_DOTA_V1.split(), "container-crane", "airport", "helipad"),
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One annotated picture.
+
+    quads (N, 4, 2) float32 in pixels of the picture, labels (N,) int64 (-1: an ignore region of every class),
+    difficult (N,) int64: 0 normal, 1 difficult (trained on, not scored), 2 an ignore region of its own class.
+    """
+
+    image_path: Path
+    quads: np.ndarray
+    labels: np.ndarray
+    difficult: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return self.image_path.stem
+
+    @property
+    def ignored(self) -> np.ndarray:
+        """(N,) bool: regions that are neither objects nor background."""
+        return (self.labels == IGNORED_LABEL) | (self.difficult == 2)
+
+
+class Format(NamedTuple):
+    """How a dataset lies on the disk.
+
+    `image_dir(data_dir)` holds the pictures; `label_path(data_dir, name)` is the label file of a picture;
+    `read(path, on_bad)` parses it; `class_names(data_dir, label files)` are its classes where the user names none.
+    """
+
+    image_dir: Callable[[Path], Path]
+    label_path: Callable[[Path, str], Path]
+    read: Callable[[Path, OnBad], Labels]
+    class_names: Callable[[Path, Sequence[Path]], tuple[str, ...]]
+
+
+def detect_format(data_dir: Path) -> str:
+    """The format of a data folder by what lies in it. Raises ValueError with what was looked for."""
+    if (data_dir / "labelTxt").is_dir():
+        return "dota"
+    if (data_dir / "AllImages").is_dir():
+        return "hrsc"
+    if any(_xml_dir(data_dir).glob("*.xml")):
+        return "rolabelimg"
+    if not data_dir.is_dir():
+        raise ValueError(f"{data_dir}: no such data folder")
+    raise ValueError(
+        f"{data_dir}: no known dataset; looked for labelTxt/ (dota), AllImages/ and Annotations/ (hrsc) and "
+        "roLabelImg's *.xml in the folder itself or in xml/; name it with --dataset"
+    )
+
+
+def list_images(dataset: str, data_dir: Path) -> dict[str, Path]:
+    """All pictures of a data folder: {name without suffix: path}."""
+    return find_images(get_format(dataset).image_dir(data_dir))
+
+
+def read_classes(dataset: str, data_dir: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """The class names of a data folder: its classes.txt, else what the format knows."""
+    listed = data_dir / "classes.txt"
+    if listed.is_file():
+        return _read_class_file(listed)
+    reader = get_format(dataset)
+    return reader.class_names(data_dir, [reader.label_path(data_dir, name) for name in names])
+
+
+def read_samples(
+    dataset: str,
+    data_dir: Path,
+    names: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    on_bad_label: OnBad = None,
+    missing_labels: str = "error",
+) -> list[Sample]:
+    """The named pictures with their objects.
+
+    A bad label raises LabelError with file and line; with `on_bad_label` it is reported there and left out.
+    `missing_labels="empty"` takes a picture without a label file as one without objects; "error" raises.
+    """
+    reader, images = get_format(dataset), list_images(dataset, data_dir)
+    index = {name: label for label, name in enumerate(class_names)} | {IGNORED_CLASS: IGNORED_LABEL}
+    samples = []
+    for name in names:
+        path = reader.label_path(data_dir, name)
+        if missing_labels == "empty" and not path.exists():
+            labels = Labels(np.zeros((0, 4, 2)), [], np.zeros(0, np.int64), np.zeros(0, np.int64))
+        elif not path.exists():
+            remedy = "write one (an empty file means no objects), or give --missing_labels empty"
+            raise LabelError(path, 1, f"no label file for the picture {images[name].name}; {remedy}")
+        else:
+            labels = reader.read(path, on_bad_label)
+        samples.append(_make_sample(images[name], path, labels, index, on_bad_label))
+    return samples
+
+
+def get_format(dataset: str) -> Format:
+    """The registered format of this name. Raises ValueError with the known names."""
+    if dataset not in FORMATS:
+        raise ValueError(f"unknown dataset '{dataset}'; known: {', '.join(['auto', *FORMATS])}")
+    return FORMATS[dataset]
+
+
+def _make_sample(image_path: Path, label_path: Path, labels: Labels, index: dict[str, int], on_bad: OnBad) -> Sample:
+    keep, numbers = [], []
+    for row, (name, line) in enumerate(zip(labels.names, labels.lines.tolist(), strict=True)):
+        if name in index:
+            keep.append(row)
+            numbers.append(index[name])
+            continue
+        error = LabelError(label_path, line, _unknown_class(name, index))
+        if on_bad is None:
+            raise error
+        on_bad(error)
+    return Sample(
+        image_path,
+        labels.quads[keep].astype(np.float32).reshape(-1, 4, 2),
+        np.array(numbers, np.int64),
+        labels.difficult[keep].astype(np.int64),
+    )
+
+
+def _unknown_class(name: str, index: dict[str, int]) -> str:
+    known = [known for known in index if known != IGNORED_CLASS]
+    nearest = difflib.get_close_matches(name, known, n=1)
+    meant = f"did you mean '{nearest[0]}'? " if nearest else ""
+    return f"unknown class '{name}'; {meant}known: {', '.join(known)}; add it to classes.txt or correct the line"
+
+
+def _read_class_file(path: Path) -> tuple[str, ...]:
+    try:
+        names = [" ".join(line.split()) for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    names = [name for name in names if name and name != IGNORED_CLASS]
+    if not names:
+        raise ValueError(f"{path}: holds no class name; write one a line")
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise ValueError(f"{path}: class names stand twice: {', '.join(sorted(repeated))}")
+    return tuple(names)
+
+
+def _dota_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ...]:
+    """The smallest DOTA version that holds every name found; version 1.0 where no version does (reading then says)."""
+    found = _names_found(label_paths, read_labels)
+    return next((names for names in DOTA_CLASSES.values() if found <= set(names)), DOTA_CLASSES["1.0"])
+
+
+def _found_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ...]:
+    """The names that stand in the label files, sorted."""
+    found = _names_found(label_paths, read_rolabelimg)
+    if not found:
+        raise ValueError(f"{data_dir}: no label names a class; write classes.txt with one name a line")
+    return tuple(sorted(found))
+
+
+def _names_found(label_paths: Sequence[Path], read: Callable[[Path, OnBad], Labels]) -> set[str]:
+    found: set[str] = set()
+    for path in label_paths:
+        if path.exists():
+            found.update(read(path, lambda error: None).names)
+    return found - {IGNORED_CLASS}
+
+
+def _xml_dir(data_dir: Path) -> Path:
+    """roLabelImg's XML lies beside the pictures, or in xml/ or Annotations/ beside images/."""
+    return next((data_dir / name for name in ("xml", "Annotations") if (data_dir / name).is_dir()), data_dir)
+
+
+def _image_dir(data_dir: Path) -> Path:
+    return data_dir / "images" if (data_dir / "images").is_dir() else data_dir
+
+
+_DOTA = Format(
+    image_dir=lambda data_dir: data_dir / "images",
+    label_path=lambda data_dir, name: data_dir / "labelTxt" / f"{name}.txt",
+    read=read_labels,
+    class_names=_dota_classes,
+)
+
+FORMATS: dict[str, Format] = {
+    "demo": _DOTA,
+    "dota": _DOTA,
+    "hrsc": Format(
+        image_dir=lambda data_dir: data_dir / "AllImages",
+        label_path=lambda data_dir, name: data_dir / "Annotations" / f"{name}.xml",
+        read=read_hrsc,
+        class_names=lambda data_dir, label_paths: ("ship",),
+    ),
+    "rolabelimg": Format(
+        image_dir=_image_dir,
+        label_path=lambda data_dir, name: _xml_dir(data_dir) / f"{name}.xml",
+        read=read_rolabelimg,
+        class_names=_found_classes,
+    ),
+}

@@ -1,0 +1,89 @@
+"""CTRBOX, the whole network: a base network, three combination modules and four heads on the stride-4 map.
+
+Yi et al., "Oriented Object Detection in Aerial Images with Box Boundary-Aware Vectors", WACV 2021, section 3.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from models.backbones import Backbone, build_backbone
+from models.combination import CombinationModule, channel_table
+
+_HEAD_WIDTH = 256
+_CENTRE_BIAS = -2.19  # sigmoid(-2.19) = 0.1, the prior of CornerNet and CenterNet for "there is a centre here"
+
+
+class Maps(NamedTuple):
+    """What the network says, a cell per 4x4 input pixels; lengths in cells."""
+
+    hm: Tensor  # (B, C, h, w) logits: an object's centre lies in this cell
+    wh: Tensor  # (B, 10, h, w) the vectors t, r, b, l (x, y each), then the outer box's width and height
+    reg: Tensor  # (B, 2, h, w) centre minus the cell's integer position, x and y
+    cls_theta: Tensor  # (B, 1, h, w) logit: the box is rotated
+
+
+class CTRBOX(nn.Module):
+    """The detector, from images to raw maps.
+
+    Args:
+        num_classes: number of object classes C, at least 1.
+        backbone: a registered name (built with random weights) or a `Backbone`.
+        head_norm: a batch norm after the first convolution of each head; steadier with small batches.
+    """
+
+    down_ratio = 4  # input pixels per cell; the targets, the decoder and every backbone's C1 agree on it
+    size_multiple = 32  # height and width of the input are multiples of this
+
+    def __init__(self, num_classes: int, backbone: str | Backbone, head_norm: bool = False) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, not {num_classes}")
+        self.base_network = build_backbone(backbone) if isinstance(backbone, str) else backbone
+        for name, (c_low, c_up) in channel_table(self.base_network.out_channels).items():
+            self.add_module(name, CombinationModule(c_low, c_up))
+        c1 = self.base_network.out_channels[0]
+        self.hm = _head(c1, num_classes, 1, head_norm, bias=_CENTRE_BIAS)
+        self.wh = _head(c1, 10, 3, head_norm)
+        self.reg = _head(c1, 2, 1, head_norm)
+        self.cls_theta = _head(c1, 1, 1, head_norm)
+
+    def forward(self, images: Tensor) -> Maps:
+        """Map normalised images (B, 3, H, W) to the four maps at h = H/4, w = W/4.
+
+        Raises:
+            ValueError: H or W is not a multiple of 32.
+        """
+        _check_size(*images.shape[-2:])
+        c1, c2, c3, c4 = self.base_network(images)
+        x = self.dec_c4(c4, c3)
+        x = self.dec_c3(x, c2)
+        x = self.dec_c2(x, c1)
+        return Maps(hm=self.hm(x), wh=self.wh(x), reg=self.reg(x), cls_theta=self.cls_theta(x))
+
+
+def _head(c_in: int, c_out: int, kernel: int, norm: bool, bias: float = 0.0) -> nn.Sequential:
+    """Build 3x3 conv, [batch norm,] ReLU, last conv, and initialise it.
+
+    The first convolution is initialised for its ReLU (He et al., ICCV 2015). The last one starts small (0.01, as in
+    RetinaNet), so that at first the maps are their biases: a tenth for a centre, zero for everything else.
+    """
+    first = nn.Conv2d(c_in, _HEAD_WIDTH, 3, padding=1)
+    last = nn.Conv2d(_HEAD_WIDTH, c_out, kernel, padding=kernel // 2)
+    nn.init.kaiming_normal_(first.weight, nonlinearity="relu")
+    nn.init.zeros_(first.bias)
+    nn.init.normal_(last.weight, std=0.01)
+    nn.init.constant_(last.bias, bias)
+    return nn.Sequential(first, *([nn.BatchNorm2d(_HEAD_WIDTH)] if norm else []), nn.ReLU(inplace=True), last)
+
+
+def _check_size(height: int, width: int) -> None:
+    multiple = CTRBOX.size_multiple
+    if height % multiple or width % multiple:
+        fitting = (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
+        raise ValueError(
+            f"input of {height} x {width} (height x width): both must be multiples of {multiple}; "
+            f"the next size that fits is {fitting[0]} x {fitting[1]}"
+        )

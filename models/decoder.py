@@ -1,0 +1,71 @@
+"""The decoder: the network's maps -> the best oriented boxes of each image, any batch size, exportable."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from DOTA_devkit.boxes import free_quads, horizontal_quads, rectangle_quads
+from models.ctrbox import CTRBOX, Maps
+
+
+class Detections(NamedTuple):
+    """The K best boxes of each image, best first. Slots without a peak have score 0 and all else 0 as well."""
+
+    quads: Tensor  # (B, K, 4, 2) input pixels, x then y
+    scores: Tensor  # (B, K) in [0, 1]
+    labels: Tensor  # (B, K) int64, the class
+
+
+def decode(maps: Maps, num_peaks: int = 500, true_rectangles: bool = True, theta_threshold: float = 0.8) -> Detections:
+    """Turn the maps into boxes (Yi et al., WACV 2021, section 3.4).
+
+    Args:
+        maps: the network's output.
+        num_peaks: K, the most boxes of an image over all classes; fewer where the heat maps have fewer cells.
+        true_rectangles: make the rotated boxes rectangles; otherwise sums of the four free vectors, as published.
+        theta_threshold: a box is rotated above this probability, otherwise it is the horizontal outer box.
+    """
+    height, width = maps.hm.shape[-2:]
+    # Peaks are sought among logits, which tell apart what the sigmoid rounds to 1.
+    peaks = _peaks(maps.hm.float()).flatten(1)
+    best, place = peaks.topk(min(num_peaks, peaks.shape[1]))
+    found = best > -torch.inf
+    labels, cell = place // (height * width), place % (height * width)
+    corner = torch.stack((cell % width, cell // width), dim=-1)
+
+    wh = _at_cells(maps.wh, cell)
+    center = corner + _at_cells(maps.reg, cell)
+    rotated = _at_cells(maps.cls_theta, cell).sigmoid() > theta_threshold  # (B, K, 1)
+    vectors = wh[..., :8].unflatten(-1, (4, 2))
+    rotated_quads = (rectangle_quads if true_rectangles else free_quads)(center, vectors, xp=torch)
+    outer_quads = horizontal_quads(center, wh[..., 8:].clamp(min=0), xp=torch)
+    quads = torch.where(rotated[..., None], rotated_quads, outer_quads) * CTRBOX.down_ratio
+    return Detections(
+        quads=torch.where(found[..., None, None], quads, 0.0),
+        scores=best.sigmoid(),
+        labels=torch.where(found, labels, 0),
+    )
+
+
+def _peaks(heatmap: Tensor) -> Tensor:
+    """Keep the 3x3 maxima of (B, C, h, w); every other cell becomes minus infinity.
+
+    Of equal neighbours only the first in reading order is a maximum. The published test, equal to the maximum of the
+    neighbourhood, makes every cell of a plateau a detection: duplicates, up to a map full of them.
+    """
+    lowest = -torch.inf
+    around = functional.max_pool2d(heatmap, 3, stride=1, padding=1)
+    above = functional.max_pool2d(functional.pad(heatmap, (1, 1, 1, 0), value=lowest)[..., :-1, :], (1, 3), stride=1)
+    left = functional.pad(heatmap, (1, 0, 0, 0), value=lowest)[..., :-1]
+    is_peak = (heatmap == around) & (heatmap > above) & (heatmap > left)
+    return torch.where(is_peak, heatmap, lowest)
+
+
+def _at_cells(values: Tensor, cell: Tensor) -> Tensor:
+    """Return what the map (B, D, h, w) says in the cells (B, K), numbered row by row: (B, K, D) float32."""
+    index = cell[:, None, :].expand(-1, values.shape[1], -1)
+    return values.flatten(2).gather(2, index).transpose(1, 2).float()

@@ -1,0 +1,88 @@
+"""What is done to pixels before the network sees them; stored in the checkpoint, the same in every phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Colour order and normalisation: (pixel * scale - mean) / std per channel.
+
+    Attributes:
+        color: order of the channels that the network reads; `mean` and `std` are in the same order.
+        scale: factor on pixels of 0..255.
+        mean: of the scaled pixels.
+        std: of the scaled pixels, above 0.
+    """
+
+    color: Literal["rgb", "bgr"]
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if self.color not in ("rgb", "bgr"):
+            raise ValueError(f"preprocessing: color must be 'rgb' or 'bgr', not {self.color!r}")
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise ValueError(f"preprocessing: mean and std have three values each, not {self.mean} and {self.std}")
+        if not self.scale > 0 or not min(self.std) > 0:
+            raise ValueError(f"preprocessing: scale and std must be above 0, not {self.scale} and {self.std}")
+
+    @property
+    def fill_bgr(self) -> tuple[float, float, float]:
+        """The mean colour in 0..255, blue first: the network sees it as 0, and the letterbox pads with it."""
+        first, second, third = (value / self.scale for value in self.mean)
+        return (third, second, first) if self.color == "rgb" else (first, second, third)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain strings, floats and lists, for a checkpoint or a JSON file."""
+        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """Build from what `to_dict` returned.
+
+        Raises:
+            ValueError: a missing or unknown entry, or one out of range.
+        """
+        names = {field.name for field in fields(cls)}
+        if names != set(values):
+            raise ValueError(f"preprocessing: expected the entries {sorted(names)}, found {sorted(values)}")
+        return cls(
+            color=values["color"], scale=float(values["scale"]), mean=tuple(values["mean"]), std=tuple(values["std"])
+        )
+
+
+# torchvision's ImageNet statistics: what its backbones were trained with, and our own default.
+IMAGENET = Preprocessing("rgb", 1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+# What the published BBAVectors weights were trained with: BGR, pixel / 255 - 0.5.
+PUBLISHED = Preprocessing("bgr", 1 / 255, mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0))
+
+
+def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Turn pictures as OpenCV gives them into the network's input.
+
+    Args:
+        images: (B, H, W, 3), BGR, 0..255, uint8 or float32; not changed.
+        preprocessing: colour order, scale, mean and deviation.
+
+    Returns:
+        (B, 3, H, W) float32 in channels_last memory format, which is the order the pictures already have.
+
+    Raises:
+        ValueError: another shape.
+    """
+    if images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(f"expected pictures of shape (B, H, W, 3), not {tuple(images.shape)}")
+    if preprocessing.color == "rgb":
+        images = images.flip(-1)
+    std = torch.tensor(preprocessing.std, device=images.device)
+    gain = preprocessing.scale / std
+    shift = -torch.tensor(preprocessing.mean, device=images.device) / std
+    return torch.addcmul(shift, images.float(), gain).permute(0, 3, 1, 2)

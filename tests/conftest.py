@@ -1,0 +1,93 @@
+"""Fixtures that tests share: the folders of real data, and small data sets drawn on the spot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from DOTA_devkit.boxes import boxes_to_quads
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CLASS_NAMES = ("car", "boat")
+COLOURS_BGR = ((40, 60, 220), (230, 200, 60))
+SIZES = ((26, 13), (36, 11))  # width and height of a car and of a boat, pixels
+
+torch.set_num_threads(2)  # the tests share the machine with their own data workers and sub-processes
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data; a test that asks for it is skipped where there is none."""
+    named = os.environ.get("BBAV_REAL_DATA")
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} is not a folder; name one by the environment variable BBAV_REAL_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_folder(real_data: Path) -> Callable[[str], Path]:
+    """`real_folder("hit-uav")`: that part of the real data; a test that asks for a missing one is skipped."""
+
+    def find(name: str) -> Path:
+        if not (real_data / name).is_dir():
+            pytest.skip(f"no real data of that name: {real_data / name} is not a folder")
+        return real_data / name
+
+    return find
+
+
+@pytest.fixture
+def dota_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Draws a tiny data set in DOTA's layout and returns its folder.
+
+    `dota_folder("data", names=("a", "b"), hw=(128, 128), suffix=".png", lists={"train": ["a"]}, seed=0)`: scenes of up
+    to four cars and boats at any angle on a rough ground, the last one empty; labelTxt/, classes.txt and the lists.
+    """
+
+    def draw(
+        folder: str = "data",
+        names: Sequence[str] = ("scene_0", "scene_1", "scene_2", "scene_3"),
+        hw: tuple[int, int] = (128, 128),
+        suffix: str = ".png",
+        lists: Mapping[str, Sequence[str]] | None = None,
+        seed: int = 0,
+    ) -> Path:
+        data_dir = tmp_path / folder
+        (data_dir / "images").mkdir(parents=True)
+        (data_dir / "labelTxt").mkdir()
+        (data_dir / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES), encoding="utf-8")
+        for split, listed in (lists or {}).items():
+            (data_dir / f"{split}.txt").write_text("".join(f"{name}\n" for name in listed), encoding="utf-8")
+        for number, name in enumerate(names):
+            rng = np.random.default_rng([seed, number])
+            image, lines = _draw_scene(rng, hw, is_empty=number == len(names) - 1)
+            # Written by Python: OpenCV cannot write to paths in a foreign script on every system.
+            (data_dir / "images" / f"{name}{suffix}").write_bytes(cv2.imencode(suffix, image)[1].tobytes())
+            (data_dir / "labelTxt" / f"{name}.txt").write_text("".join(lines), encoding="utf-8")
+        return data_dir
+
+    return draw
+
+
+def _draw_scene(rng: np.random.Generator, hw: tuple[int, int], is_empty: bool) -> tuple[np.ndarray, list[str]]:
+    """A scene (H, W, 3) uint8 BGR and its label lines: at most one object in each quarter, so that none overlap."""
+    image = rng.normal(105, 12, (*hw, 3)).clip(0, 255).astype(np.uint8)
+    lines = []
+    for quarter in np.ndindex(0 if is_empty else 2, 2):
+        if lines and rng.random() < 0.25:
+            continue
+        label = int(rng.integers(2))
+        cy, cx = (np.array(quarter) + 0.5 + rng.uniform(-0.06, 0.06, 2)) * np.array(hw) / 2
+        quad = boxes_to_quads(np.array([[cx, cy, *SIZES[label], rng.uniform(0, np.pi)]]), "rolabelimg")[0]
+        # OpenCV counts from the middle of the first pixel, in sixteenths here.
+        corners = np.rint((quad - 0.5) * 16).astype(np.int32)
+        cv2.fillPoly(image, [corners], COLOURS_BGR[label], lineType=cv2.LINE_AA, shift=4)
+        lines.append(" ".join(f"{value:.2f}" for value in quad.ravel()) + f" {CLASS_NAMES[label]} 0\n")
+    return image, lines

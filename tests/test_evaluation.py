@@ -1,0 +1,469 @@
+"""Tests of DOTA_devkit/evaluation.py: the published protocol to 1e-9, and what is told besides."""
+
+from __future__ import annotations
+
+import json
+import time
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+
+from DOTA_devkit.evaluation import (
+    IOU_THRESHOLDS,
+    Evaluation,
+    ImageTruth,
+    average_precision,
+    average_precision_07,
+    evaluate,
+    format_table,
+    metrics_dict,
+    outer_quads,
+)
+from DOTA_devkit.labels import ImageDetections, read_results, write_results
+
+CLASSES = ["plane", "ship", "small-vehicle"]
+
+
+def square(x: float, y: float = 0.0, side: float = 10.0) -> list[list[float]]:
+    return [[x, y], [x + side, y], [x + side, y + side], [x, y + side]]
+
+
+def truth(quads: list, labels: list[int], difficult: list[int] | None = None) -> ImageTruth:
+    return ImageTruth(
+        np.array(quads, dtype=float).reshape(-1, 4, 2),
+        np.array(labels, dtype=np.int64),
+        np.array([0] * len(labels) if difficult is None else difficult, dtype=np.int64),
+    )
+
+
+def found(quads: list, scores: list[float], labels: list[int] | None = None) -> ImageDetections:
+    return ImageDetections(
+        np.array(quads, dtype=float).reshape(-1, 4, 2),
+        np.array(scores, dtype=float),
+        np.array([0] * len(scores) if labels is None else labels, dtype=np.int64),
+    )
+
+
+def scene(
+    rng: np.random.Generator, num_images: int, num_truths: int, num_found: int, extent: float = 400.0
+) -> tuple[dict[str, ImageDetections], dict[str, ImageTruth]]:
+    """Pictures with difficult objects, near misses, doubles, strays and equal scores."""
+    detections, truths = {}, {}
+    for number in range(num_images):
+        quads = rectangles(rng, num_truths, extent)
+        labels = rng.integers(len(CLASSES), size=num_truths)
+        truths[f"P{number:04d}"] = ImageTruth(quads, labels, rng.choice([0, 0, 0, 1], size=num_truths))
+        source = rng.integers(num_truths, size=num_found)
+        near = quads[source] + rng.normal(0, 3, (num_found, 1, 2)) + rng.normal(0, 1, (num_found, 4, 2))
+        stray = rng.random(num_found) < 0.2
+        near[stray] = rectangles(rng, int(stray.sum()), extent)
+        other = rng.random(num_found) < 0.1
+        guess = np.where(other, rng.integers(len(CLASSES), size=num_found), labels[source])
+        detections[f"P{number:04d}"] = ImageDetections(near, rng.random(num_found).round(2), guess)
+    return detections, truths
+
+
+def rectangles(rng: np.random.Generator, count: int, extent: float) -> np.ndarray:
+    angle = rng.uniform(0, np.pi, count)
+    w, h = rng.uniform(10, 40, (2, count))
+    along = np.stack([np.cos(angle), np.sin(angle)], axis=1) * w[:, None] / 2
+    across = np.stack([-np.sin(angle), np.cos(angle)], axis=1) * h[:, None] / 2
+    corners = np.stack([-along - across, along - across, along + across, across - along], axis=1)
+    return rng.uniform(0, extent, (count, 1, 2)) + corners
+
+
+# -- the published protocol in plain words and loops, with shapely for the overlap
+
+
+def reference(
+    detections: Mapping[str, ImageDetections],
+    truths: Mapping[str, ImageTruth],
+    label: int,
+    threshold: float,
+    count_difficult: bool = False,
+) -> tuple[float, float]:
+    """Area and eleven-point AP of one class, from the protocol's description."""
+    rows = []
+    for image in sorted(truths):
+        if image in detections:
+            item = detections[image]
+            rows += [(-item.scores[k], image, k) for k in range(len(item.scores)) if item.labels[k] == label]
+    rows.sort(key=lambda row: row[0])  # Python's sort keeps the order of equals
+    shapes, hard, used = {}, {}, {}
+    for image, item in truths.items():
+        mine = [k for k in range(len(item.labels)) if item.labels[k] == label]
+        shapes[image] = [shapely.Polygon(item.quads[k]) for k in mine]
+        hard[image] = [bool(item.difficult[k]) and not count_difficult for k in mine]
+        used[image] = [False] * len(mine)
+    wanted = sum(not flag for flags in hard.values() for flag in flags)
+    hits, tries, curve = 0, 0, []
+    for _, image, k in rows:
+        box = shapely.Polygon(detections[image].quads[k])
+        overlaps = [box.intersection(other).area / box.union(other).area for other in shapes[image]]
+        j = int(np.argmax(overlaps)) if overlaps else -1
+        if j >= 0 and overlaps[j] > threshold:
+            if hard[image][j]:
+                continue
+            hits += not used[image][j]
+            used[image][j] = True
+        tries += 1
+        curve.append((hits / wanted, hits / tries))
+    area, reached = 0.0, 0.0
+    for k, (recall, _) in enumerate(curve):
+        area += (recall - reached) * max(precision for _, precision in curve[k:])
+        reached = recall
+    eleven = 0.0
+    for level in np.arange(0.0, 1.1, 0.1):
+        eleven += max((precision for recall, precision in curve if recall >= level), default=0.0) / 11
+    return area, eleven
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("difficult", ["ignore", "count"])
+def test_ap_is_that_of_the_published_protocol(seed: int, difficult: str) -> None:
+    """Issue 3: to 1e-9 in AP per class, both metrics. Also defect 24: only one version honoured `difficult`."""
+    detections, truths = scene(np.random.default_rng(seed), 4, 15, 40)
+    thresholds = (0.5, 0.7, 0.9)
+    result = evaluate(detections, truths, CLASSES, thresholds, difficult, ignore_overlap=None)
+    for label, name in enumerate(CLASSES):
+        for threshold, curve in zip(thresholds, result.classes[name].curves, strict=True):
+            area, eleven = reference(detections, truths, label, threshold, difficult == "count")
+            assert curve.ap == pytest.approx(area, abs=1e-9)
+            assert curve.ap_07 == pytest.approx(eleven, abs=1e-9)
+
+
+def test_without_ignore_regions_the_addition_changes_nothing() -> None:
+    detections, truths = scene(np.random.default_rng(5), 4, 15, 40)
+    published = metrics_dict(evaluate(detections, truths, CLASSES, ignore_overlap=None))
+    assert metrics_dict(evaluate(detections, truths, CLASSES)) == published
+
+
+# -- cases worked out by hand
+
+
+def test_a_small_case_worked_out_by_hand() -> None:
+    """Three ships; by score: hit, stray, hit, double. Precision 1, 1/2, 2/3, 1/2 at recall 1/3, 1/3, 2/3, 2/3.
+
+    Area: 1/3 * 1 + 1/3 * 2/3 = 5/9. Eleven points: 4 (0 to 0.3) of 1, 3 (0.4 to 0.6) of 2/3, 4 of 0: 6/11.
+    """
+    truths = {"a": truth([square(0), square(100), square(200)], [0, 0, 0])}
+    detections = {"a": found([square(101), square(0), square(100), square(300)], [0.5, 0.9, 0.6, 0.7])}
+    metrics = metrics_dict(evaluate(detections, truths, ["ship"]))
+    ship = metrics["classes"]["ship"]
+    assert ship["AP50"] == pytest.approx(5 / 9, abs=1e-12)
+    assert ship["AP50_07"] == pytest.approx(6 / 11, abs=1e-12)
+    # F1 at the four scores: 1/2, 2/5, 2/3, 4/7.
+    assert ship["precision"] == pytest.approx(2 / 3)
+    assert ship["recall"] == pytest.approx(2 / 3)
+    assert ship["f1"] == pytest.approx(2 / 3)
+    assert ship["score_threshold"] == 0.6
+    assert (ship["num_truths"], ship["num_difficult"], ship["num_detections"]) == (3, 0, 4)
+    assert metrics["mAP50"] == ship["AP50"]
+
+
+def test_the_curves_hold_a_point_for_each_detection_that_counts() -> None:
+    truths = {"a": truth([square(0), square(100)], [0, 0], [0, 1])}
+    detections = {"a": found([square(0), square(100), square(300)], [0.7, 0.9, 0.8])}
+    (curve,) = evaluate(detections, truths, ["ship"], (0.5,)).classes["ship"].curves
+    assert curve.scores.tolist() == [0.8, 0.7]
+    assert curve.recall.tolist() == [0.0, 1.0]
+    assert curve.precision.tolist() == [0.0, 0.5]
+    assert curve.ap == 0.5
+
+
+def test_overlap_equal_to_the_threshold_is_no_hit() -> None:
+    """The published protocol has `>`: 10 x 10 against 10 x 5 inside it is exactly 0.5."""
+    truths = {"a": truth([square(0)], [0])}
+    half = [[0, 0], [10, 0], [10, 5], [0, 5]]
+    more = [[0, 0], [10, 0], [10, 5.001], [0, 5.001]]
+    assert metrics_dict(evaluate({"a": found([half], [1.0])}, truths, ["ship"]))["mAP50"] == 0.0
+    assert metrics_dict(evaluate({"a": found([more], [1.0])}, truths, ["ship"]))["mAP50"] == 1.0
+
+
+def test_a_taken_truth_is_not_left_for_the_second_best() -> None:
+    """Both detections overlap the first truth most; the second is a false alarm though the other truth is free."""
+    truths = {"a": truth([square(0), square(4)], [0, 0])}
+    detections = {"a": found([square(0), square(1)], [0.9, 0.8])}
+    (curve,) = evaluate(detections, truths, ["ship"], (0.3,)).classes["ship"].curves
+    assert curve.recall.tolist() == [0.5, 0.5]
+
+
+def test_a_difficult_truth_draws_its_detection_away_from_a_normal_one() -> None:
+    """The largest overlap is sought among all truths, difficult ones included."""
+    truths = {"a": truth([square(0), square(2)], [0, 0], [1, 0])}
+    item = evaluate({"a": found([square(0.5)], [0.9])}, truths, ["ship"]).classes["ship"]
+    assert len(item.curves[0].scores) == 0
+    assert (item.num_truths, item.num_difficult, item.num_detections) == (1, 1, 1)
+    item = evaluate({"a": found([square(0.5)], [0.9])}, truths, ["ship"], difficult="count").classes["ship"]
+    assert item.curves[0].recall.tolist() == [0.5]
+
+
+def test_eleven_point_levels_are_the_published_ones() -> None:
+    """np.arange makes the fourth level 0.30000000000000004, which 3 hits of 10 do not reach."""
+    assert average_precision_07(np.ones(3, bool), 10) == pytest.approx(3 / 11, abs=1e-15)
+    assert average_precision(np.ones(3, bool), 10) == pytest.approx(0.3, abs=1e-15)
+
+
+def test_ap_of_no_detections_is_zero() -> None:
+    assert average_precision(np.empty(0, bool), 5) == 0.0
+    assert average_precision_07(np.empty(0, bool), 5) == 0.0
+
+
+def test_the_best_f1_does_not_cut_between_equal_scores() -> None:
+    """A hit and a stray of one score: nobody can have the one without the other."""
+    truths = {"a": truth([square(0)], [0])}
+    detections = {"a": found([square(0), square(50)], [0.5, 0.5])}
+    item = metrics_dict(evaluate(detections, truths, ["ship"]))["classes"]["ship"]
+    assert (item["precision"], item["recall"], item["score_threshold"]) == (0.5, 1.0, 0.5)
+    assert item["AP50"] == 1.0  # as published: equal scores go one after the other
+
+
+# -- truth fed back, nothing at all
+
+
+@pytest.mark.parametrize("num_truths", [1, 3, 7, 49])
+def test_truth_fed_back_scores_exactly_one(num_truths: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(num_truths)
+    _, truths = scene(rng, 6, num_truths, 1, extent=3000.0)
+    detections = {
+        name: ImageDetections(item.quads, rng.random(num_truths), item.labels) for name, item in truths.items()
+    }
+    write_results(tmp_path, CLASSES, detections)
+    for fed_back in (detections, read_results(tmp_path, CLASSES).images):
+        metrics = metrics_dict(evaluate(fed_back, truths, CLASSES))
+        for key in ("mAP50", "mAP75", "mAP50_95", "mAP50_07"):
+            assert metrics[key] == 1.0
+        for item in metrics["classes"].values():
+            if item["num_truths"]:
+                assert item["AP50_95"] == item["AP50_07"] == item["precision"] == item["recall"] == item["f1"] == 1.0
+                assert set(item["AP"].values()) == {1.0}
+
+
+@pytest.mark.parametrize("detections", [{}, {"a": found([], [])}])
+def test_no_detections_score_zero(detections: dict[str, ImageDetections]) -> None:
+    metrics = metrics_dict(evaluate(detections, {"a": truth([square(0)], [0])}, ["ship"]))
+    ship = metrics["classes"]["ship"]
+    assert metrics["mAP50"] == metrics["mAP75"] == metrics["mAP50_95"] == metrics["mAP50_07"] == 0.0
+    assert (ship["precision"], ship["recall"], ship["f1"], ship["score_threshold"]) == (0.0, 0.0, 0.0, None)
+    assert metrics["num_missing"] == (1 if detections == {} else 0)
+
+
+def test_nothing_at_all_is_not_available() -> None:
+    for classes in ([], ["ship"]):
+        metrics = metrics_dict(evaluate({}, {}, classes))
+        assert metrics["mAP50"] is None
+        assert metrics["mAP50_95"] is None
+        assert metrics["num_images"] == 0
+        assert list(metrics["classes"]) == classes
+        json.dumps(metrics, allow_nan=False)
+    metrics = metrics_dict(evaluate({"a": found([], [])}, {"a": truth([], [])}, ["ship"]))
+    assert metrics["classes"]["ship"]["AP50"] is None
+
+
+def test_a_class_without_truth_is_outside_the_mean() -> None:
+    """Defect 24: it counted as AP 0 in the mean."""
+    truths = {"a": truth([square(0), square(50)], [0, 1], [0, 1])}
+    detections = {"a": found([square(0), square(50), square(99)], [0.9, 0.8, 0.7], [0, 1, 2])}
+    metrics = metrics_dict(evaluate(detections, truths, ["ship", "only-difficult", "none"]))
+    assert metrics["mAP50"] == metrics["mAP50_95"] == metrics["mAP50_07"] == 1.0
+    for name in ("only-difficult", "none"):
+        item = metrics["classes"][name]
+        for key in ("AP50", "AP75", "AP50_95", "AP50_07", "precision", "recall", "f1", "score_threshold"):
+            assert item[key] is None
+        assert item["num_detections"] == 1
+    assert metrics["classes"]["only-difficult"]["num_difficult"] == 1
+
+
+# -- which images
+
+
+def test_detections_of_unlisted_images_are_counted_and_not_scored() -> None:
+    """Defect 24: an unlisted image crashed the evaluation."""
+    truths = {"a": truth([square(0)], [0])}
+    detections = {"b": found([square(0), square(50)], [1.0, 0.9]), "a": found([square(0)], [0.5])}
+    result = evaluate(detections, truths, ["ship"])
+    metrics = metrics_dict(result)
+    assert metrics["mAP50"] == 1.0
+    assert (metrics["num_unlisted"], metrics["num_missing"], metrics["num_images"]) == (2, 0, 1)
+    assert metrics["num_detections"] == 1
+    assert result.unlisted == ("b",)
+
+
+def test_images_without_an_entry_are_named() -> None:
+    """Defect 17: results for a part of the images scored low without a word."""
+    truths = {name: truth([square(0)], [0]) for name in ("c", "a", "b")}
+    result = evaluate({"b": found([square(0)], [1.0]), "x": found([], [])}, truths, ["ship"])
+    assert result.missing == ("a", "c")
+    assert metrics_dict(result)["num_missing"] == 2
+    assert metrics_dict(result)["mAP50"] == pytest.approx(1 / 3)
+
+
+def test_the_order_of_the_mappings_does_not_matter() -> None:
+    detections, truths = scene(np.random.default_rng(3), 6, 10, 40)
+    straight = metrics_dict(evaluate(detections, truths, CLASSES))
+    turned = metrics_dict(evaluate(dict(reversed(detections.items())), dict(reversed(truths.items())), CLASSES))
+    assert json.dumps(straight) == json.dumps(turned)
+
+
+# -- ignore regions
+
+
+REGION = square(0, 0, 100)
+
+
+def false_alarms(result: Evaluation, name: str = "ship") -> int:
+    item = result.classes[name]
+    curve = item.curves[0]
+    return len(curve.scores) - round(curve.recall.max(initial=0.0) * item.num_truths)
+
+
+@pytest.mark.parametrize(("label", "flag"), [(-1, 0), (-1, 1), (-1, 2), (0, 2)])
+def test_a_false_alarm_in_an_ignore_region_is_neither_hit_nor_false_alarm(label: int, flag: int) -> None:
+    truths = {"a": truth([square(200), REGION], [0, label], [0, flag]), "b": truth([square(0)], [0])}
+    detections = {
+        "a": found([square(200), square(30, 30), square(94)], [0.5, 0.9, 0.8]),
+        "b": found([square(0)], [0.7]),
+    }
+    assert false_alarms(evaluate(detections, truths, ["ship"])) == 0
+    assert false_alarms(evaluate(detections, truths, ["ship"], ignore_overlap=0.7)) == 1  # 60 % of one is inside
+    assert false_alarms(evaluate(detections, truths, ["ship"], ignore_overlap=None)) == 2
+
+
+def test_an_ignore_region_of_a_class_holds_for_that_class_only() -> None:
+    truths = {"a": truth([square(200), square(220), REGION], [0, 1, 1], [0, 0, 2])}
+    detections = {"a": found([square(30, 30), square(30, 30)], [0.9, 0.9], [0, 1])}
+    result = evaluate(detections, truths, ["ship", "plane"])
+    assert (false_alarms(result, "ship"), false_alarms(result, "plane")) == (1, 0)
+    assert result.classes["plane"].num_truths == 1
+    assert result.classes["plane"].num_difficult == 1
+
+
+def test_an_ignore_region_of_another_image_does_not_count() -> None:
+    truths = {"a": truth([square(200)], [0]), "b": truth([REGION], [-1])}
+    assert false_alarms(evaluate({"a": found([square(30, 30)], [0.9])}, truths, ["ship"])) == 1
+
+
+def test_a_hit_in_an_ignore_region_is_a_hit_and_a_double_a_false_alarm() -> None:
+    truths = {"a": truth([REGION, square(30, 30)], [-1, 0])}
+    detections = {"a": found([square(30, 30), square(31, 30)], [0.9, 0.8])}
+    (curve,) = evaluate(detections, truths, ["ship"], (0.5,)).classes["ship"].curves
+    assert curve.recall.tolist() == [1.0, 1.0]
+    assert curve.precision.tolist() == [1.0, 0.5]
+
+
+def test_without_the_addition_flag_2_is_difficult_and_label_minus_1_is_dropped() -> None:
+    truths = {"a": truth([square(0), square(50), square(100)], [0, 0, -1], [0, 2, 0])}
+    detections = {"a": found([square(0), square(50), square(100)], [0.7, 0.8, 0.9])}
+    item = evaluate(detections, truths, ["ship"], ignore_overlap=None).classes["ship"]
+    assert (item.num_truths, item.num_difficult) == (1, 1)
+    assert item.curves[0].precision.tolist() == [0.0, 0.5]
+    assert (
+        evaluate(detections, truths, ["ship"], difficult="count", ignore_overlap=None).classes["ship"].num_truths == 2
+    )
+    assert evaluate(detections, truths, ["ship"], difficult="count").classes["ship"].num_truths == 1
+
+
+# -- bad input
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        (found([square(0)], [np.nan]), "a score is NaN"),
+        (found([square(np.nan)], [0.5]), "a corner is NaN"),
+        (found([square(0)], [0.5], [1]), "labels 1 to 1, but 1 classes"),
+    ],
+)
+def test_faulty_detections_name_the_image(item: ImageDetections, reason: str) -> None:
+    good = found([square(0)], [0.5])
+    with pytest.raises(ValueError, match=f"image 'b': {reason}"):
+        evaluate({"a": good, "b": item}, {name: truth([], []) for name in "ab"}, ["ship"])
+
+
+def test_faulty_truth_names_the_image() -> None:
+    for item, reason in (
+        (truth([square(0)], [1]), "labels 1 to 1, but 1 classes"),
+        (truth([square(0)], [-2]), "labels -2"),
+        (truth([square(0)], [0, 0]), "1 quads, 2 labels"),
+    ):
+        with pytest.raises(ValueError, match=f"image 'b': {reason}"):
+            evaluate({}, {"a": truth([], []), "b": item}, ["ship"])
+    with pytest.raises(ValueError, match="must differ"):
+        evaluate({}, {}, ["ship", "ship"])
+    with pytest.raises(ValueError, match="difficult must be"):
+        evaluate({}, {}, ["ship"], difficult="ignored")
+
+
+def test_a_detection_without_area_is_a_false_alarm() -> None:
+    truths = {"a": truth([square(0), square(5, 0, 50)], [0, -1])}
+    assert false_alarms(evaluate({"a": found([[[5, 5]] * 4], [0.9])}, truths, ["ship"])) == 1
+
+
+# -- other thresholds, horizontal boxes, the table, the time
+
+
+def test_other_thresholds_have_their_own_keys() -> None:
+    metrics = metrics_dict(
+        evaluate({"a": found([square(2)], [1.0])}, {"a": truth([square(0)], [0])}, ["s"], (0.6, 0.675))
+    )
+    assert metrics["mAP"] == metrics["classes"]["s"]["AP"] == {"0.60": 1.0, "0.675": 0.0}
+    assert metrics["mAP50"] is None
+    assert metrics["mAP50_95"] is None
+    assert metrics["classes"]["s"]["precision"] is None
+
+
+def test_thresholds_are_the_ten_of_coco() -> None:
+    assert IOU_THRESHOLDS == (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+
+
+def test_outer_quads_enclose() -> None:
+    diamond = np.array([[[5, 0], [10, 4], [5, 8], [0, 4]]], dtype=float)
+    assert outer_quads(diamond).tolist() == [[[0, 0], [10, 0], [10, 8], [0, 8]]]
+    assert outer_quads(diamond, whole_pixels=True).tolist() == [[[0, 0], [11, 0], [11, 9], [0, 9]]]
+    assert outer_quads(np.empty((0, 4, 2))).shape == (0, 4, 2)
+
+
+def test_whole_pixels_give_the_overlap_of_the_published_task_2() -> None:
+    """There 0 .. 9 and 5 .. 14 are ten pixels wide each: five common columns, 50 / 150; without the pixel 36 / 126."""
+    quads = outer_quads(np.array([square(0, 0, 9), square(5, 0, 9)]), whole_pixels=True)
+    truths, detections = {"a": truth([quads[0]], [0])}, {"a": found([quads[1]], [1.0])}
+    metrics = metrics_dict(evaluate(detections, truths, ["ship"], (0.333, 0.334)))
+    assert metrics["mAP"] == {"0.333": 1.0, "0.334": 0.0}
+
+
+def columns(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def test_the_table_is_aligned_in_any_script() -> None:
+    truths = {"a": truth([square(0), square(50)], [0, 1])}
+    detections = {"a": found([square(0), square(51)], [0.9, 0.8], [0, 1])}
+    table = format_table(metrics_dict(evaluate(detections, truths, ["小型车辆", "ship", "none"])))
+    lines = table.splitlines()
+    assert len({columns(line) for line in lines}) == 1
+    assert lines[0].split() == ["class", "truths", "detections", "AP50", "AP75", "AP50:95", "precision", "recall"]
+    assert lines[2].split() == ["小型车辆", "1", "1", "1.0000", "1.0000", "1.0000", "1.0000", "1.0000"]
+    assert lines[4].split() == ["none", "0", "0", "n/a", "n/a", "n/a", "n/a", "n/a"]
+    assert lines[-1].split()[:4] == ["mean", "2", "2", "1.0000"]
+    assert lines[-1].split()[5] == f"{(1 + 0.7) / 2:.4f}"  # 9 / 11 = 0.818 is above seven of the ten thresholds
+
+
+def test_the_table_of_nothing() -> None:
+    assert format_table(metrics_dict(evaluate({}, {}, []))).splitlines()[-1].split() == ["mean", "0", "0"] + ["n/a"] * 5
+
+
+@pytest.mark.slow
+def test_a_large_set_takes_less_than_three_seconds() -> None:
+    """Issue 3: 30,000 truths, 300,000 detections, 500 pictures, ten thresholds."""
+    detections, truths = scene(np.random.default_rng(0), 500, 60, 600, extent=1024.0)
+    evaluate(*scene(np.random.default_rng(0), 1, 5, 5), CLASSES)
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        evaluate(detections, truths, CLASSES)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 3.0

@@ -1,0 +1,219 @@
+"""Picture files: found by any suffix, decoded to three channels of uint8, refused with a sentence when damaged."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets.images import ImageError, find_images, read_image
+
+
+def picture(height: int = 48, width: int = 64) -> np.ndarray:
+    """A smooth coloured picture (H, W, 3) uint8."""
+    rng = np.random.default_rng(0)
+    return cv2.resize(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def code(suffix: str, image: np.ndarray, *options: int) -> bytes:
+    return cv2.imencode(suffix, image, options)[1].tobytes()
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+# -- finding
+
+
+def test_any_suffix_in_any_case_is_found_by_its_stem_and_sorted(tmp_path: Path) -> None:
+    """Defect 10: the published code has one suffix written in it."""
+    names = ["P1.JPG", "P0.png", "P2.TiF", "P3.jpeg", "P4.bmp", "P5.WEBP", "P6.jp2", "P7.tiff"]
+    for name in names:
+        write(tmp_path / name, b"x")
+    assert find_images(tmp_path) == {name.split(".")[0]: tmp_path / name for name in sorted(names)}
+    assert list(find_images(tmp_path)) == [f"P{number}" for number in range(8)]
+
+
+def test_a_stem_may_hold_dots_blanks_and_any_script(tmp_path: Path) -> None:
+    for name in ("a.b.c.png", "my__image 1.png", "图 1.png"):
+        write(tmp_path / name, b"x")
+    assert set(find_images(tmp_path)) == {"a.b.c", "my__image 1", "图 1"}
+
+
+def test_other_files_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
+    for name in ("Thumbs.db", "a.txt", ".hidden.png", "._a.png", "noend"):
+        write(tmp_path / name, b"x")
+    (tmp_path / "folder.png").mkdir()
+    assert find_images(tmp_path) == {}
+
+
+def test_an_empty_folder_holds_no_pictures_and_a_missing_one_is_named(tmp_path: Path) -> None:
+    assert find_images(tmp_path) == {}
+    with pytest.raises(ImageError, match="nowhere"):
+        find_images(tmp_path / "nowhere")
+    with pytest.raises(ImageError, match=r"file\.txt"):
+        find_images(write(tmp_path / "file.txt", b"x"))
+
+
+def test_two_pictures_that_differ_in_the_suffix_only_are_refused_by_name(tmp_path: Path) -> None:
+    write(tmp_path / "P1.jpg", b"x")
+    write(tmp_path / "P1.png", b"x")
+    with pytest.raises(ImageError, match=r"P1\.png: same name as P1\.jpg"):
+        find_images(tmp_path)
+
+
+# -- reading
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
+def test_a_lossless_picture_comes_back_as_it_was(tmp_path: Path, suffix: str) -> None:
+    read = read_image(write(tmp_path / f"a{suffix}", code(suffix, picture())))
+    assert read.dtype == np.uint8
+    assert np.array_equal(read, picture())
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".jp2"])
+def test_a_lossy_picture_comes_back_nearly(tmp_path: Path, suffix: str) -> None:
+    read = read_image(write(tmp_path / f"a{suffix}", code(suffix, picture())))
+    assert np.abs(read.astype(float) - picture()).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("stored", "first_pixel"),
+    [
+        (np.full((5, 7), 90, np.uint8), [90, 90, 90]),
+        (np.full((5, 7, 4), (10, 20, 30, 0), np.uint8), [10, 20, 30]),
+        (np.full((5, 7, 3), (0x1234, 0x5678, 0xFFFF), np.uint16), [0x12, 0x56, 0xFF]),
+        (np.full((5, 7), 0x8000, np.uint16), [0x80, 0x80, 0x80]),
+        (np.full((1, 1, 3), (1, 2, 3), np.uint8), [1, 2, 3]),
+    ],
+    ids=["grey", "transparent", "16-bit", "16-bit grey", "1x1"],
+)
+def test_every_kind_of_picture_gives_three_channels_of_uint8(
+    tmp_path: Path, stored: np.ndarray, first_pixel: list[int]
+) -> None:
+    """The real HIT-UAV pictures have depth 1; a grey JPEG must not become (H, W)."""
+    read = read_image(write(tmp_path / "a.png", code(".png", stored)))
+    assert (read.shape, read.dtype) == ((*stored.shape[:2], 3), np.uint8)
+    assert read[0, 0].tolist() == first_pixel
+
+
+def test_a_grey_jpeg_gives_three_equal_channels(tmp_path: Path) -> None:
+    read = read_image(write(tmp_path / "a.jpg", code(".jpg", picture()[..., 0])))
+    assert read.shape == (48, 64, 3)
+    assert np.array_equal(read[..., 0], read[..., 2])
+
+
+def test_a_path_in_a_foreign_script_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "数据" / "图 1.PNG", code(".png", picture()))
+    assert read_image(find_images(path.parent)["图 1"]).shape == (48, 64, 3)
+
+
+def test_the_suffix_does_not_decide_the_format(tmp_path: Path) -> None:
+    assert np.array_equal(read_image(write(tmp_path / "a.jpg", code(".png", picture()))), picture())
+
+
+# -- damage
+
+
+JPEG = code(".jpg", picture())
+PROGRESSIVE = code(".jpg", picture(), cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+
+
+@pytest.mark.parametrize("kept", [0.02, 0.3, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".jp2", ".tif"])
+def test_a_picture_cut_off_anywhere_is_refused_by_name(tmp_path: Path, suffix: str, kept: float) -> None:
+    data = code(suffix, picture())
+    path = write(tmp_path / f"cut{suffix}", data[: int(len(data) * kept)])
+    with pytest.raises(ImageError, match=f"cut{suffix}: "):
+        read_image(path)
+
+
+@pytest.mark.parametrize("data", [JPEG, PROGRESSIVE], ids=["baseline", "progressive"])
+def test_half_a_jpeg_is_refused_though_opencv_reads_it(tmp_path: Path, data: bytes) -> None:
+    path = write(tmp_path / "half.jpg", data[: len(data) * 3 // 4])
+    assert cv2.imread(str(path)) is not None, "a picture whose lower part is grey, without an error"
+    with pytest.raises(ImageError, match="cut off"):
+        read_image(path)
+
+
+def with_thumbnail(data: bytes) -> bytes:
+    """The JPEG with an EXIF-like segment that holds a whole small JPEG, as cameras write it."""
+    small = code(".jpg", picture(8, 8))
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", 2 + 6 + len(small)) + b"Exif\0\0" + small + data[2:]
+
+
+def test_the_end_of_a_thumbnail_is_not_taken_for_the_end_of_the_picture(tmp_path: Path) -> None:
+    whole = with_thumbnail(JPEG)
+    assert read_image(write(tmp_path / "whole.jpg", whole)).shape == (48, 64, 3)
+    for cut in (len(whole) - len(JPEG) // 3, len(whole) - 2):
+        with pytest.raises(ImageError, match="cut off"):
+            read_image(write(tmp_path / "half.jpg", whole[:cut]))
+
+
+def test_bytes_that_fill_up_before_a_marker_are_allowed(tmp_path: Path) -> None:
+    filled = JPEG[:2] + b"\xff\xff\xff" + JPEG[2:]
+    assert np.array_equal(read_image(write(tmp_path / "a.jpg", filled)), read_image(write(tmp_path / "b.jpg", JPEG)))
+
+
+def test_what_a_camera_appends_to_a_jpeg_does_no_harm(tmp_path: Path) -> None:
+    """Motion photos and drones append films and previews, whose bytes can look like markers."""
+    for tail in (b"\0\0", b"film \xff\xda\x12\x34", JPEG[:200]):
+        for data in (JPEG, PROGRESSIVE, with_thumbnail(JPEG)):
+            assert read_image(write(tmp_path / "a.jpg", data + tail)).shape == (48, 64, 3)
+
+
+def test_damage_within_a_png_is_refused(tmp_path: Path) -> None:
+    data = bytearray(code(".png", picture()))
+    data[len(data) // 2] ^= 0x55
+    with pytest.raises(ImageError, match=r"a\.png: cannot be decoded"):
+        read_image(write(tmp_path / "a.png", data))
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "is empty"),
+        (b"This is not a picture.\n", "cannot be decoded"),
+        (b"\xff\xd8\xff", "cut off"),
+        (b"\x89PNG\r\n\x1a\n", "cut off"),
+        (b"\xff\xd8\xff\xda\xff\xd9", "cannot be decoded"),
+        (b"BM", "cannot be decoded"),
+        (b"RIFF", "cannot be decoded"),
+    ],
+)
+def test_a_file_that_is_no_picture_is_refused_with_its_name(tmp_path: Path, data: bytes, sentence: str) -> None:
+    with pytest.raises(ImageError, match=rf"note\.png: .*{sentence}"):
+        read_image(write(tmp_path / "note.png", data))
+
+
+def test_a_missing_file_and_a_folder_are_refused_with_their_names(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"lost\.png: cannot be read"):
+        read_image(tmp_path / "lost.png")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ImageError, match=r"folder\.png: cannot be read"):
+        read_image(tmp_path / "folder.png")
+
+
+def test_a_picture_larger_than_opencv_allows_is_a_sentence(tmp_path: Path) -> None:
+    """A header of 40000 x 40000 pixels: OpenCV raises its own error there, with a C++ file and line."""
+    header = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 54, 0, 0, 54, 40, 40000, 40000, 1, 24, 0, 0, 0, 0, 0, 0)
+    with pytest.raises(ImageError, match=r"huge\.bmp: cannot be decoded") as error:
+        read_image(write(tmp_path / "huge.bmp", header))
+    assert ".cpp" not in str(error.value)
+
+
+# -- real pictures
+
+
+def test_real_geotiffs_of_any_depth_are_read(real_folder: Callable[[str], Path]) -> None:
+    shapes = {name: read_image(path).shape for name, path in find_images(real_folder("geotiff")).items()}
+    assert shapes["car_park"] == (2048, 2048, 3)
+    assert shapes["rgba_uint16"] == (411, 634, 3)

@@ -1,0 +1,145 @@
+"""The layers hold: an import goes down or stays in its folder (the checker itself is tested on made-up sources)."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LAYERS = ("DOTA_devkit", "models", "datasets", "tools", "main", "tests")
+# What a layer may import of the project; and of others, where the design says so.
+FIRST_PARTY = {
+    "DOTA_devkit": {"DOTA_devkit"},
+    "models": {"models", "DOTA_devkit"},
+    "datasets": {"datasets", "DOTA_devkit"},
+    "tools": {"tools", "datasets", "models", "DOTA_devkit"},
+    "main": {"tools"},
+}
+THIRD_PARTY = {"DOTA_devkit": {"numpy", "numba"}, "models": {"torch", "timm"}, "main": set()}
+FILE_CALLS = {"open", "read_bytes", "read_text", "write_bytes", "write_text", "torch.load", "torch.save"}
+
+
+def imported_names(path: str, source: str) -> list[tuple[int, str]]:
+    """(line, absolute dotted name) of all that the source at `path` imports, at its top or in a function.
+
+    Relative imports are made absolute; `import_module` and `__import__` count by the part of the name that is written
+    out.
+    """
+    package, found = Path(path).parent.parts, []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join([*above, *filter(None, [node.module])])
+            found += [(node.lineno, f"{base}.{alias.name}") for alias in node.names]
+        elif isinstance(node, ast.Call) and called_name(node).split(".")[-1] in ("import_module", "__import__"):
+            literal = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else node.args[0]
+            if isinstance(literal, ast.Constant):
+                found.append((node.lineno, str(literal.value)))
+    return found
+
+
+def called_name(call: ast.Call) -> str:
+    """`torch.load` for a call of that; for a method of anything longer than a name, the method alone."""
+    if isinstance(call.func, ast.Attribute):
+        owner = call.func.value
+        is_torch = isinstance(owner, ast.Name) and owner.id == "torch"
+        return f"torch.{call.func.attr}" if is_torch else call.func.attr
+    return call.func.id if isinstance(call.func, ast.Name) else ""
+
+
+def broken_rules(path: str, source: str) -> list[str]:
+    """What a source file at `path` (from the repository's root) imports or does that its layer may not."""
+    layer = Path(path).with_suffix("").parts[0]
+    broken = []
+    for line, name in imported_names(path, source):
+        top = name.split(".")[0]
+        allowed = FIRST_PARTY[layer] if top in LAYERS else THIRD_PARTY.get(layer)
+        if top not in LAYERS and (allowed is None or top in sys.stdlib_module_names):
+            continue
+        if top not in allowed:
+            broken.append(f"{path}:{line}: {layer} may not import {name}")
+    if layer == "models":
+        calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+        broken += [f"{path}:{call.lineno}: models opens no files" for call in calls if called_name(call) in FILE_CALLS]
+    return broken
+
+
+def sources() -> list[str]:
+    files = [REPOSITORY / "main.py"]
+    for layer in FIRST_PARTY:
+        files += sorted((REPOSITORY / layer).rglob("*.py"))
+    return [path.relative_to(REPOSITORY).as_posix() for path in files]
+
+
+@pytest.mark.parametrize("path", sources())
+def test_imports_go_down_or_stay_in_their_folder(path: str) -> None:
+    assert broken_rules(path, (REPOSITORY / path).read_text(encoding="utf-8")) == []
+
+
+def test_every_layer_is_looked_at() -> None:
+    layers = {path.split("/")[0] for path in sources()}
+    assert layers == {"DOTA_devkit", "models", "datasets", "tools", "main.py"}
+    assert "models/backbones/resnet.py" in sources()
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("DOTA_devkit/iou.py", "import torch"),
+        ("DOTA_devkit/iou.py", "import cv2"),
+        ("DOTA_devkit/iou.py", "def f():\n    import shapely.geometry"),
+        ("DOTA_devkit/iou.py", "from datasets.readers import Sample"),
+        ("DOTA_devkit/iou.py", "from ..tools import config"),
+        ("models/ctrbox.py", "import cv2"),
+        ("models/ctrbox.py", "import numpy"),
+        ("models/ctrbox.py", "from datasets import targets"),
+        ("models/backbones/resnet.py", "from ...datasets.targets import Targets"),
+        ("models/ctrbox.py", "import tools.config"),
+        ("models/ctrbox.py", "weights = torch.load(path)"),
+        ("models/ctrbox.py", "text = open(path).read()"),
+        ("models/ctrbox.py", "text = Path(path).read_text()"),
+        ("datasets/loader.py", "from models import CTRBOX"),
+        ("datasets/loader.py", "from tools.config import Config"),
+        ("datasets/demo_scenes/things.py", "import models.decoder as decoder"),
+        ("datasets/loader.py", "import importlib\nimportlib.import_module('models.decoder')"),
+        ("datasets/loader.py", "__import__(f'tools.{name}')"),
+        ("tools/train.py", "import main"),
+        ("tools/train.py", "from tests.conftest import real_data"),
+        ("main.py", "from models import CTRBOX"),
+        ("main.py", "import torch"),
+        ("main.py", "from datasets.demo import ensure_demo"),
+    ],
+)
+def test_an_import_up_or_sideways_is_found(path: str, source: str) -> None:
+    assert len(broken_rules(path, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("DOTA_devkit/iou.py", "import math\nimport numpy as np\nfrom DOTA_devkit.jit import njit\nimport numba"),
+        ("models/ctrbox.py", "import torch.nn.functional\nfrom DOTA_devkit.boxes import free_quads\nmaps.save()"),
+        ("models/backbones/resnet.py", "from .contract import Backbone\nfrom ..ctrbox import CTRBOX"),
+        ("datasets/loader.py", "import torch, cv2, defusedxml\nfrom DOTA_devkit.labels import Labels"),
+        ("tools/train.py", "import tqdm\nfrom datasets import loader\nfrom models import CTRBOX\nimport tools.config"),
+        ("main.py", "import importlib\nfrom tools.config import parse\nimportlib.import_module(f'tools.{phase}')"),
+        ("main.py", ""),
+    ],
+)
+def test_an_import_down_or_within_the_folder_is_fine(path: str, source: str) -> None:
+    assert broken_rules(path, source) == []
+
+
+def test_only_tools_and_main_see_the_settings() -> None:
+    readers = {
+        path.split("/")[0]
+        for path in sources()
+        for _, name in imported_names(path, (REPOSITORY / path).read_text(encoding="utf-8"))
+        if f"{name}.".startswith("tools.config.")
+    }
+    assert readers == {"tools", "main.py"}

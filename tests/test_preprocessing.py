@@ -1,0 +1,74 @@
+"""Preprocessing: the same numbers as torchvision and as the published code, and a record that survives storage."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from models import IMAGENET, PUBLISHED, Preprocessing, normalize
+
+
+def random_pictures() -> torch.Tensor:
+    return torch.randint(0, 256, (2, 5, 7, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def test_imagenet_is_torchvisions_normalisation_of_the_rgb_picture() -> None:
+    bgr = random_pictures()
+    rgb = bgr[..., [2, 1, 0]].permute(0, 3, 1, 2).float() / 255
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    torch.testing.assert_close(normalize(bgr, IMAGENET), (rgb - mean) / std)
+
+
+def test_published_is_bgr_between_minus_and_plus_a_half() -> None:
+    bgr = random_pictures()
+    torch.testing.assert_close(normalize(bgr, PUBLISHED), bgr.permute(0, 3, 1, 2) / 255 - 0.5)
+
+
+@pytest.mark.parametrize("preprocessing", [IMAGENET, PUBLISHED])
+def test_float_and_bytes_give_the_same_and_stay_as_they_are(preprocessing: Preprocessing) -> None:
+    pictures = random_pictures()
+    as_float = pictures.float()
+    out = normalize(as_float, preprocessing)
+    torch.testing.assert_close(out, normalize(pictures, preprocessing), rtol=0, atol=0)
+    assert torch.equal(as_float, pictures.float())
+    assert out.dtype == torch.float32
+    assert out.shape == (2, 3, 5, 7)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("preprocessing", [IMAGENET, PUBLISHED])
+def test_the_fill_colour_is_zero_to_the_network(preprocessing: Preprocessing) -> None:
+    picture = torch.tensor(preprocessing.fill_bgr).expand(1, 2, 2, 3)
+    torch.testing.assert_close(normalize(picture, preprocessing), torch.zeros(1, 3, 2, 2), rtol=0, atol=1e-6)
+
+
+def test_no_pictures_are_no_input() -> None:
+    assert normalize(torch.zeros(0, 4, 6, 3, dtype=torch.uint8), IMAGENET).shape == (0, 3, 4, 6)
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 3), (1, 3, 4, 6), (1, 4, 6, 1)])
+def test_another_layout_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected pictures of shape \(B, H, W, 3\), not"):
+        normalize(torch.zeros(shape), IMAGENET)
+
+
+@pytest.mark.parametrize("preprocessing", [IMAGENET, PUBLISHED])
+def test_a_record_survives_json(preprocessing: Preprocessing) -> None:
+    assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"color": "grey"}, "color must be 'rgb' or 'bgr', not 'grey'"),
+        ({"std": [1.0, 0.0, 1.0]}, "must be above 0"),
+        ({"scale": float("nan")}, "must be above 0"),
+        ({"mean": [0.5]}, "three values each"),
+        ({"gamma": 2.2}, r"expected the entries \['color', 'mean', 'scale', 'std'\], found .*gamma"),
+    ],
+)
+def test_a_broken_record_is_refused(change: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Preprocessing.from_dict(IMAGENET.to_dict() | change)

@@ -1,0 +1,348 @@
+"""Annotated pictures of every known format become samples, and what cannot be trusted is named with file and line."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets.readers import (
+    DOTA_CLASSES,
+    FORMATS,
+    Sample,
+    detect_format,
+    get_format,
+    list_images,
+    read_classes,
+    read_samples,
+)
+from datasets.splits import read_list
+from DOTA_devkit.labels import LabelError
+
+SQUARE = "10 10 30 10 30 30 10 30"
+CLASSES = ("car", "boat")
+PNG = cv2.imencode(".png", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
+
+
+def dota(folder: Path, labels: dict[str, str | None], classes: str | None = "car\nboat\n") -> Path:
+    """A DOTA folder in a foreign script; a picture whose label is None has no label file."""
+    data_dir = folder / "数据"
+    (data_dir / "images").mkdir(parents=True)
+    (data_dir / "labelTxt").mkdir()
+    if classes is not None:
+        (data_dir / "classes.txt").write_text(classes, encoding="utf-8")
+    for name, text in labels.items():
+        (data_dir / "images" / f"{name}.png").write_bytes(PNG)
+        if text is not None:
+            (data_dir / "labelTxt" / f"{name}.txt").write_text(text, encoding="utf-8")
+    return data_dir
+
+
+def rolabelimg(folder: Path, labels: dict[str, list[str]], xml: str = "xml", images: str = "images") -> Path:
+    """A roLabelImg folder in a foreign script; each picture holds a square of each of the names."""
+    data_dir = folder / "数据"
+    (data_dir / images).mkdir(parents=True, exist_ok=True)
+    (data_dir / xml).mkdir(exist_ok=True)
+    box = "<robndbox><cx>20</cx><cy>20</cy><w>10</w><h>10</h><angle>0</angle></robndbox>"
+    for name, names in labels.items():
+        (data_dir / images / f"{name}.png").write_bytes(PNG)
+        objects = "\n".join(f"<object><name>{each}</name>{box}</object>" for each in names)
+        (data_dir / xml / f"{name}.xml").write_text(f"<annotation>\n{objects}\n</annotation>", encoding="utf-8")
+    return data_dir
+
+
+def hrsc(folder: Path) -> Path:
+    data_dir = folder / "数据"
+    (data_dir / "AllImages").mkdir(parents=True)
+    (data_dir / "Annotations").mkdir()
+    (data_dir / "AllImages" / "图 1.bmp").write_bytes(cv2.imencode(".bmp", np.zeros((40, 50, 3), np.uint8))[1].tobytes())
+    box = "<mbox_cx>20</mbox_cx><mbox_cy>20</mbox_cy><mbox_w>10</mbox_w><mbox_h>6</mbox_h><mbox_ang>0</mbox_ang>"
+    text = f"<HRSC_Image><HRSC_Objects><HRSC_Object>{box}</HRSC_Object></HRSC_Objects></HRSC_Image>"
+    (data_dir / "Annotations" / "图 1.xml").write_text(text, encoding="utf-8")
+    return data_dir
+
+
+def read_one(data_dir: Path, **settings: object) -> Sample:
+    """The only picture of a DOTA folder."""
+    names = list(list_images("dota", data_dir))
+    assert len(names) == 1
+    return read_samples("dota", data_dir, names, CLASSES, **settings)[0]
+
+
+# -- formats
+
+
+def test_formats_are_recognised_by_what_lies_in_the_folder(tmp_path: Path) -> None:
+    assert detect_format(dota(tmp_path / "1", {})) == "dota"
+    assert detect_format(hrsc(tmp_path / "2")) == "hrsc"
+    for number, xml in enumerate(("xml", "Annotations", ".")):
+        assert detect_format(rolabelimg(tmp_path / f"3{number}", {"a": []}, xml=xml)) == "rolabelimg"
+
+
+def test_a_folder_of_no_known_format_tells_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no known dataset; looked for labelTxt/ .*--dataset"):
+        detect_format(tmp_path)
+    with pytest.raises(ValueError, match="nowhere: no such data folder"):
+        detect_format(tmp_path / "nowhere")
+
+
+def test_an_unknown_format_tells_the_known_ones() -> None:
+    assert get_format("dota") is FORMATS["dota"]
+    with pytest.raises(ValueError, match="unknown dataset 'coco'; known: auto, demo, dota, hrsc, rolabelimg"):
+        get_format("coco")
+
+
+@pytest.mark.parametrize(("xml", "images"), [("xml", "images"), ("Annotations", "images"), (".", "."), ("xml", ".")])
+def test_rolabelimg_files_lie_beside_the_pictures_or_in_a_folder(tmp_path: Path, xml: str, images: str) -> None:
+    data_dir = rolabelimg(tmp_path, {"图 1": ["car"], "b": []}, xml, images)
+    assert set(list_images("rolabelimg", data_dir)) == {"图 1", "b"}
+    samples = read_samples("rolabelimg", data_dir, ["图 1", "b"], CLASSES)
+    assert [len(sample.labels) for sample in samples] == [1, 0]
+
+
+# -- samples
+
+
+@pytest.mark.parametrize("suffix", [".png", ".JPG", ".tif"])
+def test_a_dota_folder_is_read(dota_folder: Callable[..., Path], suffix: str) -> None:
+    """Defect 10: neither the classes nor the suffix stand in the source."""
+    data_dir = dota_folder("数据", names=("图 1", "图 2", "empty"), suffix=suffix)
+    names = list(list_images("dota", data_dir))
+    samples = read_samples("dota", data_dir, names, read_classes("dota", data_dir, names))
+    assert [sample.name for sample in samples] == names == ["empty", "图 1", "图 2"]
+    assert samples[0].quads.shape == (0, 4, 2)
+    for sample in samples:
+        assert sample.image_path.is_file()
+        assert (sample.quads.dtype, sample.labels.dtype, sample.difficult.dtype) == (np.float32, np.int64, np.int64)
+        assert len(sample.quads) == len(sample.labels) == len(sample.difficult) == len(sample.ignored)
+    assert sum(len(sample.labels) for sample in samples) > 3
+
+
+def test_an_hrsc_folder_is_read(tmp_path: Path) -> None:
+    data_dir = hrsc(tmp_path)
+    assert read_classes("hrsc", data_dir, ["图 1"]) == ("ship",)
+    (sample,) = read_samples("hrsc", data_dir, ["图 1"], ("ship",))
+    assert sample.quads[0].tolist() == [[15, 17], [25, 17], [25, 23], [15, 23]]
+
+
+def test_no_names_give_no_samples(tmp_path: Path) -> None:
+    for dataset, folder in (("dota", dota(tmp_path / "1", {})), ("rolabelimg", rolabelimg(tmp_path / "2", {}))):
+        assert read_samples(dataset, folder, [], CLASSES) == []
+        assert list_images(dataset, folder) == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{SQUARE} boat 0",
+        SQUARE.replace(" ", "\t") + "\tboat\t0",
+        f"{SQUARE} boat",
+        f"  10  10 30 10 \t 30 30 10 30  boat  0 \r",
+        "10.0 10.0 30.0 10.0 30.0 30.0 10.0 30.0 boat 0",
+        f"imagesource:GoogleEarth\ngsd:0.146343590398\n{SQUARE} boat 0",
+        f"imagesource:GoogleEarth\ngsd:null\n\n{SQUARE} boat 0\n\n",
+        f"\ufeff{SQUARE} boat 0",
+    ],
+    ids=["plain", "tabs", "nine columns", "blanks and CR", "decimals", "header", "blank lines", "byte order mark"],
+)
+def test_every_habit_of_writing_label_lines_is_read(tmp_path: Path, line: str) -> None:
+    """Defect 8: tab-separated labels were read as no objects; defect 9: nine columns were a crash."""
+    sample = read_one(dota(tmp_path, {"图 1": line + "\n"}))
+    assert sample.quads.tolist() == [[[10, 10], [30, 10], [30, 30], [10, 30]]]
+    assert sample.labels.tolist() == [1]
+    assert sample.difficult.tolist() == [0]
+    assert not sample.ignored.any()
+
+
+def test_difficult_2_and_dont_care_are_ignore_regions_and_difficult_1_is_not(tmp_path: Path) -> None:
+    """Defect 8: tile fragments marked difficult=2 were trained as normal objects."""
+    lines = [f"{SQUARE} {name} {flag}" for name, flag in (("car", 0), ("boat", 1), ("boat", 2), ("DontCare", 0))]
+    sample = read_one(dota(tmp_path, {"图 1": "\n".join(lines)}))
+    assert sample.labels.tolist() == [0, 1, 1, -1]
+    assert sample.difficult.tolist() == [0, 1, 2, 0]
+    assert sample.ignored.tolist() == [False, False, True, True]
+
+
+def test_dont_care_needs_no_place_among_the_classes(tmp_path: Path) -> None:
+    data_dir = rolabelimg(tmp_path, {"图 1": ["DontCare", "car"], "b": ["boat", "DontCare"]})
+    classes = read_classes("rolabelimg", data_dir, ["图 1", "b"])
+    assert classes == ("boat", "car")
+    samples = read_samples("rolabelimg", data_dir, ["图 1", "b"], classes)
+    assert [sample.labels.tolist() for sample in samples] == [[-1, 1], [0, -1]]
+    (data_dir / "classes.txt").write_text("car\nDontCare\nboat\n", encoding="utf-8")
+    assert read_classes("rolabelimg", data_dir, ["b"]) == ("car", "boat")
+
+
+# -- classes
+
+
+def test_a_class_file_is_taken_in_its_order_whatever_the_format(tmp_path: Path) -> None:
+    """Defect 10: class names and their number stood in two source files."""
+    data_dir = dota(tmp_path, {"图 1": f"{SQUARE} plane 0"}, classes="\ufeffplane\r\n 集装箱船 \n\nsmall  vehicle")
+    assert read_classes("dota", data_dir, []) == ("plane", "集装箱船", "small vehicle")
+    for number, folder in enumerate((hrsc(tmp_path / "2"), rolabelimg(tmp_path / "3", {"a": ["x"]}))):
+        (folder / "classes.txt").write_text("only\n", encoding="utf-8")
+        assert read_classes(("hrsc", "rolabelimg")[number], folder, ["a"]) == ("only",)
+
+
+def test_more_than_255_classes_keep_their_numbers(tmp_path: Path) -> None:
+    """Defect 10: class ids in uint8 wrapped around."""
+    classes = tuple(f"class-{number}" for number in range(300))
+    data_dir = dota(tmp_path, {"图 1": f"{SQUARE} class-299 0"}, classes="\n".join(classes))
+    assert read_classes("dota", data_dir, ["图 1"]) == classes
+    assert read_samples("dota", data_dir, ["图 1"], classes)[0].labels.tolist() == [299]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("", "holds no class name"), ("\n \nDontCare\n", "holds no class name"), ("a\nb\na\n", "stand twice: a")],
+)
+def test_a_class_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=rf"classes\.txt: .*{sentence}"):
+        read_classes("dota", dota(tmp_path, {}, classes=text), [])
+
+
+def test_a_class_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    data_dir = dota(tmp_path, {})
+    (data_dir / "classes.txt").write_bytes("voilée\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"classes\.txt: is not UTF-8"):
+        read_classes("dota", data_dir, [])
+
+
+@pytest.mark.parametrize(
+    ("names", "version"),
+    [
+        ([], "1.0"),
+        (["plane", "DontCare"], "1.0"),
+        (["container-crane"], "1.5"),
+        (["plane", "helipad"], "2.0"),
+        (["container-crane", "airport"], "2.0"),
+        (["plane", "bicycle"], "1.0"),
+    ],
+)
+def test_the_smallest_dota_version_that_holds_all_names_is_taken(
+    tmp_path: Path, names: list[str], version: str
+) -> None:
+    text = "".join(f"{SQUARE} {name} 0\n" for name in names)
+    data_dir = dota(tmp_path, {"图 1": text, "unlabelled": None}, classes=None)
+    assert read_classes("dota", data_dir, ["图 1", "unlabelled"]) == DOTA_CLASSES[version]
+
+
+def test_the_dota_versions_are_the_published_ones() -> None:
+    assert [len(names) for names in DOTA_CLASSES.values()] == [15, 16, 18]
+    assert DOTA_CLASSES["1.0"][:3] == ("plane", "baseball-diamond", "bridge")  # the order of the published weights
+    assert DOTA_CLASSES["2.0"][15:] == ("container-crane", "airport", "helipad")
+
+
+def test_labels_that_name_no_class_ask_for_a_class_file(tmp_path: Path) -> None:
+    for names in ([], ["图 1"]):
+        with pytest.raises(ValueError, match=r"no label names a class; write classes\.txt"):
+            read_classes("rolabelimg", rolabelimg(tmp_path, {"图 1": ["DontCare"]}), names)
+
+
+# -- bad labels
+
+
+def test_an_unknown_class_is_named_with_file_line_and_the_nearest_name(tmp_path: Path) -> None:
+    """Defect 9: it was a KeyError without the file's name."""
+    path = dota(tmp_path, {"图 1": f"gsd:0.1\n{SQUARE} car 0\n{SQUARE} boot 0\n"})
+    with pytest.raises(LabelError) as raised:
+        read_one(path)
+    assert str(raised.value) == (
+        f"{path}/labelTxt/图 1.txt:3: unknown class 'boot'; did you mean 'boat'? known: car, boat; "
+        "add it to classes.txt or correct the line"
+    )
+    with pytest.raises(LabelError, match="unknown class 'zebra'; known: car, boat;"):
+        read_one(dota(tmp_path / "2", {"b": f"{SQUARE} zebra 0"}))
+
+
+def test_bad_labels_are_reported_and_left_out_and_the_rest_is_kept(tmp_path: Path) -> None:
+    lines = [
+        f"{SQUARE} boat 1",
+        "10 10 30 10 30 30 boat 0",  # six numbers
+        f"{SQUARE} zebra 0",
+        "10 10 30 nan 30 30 10 30 car 0",
+        "10 10 30 30 30 10 10 30 car 0",  # crosses itself
+        "10 10 10 10 10 10 10 10 car 0",  # no area
+        f"{SQUARE} car 2",
+    ]
+    reported: list[LabelError] = []
+    data_dir = dota(tmp_path, {"图 1": "\n".join(lines)})
+    sample = read_one(data_dir, on_bad_label=reported.append)
+    assert sample.labels.tolist() == [1, 0]
+    assert sample.difficult.tolist() == [1, 2]
+    assert sample.quads.shape == (2, 4, 2)
+    assert sorted(error.line for error in reported) == [2, 3, 4, 5, 6]
+    assert {error.path for error in reported} == {data_dir / "labelTxt" / "图 1.txt"}
+    with pytest.raises(LabelError, match=r"图 1\.txt:2: "):
+        read_one(data_dir)
+
+
+def test_nothing_but_bad_labels_leaves_a_picture_without_objects(tmp_path: Path) -> None:
+    reported: list[LabelError] = []
+    sample = read_one(dota(tmp_path, {"图 1": f"{SQUARE} zebra 0\nbad\n"}), on_bad_label=reported.append)
+    assert (len(reported), sample.quads.shape, sample.labels.shape, sample.ignored.shape) == (2, (0, 4, 2), (0,), (0,))
+
+
+def test_an_empty_label_file_means_no_objects(tmp_path: Path) -> None:
+    for number, text in enumerate(("", "\n", "imagesource:GoogleEarth\ngsd:0.1\n")):
+        assert read_one(dota(tmp_path / str(number), {"图 1": text})).quads.shape == (0, 4, 2)
+
+
+@pytest.mark.parametrize("dataset", ["dota", "rolabelimg"])
+def test_a_missing_label_file_is_an_error_or_no_objects_as_asked(tmp_path: Path, dataset: str) -> None:
+    if dataset == "dota":
+        data_dir = dota(tmp_path, {"图 1": None})
+    else:
+        data_dir = rolabelimg(tmp_path, {"图 1": []})
+        (data_dir / "xml" / "图 1.xml").unlink()
+    with pytest.raises(LabelError, match=r"图 1\.(txt|xml):1: no label file for the picture 图 1\.png; .*missing_labels"):
+        read_samples(dataset, data_dir, ["图 1"], CLASSES)
+    (sample,) = read_samples(dataset, data_dir, ["图 1"], CLASSES, missing_labels="empty")
+    assert sample.quads.shape == (0, 4, 2)
+    assert sample.labels.dtype == sample.difficult.dtype == np.int64
+
+
+# -- real data
+
+
+def test_hit_uav_is_recognised_and_its_lists_give_the_published_counts(real_folder: Callable[[str], Path]) -> None:
+    data_dir = real_folder("hit-uav")
+    assert detect_format(data_dir) == "rolabelimg"
+    images = list_images("rolabelimg", data_dir)
+    names = read_list(data_dir / "val.txt", images)
+    classes = read_classes("rolabelimg", data_dir, names)
+    assert classes == ("Bicycle", "Car", "OtherVehicle", "Person")
+    samples = read_samples("rolabelimg", data_dir, names, classes)
+    labels = Counter(label for sample in samples for label in sample.labels[~sample.ignored].tolist())
+    assert len(samples) == 316
+    assert labels == {0: 81, 1: 1238, 2: 25, 3: 189}
+
+
+def test_whole_dota_pictures_are_read_with_their_flags(real_folder: Callable[[str], Path]) -> None:
+    data_dir = real_folder("dota")
+    assert detect_format(data_dir) == "dota"
+    names = list(list_images("dota", data_dir))
+    classes = read_classes("dota", data_dir, names)
+    assert classes == DOTA_CLASSES["1.0"]
+    samples = {sample.name: sample for sample in read_samples("dota", data_dir, names, classes)}
+    # Lines of the label files less the two of the header.
+    assert {name: len(sample.labels) for name, sample in samples.items()} == {"P0706": 536, "P0770": 22, "P1888": 64}
+    assert sum(int(sample.difficult.sum()) for sample in samples.values()) == 6
+
+
+def test_a_list_that_names_a_label_without_picture_is_refused(
+    tmp_path: Path, real_folder: Callable[[str], Path]
+) -> None:
+    """`demo4.xml` of roLabelImg's author has no picture."""
+    shutil.copytree(real_folder("rolabelimg"), tmp_path / "data")
+    (tmp_path / "data" / "train.txt").write_text("demo\ndemo4\n", encoding="utf-8")
+    images = list_images("rolabelimg", tmp_path / "data")
+    assert sorted(images) == ["demo", "demo2", "demo3"]
+    with pytest.raises(ValueError, match=r"train\.txt:2: no picture named 'demo4'"):
+        read_list(tmp_path / "data" / "train.txt", images)

@@ -1,0 +1,189 @@
+"""Which pictures train and which validate: list files in any state, and the split by seed where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datasets.splits import ListError, choose_split, read_list, split_by_seed
+
+TWENTY = [f"P{number:02}" for number in range(20)]
+
+
+def pictures(names: list[str] | None = None) -> dict[str, Path]:
+    return {name: Path("images") / f"{name}.png" for name in (TWENTY if names is None else names)}
+
+
+def write_list(folder: Path, name: str, entries: list[str]) -> Path:
+    path = folder / name
+    path.write_text("".join(f"{entry}\n" for entry in entries), encoding="utf-8")
+    return path
+
+
+# -- list files
+
+
+def test_a_list_is_read_in_its_order(tmp_path: Path) -> None:
+    assert read_list(write_list(tmp_path, "a.txt", ["P03", "P01", "P02"]), pictures()) == ["P03", "P01", "P02"]
+
+
+@pytest.mark.parametrize("content", ["P01\nP02\n\n", "P01\n\n  \nP02", "\nP01\nP02", "P01 \n\tP02\n", "P01\nP02\nP01\n"])
+def test_blank_lines_margins_and_repetitions_do_not_count(tmp_path: Path, content: str) -> None:
+    """Defect 9: a blank last line in a list crashes the published code."""
+    path = tmp_path / "a.txt"
+    path.write_text(content, encoding="utf-8")
+    assert read_list(path, pictures()) == ["P01", "P02"]
+
+
+@pytest.mark.parametrize("content", [b"P01\r\nP02\r\n", b"\xef\xbb\xbfP01\nP02\n", b"\xef\xbb\xbfP01\r\nP02", b"P01\rP02"])
+def test_line_ends_of_any_system_and_a_byte_order_mark_are_read(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    assert read_list(path, pictures()) == ["P01", "P02"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["P01.png", "P01.JPG", "images/P01.png", "images/P01", "C:\\Users\\图\\images\\P01.jpg", "./P01", "/data/x.y/P01.tif"],
+)
+def test_an_entry_may_carry_a_folder_and_a_suffix(tmp_path: Path, entry: str) -> None:
+    assert read_list(write_list(tmp_path, "a.txt", [entry]), pictures()) == ["P01"]
+
+
+@pytest.mark.parametrize("name", ["a.b", "图 1", "P01.png", "x__0.5__0___0", "my image"])
+def test_a_name_may_hold_dots_blanks_and_any_script(tmp_path: Path, name: str) -> None:
+    images = pictures([name, "P01"])
+    assert read_list(write_list(tmp_path, "列表.txt", [name, f"{name}.png"]), images) == [name]
+
+
+def test_an_entry_without_a_picture_is_named_with_file_and_line(tmp_path: Path) -> None:
+    path = write_list(tmp_path, "train.txt", ["P01", "", "P99"])
+    with pytest.raises(ListError, match=r"train\.txt:3: no picture named 'P99' in images"):
+        read_list(path, pictures())
+
+
+def test_a_list_with_nothing_in_it_is_an_error_and_so_is_one_for_no_pictures(tmp_path: Path) -> None:
+    with pytest.raises(ListError, match=r"empty\.txt: the list names no picture"):
+        read_list(write_list(tmp_path, "empty.txt", []), pictures())
+    with pytest.raises(ListError, match=r"a\.txt:1: no picture named 'P01'"):
+        read_list(write_list(tmp_path, "a.txt", ["P01"]), {})
+
+
+def test_a_missing_list_and_one_that_is_not_text_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ListError, match=r"lost\.txt: cannot be read"):
+        read_list(tmp_path / "lost.txt", pictures())
+    (tmp_path / "latin.txt").write_bytes(b"P\xe901\n")
+    with pytest.raises(ListError, match=r"latin\.txt: is not UTF-8"):
+        read_list(tmp_path / "latin.txt", pictures())
+
+
+# -- the choice
+
+
+ROLES = ("train", "val")
+
+
+@pytest.mark.parametrize(
+    ("lists", "train_list", "val_list"),
+    [
+        (["train.txt", "val.txt"], "train.txt", "val.txt"),
+        (["trainval.txt", "test.txt"], "trainval.txt", "test.txt"),
+        (["train.txt", "trainval.txt", "val.txt", "test.txt"], "train.txt", "val.txt"),
+        (["train.txt", "test.txt"], "train.txt", "test.txt"),
+        (["trainval.txt", "val.txt"], "trainval.txt", "val.txt"),
+    ],
+)
+def test_lists_are_read_in_the_order_of_their_names(
+    tmp_path: Path, lists: list[str], train_list: str, val_list: str
+) -> None:
+    for number, name in enumerate(lists):
+        write_list(tmp_path, name, [f"P{number:02}", f"P{number + 10:02}"])
+    for role, name in zip(ROLES, (train_list, val_list), strict=True):
+        number = lists.index(name)
+        chosen = choose_split(tmp_path, pictures(), role)
+        assert chosen.names == [f"P{number:02}", f"P{number + 10:02}"]
+        assert chosen.source == str(tmp_path / name)
+
+
+def test_without_a_list_a_tenth_validates_and_the_rest_trains(tmp_path: Path) -> None:
+    """User request 2: no hand-made lists."""
+    train, val = (choose_split(tmp_path, pictures(), role, seed=5) for role in ROLES)
+    assert len(val.names) == 2
+    assert sorted(train.names + val.names) == TWENTY
+    assert "seed 5" in train.source
+
+
+def test_with_a_training_list_alone_a_tenth_of_it_validates(tmp_path: Path) -> None:
+    write_list(tmp_path, "train.txt", TWENTY[:10])
+    train, val = (choose_split(tmp_path, pictures(), role) for role in ROLES)
+    assert len(val.names) == 1
+    assert sorted(train.names + val.names) == TWENTY[:10]
+    assert "train.txt" in train.source
+    assert "train.txt" in val.source
+
+
+def test_with_a_validation_list_alone_all_other_pictures_train(tmp_path: Path) -> None:
+    write_list(tmp_path, "test.txt", ["P03", "P07"])
+    train, val = (choose_split(tmp_path, pictures(), role) for role in ROLES)
+    assert val.names == ["P03", "P07"]
+    assert train.names == [name for name in TWENTY if name not in ("P03", "P07")]
+
+
+def test_a_validation_list_of_all_pictures_leaves_none_to_train_on(tmp_path: Path) -> None:
+    write_list(tmp_path, "val.txt", TWENTY)
+    with pytest.raises(ListError, match=r"val\.txt: lists every picture"):
+        choose_split(tmp_path, pictures(), "train")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_named_list_is_taken_for_either_role(tmp_path: Path, role: str) -> None:
+    write_list(tmp_path, "train.txt", TWENTY[:5])
+    path = write_list(tmp_path, "夜.txt", ["P11"])
+    elsewhere = write_list(tmp_path.parent, "elsewhere.txt", ["P12"])
+    for named, expected in (("夜", ["P11"]), ("夜.txt", ["P11"]), (str(path), ["P11"]), (str(elsewhere), ["P12"])):
+        assert choose_split(tmp_path, pictures(), role, split=named).names == expected
+
+
+def test_a_named_list_that_is_not_there_tells_which_are(tmp_path: Path) -> None:
+    with pytest.raises(ListError, match=r"night\.txt: no such list; the data folder holds no list"):
+        choose_split(tmp_path, pictures(), "val", split="night")
+    write_list(tmp_path, "day.txt", ["P01"])
+    with pytest.raises(ListError, match=r"night\.txt: no such list; the data folder holds \['day\.txt'\]"):
+        choose_split(tmp_path, pictures(), "val", split="night")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_pictures_at_all_are_an_error_that_names_the_folder(tmp_path: Path, role: str) -> None:
+    with pytest.raises(ListError, match="holds no picture"):
+        choose_split(tmp_path, {}, role)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_single_picture_serves_both(tmp_path: Path, role: str) -> None:
+    assert choose_split(tmp_path, pictures(["only"]), role).names == ["only"]
+
+
+# -- by seed
+
+
+@given(names=st.sets(st.text(min_size=1, max_size=4), min_size=2, max_size=60), seed=st.integers(0, 2**31))
+@settings(deadline=None, max_examples=60)
+def test_a_split_is_a_partition_that_does_not_depend_on_the_order(names: set[str], seed: int) -> None:
+    train, val = split_by_seed(sorted(names), seed)
+    assert sorted(train + val) == sorted(names)
+    assert train
+    assert len(val) == max(1, round(len(names) / 10))
+    assert split_by_seed(sorted(names, reverse=True), seed) == (train, val)
+
+
+def test_another_seed_gives_another_split_and_the_same_seed_the_same_on_every_machine() -> None:
+    assert len({tuple(split_by_seed(TWENTY, seed)[1]) for seed in range(20)}) > 10
+    # As numpy 2.4 draws it: a change would mix training and validation pictures of older runs.
+    assert split_by_seed(TWENTY, 0)[1] == ["P04", "P19"]
+
+
+def test_of_no_names_nothing_is_split() -> None:
+    assert split_by_seed([], 0) == ([], [])

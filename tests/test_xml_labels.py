@@ -1,0 +1,311 @@
+"""Annotations in XML: real files with all their oddities, and damaged ones that are refused with file and line."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datasets.xml_labels import read_hrsc, read_rolabelimg
+from DOTA_devkit.boxes import signed_area
+from DOTA_devkit.labels import LabelError
+
+ROTATED = "<robndbox><cx>50</cx><cy>40</cy><w>30</w><h>10</h><angle>0.5</angle></robndbox>"
+UPRIGHT = "<bndbox><xmin>10</xmin><ymin>20</ymin><xmax>40</xmax><ymax>60</ymax></bndbox>"
+
+
+def rolabelimg_object(box: str = ROTATED, name: str = "<name>ship</name>", rest: str = "") -> str:
+    return f"<object>{name}<pose>Unspecified</pose>{rest}{box}</object>"
+
+
+def write(folder: Path, *objects: str, head: str = "") -> Path:
+    """A roLabelImg file with an object a line, from line 2 on."""
+    path = folder / "图 1.xml"
+    path.write_text("\n".join([f"{head}<annotation>", *objects, "</annotation>\n"]), encoding="utf-8")
+    return path
+
+
+def rolabelimg_corners(cx: float, cy: float, w: float, h: float, angle: float) -> list[tuple[float, float]]:
+    """The formula of the format: centre +- w/2 (cos, sin) +- h/2 (-sin, cos)."""
+    u, v = (math.cos(angle) * w / 2, math.sin(angle) * w / 2), (-math.sin(angle) * h / 2, math.cos(angle) * h / 2)
+    return [(cx + i * u[0] + j * v[0], cy + i * u[1] + j * v[1]) for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+
+
+# -- good files
+
+
+@given(
+    cx=st.floats(-100, 5000),
+    cy=st.floats(-100, 5000),
+    w=st.floats(0.01, 2000),
+    h=st.floats(0.01, 2000),
+    angle=st.floats(0, math.pi, exclude_max=True),
+)
+@settings(deadline=None, max_examples=100)
+def test_corners_follow_the_formula_of_rolabelimg(
+    tmp_path_factory: pytest.TempPathFactory, cx: float, cy: float, w: float, h: float, angle: float
+) -> None:
+    box = f"<robndbox><cx>{cx!r}</cx><cy>{cy!r}</cy><w>{w!r}</w><h>{h!r}</h><angle>{angle!r}</angle></robndbox>"
+    labels = read_rolabelimg(write(tmp_path_factory.getbasetemp(), rolabelimg_object(box)))
+    assert np.abs(labels.quads[0] - rolabelimg_corners(cx, cy, w, h, angle)).max() < 1e-9
+    assert signed_area(labels.quads)[0] > 0, "clockwise on the screen"
+
+
+def test_an_upright_and_a_rotated_box_may_stand_in_one_file(tmp_path: Path) -> None:
+    labels = read_rolabelimg(
+        write(tmp_path, rolabelimg_object(UPRIGHT, "<name>dog</name>"), rolabelimg_object(ROTATED))
+    )
+    assert labels.names == ["dog", "ship"]
+    assert labels.quads[0].tolist() == [[10, 20], [40, 20], [40, 60], [10, 60]]
+    assert np.abs(labels.quads[1] - rolabelimg_corners(50, 40, 30, 10, 0.5)).max() < 1e-9
+    assert labels.lines.tolist() == [2, 3]
+    assert (labels.quads.dtype, labels.difficult.dtype, labels.lines.dtype) == (np.float64, np.int64, np.int64)
+
+
+def test_the_child_decides_what_the_box_is_and_not_the_type(tmp_path: Path) -> None:
+    labels = read_rolabelimg(write(tmp_path, rolabelimg_object(UPRIGHT, rest="<type>robndbox</type>")))
+    assert labels.quads[0].tolist() == [[10, 20], [40, 20], [40, 60], [10, 60]]
+
+
+def test_what_the_file_says_of_the_picture_is_not_believed(tmp_path: Path) -> None:
+    """Seen in the wild: a filename without suffix, a Windows path in Chinese, the depth and size of another picture."""
+    about = (
+        "<filename>other</filename><path>C:\\数据\\other.jpg</path>"
+        "<size><width>1</width><height>-3</height><depth>1</depth></size>"
+    )
+    labels = read_rolabelimg(write(tmp_path, about, rolabelimg_object()))
+    assert labels.names == ["ship"]
+    assert np.abs(labels.quads[0] - rolabelimg_corners(50, 40, 30, 10, 0.5)).max() < 1e-9
+
+
+def test_a_box_that_sticks_out_of_the_picture_is_read_as_it_is(tmp_path: Path) -> None:
+    labels = read_rolabelimg(write(tmp_path, rolabelimg_object(UPRIGHT.replace(">10<", ">-15.5<"))))
+    assert labels.quads[0, 0].tolist() == [-15.5, 20]
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        ("", 0),
+        ("<difficult></difficult>", 0),
+        ("<difficult>0</difficult>", 0),
+        ("<difficult> 1 </difficult>", 1),
+        ("<difficult>2</difficult>", 2),
+        ("<difficult>1.0</difficult>", 1),
+    ],
+)
+def test_the_difficult_flag_is_read_and_may_be_missing(tmp_path: Path, rest: str, expected: int) -> None:
+    assert read_rolabelimg(write(tmp_path, rolabelimg_object(rest=rest))).difficult.tolist() == [expected]
+
+
+def test_a_name_may_be_of_any_script_and_hold_blanks_and_marked_characters(tmp_path: Path) -> None:
+    names = ["集装箱船", "small  vehicle", "<![CDATA[a<b]]>", "R&amp;D &#x8239;"]
+    labels = read_rolabelimg(write(tmp_path, *(rolabelimg_object(name=f"<name>{name}</name>") for name in names)))
+    assert labels.names == ["集装箱船", "small vehicle", "a<b", "R&D 船"]
+
+
+def test_parts_and_attributes_of_an_object_are_not_taken_for_its_own(tmp_path: Path) -> None:
+    """VOC files hold parts with boxes, CVAT's hold attributes with names, before or behind the object's own."""
+    inner = "<part><name>bow</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"
+    more = "<attributes><attribute><name>occluded</name><value>0</value></attribute></attributes>"
+    box = f"{UPRIGHT}{inner}{more}"
+    labels = read_rolabelimg(write(tmp_path, rolabelimg_object(box), rolabelimg_object(UPRIGHT, f"{inner}<name>a</name>")))
+    assert labels.names == ["ship", "a"]
+    assert labels.quads[:, 0].tolist() == [[10, 20], [10, 20]]
+    with pytest.raises(LabelError, match="neither robndbox nor bndbox"):
+        read_rolabelimg(write(tmp_path, rolabelimg_object(inner)))
+
+
+def test_other_encodings_that_the_file_declares_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    text = f'<?xml version="1.0" encoding="gb2312"?><annotation>{rolabelimg_object(name="<name>船</name>")}</annotation>'
+    path.write_bytes(text.encode("gb2312"))
+    with pytest.raises(LabelError, match=r"a\.xml:1: "):  # expat knows four encodings, and says so of others
+        read_rolabelimg(path)
+    path.write_bytes(text.replace("gb2312", "utf-16").encode("utf-16"))
+    assert read_rolabelimg(path).names == ["船"]
+
+
+@pytest.mark.parametrize("read", [read_rolabelimg, read_hrsc])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<annotation></annotation>",
+        "<annotation/>",
+        "<annotation><filename>a</filename><object_count>0</object_count></annotation>",
+        "<HRSC_Image><HRSC_Objects/></HRSC_Image>",
+    ],
+)
+def test_a_file_without_objects_is_a_picture_without_objects(tmp_path: Path, read: Callable, text: str) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(text, encoding="utf-8")
+    labels = read(path)
+    assert labels.quads.shape == (0, 4, 2)
+    assert (labels.names, labels.difficult.tolist(), labels.lines.tolist()) == ([], [], [])
+
+
+# -- bad objects
+
+
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        (rolabelimg_object(ROTATED.replace(">30<", ">0<")), "box of size 0 x 10"),
+        (rolabelimg_object(ROTATED.replace(">10<", ">-10<")), "box of size 30 x -10"),
+        (rolabelimg_object(ROTATED.replace(">50<", ">fifty<")), "<cx> is 'fifty', not a number"),
+        (rolabelimg_object(ROTATED.replace(">50<", "><")), "<cx> is '', not a number"),
+        (rolabelimg_object(ROTATED.replace("<cx>50</cx>", "")), "<cx> is '', not a number"),
+        (rolabelimg_object(ROTATED.replace(">0.5<", ">nan<")), "<angle> is nan"),
+        (rolabelimg_object(ROTATED.replace(">40<", ">-inf<")), "<cy> is -inf"),
+        (rolabelimg_object(ROTATED.replace(">30<", ">1e300<")), "<w> is 1e300"),
+        (rolabelimg_object(UPRIGHT.replace(">40<", ">10<")), "bndbox of zero or negative size"),
+        (rolabelimg_object(UPRIGHT.replace(">60<", ">5<")), "bndbox of zero or negative size"),
+        (rolabelimg_object(UPRIGHT.replace(">40<", ">4O<")), "<xmax> is '4O', not a number"),
+        (rolabelimg_object(""), "neither robndbox nor bndbox"),
+        (rolabelimg_object("<polygon><x1>1</x1></polygon>"), "neither robndbox nor bndbox"),
+        (rolabelimg_object(name=""), "object without <name>"),
+        (rolabelimg_object(name="<name>  </name>"), "object without <name>"),
+        (rolabelimg_object(rest="<difficult>3</difficult>"), "<difficult> is 3; it must be 0, 1 or 2"),
+        (rolabelimg_object(rest="<difficult>0.5</difficult>"), "<difficult> is 0.5; it must be 0, 1 or 2"),
+        (rolabelimg_object(rest="<difficult>no</difficult>"), "<difficult> is 'no', not a number"),
+    ],
+)
+def test_a_bad_object_is_named_with_file_and_line_or_left_out(tmp_path: Path, bad: str, sentence: str) -> None:
+    path = write(tmp_path, rolabelimg_object(), bad, rolabelimg_object(UPRIGHT))
+    with pytest.raises(LabelError) as raised:
+        read_rolabelimg(path)
+    assert str(raised.value).startswith(f"{path}:3: ")
+    assert sentence in str(raised.value)
+    reported: list[LabelError] = []
+    assert read_rolabelimg(path, reported.append).lines.tolist() == [2, 4]
+    assert [error.line for error in reported] == [3]
+
+
+# -- bad files
+
+
+def test_broken_xml_is_named_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, rolabelimg_object(), rolabelimg_object().replace("</name>", "</nome>"))
+    for on_bad in (None, lambda error: None):  # never skipped: all its objects would be trained as background
+        with pytest.raises(LabelError, match=r"图 1\.xml:3: is not well-formed XML \(mismatched tag\)"):
+            read_rolabelimg(path, on_bad)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("", 1),
+        ("no XML at all", 1),
+        ("<annotation>\n<object>\n<name>ship", 3),
+        ("<annotation>\n&nosuch;</annotation>", 2),
+        ("<annotation>\n\xff</annotation>", 2),
+        ("<annotation/>\n<annotation/>", 2),
+    ],
+    ids=["empty", "text", "cut off", "unknown entity", "not UTF-8", "two roots"],
+)
+def test_a_file_that_is_not_xml_is_named_with_its_line(tmp_path: Path, content: str, line: int) -> None:
+    path = tmp_path / "a.xml"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(LabelError, match=rf"a\.xml:{line}: is not well-formed XML"):
+        read_rolabelimg(path)
+
+
+def test_a_file_in_place_of_which_there_is_nothing_or_a_folder_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "lost.xml", tmp_path):
+        with pytest.raises(LabelError, match=f"{path.name}.*cannot be read"):
+            read_rolabelimg(path)
+
+
+BOMB = (
+    '<!DOCTYPE a [<!ENTITY a "lol">'
+    + "".join(f'<!ENTITY {y} "{f"&{x};" * 10}">' for x, y in zip("abcdefgh", "bcdefghi", strict=True))
+    + "]>"
+)
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (BOMB, "&i;"),
+        ('<!DOCTYPE a [<!ENTITY secret SYSTEM "file:///etc/hostname">]>', "&secret;"),
+        ('<!DOCTYPE a [<!ENTITY secret SYSTEM "http://127.0.0.1:9/x">]>', "&secret;"),
+        ('<!DOCTYPE a [<!ENTITY % remote SYSTEM "http://127.0.0.1:9/x.dtd">%remote;]>', "ship"),
+        ('<!DOCTYPE a SYSTEM "http://127.0.0.1:9/x.dtd">', "ship"),
+    ],
+    ids=["bomb", "file", "address", "parameter", "document type"],
+)
+def test_entities_are_refused_before_they_are_expanded(tmp_path: Path, head: str, name: str) -> None:
+    path = write(tmp_path, rolabelimg_object(name=f"<name>{name}</name>"), head=head)
+    with pytest.raises(LabelError, match=r"图 1\.xml:1: declares entities, which are refused"):
+        read_rolabelimg(path)
+
+
+def test_a_document_type_alone_does_no_harm(tmp_path: Path) -> None:
+    path = write(tmp_path, rolabelimg_object(), head="<!DOCTYPE annotation>")
+    assert read_rolabelimg(path).names == ["ship"]
+
+
+# -- HRSC2016
+
+
+HRSC = """<HRSC_Image>
+<Img_ID>100000001</Img_ID><Img_SizeWidth>1166</Img_SizeWidth>
+<HRSC_Objects>
+<HRSC_Object><Object_ID>1</Object_ID><Class_ID>100000013</Class_ID><difficult>1</difficult>
+<box_xmin>194</box_xmin><box_ymin>243</box_ymin><box_xmax>972</box_xmax><box_ymax>507</box_ymax>
+<mbox_cx>582.9349</mbox_cx><mbox_cy>353.2006</mbox_cy><mbox_w>778.1303</mbox_w><mbox_h>174.2541</mbox_h>
+<mbox_ang>-0.2144</mbox_ang><segmented>0</segmented></HRSC_Object>
+<HRSC_Object><mbox_cx>10</mbox_cx><mbox_cy>20</mbox_cy><mbox_w>8</mbox_w><mbox_h>4</mbox_h><mbox_ang>0</mbox_ang>
+</HRSC_Object>
+</HRSC_Objects>
+</HRSC_Image>
+"""
+
+
+def test_hrsc_objects_are_ships_at_the_angle_of_their_minimum_box(tmp_path: Path) -> None:
+    path = tmp_path / "100000001.xml"
+    path.write_text(HRSC, encoding="utf-8")
+    labels = read_hrsc(path)
+    assert labels.names == ["ship", "ship"]
+    assert labels.difficult.tolist() == [1, 0]
+    assert labels.lines.tolist() == [4, 8]
+    expected = [rolabelimg_corners(582.9349, 353.2006, 778.1303, 174.2541, -0.2144), rolabelimg_corners(10, 20, 8, 4, 0)]
+    assert np.abs(labels.quads - expected).max() < 1e-9
+
+
+def test_a_bad_hrsc_object_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(HRSC.replace("<mbox_w>8<", "<mbox_w>x<"), encoding="utf-8")
+    with pytest.raises(LabelError, match=r"a\.xml:8: <mbox_w> is 'x', not a number"):
+        read_hrsc(path)
+    reported: list[LabelError] = []
+    assert len(read_hrsc(path, reported.append).names) == len(reported) == 1
+
+
+# -- real files
+
+
+def test_the_files_of_the_author_of_rolabelimg_are_read(real_folder: Callable[[str], Path]) -> None:
+    labels = {path.stem: read_rolabelimg(path) for path in real_folder("rolabelimg").glob("xml/*.xml")}
+    assert labels["demo3"].names == ["dog", "cat", "person", "tv"]
+    assert labels["demo3"].quads[0].tolist() == [[354, 162], [499, 162], [499, 269], [354, 269]]
+    person = rolabelimg_corners(398.245, 137.3459, 48.3577, 226.2906, 1.134448)
+    assert np.abs(labels["demo3"].quads[2] - person).max() < 1e-9
+    assert labels["demo4"].names == ["ship"]
+    assert sum(len(file.names) for file in labels.values()) == 11
+
+
+def test_every_object_of_hit_uav_is_read(real_folder: Callable[[str], Path]) -> None:
+    """The counts are those of the data's own description (shared/data/README.md)."""
+    names = Counter()
+    for path in real_folder("hit-uav").glob("xml/*.xml"):
+        names.update(read_rolabelimg(path).names)
+    del names["DontCare"]
+    assert names == {"Car": 4704, "Bicycle": 3493, "Person": 3023, "OtherVehicle": 71}
+    assert names.total() == 11_291

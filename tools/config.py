@@ -1,0 +1,277 @@
+"""The settings: one flat frozen record, filled from defaults, then a TOML file, then the flags. Imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from pathlib import Path
+
+PHASES = ("train", "test", "eval")
+PRETRAINED = ("auto", "imagenet", "none")
+
+
+class SettingsError(ValueError):
+    """A setting that is unknown, of the wrong kind or contradicts another; the message names the flag."""
+
+
+def _setting(
+    default: object, text: str, choices: Sequence[str] | None = None, metavar: str | None = None
+) -> typing.Any:
+    return field(default=default, metadata={"help": text, "choices": choices, "metavar": metavar})
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a run. Field names are the flags."""
+
+    phase: str = _setting("train", "what to do", PHASES)
+    # data
+    dataset: str = _setting(
+        "auto", "format of the data: auto, demo, dota, hrsc or rolabelimg; auto looks", metavar="NAME"
+    )
+    data_dir: Path | None = _setting(None, "data folder [default: the embedded demo set, drawn into data/demo]")
+    split: str | None = _setting(
+        None,
+        "list to validate, test or evaluate on, NAME.txt in the data folder [default: val, else test]",
+        metavar="NAME",
+    )
+    input: Path | None = _setting(None, "test: a picture or a folder of pictures to detect on, labelled or not")
+    on_bad_label: str = _setting(
+        "error", "a bad label or picture stops the run, or is left out and counted", ("error", "skip")
+    )
+    missing_labels: str = _setting(
+        "error", "a listed picture without a label file is an error, or empty", ("error", "empty")
+    )
+    min_visible: float = _setting(
+        0.5, "fraction of an object's area that a crop must leave; below, it is an ignore region"
+    )
+    # network; in test and eval all of these come from the checkpoint
+    backbone: str = _setting("resnet18", "base network, such as resnet18, resnet101 or mobilenetv2", metavar="NAME")
+    head_norm: bool = _setting(True, "batch norm after the first convolution of each head")
+    input_h: int | None = _setting(
+        None, "input height, pixels, a multiple of 32 [default: 608; demo: 256]", metavar="PX"
+    )
+    input_w: int | None = _setting(
+        None, "input width, pixels, a multiple of 32 [default: 608; demo: 256]", metavar="PX"
+    )
+    pretrained: str = _setting(
+        "auto", "backbone weights to start from: auto (ImageNet if at hand), imagenet, none or a file", metavar="WHICH"
+    )
+    # training
+    num_epoch: int = _setting(30, "epochs to train")
+    batch_size: int = _setting(8, "pictures a step")
+    init_lr: float = _setting(1e-3, "highest learning rate of AdamW, reached after the warm-up, then cosine to zero")
+    val_every: int = _setting(1, "epochs between validations")
+    resume_train: str | None = _setting(
+        None, "continue a run: its folder or last.pth [without a value: the newest run]"
+    )
+    # testing and evaluation
+    resume: Path | None = _setting(
+        None, "weights: in test and eval the checkpoint [default: best.pth of the newest run]; in train, to start from"
+    )
+    K: int = _setting(500, "most detections of a picture, over all classes", metavar="N")
+    conf_thresh: float = _setting(0.01, "lowest score that is written to the results, 0 to 1")
+    nms_thresh: float = _setting(0.3, "of two boxes of a class that overlap by more IoU the better stays, 0 to 1")
+    quads: bool = _setting(False, "write the four free corners instead of true rectangles")
+    ignore_overlap: float = _setting(0.5, "a false positive with more of its area in an ignore region is not counted")
+    # drawing
+    num_drawings: int = _setting(50, "most pictures to draw boxes on")
+    draw_score: float = _setting(0.3, "lowest score that is drawn, 0 to 1")
+    line_width: int = _setting(0, "width of the drawn lines, pixels; 0 chooses by the picture's size")
+    draw_labels: bool = _setting(True, "write class and score at the boxes")
+    # machine
+    out: Path | None = _setting(None, "run folder [default: runs/<data>-<backbone>-<time>]")
+    num_workers: int = _setting(2, "processes that load data; 0 loads in the main process")
+    device: str = _setting("auto", "auto, cpu, cuda, cuda:1 ...", metavar="NAME")
+    precision: str = _setting(
+        "auto", "arithmetic of training; auto takes bf16 where the machine has it", ("auto", "fp32", "bf16")
+    )
+    seed: int = _setting(0, "of weights, order, augmentation and splits")
+    # which flags the user gave, on the command line or in the file; not a flag itself
+    explicit: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+def parse_settings(arguments: Sequence[str]) -> Config:
+    """The settings for these command-line arguments. Prints help and leaves (SystemExit) on --help.
+
+    Raises SettingsError for an unknown flag or file key (with the nearest known one), a wrong kind or a contradiction.
+    """
+    given = vars(_make_parser().parse_args([_underscored(argument) for argument in arguments]))
+    config_path = given.pop("config", None)
+    from_file = _read_toml(config_path) if config_path is not None else {}
+    values = {**from_file, **given}
+    return Config(**values, explicit=frozenset(values))
+
+
+def settings_from(values: Mapping[str, object]) -> Config:
+    """Settings that a checkpoint or a settings file kept; keys that this version does not know are left out."""
+    known = {item.name: item for item in _flags()}
+    return Config(**{key: _convert(known[key], value, key) for key, value in values.items() if key in known})
+
+
+def settings_dict(config: Config) -> dict[str, str | int | float | bool]:
+    """The settings as plain values, those that are None left out."""
+    values = {item.name: getattr(config, item.name) for item in _flags()}
+    return {key: str(value) if isinstance(value, Path) else value for key, value in values.items() if value is not None}
+
+
+def settings_toml(config: Config) -> str:
+    """The settings as a TOML file that --config reads back."""
+    return "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in settings_dict(config).items())
+
+
+def with_settings(config: Config, **changes: object) -> Config:
+    """A copy with other values, checked again; `explicit` stays."""
+    return replace(config, **changes)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> typing.NoReturn:
+        raise SettingsError(message)
+
+
+class _DownRatio(argparse.Action):
+    def __call__(self, *ignored: object) -> typing.NoReturn:
+        raise SettingsError(
+            "--down_ratio is no setting: targets, decoder and heads are made for the map at a quarter of the input. "
+            "People change it when another backbone's channels do not fit; here these follow from the backbone, so "
+            "--backbone NAME is all it takes"
+        )
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="main.py",
+        description="Train, test and evaluate oriented-box detectors (BBAVectors).",
+        epilog="'-' and '_' in flags are the same. Order: defaults < --config file < flags. Boxes are in pixels of the "
+        "picture, overlaps are IoU of exact polygons.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file with any of these settings, without dashes"
+    )
+    parser.add_argument("--down_ratio", action=_DownRatio, nargs="?", help=argparse.SUPPRESS)
+    for item in _flags():
+        text = item.metadata["help"].replace("%", "%%")
+        if item.default is not None:
+            text += f" [default: {item.default}]"
+        options: dict[str, typing.Any] = {"help": text}
+        kind = _kind(item)
+        if kind is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            options |= {"type": kind, "choices": item.metadata["choices"]}
+            options["metavar"] = None if item.metadata["choices"] else item.metadata["metavar"] or _METAVARS[kind]
+        if item.name == "resume_train":
+            options |= {"nargs": "?", "const": "newest", "metavar": "RUN"}
+        parser.add_argument(f"--{item.name}", **options)
+    return parser
+
+
+_METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+
+
+def _underscored(argument: str) -> str:
+    """`--data-dir=x` -> `--data_dir=x`, with unknown flags refused here, where the nearest known one can be named."""
+    if not argument.startswith("--") or argument == "--":
+        return argument
+    flag, equals, value = argument.partition("=")
+    name = flag[2:].replace("-", "_")
+    name = f"no-{name[3:]}" if name.startswith("no_") else name
+    known = {item.name for item in _flags()} | {"config", "help", "down_ratio"}
+    known |= {f"no-{item.name}" for item in _flags() if _kind(item) is bool}
+    if name not in known:
+        raise SettingsError(f"unknown flag {flag}{_nearest(name, known, '--')}; python main.py --help lists all")
+    return f"--{name}{equals}{value}"
+
+
+def _nearest(name: str, known: set[str], dashes: str) -> str:
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+    return f"; nearest: {dashes}{close[0]}" if close else ""
+
+
+def _flags() -> list[Field]:
+    return [item for item in fields(Config) if item.metadata]
+
+
+def _kind(item: Field) -> type:
+    kind = _HINTS[item.name]
+    if isinstance(kind, types.UnionType):
+        kind = next(option for option in typing.get_args(kind) if option is not types.NoneType)
+    return kind
+
+
+_HINTS = typing.get_type_hints(Config)
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is not TOML ({error})") from error
+    known = {item.name: item for item in _flags()}
+    settings = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name == "down_ratio":
+            _DownRatio([], "")()
+        if name not in known:
+            raise SettingsError(f"{path}: unknown setting '{key}'{_nearest(name, set(known), '')}")
+        settings[name] = _convert(known[name], value, f"{path}: {key}")
+    return settings
+
+
+def _convert(item: Field, value: object, where: str) -> object:
+    kind = _kind(item)
+    fitting = {float: (int, float), Path: (str,)}.get(kind, (kind,))
+    if not isinstance(value, fitting) or (isinstance(value, bool) and kind is not bool):
+        raise SettingsError(f"{where} is {value!r}, not of the kind {kind.__name__}")
+    return kind(value)
+
+
+def _check(config: Config) -> None:
+    for item in _flags():
+        value, choices = getattr(config, item.name), item.metadata["choices"]
+        if choices and value not in choices:
+            raise SettingsError(f"--{item.name} is '{value}'; it can be {', '.join(choices)}")
+    for name, least in _LEAST.items():
+        value = getattr(config, name)
+        if value is not None and not value >= least:
+            raise SettingsError(f"--{name} is {value}; it must be at least {least}")
+    for name in ("conf_thresh", "nms_thresh", "draw_score", "min_visible", "ignore_overlap"):
+        if not 0 <= getattr(config, name) <= 1:
+            raise SettingsError(f"--{name} is {getattr(config, name)}; it must lie between 0 and 1")
+    for name in ("input_h", "input_w"):
+        side = getattr(config, name)
+        if side is not None and side % 32:
+            raise SettingsError(f"--{name} is {side}; it must be a multiple of 32, such as {-(-side // 32) * 32}")
+    if not config.init_lr > 0:
+        raise SettingsError(f"--init_lr is {config.init_lr}; it must be above 0")
+    if config.input is not None and config.phase != "test":
+        raise SettingsError(f"--input is for --phase test; --phase {config.phase} takes its pictures from --data_dir")
+    if config.dataset == "demo" and config.data_dir is not None and "data_dir" in config.explicit:
+        raise SettingsError(
+            "--dataset demo draws its own data; leave --data_dir out, or name the format of that folder"
+        )
+    if config.resume is not None and config.resume_train is not None:
+        raise SettingsError("--resume starts from weights, --resume_train continues a run; give one of them")
+
+
+_LEAST = {
+    "num_epoch": 1, "batch_size": 1, "val_every": 1, "K": 1, "num_workers": 0, "num_drawings": 0, "line_width": 0,
+    "input_h": 32, "input_w": 32, "seed": 0,
+}  # fmt: skip
+
+assert all(item.default is not MISSING for item in fields(Config))

@@ -1,0 +1,94 @@
+"""The data of a run: which folder and format, which classes, which pictures train and which are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets.demo import SCENE_SIZE, ensure_demo
+from datasets.readers import Sample, detect_format, get_format, list_images, read_classes, read_samples
+from datasets.splits import Split, choose_split
+from DOTA_devkit.atomic import write_text
+from DOTA_devkit.evaluation import ImageTruth
+from DOTA_devkit.labels import LabelError
+from tools.config import Config, SettingsError
+from tools.run_folder import warn
+
+DEMO_DIR = Path("data/demo")
+DEFAULT_SIDE = 608
+SHOWN_PROBLEMS = 5
+
+
+class DataFolder(NamedTuple):
+    """A data folder: its format, where it lies and its pictures by name."""
+
+    dataset: str
+    data_dir: Path
+    images: Mapping[str, Path]
+
+
+def open_data(config: Config) -> DataFolder:
+    """The data folder of the settings; without --data_dir the demo set, which is drawn at first use."""
+    if config.data_dir is None:
+        if config.dataset not in ("auto", "demo"):
+            raise SettingsError(f"--dataset {config.dataset} needs --data_dir, the folder of the data")
+        print(f"data: the embedded demo set in {DEMO_DIR}", flush=True)
+        return DataFolder("demo", DEMO_DIR, list_images("demo", ensure_demo(DEMO_DIR)))
+    if not config.data_dir.is_dir():
+        raise SettingsError(f"--data_dir {config.data_dir}: no such folder")
+    dataset = detect_format(config.data_dir) if config.dataset == "auto" else config.dataset
+    get_format(dataset)
+    return DataFolder(dataset, config.data_dir, list_images(dataset, config.data_dir))
+
+
+def default_input_hw(config: Config, data: DataFolder) -> tuple[int, int]:
+    """--input_h and --input_w, else 608 x 608, else the demo's own size."""
+    side = SCENE_SIZE if data.dataset == "demo" else DEFAULT_SIDE
+    return config.input_h or side, config.input_w or side
+
+
+def data_classes(config: Config, data: DataFolder) -> tuple[str, ...]:
+    """The class names of the training data."""
+    names = choose_split(data.data_dir, data.images, "train", seed=config.seed).names
+    return read_classes(data.dataset, data.data_dir, names)
+
+
+def read_split(config: Config, data: DataFolder, role: str, class_names: Sequence[str]) -> tuple[Split, list[Sample]]:
+    """The pictures of a role, `train` or `val`, with their objects; `val` follows --split.
+
+    Bad labels stop, or are reported and left out with --on_bad_label skip.
+    """
+    split = choose_split(
+        data.data_dir, data.images, role, split=config.split if role == "val" else None, seed=config.seed
+    )
+    problems: list[LabelError] = []
+    samples = read_samples(
+        data.dataset,
+        data.data_dir,
+        split.names,
+        class_names,
+        on_bad_label=problems.append if config.on_bad_label == "skip" else None,
+        missing_labels=config.missing_labels,
+    )
+    report_problems([str(problem) for problem in problems], "bad labels left out")
+    return split, samples
+
+
+def keep_lists(run_dir: Path, **lists: Sequence[str]) -> None:
+    """Write the lists that a run uses to its folder: lists/train.txt, lists/val.txt."""
+    for name, names in lists.items():
+        write_text(run_dir / "lists" / f"{name}.txt", "".join(f"{entry}\n" for entry in names))
+
+
+def truths_of(samples: Sequence[Sample]) -> dict[str, ImageTruth]:
+    """What the evaluation scores against, by picture name."""
+    return {sample.name: ImageTruth(sample.quads, sample.labels, sample.difficult) for sample in samples}
+
+
+def report_problems(problems: Sequence[str], what: str) -> None:
+    """Warn of the first few and count them all."""
+    for problem in problems[:SHOWN_PROBLEMS]:
+        warn(problem)
+    if problems:
+        warn(f"{len(problems)} {what}")

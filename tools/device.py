@@ -1,0 +1,30 @@
+"""Where the arithmetic runs: device and precision by name or by what the machine has."""
+
+from __future__ import annotations
+
+import torch
+
+from tools.config import SettingsError
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of --device; `auto` takes the first GPU, else the CPU. Raises SettingsError for one that is absent."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise SettingsError(f"--device {name} is not here ({reason}); give auto or cpu") from error
+    return device
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of training for --precision; `auto` takes bf16 where the machine multiplies it in hardware."""
+    if name != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16}[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
+    has_bf16 = device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return torch.bfloat16 if has_bf16 else torch.float32

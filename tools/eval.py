@@ -1,0 +1,96 @@
+"""Phase eval: results against labels -> AP table, metrics.json, CSV, precision-recall curves."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from DOTA_devkit.atomic import atomic_write, write_json, write_text
+from DOTA_devkit.evaluation import Evaluation, evaluate, format_table, metrics_dict
+from DOTA_devkit.labels import ImageDetections, read_results
+from tools.config import Config
+from tools.data import open_data, read_split, truths_of
+from tools.results import RESULTS, read_origin
+from tools.run_folder import METRICS, Log, warn
+from tools.test import LoadedRun, load_run, origin_of, run_detector
+
+CSV, CURVES = "metrics.csv", "pr_curves.png"
+
+
+def run(config: Config) -> int:
+    """Evaluate by the settings; returns the exit code."""
+    loaded = load_run(config)
+    config = loaded.config
+    data = open_data(config)
+    split, samples = read_split(config, data, "val", loaded.architecture.class_names)
+    log = Log(loaded.run_dir)
+    detections = _find_results(loaded, {sample.name: sample.image_path for sample in samples}, split.source, log)
+    scored = evaluate(
+        detections, truths_of(samples), loaded.architecture.class_names, ignore_overlap=config.ignore_overlap
+    )
+    if scored.missing:
+        warn(
+            f"{len(scored.missing)} of the {scored.num_images} listed pictures have no results, such as "
+            f"'{scored.missing[0]}'; their objects count as missed"
+        )
+    metrics = metrics_dict(scored)
+    write_evaluation(loaded.run_dir, scored, metrics)
+    log(f"{split.source}:\n{format_table(metrics)}")
+    log(f"written: {', '.join(str(loaded.run_dir / name) for name in (METRICS, CSV, CURVES))}")
+    return 0
+
+
+def write_evaluation(run_dir: Path, scored: Evaluation, metrics: Mapping) -> None:
+    """metrics.json, metrics.csv (a row a class) and the picture of the precision-recall curves."""
+    write_json(run_dir / METRICS, metrics)
+    table = io.StringIO()
+    columns = [key for key, value in next(iter(metrics["classes"].values())).items() if not isinstance(value, Mapping)]
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["class", *columns])
+    for name, values in metrics["classes"].items():
+        writer.writerow([name, *(values[column] for column in columns)])
+    write_text(run_dir / CSV, table.getvalue())
+    _draw_curves(run_dir / CURVES, scored, metrics)
+
+
+def _find_results(loaded: LoadedRun, images: Mapping[str, Path], source: str, log: Log) -> dict[str, ImageDetections]:
+    """The results in the run folder, if of this checkpoint, these pictures and these settings; else new ones."""
+    folder = loaded.run_dir / RESULTS
+    origin, wanted = read_origin(folder), origin_of(loaded, source)
+    wanted["images"] = list(images)
+    if origin is not None and all(origin.get(key) == value for key, value in wanted.items()):
+        log(f"scoring the results in {folder}, which are of this checkpoint and split")
+    else:
+        log("no results of this checkpoint on this split yet; running the detector")
+        run_detector(loaded, images, source)
+        origin = read_origin(folder)
+    found = read_results(folder, loaded.architecture.class_names).images
+    nothing = ImageDetections(np.zeros((0, 4, 2)), np.zeros(0), np.zeros(0, np.int64))
+    return {name: found.get(name, nothing) for name in origin["images"]}
+
+
+def _draw_curves(path: Path, scored: Evaluation, metrics: Mapping) -> None:
+    """Precision over recall at IoU 0.5 (solid) and 0.75 (dashed), a colour a class."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    for number, (name, item) in enumerate(scored.classes.items()):
+        for threshold, style in ((0.5, "-"), (0.75, "--")):
+            curve = item.curves[scored.iou_thresholds.index(threshold)]
+            if not item.num_truths:
+                continue
+            label = f"{name}, AP50 {metrics['classes'][name]['AP50']:.3f}" if threshold == 0.5 else None
+            axes.plot(curve.recall, curve.precision, style, color=f"C{number % 10}", label=label, linewidth=1.5)
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend(loc="lower left", fontsize=8 if len(scored.classes) < 12 else 6)
+    axes.set_title("IoU 0.5 (solid) and 0.75 (dashed)", fontsize=10)
+    with atomic_write(path, "wb") as file:
+        figure.savefig(file, format="png")

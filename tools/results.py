@@ -1,0 +1,71 @@
+"""Result files of a test: `Task1_<class>.txt`, `detections.json` and what they are results of, written as they come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from DOTA_devkit.atomic import atomic_write, write_json
+from DOTA_devkit.labels import ResultWriter
+from tools.detect import Found
+
+RESULTS, DETECTIONS, ORIGIN = "results", "detections.json", "origin.json"
+
+
+class ResultFiles:
+    """Context manager that writes the results of one picture after the other; held in memory is one at a time.
+
+    All files appear when the block ends well, none when it does not; `origin.json` comes last, so that results without
+    it are not taken for whole ones.
+    """
+
+    def __init__(self, folder: Path, class_names: Sequence[str], origin: dict) -> None:
+        self.folder = folder
+        self.class_names = class_names
+        self.origin = origin
+
+    def __enter__(self) -> ResultFiles:
+        (self.folder / ORIGIN).unlink(missing_ok=True)
+        with ExitStack() as stack:
+            self._json = stack.enter_context(atomic_write(self.folder / DETECTIONS))
+            self._writer = stack.enter_context(ResultWriter(self.folder, self.class_names))
+            self._files = stack.pop_all()
+        self._json.write("[")
+        self._names: list[str] = []
+        return self
+
+    def write(self, path: Path, found: Found) -> None:
+        """Add the boxes found in the picture at `path`."""
+        boxes = found.detections
+        self._writer.write(path.stem, boxes)
+        record = {
+            "image": path.name,
+            "height": found.size[0],
+            "width": found.size[1],
+            "boxes": [
+                {"class": self.class_names[label], "score": score, "quad": [round(value, 4) for value in quad]}
+                for label, score, quad in zip(
+                    boxes.labels.tolist(), boxes.scores.tolist(), boxes.quads.reshape(-1, 8).tolist(), strict=True
+                )
+            ],
+        }
+        self._json.write(("," if self._names else "") + "\n" + json.dumps(record, ensure_ascii=False))
+        self._names.append(path.stem)
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self._json.write("\n]\n")
+        self._files.__exit__(*error)
+        if error[0] is None:
+            write_json(self.folder / ORIGIN, self.origin | {"images": self._names})
+
+
+def read_origin(folder: Path) -> dict | None:
+    """What the results in a folder are results of, and the names of their `images` (those without a box stand in no
+    other file); None where there are no results, or not whole ones."""
+    try:
+        return json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

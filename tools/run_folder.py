@@ -1,0 +1,75 @@
+"""Run folders, `runs/<name>/`: where everything that a run writes lies, and how the newest one is found."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from tools.config import Config, SettingsError
+
+RUNS_DIR = Path("runs")
+LAST, BEST, SETTINGS, LOG, METRICS = "last.pth", "best.pth", "settings.toml", "log.txt", "metrics.json"
+
+
+class Log:
+    """Prints lines and keeps them in the run folder's log."""
+
+    def __init__(self, run_dir: Path) -> None:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        self.path = run_dir / LOG
+
+    def __call__(self, line: str) -> None:
+        print(line, flush=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+
+
+def warn(line: str) -> None:
+    """A warning on the standard error stream."""
+    print(f"warning: {line}", file=sys.stderr, flush=True)
+
+
+def new_run_dir(config: Config, data_name: str) -> Path:
+    """The folder of a new run: --out, or a name by data, backbone and time. Refuses a folder that holds a run."""
+    if config.out is not None:
+        if (config.out / LAST).exists() or (config.out / BEST).exists():
+            raise SettingsError(
+                f"--out {config.out} already holds a run; continue it with --resume_train {config.out}, or name another"
+            )
+        return config.out
+    stem = f"{data_name}-{config.backbone.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+    run_dir, number = RUNS_DIR / stem, 2
+    while run_dir.exists():
+        run_dir, number = RUNS_DIR / f"{stem}-{number}", number + 1
+    return run_dir
+
+
+def newest_run(file_name: str) -> Path:
+    """`file_name` of the run folder whose checkpoint is newest. Raises SettingsError when there is no run."""
+    found = [path for path in RUNS_DIR.glob(f"*/{file_name}") if path.is_file()]
+    if not found:
+        raise SettingsError(
+            f"no {RUNS_DIR}/*/{file_name} here: train first (python main.py --phase train), or name a checkpoint with "
+            "--resume FILE"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
+def checkpoint_path(config: Config) -> Path:
+    """The checkpoint of test and eval: --resume (a file or a run folder), else the best one of the newest run."""
+    if config.resume is None:
+        return newest_run(BEST)
+    if config.resume.is_dir():
+        return config.resume / BEST
+    return config.resume
+
+
+def results_dir(config: Config, checkpoint: Path) -> Path:
+    """The run folder that test and eval write to: --out, else the checkpoint's own run; a checkpoint from elsewhere
+    gets a folder of its own under runs/, for nothing is written beside inputs."""
+    if config.out is not None:
+        return config.out
+    if (checkpoint.parent / SETTINGS).is_file():
+        return checkpoint.parent
+    return RUNS_DIR / f"test-{checkpoint.stem}"

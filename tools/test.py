@@ -1,0 +1,141 @@
+"""Phase test: detect on a split or on any pictures; result files and pictures with boxes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from tqdm import tqdm
+
+from datasets.images import IMAGE_SUFFIXES, ImageError, find_images
+from datasets.splits import choose_split
+from models import CTRBOX
+from tools.checkpoint import Architecture, check_flags, file_hash, load_checkpoint
+from tools.config import Config, SettingsError, settings_from, with_settings
+from tools.data import open_data, report_problems
+from tools.detect import DetectionSettings, detect
+from tools.device import pick_device
+from tools.drawing import draw_boxes, write_picture
+from tools.results import RESULTS, ResultFiles
+from tools.run_folder import Log, checkpoint_path, results_dir
+
+DRAWINGS = "drawings"
+
+
+class LoadedRun(NamedTuple):
+    """A checkpoint ready to use: the settings (those of its run, the flags given now on top), where it lies, where
+    results go, the network and what it is."""
+
+    config: Config
+    checkpoint: Path
+    run_dir: Path
+    model: CTRBOX
+    architecture: Architecture
+
+
+def run(config: Config) -> int:
+    """Detect by the settings; returns the exit code."""
+    loaded = load_run(config)
+    images, source = pictures_of(loaded.config)
+    return 1 if run_detector(loaded, images, source) else 0
+
+
+def load_run(config: Config) -> LoadedRun:
+    """The checkpoint of --resume or of the newest run. The data folder, its format and the split's seed come from its
+    settings where no flag says otherwise."""
+    path = checkpoint_path(config)
+    foreign = config.backbone if "backbone" in config.explicit else "resnet101"
+    model, architecture, content = load_checkpoint(path, foreign)
+    if "architecture" in content:
+        check_flags(config, architecture, path)
+    kept = settings_from(content.get("settings", {}))
+    from_run = {"seed", "missing_labels", "on_bad_label", *(() if config.explicit & {"data_dir", "dataset"} else _DATA)}
+    changes = {name: getattr(kept, name) for name in from_run - config.explicit}
+    return LoadedRun(with_settings(config, **changes), path, results_dir(config, path), model, architecture)
+
+
+_DATA = ("data_dir", "dataset")
+
+
+def pictures_of(config: Config) -> tuple[Mapping[str, Path], str]:
+    """The pictures to detect on, by name, and where they come from: --input, else the validation split."""
+    if config.input is None:
+        data = open_data(config)
+        split = choose_split(data.data_dir, data.images, "val", split=config.split, seed=config.seed)
+        return {name: data.images[name] for name in split.names}, split.source
+    if config.input.is_file():
+        return {config.input.stem: config.input}, str(config.input)
+    if not config.input.exists():
+        raise SettingsError(f"--input {config.input}: no such file or folder")
+    images = find_images(config.input)
+    if not images:
+        raise SettingsError(
+            f"--input {config.input}: no picture there; known suffixes: {', '.join(sorted(IMAGE_SUFFIXES))}"
+        )
+    return images, str(config.input)
+
+
+def detection_settings(config: Config) -> DetectionSettings:
+    """The settings of the detector among all settings."""
+    return DetectionSettings(config.K, config.conf_thresh, config.nms_thresh, not config.quads)
+
+
+def origin_of(loaded: LoadedRun, source: str) -> dict:
+    """What results are results of: the checkpoint, the pictures and the settings that decide what is in them."""
+    return {
+        "checkpoint": str(loaded.checkpoint),
+        "sha256": file_hash(loaded.checkpoint),
+        "pictures": source,
+        **vars(detection_settings(loaded.config)),
+    }
+
+
+def run_detector(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> int:
+    """Detect on the pictures, write results and drawings to the run folder; returns the number of bad pictures."""
+    config, folder = loaded.config, loaded.run_dir / RESULTS
+    log = Log(loaded.run_dir)
+    device = pick_device(config.device)
+    model = loaded.model.to(device, memory_format=torch.channels_last)
+    paths = list(images.values())
+    log(f"detecting with {loaded.checkpoint} ({loaded.architecture.backbone}) on {len(paths)} pictures of {source}")
+    found = detect(
+        model,
+        loaded.architecture,
+        paths,
+        detection_settings(config),
+        device=device,
+        batch_size=config.batch_size,
+        num_workers=config.num_workers,
+        num_kept=config.num_drawings,
+    )
+    problems, num_boxes, started = [], 0, time.perf_counter()
+    with ResultFiles(folder, loaded.architecture.class_names, origin_of(loaded, source)) as results:
+        for item in tqdm(found, total=len(paths), unit="picture", disable=not sys.stderr.isatty(), leave=False):
+            path = paths[item.row]
+            if item.problem is not None:
+                problems.append(item.problem)
+                if config.on_bad_label == "error":
+                    raise ImageError(f"{item.problem} (--on_bad_label skip leaves such pictures out)")
+                continue
+            results.write(path, item)
+            num_boxes += len(item.detections.scores)
+            if item.picture is not None:
+                drawing = draw_boxes(
+                    item.picture,
+                    item.detections,
+                    loaded.architecture.class_names,
+                    min_score=config.draw_score,
+                    line_width=config.line_width,
+                    labels=config.draw_labels,
+                )
+                write_picture(loaded.run_dir / DRAWINGS / f"{path.stem}.png", drawing)
+    seconds = time.perf_counter() - started
+    report_problems(problems, "pictures could not be read and have no results")
+    speed = len(paths) / max(seconds, 1e-9)
+    log(f"{num_boxes} boxes of score {config.conf_thresh} and more, {speed:.1f} pictures/s: {folder}")
+    log(f"drawings (score {config.draw_score} and more): {loaded.run_dir / DRAWINGS}")
+    return len(problems)

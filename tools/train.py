@@ -1,0 +1,354 @@
+"""Phase train: data -> network -> checkpoints, validated by polygon mAP."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from datasets.augment import Augmentation
+from datasets.images import ImageError
+from datasets.loader import Batch, TrainingSet, make_training_loader
+from datasets.readers import Sample
+from datasets.targets import Targets
+from DOTA_devkit.atomic import write_text
+from DOTA_devkit.evaluation import evaluate, format_table, metrics_dict
+from models import CTRBOX, IMAGENET, BBAVectorsLoss, build_backbone, normalize
+from tools.checkpoint import Architecture, CheckpointError, check_flags, load_checkpoint, load_weights, save_checkpoint
+from tools.config import Config, SettingsError, settings_dict, settings_from, settings_toml, with_settings
+from tools.data import data_classes, default_input_hw, keep_lists, open_data, read_split, report_problems, truths_of
+from tools.detect import DetectionSettings, detect
+from tools.device import pick_device, pick_precision
+from tools.run_folder import BEST, LAST, SETTINGS, Log, new_run_dir, newest_run, warn
+from tools.weights import find_backbone_weights
+
+WARMUP_FRACTION = 0.05
+WEIGHT_DECAY = 0.01
+CLIP_NORM = 35.0
+MAX_BAD_STEPS = 20  # in a row
+INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
+
+
+@dataclass
+class Progress:
+    """Where a run stands: epochs done, batches done of the current one, best mAP50, steps that were skipped."""
+
+    epoch: int = 0
+    step: int = 0
+    best_map: float = -1.0
+    skipped: int = 0
+
+
+@dataclass
+class Run:
+    """Everything that a training run holds."""
+
+    config: Config
+    run_dir: Path
+    log: Log
+    architecture: Architecture
+    model: CTRBOX
+    optimizer: torch.optim.Optimizer
+    loader: DataLoader
+    val_samples: Sequence[Sample]
+    device: torch.device
+    dtype: torch.dtype
+    progress: Progress
+    criterion: BBAVectorsLoss = field(default_factory=BBAVectorsLoss)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return math.ceil(len(self.loader.dataset) / self.config.batch_size)
+
+
+def run(config: Config) -> int:
+    """Train by the settings; returns the exit code."""
+    state = None
+    if config.resume_train is not None:
+        config, run_dir, state = _continued(config)
+    training = _prepare(config, state, run_dir if state is not None else None)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's SIGTERM saves like Ctrl-C
+    try:
+        while training.progress.epoch < config.num_epoch:
+            _train_epoch(training)
+    except KeyboardInterrupt:
+        _save(training, LAST)
+        training.log(
+            f"interrupted in epoch {training.progress.epoch + 1}, saved; go on with: "
+            f"python main.py --phase train --resume_train {training.run_dir}"
+        )
+        return INTERRUPTED
+    best = training.progress.best_map
+    training.log(f"done: {training.run_dir / BEST}" + (f", mAP50 {best:.4f} in validation" if best >= 0 else ""))
+    return 0
+
+
+def learning_rate(config: Config, step: int, num_steps: int) -> float:
+    """The rate of a step: linear warm-up over a twentieth of all steps, then half a cosine to zero. A function of the
+    step alone, so that nothing about it needs saving."""
+    warmup = max(1, round(num_steps * WARMUP_FRACTION))
+    if step < warmup:
+        return config.init_lr * (step + 1) / warmup
+    return config.init_lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
+
+
+def train_step(
+    model: CTRBOX,
+    criterion: BBAVectorsLoss,
+    optimizer: torch.optim.Optimizer,
+    images: torch.Tensor,
+    targets: Targets,
+    dtype: torch.dtype,
+) -> tuple[dict[str, float], bool]:
+    """One step on normalised images (B, 3, H, W): the loss terms, and whether the step was taken. With a loss or a
+    gradient that is not finite the weights stay as they are."""
+    reduced = torch.autocast(images.device.type, dtype) if dtype != torch.float32 else nullcontext()
+    with reduced:
+        maps = model(images)
+    terms = criterion(maps, targets)
+    values = {name: float(value.detach()) for name, value in terms.items()}
+    optimizer.zero_grad(set_to_none=True)
+    if not math.isfinite(values["total"]):
+        return values, False
+    terms["total"].backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+    if not torch.isfinite(norm):
+        optimizer.zero_grad(set_to_none=True)
+        return values, False
+    optimizer.step()
+    return values, True
+
+
+def make_optimizer(model: CTRBOX, rate: float) -> torch.optim.Optimizer:
+    """AdamW; no weight decay on biases and batch norms."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=rate, fused=True)
+
+
+def _continued(config: Config) -> tuple[Config, Path, dict]:
+    """The settings of the run to go on with (flags given now come on top), its folder and its last checkpoint."""
+    named = config.resume_train
+    path = newest_run(LAST) if named == "newest" else Path(named)
+    path = path / LAST if path.is_dir() else path
+    _, architecture, content = load_checkpoint(path)
+    if "optimizer_state_dict" not in content or "settings" not in content or "progress" not in content:
+        raise CheckpointError(f"{path}: holds weights but no training run to go on with; start from it with --resume")
+    check_flags(config, architecture, path)
+    changed = {name: getattr(config, name) for name in config.explicit - {"resume_train", "phase"}}
+    for name in ("seed", "batch_size", "data_dir", "dataset"):
+        if name in changed and changed[name] != getattr(settings_from(content["settings"]), name):
+            raise SettingsError(
+                f"--{name} {changed[name]} differs from the run in {path.parent}; leave it out to go on"
+            )
+    changed.setdefault("out", path.parent)
+    return with_settings(settings_from(content["settings"]), **changed), path.parent, content
+
+
+def _prepare(config: Config, state: dict | None, run_dir: Path | None) -> Run:
+    device = pick_device(config.device)
+    dtype = pick_precision(config.precision, device)
+    data = open_data(config)
+    class_names = data_classes(config, data)
+    train_split, train_samples = read_split(config, data, "train", class_names)
+    val_split, val_samples = read_split(config, data, "val", class_names)
+    architecture = Architecture(
+        config.backbone, config.head_norm, class_names, default_input_hw(config, data), IMAGENET
+    )
+    torch.manual_seed(config.seed)
+    model, weights_line = _build_model(config, architecture, state)
+    run_dir = run_dir or new_run_dir(config, data.data_dir.resolve().name)
+    log = Log(run_dir)
+    model = model.to(device, memory_format=torch.channels_last)
+    optimizer = make_optimizer(model, config.init_lr)
+    progress = Progress()
+    if state is not None:
+        if tuple(state["architecture"]["class_names"]) != class_names:
+            raise CheckpointError(f"{run_dir}: the classes of the data have changed since; the run cannot go on")
+        optimizer.load_state_dict(state["optimizer_state_dict"])
+        progress = Progress(**state["progress"])
+        torch.set_rng_state(state["torch_rng_state"])
+    training_set = TrainingSet(
+        train_samples,
+        len(class_names),
+        architecture.input_hw,
+        architecture.preprocessing.fill_bgr,
+        Augmentation(),
+        config.min_visible,
+        config.seed,
+    )
+    loader = make_training_loader(training_set, config.batch_size, config.num_workers, device.type == "cuda")
+    write_text(run_dir / SETTINGS, settings_toml(config))
+    write_text(run_dir / "classes.txt", "".join(f"{name}\n" for name in class_names))
+    keep_lists(run_dir, train=train_split.names, val=val_split.names)
+    num_objects = sum(int((~sample.ignored).sum()) for sample in train_samples)
+    log(f"run folder: {run_dir}")
+    log(f"{config.backbone}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, on {device}, "
+        f"{str(dtype).removeprefix('torch.')}; input {architecture.input_hw[0]} x {architecture.input_hw[1]} "
+        "(height x width)")  # fmt: skip
+    log(weights_line)
+    log(f"classes: {', '.join(class_names)}")
+    log(f"train: {len(train_samples)} pictures, {num_objects} objects ({train_split.source})")
+    log(f"validate: {len(val_samples)} pictures ({val_split.source})")
+    if not num_objects:
+        warn("no training picture holds an object; the network will learn to see nothing")
+    if state is not None:
+        log(f"going on after {progress.epoch} epochs and {progress.step} steps")
+    return Run(
+        config, run_dir, log, architecture, model, optimizer, loader, val_samples, device, dtype, progress
+    )  # fmt: skip
+
+
+def _build_model(config: Config, architecture: Architecture, state: dict | None) -> tuple[CTRBOX, str]:
+    """The network and a line that says where its weights come from."""
+    if state is not None:
+        model = architecture.build()
+        load_weights(model, state["model_state_dict"], Path(LAST), architecture.backbone)
+        return model, "weights: of the run"
+    if config.resume is not None:
+        model, found, _ = load_checkpoint(config.resume, config.backbone)
+        check_flags(config, found, config.resume)
+        if (found.backbone, found.head_norm) != (architecture.backbone, architecture.head_norm):
+            raise SettingsError(
+                f"--resume {config.resume} is a {found.backbone} with head_norm {found.head_norm}; give "
+                f"--backbone {found.backbone} --{'' if found.head_norm else 'no_'}head_norm"
+            )
+        if found.class_names != architecture.class_names:
+            # The last layer of `hm` has a channel a class; all else is the same for any classes.
+            fresh = CTRBOX(len(architecture.class_names), found.backbone, found.head_norm)
+            model.hm = nn.Sequential(*model.hm[:-1], fresh.hm[-1])
+            return model, f"weights: of {config.resume}, but the last layer of hm, for the classes differ"
+        return model, f"weights: of {config.resume}"
+    weights, line = find_backbone_weights(config.pretrained, config.backbone)
+    backbone = build_backbone(config.backbone, weights)
+    return CTRBOX(len(architecture.class_names), backbone, config.head_norm), line
+
+
+def _train_epoch(run: Run) -> None:
+    """One epoch (or the rest of one), its checkpoint and, when due, its validation."""
+    config, progress = run.config, run.progress
+    started, num_images, sums, bad_steps = time.perf_counter(), 0, {}, 0
+    run.model.train()
+    run.loader.sampler.epoch = progress.epoch
+    run.loader.sampler.start = progress.step * config.batch_size
+    num_steps = config.num_epoch * run.batches_per_epoch
+    bar = tqdm(
+        run.loader,
+        desc=f"epoch {progress.epoch + 1}/{config.num_epoch}",
+        initial=progress.step,
+        total=run.batches_per_epoch,
+        unit="step",
+        disable=not sys.stderr.isatty(),
+        leave=False,
+    )
+    for batch in bar:
+        _refuse_bad_pictures(config, batch)
+        rate = learning_rate(config, progress.epoch * run.batches_per_epoch + progress.step, num_steps)
+        for group in run.optimizer.param_groups:
+            group["lr"] = rate
+        if len(batch.rows):
+            images, targets = _to_device(batch, run)
+            terms, taken = train_step(run.model, run.criterion, run.optimizer, images, targets, run.dtype)
+            bad_steps = 0 if taken else bad_steps + 1
+            if not taken:
+                _report_bad_step(run, batch, bad_steps)
+            else:
+                sums = {name: sums.get(name, 0.0) + value * len(batch.rows) for name, value in terms.items()}
+                num_images += len(batch.rows)
+            speed = num_images / (time.perf_counter() - started)
+            bar.set_postfix(
+                {name: f"{value:.3f}" for name, value in terms.items()}, lr=f"{rate:.1e}", images_s=f"{speed:.1f}"
+            )
+        progress.step += 1
+    seconds = time.perf_counter() - started
+    progress.epoch, progress.step = progress.epoch + 1, 0
+    means = ", ".join(f"{name} {value / max(1, num_images):.3f}" for name, value in sums.items())
+    line = f"epoch {progress.epoch}/{config.num_epoch}: {means}; lr {rate:.1e}, {num_images / seconds:.1f} images/s"
+    due = progress.epoch % config.val_every == 0 or progress.epoch == config.num_epoch
+    if due:
+        line += f"; {_validate(run)}"
+    run.log(line + (f"; {progress.skipped} steps skipped" if progress.skipped else ""))
+    _save(run, LAST)
+
+
+def _validate(run: Run) -> str:
+    """Score on the validation pictures, keep the checkpoint if it is the best so far; returns what to log."""
+    samples = run.val_samples
+    settings = DetectionSettings(run.config.K, run.config.conf_thresh, run.config.nms_thresh)
+    found = detect(
+        run.model,
+        run.architecture,
+        [sample.image_path for sample in samples],
+        settings,
+        device=run.device,
+        batch_size=run.config.batch_size,
+        num_workers=run.config.num_workers,
+    )
+    detections = {}
+    for item in found:
+        if item.problem and run.config.on_bad_label == "error":
+            raise ImageError(item.problem)
+        detections[samples[item.row].name] = item.detections
+    scored = evaluate(
+        detections, truths_of(samples), run.architecture.class_names, ignore_overlap=run.config.ignore_overlap
+    )
+    metrics = metrics_dict(scored)
+    score = metrics["mAP50"]
+    if score is None:
+        _save(run, BEST)
+        return "mAP50 n/a (the validation pictures hold no object)"
+    if score > run.progress.best_map or not (run.run_dir / BEST).exists():
+        run.progress.best_map = score
+        _save(run, BEST)
+    if run.progress.epoch == run.config.num_epoch:
+        run.log(format_table(metrics))
+    return f"mAP50 {score:.4f} (best {run.progress.best_map:.4f})"
+
+
+def _to_device(batch: Batch, run: Run) -> tuple[torch.Tensor, Targets]:
+    images = normalize(batch.images.to(run.device, non_blocking=True), run.architecture.preprocessing)
+    return images, Targets(*(part.to(run.device, non_blocking=True) for part in batch.targets))
+
+
+def _refuse_bad_pictures(config: Config, batch: Batch) -> None:
+    if batch.problems and config.on_bad_label == "error":
+        raise ImageError(f"{batch.problems[0]} (--on_bad_label skip leaves such pictures out)")
+    report_problems(batch.problems, "bad pictures left out of a batch")
+
+
+def _report_bad_step(run: Run, batch: Batch, in_a_row: int) -> None:
+    """Count a step that was not finite. Raises ValueError after too many in a row."""
+    run.progress.skipped += 1
+    names = ", ".join(run.loader.dataset.samples[row].name for row in batch.rows.tolist())
+    warn(f"loss or gradient not finite, step skipped; pictures: {names}")
+    if in_a_row >= MAX_BAD_STEPS:
+        raise ValueError(
+            f"{in_a_row} steps in a row were not finite; stopped. Lower --init_lr (now {run.config.init_lr}), give "
+            f"--precision fp32, or look at these pictures: {names}"
+        )
+
+
+def _save(run: Run, name: str) -> None:
+    save_checkpoint(
+        run.run_dir / name,
+        run.model,
+        run.architecture,
+        epoch=run.progress.epoch,
+        progress=vars(run.progress).copy(),
+        optimizer_state_dict=run.optimizer.state_dict(),
+        torch_rng_state=torch.get_rng_state(),
+        settings=settings_dict(run.config),
+    )
