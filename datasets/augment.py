@@ -73,16 +73,16 @@ def warp_quads(
     """The quads (N, 4, 2) of a picture under the matrix: (rectangles (K, 4, 2) in input pixels, rows (K,) they come
     from, hidden (K,) bool).
 
-    Every quad is cut at the picture's and at the input's border and refitted; one with less than the fraction
-    `min_visible` left is hidden (an ignore region), one with nothing left is dropped.
+    Every quad is cut at the picture's and at the input's border and refitted. What is visible of it is the smaller of
+    the fractions that the two borders leave; one with less than `min_visible` is hidden (an ignore region), one with
+    nothing left is dropped.
     """
-    quads, in_picture = clip_quads(quads, 0, 0, image_hw[1], image_hw[0])
-    warped = quads @ matrix[:, :2].T + matrix[:, 2]
-    if np.linalg.det(matrix[:, :2]) < 0:
-        warped = warped[:, [1, 0, 3, 2]]  # a mirror image runs the other way round
-    rectangles, in_input = clip_quads(warped, 0, 0, input_hw[1], input_hw[0])
-    visible = in_picture * in_input
-    rows = np.flatnonzero(visible > 0)
+    whole = _transform(quads, matrix)
+    in_picture, visible_in_picture = clip_quads(quads, 0, 0, image_hw[1], image_hw[0])
+    rectangles, left = clip_quads(_transform(in_picture, matrix), 0, 0, input_hw[1], input_hw[0])
+    # Not by what is left of the refitted part: it reaches a little beyond a border, and would be cut there again.
+    visible = np.minimum(visible_in_picture, clip_quads(whole, 0, 0, input_hw[1], input_hw[0])[1])
+    rows = np.flatnonzero((left > 0) & (visible > 0))
     return rectangles[rows], rows, visible[rows] < min_visible
 
 
@@ -94,3 +94,9 @@ def jitter_colours(rng: np.random.Generator, image: np.ndarray, augmentation: Au
     levels = np.arange(256)[:, None]
     table = np.clip((levels - 127.5) * gain + 127.5 + offset, 0, 255).astype(np.uint8)
     return cv2.LUT(image, table[None])
+
+
+def _transform(quads: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The quads (N, 4, 2) under the matrix (2, 3), clockwise also in a mirror, where they would run the other way."""
+    moved = quads @ matrix[:, :2].T + matrix[:, 2]
+    return moved[:, [1, 0, 3, 2]] if np.linalg.det(matrix[:, :2]) < 0 else moved

@@ -1,0 +1,133 @@
+"""Settings: order of sources, names, kinds, contradictions, and a --help that does not wait for torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from tools.config import Config, SettingsError, parse_settings, settings_from, settings_toml
+
+PUBLISHED_FLAGS = (
+    "phase backbone dataset data_dir num_epoch batch_size num_workers init_lr input_h input_w K conf_thresh resume "
+    "resume_train pretrained device out seed split nms_thresh head_norm"
+).split()
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def test_every_published_flag_is_a_setting():
+    assert set(PUBLISHED_FLAGS) <= {item.name for item in fields(Config)}
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('backbone = "resnet34"\nbatch-size = 3\ninit_lr = 1\n', encoding="utf-8")
+    config = parse_settings(["--config", str(file), "--batch_size", "5"])
+    assert (config.backbone, config.batch_size, config.init_lr, config.seed) == ("resnet34", 5, 1.0, 0)
+    assert config.explicit == {"backbone", "batch_size", "init_lr"}
+
+
+@pytest.mark.parametrize("flag", ["--data-dir", "--data_dir"])
+def test_dash_and_underscore_are_the_same(flag):
+    assert parse_settings([flag, "some/path"]).data_dir == Path("some/path")
+    assert parse_settings([f"{flag}=other"]).data_dir == Path("other")
+
+
+@pytest.mark.parametrize("flag", ["--no-head-norm", "--no_head_norm"])
+def test_a_switch_is_turned_off_by_no(flag):
+    assert parse_settings([]).head_norm is True
+    assert parse_settings([flag]).head_norm is False
+
+
+def test_unknown_flag_names_the_nearest():
+    with pytest.raises(SettingsError, match="--backbon; nearest: --backbone"):
+        parse_settings(["--backbon", "resnet18"])
+
+
+def test_unknown_file_key_names_file_and_nearest(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("batchsize = 3\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"run\.toml: unknown setting 'batchsize'; nearest: batch_size"):
+        parse_settings(["--config", str(file)])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('batch_size = "many"\n', "batch_size is 'many', not of the kind int"),
+        ("head_norm = 1\n", "not of the kind bool"),
+        ("seed = true\n", "not of the kind int"),
+        ("seed = \n", "is not TOML"),
+        ("down_ratio = 2\n", "no setting"),
+    ],
+)
+def test_bad_file_is_refused_with_its_name(tmp_path, text, message):
+    file = tmp_path / "run.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=message):
+        parse_settings(["--config", str(file)])
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(SettingsError, match=r"none\.toml: cannot be read"):
+        parse_settings(["--config", str(tmp_path / "none.toml")])
+
+
+@pytest.mark.parametrize("arguments", [["--down_ratio", "2"], ["--down-ratio=2"], ["--down_ratio"]])
+def test_down_ratio_explains_why_it_is_fixed(arguments):
+    with pytest.raises(SettingsError, match="a quarter of the input"):
+        parse_settings(arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input_h", "602"], "multiple of 32, such as 608"),
+        (["--batch_size", "0"], "at least 1"),
+        (["--conf_thresh", "1.5"], "between 0 and 1"),
+        (["--nms_thresh", "nan"], "between 0 and 1"),
+        (["--init_lr", "nan"], "above 0"),
+        (["--init_lr", "0"], "above 0"),
+        (["--phase", "trian"], "trian"),
+        (["--batch_size", "four"], "invalid int value: 'four'"),
+        (["--input", "x.png", "--phase", "eval"], "--input is for --phase test"),
+        (["--resume", "a.pth", "--resume_train", "b"], "one of them"),
+        (["--dataset", "demo", "--data_dir", "x"], "draws its own data"),
+    ],
+)
+def test_contradictions_name_the_flag(arguments, message):
+    with pytest.raises(SettingsError, match=message):
+        parse_settings(arguments)
+
+
+def test_settings_file_reads_back_the_same(tmp_path):
+    config = parse_settings(["--data_dir", "数据/a \"b\"", "--init_lr", "3e-5", "--no_head_norm", "--seed", "7"])
+    file = tmp_path / "settings.toml"
+    file.write_text(settings_toml(config), encoding="utf-8")
+    again = parse_settings(["--config", str(file)])
+    names = [item.name for item in fields(Config) if item.name != "explicit"]
+    assert [getattr(again, name) for name in names] == [getattr(config, name) for name in names]
+
+
+def test_settings_of_another_version_are_left_out():
+    assert settings_from({"seed": 3, "gone": 1}).seed == 3
+
+
+def test_resume_train_without_a_value_means_the_newest_run():
+    assert parse_settings(["--resume_train"]).resume_train == "newest"
+    assert parse_settings(["--resume_train", "runs/x"]).resume_train == "runs/x"
+
+
+def test_help_shows_defaults_and_units_and_does_not_import_torch():
+    code = (
+        "import sys, main\n"
+        "try:\n    main.main(['--help'])\nexcept SystemExit as leave:\n    assert leave.code == 0\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "[default: resnet18]" in done.stdout
+    assert "pixels" in done.stdout
