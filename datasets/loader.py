@@ -200,7 +200,7 @@ def _collate_pictures(picture_set: PictureSet, items: list) -> PictureBatch:
     return PictureBatch(
         torch.stack(images) if images else torch.empty(0, *picture_set.input_hw, 3),
         torch.tensor([letterbox_scale(size, picture_set.input_hw) for size in sizes], dtype=torch.float64),
-        torch.tensor(sizes).reshape(-1, 2),
+        torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2),
         torch.tensor([row for _, _, row in items], dtype=torch.int64),
         [torch.from_numpy(picture) if row < picture_set.num_kept else None for _, picture, row in items],
         problems,

@@ -108,7 +108,7 @@ def _read_objects(path: Path, object_tag: str) -> list[dict[str, tuple[str, int]
         with path.open("rb") as file:
             parse_xml(file, handler, forbid_dtd=False)
     except OSError as error:
-        raise LabelError(path, 0, f"cannot be read ({error.strerror or error}); check the path") from error
+        raise LabelError(path, 1, f"cannot be read ({error.strerror or error}); check the path") from error
     except SAXParseException as error:
         line, why = error.getLineNumber() or 1, error.getMessage()
         raise LabelError(path, line, f"is not well-formed XML ({why}); mend or delete the file") from error

@@ -42,7 +42,7 @@ def test_nothing_but_the_file_is_left(tmp_path: Path) -> None:
 def test_an_interruption_keeps_the_old_file_and_leaves_nothing(tmp_path: Path, interruption: BaseException) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "old")
-    with pytest.raises(type(interruption)), atomic_write(path) as file:  # noqa: PT012
+    with pytest.raises(type(interruption)), atomic_write(path) as file:
         file.write("new")
         raise interruption
     assert path.read_text() == "old"

@@ -104,7 +104,7 @@ def test_contradictions_name_the_flag(arguments, message):
 
 
 def test_settings_file_reads_back_the_same(tmp_path):
-    config = parse_settings(["--data_dir", "数据/a \"b\"", "--init_lr", "3e-5", "--no_head_norm", "--seed", "7"])
+    config = parse_settings(["--data_dir", '数据/a "b"', "--init_lr", "3e-5", "--no_head_norm", "--seed", "7"])
     file = tmp_path / "settings.toml"
     file.write_text(settings_toml(config), encoding="utf-8")
     again = parse_settings(["--config", str(file)])

@@ -60,7 +60,9 @@ def hrsc(folder: Path) -> Path:
     data_dir = folder / "数据"
     (data_dir / "AllImages").mkdir(parents=True)
     (data_dir / "Annotations").mkdir()
-    (data_dir / "AllImages" / "图 1.bmp").write_bytes(cv2.imencode(".bmp", np.zeros((40, 50, 3), np.uint8))[1].tobytes())
+    (data_dir / "AllImages" / "图 1.bmp").write_bytes(
+        cv2.imencode(".bmp", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
+    )
     box = "<mbox_cx>20</mbox_cx><mbox_cy>20</mbox_cy><mbox_w>10</mbox_w><mbox_h>6</mbox_h><mbox_ang>0</mbox_ang>"
     text = f"<HRSC_Image><HRSC_Objects><HRSC_Object>{box}</HRSC_Object></HRSC_Objects></HRSC_Image>"
     (data_dir / "Annotations" / "图 1.xml").write_text(text, encoding="utf-8")
@@ -142,7 +144,7 @@ def test_no_names_give_no_samples(tmp_path: Path) -> None:
         f"{SQUARE} boat 0",
         SQUARE.replace(" ", "\t") + "\tboat\t0",
         f"{SQUARE} boat",
-        f"  10  10 30 10 \t 30 30 10 30  boat  0 \r",
+        "  10  10 30 10 \t 30 30 10 30  boat  0 \r",
         "10.0 10.0 30.0 10.0 30.0 30.0 10.0 30.0 boat 0",
         f"imagesource:GoogleEarth\ngsd:0.146343590398\n{SQUARE} boat 0",
         f"imagesource:GoogleEarth\ngsd:null\n\n{SQUARE} boat 0\n\n",
@@ -301,7 +303,9 @@ def test_a_missing_label_file_is_an_error_or_no_objects_as_asked(tmp_path: Path,
     else:
         data_dir = rolabelimg(tmp_path, {"图 1": []})
         (data_dir / "xml" / "图 1.xml").unlink()
-    with pytest.raises(LabelError, match=r"图 1\.(txt|xml):1: no label file for the picture 图 1\.png; .*missing_labels"):
+    with pytest.raises(
+        LabelError, match=r"图 1\.(txt|xml):1: no label file for the picture 图 1\.png; .*missing_labels"
+    ):
         read_samples(dataset, data_dir, ["图 1"], CLASSES)
     (sample,) = read_samples(dataset, data_dir, ["图 1"], CLASSES, missing_labels="empty")
     assert sample.quads.shape == (0, 4, 2)

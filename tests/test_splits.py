@@ -30,7 +30,9 @@ def test_a_list_is_read_in_its_order(tmp_path: Path) -> None:
     assert read_list(write_list(tmp_path, "a.txt", ["P03", "P01", "P02"]), pictures()) == ["P03", "P01", "P02"]
 
 
-@pytest.mark.parametrize("content", ["P01\nP02\n\n", "P01\n\n  \nP02", "\nP01\nP02", "P01 \n\tP02\n", "P01\nP02\nP01\n"])
+@pytest.mark.parametrize(
+    "content", ["P01\nP02\n\n", "P01\n\n  \nP02", "\nP01\nP02", "P01 \n\tP02\n", "P01\nP02\nP01\n"]
+)
 def test_blank_lines_margins_and_repetitions_do_not_count(tmp_path: Path, content: str) -> None:
     """Defect 9: a blank last line in a list crashes the published code."""
     path = tmp_path / "a.txt"
@@ -38,7 +40,9 @@ def test_blank_lines_margins_and_repetitions_do_not_count(tmp_path: Path, conten
     assert read_list(path, pictures()) == ["P01", "P02"]
 
 
-@pytest.mark.parametrize("content", [b"P01\r\nP02\r\n", b"\xef\xbb\xbfP01\nP02\n", b"\xef\xbb\xbfP01\r\nP02", b"P01\rP02"])
+@pytest.mark.parametrize(
+    "content", [b"P01\r\nP02\r\n", b"\xef\xbb\xbfP01\nP02\n", b"\xef\xbb\xbfP01\r\nP02", b"P01\rP02"]
+)
 def test_line_ends_of_any_system_and_a_byte_order_mark_are_read(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(content)
@@ -47,7 +51,15 @@ def test_line_ends_of_any_system_and_a_byte_order_mark_are_read(tmp_path: Path, 
 
 @pytest.mark.parametrize(
     "entry",
-    ["P01.png", "P01.JPG", "images/P01.png", "images/P01", "C:\\Users\\图\\images\\P01.jpg", "./P01", "/data/x.y/P01.tif"],
+    [
+        "P01.png",
+        "P01.JPG",
+        "images/P01.png",
+        "images/P01",
+        "C:\\Users\\图\\images\\P01.jpg",
+        "./P01",
+        "/data/x.y/P01.tif",
+    ],
 )
 def test_an_entry_may_carry_a_folder_and_a_suffix(tmp_path: Path, entry: str) -> None:
     assert read_list(write_list(tmp_path, "a.txt", [entry]), pictures()) == ["P01"]

@@ -115,7 +115,9 @@ def test_parts_and_attributes_of_an_object_are_not_taken_for_its_own(tmp_path: P
     inner = "<part><name>bow</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"
     more = "<attributes><attribute><name>occluded</name><value>0</value></attribute></attributes>"
     box = f"{UPRIGHT}{inner}{more}"
-    labels = read_rolabelimg(write(tmp_path, rolabelimg_object(box), rolabelimg_object(UPRIGHT, f"{inner}<name>a</name>")))
+    labels = read_rolabelimg(
+        write(tmp_path, rolabelimg_object(box), rolabelimg_object(UPRIGHT, f"{inner}<name>a</name>"))
+    )
     assert labels.names == ["ship", "a"]
     assert labels.quads[:, 0].tolist() == [[10, 20], [10, 20]]
     with pytest.raises(LabelError, match="neither robndbox nor bndbox"):
@@ -124,7 +126,9 @@ def test_parts_and_attributes_of_an_object_are_not_taken_for_its_own(tmp_path: P
 
 def test_other_encodings_that_the_file_declares_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.xml"
-    text = f'<?xml version="1.0" encoding="gb2312"?><annotation>{rolabelimg_object(name="<name>船</name>")}</annotation>'
+    text = (
+        f'<?xml version="1.0" encoding="gb2312"?><annotation>{rolabelimg_object(name="<name>船</name>")}</annotation>'
+    )
     path.write_bytes(text.encode("gb2312"))
     with pytest.raises(LabelError, match=r"a\.xml:1: "):  # expat knows four encodings, and says so of others
         read_rolabelimg(path)
@@ -275,7 +279,10 @@ def test_hrsc_objects_are_ships_at_the_angle_of_their_minimum_box(tmp_path: Path
     assert labels.names == ["ship", "ship"]
     assert labels.difficult.tolist() == [1, 0]
     assert labels.lines.tolist() == [4, 8]
-    expected = [rolabelimg_corners(582.9349, 353.2006, 778.1303, 174.2541, -0.2144), rolabelimg_corners(10, 20, 8, 4, 0)]
+    expected = [
+        rolabelimg_corners(582.9349, 353.2006, 778.1303, 174.2541, -0.2144),
+        rolabelimg_corners(10, 20, 8, 4, 0),
+    ]
     assert np.abs(labels.quads - expected).max() < 1e-9
 
 

@@ -1,0 +1,117 @@
+"""Phase eval: scores, files, and results that are used again only when they are the right ones."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import main
+from DOTA_devkit.labels import read_labels
+from models import IMAGENET
+from tools import eval as evaluation
+from tools.checkpoint import Architecture, save_checkpoint
+from tools.config import parse_settings, settings_dict
+
+LISTS = {"train": ("scene_0",), "val": ("scene_1", "scene_2", "scene_3"), "few": ("scene_1",)}
+
+
+@pytest.fixture
+def evaluated(dota_folder, tmp_path, capsys):
+    """A run folder and a data folder, evaluated once: (run folder, flags, data folder)."""
+    torch.manual_seed(0)
+    run_dir, data_dir = tmp_path / "run", dota_folder(lists=LISTS)
+    architecture = Architecture("resnet18", False, ("car", "boat"), (64, 64), IMAGENET)
+    run_dir.mkdir()
+    config = parse_settings(["--data_dir", str(data_dir)])
+    save_checkpoint(run_dir / "best.pth", architecture.build(), architecture, settings=settings_dict(config))
+    (run_dir / "settings.toml").touch()
+    flags = ["--phase", "eval", "--resume", str(run_dir), "--num_workers", "0"]
+    assert main.main(flags) == 0
+    assert "running the detector" in capsys.readouterr().out
+    return run_dir, flags, data_dir
+
+
+def _write_truth_as_results(run_dir, data_dir, names) -> None:
+    """Replace the boxes of the results by those of the labels."""
+    lines = {"car": [], "boat": []}
+    for name in names:
+        labels = read_labels(data_dir / "labelTxt" / f"{name}.txt")
+        for quad, label in zip(labels.quads, labels.names, strict=True):
+            lines[label].append(f"{name} 0.9 " + " ".join(map(str, quad.ravel())) + "\n")
+    for label, text in lines.items():
+        (run_dir / "results" / f"Task1_{label}.txt").write_text("".join(text), encoding="utf-8")
+
+
+def test_the_files_of_an_evaluation(evaluated):
+    run_dir, _, _ = evaluated
+    metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
+    assert {"mAP50", "mAP75", "mAP50_95", "classes"} <= set(metrics)
+    assert {"AP50", "AP75", "AP50_95", "precision", "recall"} <= set(metrics["classes"]["car"])
+    with (run_dir / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["class"] for row in rows] == ["car", "boat"]
+    curves = cv2.imread(str(run_dir / "pr_curves.png"))
+    assert curves is not None
+    assert curves.std() > 1
+
+
+def test_results_of_this_checkpoint_and_split_are_used_again(evaluated, capsys):
+    run_dir, flags, data_dir = evaluated
+    _write_truth_as_results(run_dir, data_dir, LISTS["val"])
+    assert main.main(flags) == 0
+    assert "scoring the results" in capsys.readouterr().out
+    metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["mAP50"] == metrics["mAP50_95"] == 1.0
+
+
+@pytest.mark.parametrize("change", [["--split", "few"], ["--nms_thresh", "0.5"], ["--quads"], ["--K", "7"]])
+def test_results_of_another_split_or_setting_are_not(evaluated, capsys, change):
+    _, flags, _ = evaluated
+    assert main.main([*flags, *change]) == 0
+    assert "running the detector" in capsys.readouterr().out
+
+
+def test_results_of_another_checkpoint_are_not(evaluated, capsys):
+    run_dir, flags, _ = evaluated
+    architecture = Architecture("resnet18", False, ("car", "boat"), (64, 64), IMAGENET)
+    save_checkpoint(run_dir / "best.pth", architecture.build(), architecture)
+    assert main.main([*flags, "--data_dir", str(evaluated[2])]) == 0
+    assert "running the detector" in capsys.readouterr().out
+
+
+def test_pictures_without_results_are_warned_of(evaluated, capsys):
+    """Defect 17: a result set that covered only part of the pictures scored low without a word."""
+    run_dir, flags, data_dir = evaluated
+    origin = json.loads((run_dir / "results" / "origin.json").read_text(encoding="utf-8"))
+    (data_dir / "images" / "scene_1.png").write_bytes(b"damaged")
+    (run_dir / "results" / "origin.json").unlink()
+    assert origin["images"] == list(LISTS["val"])
+    assert main.main([*flags, "--on_bad_label", "skip"]) == 0
+    assert "1 of the 3 listed pictures have no results, such as 'scene_1'" in capsys.readouterr().err
+
+
+def test_classes_without_truth_are_not_counted(evaluated, capsys):
+    """Defect 24: a class without ground truth counted as 0 in the mean."""
+    run_dir, flags, data_dir = evaluated
+    for name in LISTS["val"]:
+        path = data_dir / "labelTxt" / f"{name}.txt"
+        path.write_text("".join(line for line in path.read_text().splitlines(True) if "boat" not in line))
+    _write_truth_as_results(run_dir, data_dir, LISTS["val"])
+    assert main.main(flags) == 0
+    assert "n/a" in capsys.readouterr().out
+    metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["classes"]["boat"]["AP50"] is None
+    assert metrics["mAP50"] == 1.0
+
+
+def test_many_classes_and_none_with_truth_still_draw(tmp_path):
+    scored = evaluation.evaluate({}, {}, [f"class {number}" for number in range(20)])
+    metrics = evaluation.metrics_dict(scored)
+    evaluation.write_evaluation(tmp_path, scored, metrics)
+    assert (tmp_path / "pr_curves.png").stat().st_size > 1000
+    assert np.isnan(metrics["mAP50"]) if metrics["mAP50"] is not None else True

@@ -1,0 +1,333 @@
+"""Batches: the same key gives the same input in any worker, none is dropped, and a bad picture is a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from datasets.augment import Augmentation
+from datasets.images import read_image
+from datasets.letterbox import letterbox_image, letterbox_scale
+from datasets.loader import (
+    MIN_SIDE,
+    Batch,
+    EpochSampler,
+    PictureBatch,
+    PictureSet,
+    TrainingSet,
+    make_picture_loader,
+    make_training_loader,
+)
+from datasets.readers import Sample, read_samples
+from datasets.targets import Targets
+from DOTA_devkit.boxes import boxes_to_quads
+
+INPUT_HW = (96, 128)
+FILL = (104.0, 116.0, 124.0)
+AUGMENTATION = Augmentation()
+NAMES = ("图 0", "scene_1", "scene_2", "scene_3", "scene_4")
+
+
+@pytest.fixture
+def samples(dota_folder: Callable[..., Path]) -> list[Sample]:
+    """Five pictures, one with a name in a foreign script, the last one without objects."""
+    data_dir = dota_folder("数据", names=NAMES, hw=(120, 100))
+    return read_samples("dota", data_dir, NAMES, ("car", "boat"))
+
+
+def training_set(samples: list[Sample], seed: int = 0, augmentation: Augmentation | None = AUGMENTATION) -> TrainingSet:
+    return TrainingSet(samples, 2, INPUT_HW, FILL, augmentation, seed=seed)
+
+
+def epoch_of(
+    samples: list[Sample], batch_size: int = 2, num_workers: int = 0, epoch: int = 0, start: int = 0, seed: int = 0
+) -> list[Batch]:
+    loader = make_training_loader(training_set(samples, seed), batch_size, num_workers)
+    loader.sampler.epoch, loader.sampler.start = epoch, start
+    return list(loader)
+
+
+def leaves(batches: list[Batch]) -> Iterator[torch.Tensor]:
+    for batch in batches:
+        yield from (batch.images, batch.rows, *batch.targets)
+
+
+def are_equal(first: list[Batch], second: list[Batch]) -> bool:
+    pairs = zip(leaves(first), leaves(second), strict=True)
+    return all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
+
+
+def sample_of(path: Path, image: np.ndarray, *boxes: tuple[float, float, float, float, float]) -> Sample:
+    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+    quads = boxes_to_quads(np.array(boxes, float).reshape(-1, 5), "rolabelimg").astype(np.float32)
+    return Sample(path, quads, np.zeros(len(quads), np.int64), np.zeros(len(quads), np.int64))
+
+
+# -- training batches
+
+
+def test_a_key_gives_the_same_input_and_another_epoch_row_or_seed_another(samples: list[Sample]) -> None:
+    dataset = training_set(samples)
+    image, targets, row = dataset[3, 1]
+    again, targets_again, _ = dataset[3, 1]
+    assert row == 1
+    assert np.array_equal(image, again)
+    assert all(np.array_equal(a, b) for a, b in zip(targets, targets_again, strict=True))
+    for other in (dataset[4, 1], dataset[3, 2], training_set(samples, seed=1)[3, 1]):
+        assert not np.array_equal(image, other[0])
+
+
+def test_workers_and_batch_size_do_not_change_what_is_trained_on(samples: list[Sample]) -> None:
+    alone = epoch_of(samples, num_workers=0, epoch=1)
+    assert are_equal(alone, epoch_of(samples, num_workers=2, epoch=1))
+    one_by_one = epoch_of(samples, batch_size=1, epoch=1)
+    assert torch.equal(torch.cat([batch.images for batch in alone]), torch.cat([batch.images for batch in one_by_one]))
+
+
+def test_a_worker_that_lives_on_follows_the_epoch(samples: list[Sample]) -> None:
+    loader = make_training_loader(training_set(samples), batch_size=3, num_workers=1)
+    for epoch in (0, 7):
+        loader.sampler.epoch = epoch
+        assert are_equal(list(loader), epoch_of(samples, batch_size=3, epoch=epoch))
+
+
+def test_every_picture_comes_once_an_epoch_in_an_order_of_its_own(samples: list[Sample]) -> None:
+    orders = [torch.cat([batch.rows for batch in epoch_of(samples, epoch=epoch)]).tolist() for epoch in range(6)]
+    assert all(sorted(order) == [0, 1, 2, 3, 4] for order in orders)
+    assert len({tuple(order) for order in orders}) > 3
+
+
+def test_resuming_within_an_epoch_goes_on_with_the_very_next_sample(samples: list[Sample]) -> None:
+    """Defect 11: resuming repeated the last epoch and forgot the random state."""
+    whole = epoch_of(samples, epoch=2)
+    assert are_equal(whole[1:], epoch_of(samples, epoch=2, start=2))
+    assert epoch_of(samples, epoch=2, start=5) == []
+
+
+def test_the_sampler_counts_what_is_left() -> None:
+    sampler = EpochSampler(10, seed=3)
+    assert len(sampler) == len(list(sampler)) == 10
+    whole = list(sampler)
+    sampler.start = 7
+    assert len(sampler) == 3
+    assert list(sampler) == whole[7:]
+    sampler.epoch, sampler.start = 5, 0
+    assert {epoch for epoch, _ in sampler} == {5}
+    assert list(EpochSampler(0)) == []
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(8, [5]), (3, [3, 2]), (4, [4, 1]), (1, [1] * 5)])
+def test_a_set_smaller_than_a_batch_trains_and_no_rest_is_dropped(
+    samples: list[Sample], batch_size: int, sizes: list[int]
+) -> None:
+    """Defect 9: a data set smaller than a batch was a division by zero."""
+    batches = epoch_of(samples, batch_size=batch_size)
+    assert [len(batch.images) for batch in batches] == sizes
+    assert len(make_training_loader(training_set(samples), batch_size, 0)) == len(sizes)
+
+
+def test_no_samples_give_no_batches() -> None:
+    loader = make_training_loader(training_set([]), batch_size=4, num_workers=0)
+    assert len(loader) == 0
+    assert list(loader) == []
+
+
+def test_objects_are_padded_to_the_most_of_the_batch_and_the_mask_tells(samples: list[Sample]) -> None:
+    (batch,) = epoch_of(samples, batch_size=5)
+    dataset = training_set(samples)
+    singles = {row: dataset[0, row] for row in range(5)}
+    counts = [len(singles[row][1].mask) for row in batch.rows.tolist()]
+    most = max(counts)
+    assert 0 in counts, "the empty scene"
+    assert batch.images.shape == (5, *INPUT_HW, 3)
+    assert batch.images.dtype == torch.uint8
+    assert batch.problems == []
+    shapes = [(5, 2, 24, 32), (5, most, 10), (5, most, 2), (5, most, 1), (5, most), (5, most)]
+    assert [tuple(field.shape) for field in batch.targets] == shapes
+    assert [field.dtype for field in batch.targets] == [torch.float32] * 4 + [torch.int64, torch.bool]
+    assert batch.targets.mask.sum(dim=1).tolist() == counts
+    for place, row in enumerate(batch.rows.tolist()):
+        image, targets, _ = singles[row]
+        assert np.array_equal(batch.images[place], image)
+        assert np.array_equal(batch.targets.hm[place], targets.hm)
+        for padded, field in zip(batch.targets[1:], targets[1:], strict=True):
+            assert np.array_equal(padded[place, : len(field)], field)
+            assert not padded[place, len(field) :].any()
+
+
+def test_a_batch_of_empty_pictures_keeps_one_row_of_padding(samples: list[Sample]) -> None:
+    (batch,) = epoch_of(samples[-1:] * 2)
+    assert batch.targets.wh.shape == (2, 1, 10)
+    assert not batch.targets.mask.any()
+
+
+def test_pictures_of_different_sizes_make_a_batch(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sizes = [(40, 300), (300, 40), (1, 1), (96, 128), (5, 3)]
+    samples = [
+        sample_of(tmp_path / f"{number}.png", rng.integers(0, 256, (*hw, 3), dtype=np.uint8))
+        for number, hw in enumerate(sizes)
+    ]
+    (batch,) = epoch_of(samples, batch_size=5)
+    assert batch.images.shape == (5, *INPUT_HW, 3)
+
+
+def test_a_bad_picture_is_reported_with_its_name_and_the_rest_is_trained_on(samples: list[Sample]) -> None:
+    """It would otherwise be a traceback of a worker process, without the file's name at the end."""
+    data = samples[0].image_path.read_bytes()
+    samples[0].image_path.write_bytes(data[: len(data) // 2])
+    samples[2].image_path.unlink()
+    for num_workers in (0, 2):
+        (batch,) = epoch_of(samples, batch_size=5, num_workers=num_workers)
+        assert sorted(batch.rows.tolist()) == [1, 3, 4]
+        assert len(batch.images) == len(batch.targets.hm) == 3
+        problems = "\n".join(sorted(batch.problems))
+        assert len(batch.problems) == 2
+        assert "图 0.png: the file is cut off" in problems
+        assert "scene_2.png: cannot be read" in problems
+
+
+def test_a_batch_of_nothing_but_bad_pictures_has_no_targets(samples: list[Sample]) -> None:
+    for sample in samples:
+        sample.image_path.write_bytes(b"")
+    first, *_ = epoch_of(samples)
+    assert len(first.images) == len(first.rows) == 0
+    assert first.targets is None
+    assert len(first.problems) == 2
+
+
+# -- what becomes of objects
+
+
+def test_without_augmentation_an_input_is_the_letterboxed_picture(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    image = cv2.blur(rng.integers(0, 256, (192, 128, 3), dtype=np.uint8), (9, 9))
+    sample = sample_of(tmp_path / "a.png", image, (64, 96, 40, 20, 0))
+    made, targets, _ = training_set([sample], augmentation=None)[0, 0]
+    assert np.abs(made - letterbox_image(image, INPUT_HW, FILL))[1:95, 1:62].max() < 3
+    assert (made[:, 65:] == np.float32(FILL)).all()
+    assert targets.wh[0, 8:] == pytest.approx([5, 2.5])  # 40 x 20 px, halved, in cells
+    assert targets.ind.tolist() == [12 * 32 + 8]
+
+
+def test_small_objects_are_trained_on_down_to_half_a_cell(tmp_path: Path) -> None:
+    """Defect 8: objects of 10 px or less along an axis were left out, in silence. Below 2 px: ignore regions."""
+    image = np.zeros((*INPUT_HW, 3), np.uint8)
+    boxes = [(20, 20, 9, 9, 0.4), (50, 20, 6, 3, 0), (80, 20, 2.1, 2.1, 0), (20, 60, 30, 1.9, 0), (80, 60, 1, 1, 0)]
+    _, targets, _ = training_set([sample_of(tmp_path / "a.png", image, *boxes)], augmentation=None)[0, 0]
+    assert MIN_SIDE == 2
+    assert len(targets.mask) == 3
+    assert (targets.hm == 1).sum() == 3
+    assert targets.hm[0, 15, 20] == -1
+
+
+def test_ignore_regions_of_a_sample_are_neither_objects_nor_background(tmp_path: Path) -> None:
+    """Defect 8: fragments marked difficult=2 were trained as normal objects."""
+    image = np.zeros((*INPUT_HW, 3), np.uint8)
+    boxes = [(22, 22, 20, 12, 0), (62, 22, 20, 12, 0), (102, 22, 20, 12, 0), (62, 62, 20, 12, 0)]
+    plain = sample_of(tmp_path / "a.png", image, *boxes)
+    sample = Sample(plain.image_path, plain.quads, np.array([0, 1, 1, -1]), np.array([1, 2, 0, 0]))
+    _, targets, _ = training_set([sample], augmentation=None)[0, 0]
+    assert targets.ind.tolist() == [5 * 32 + 5, 5 * 32 + 25]
+    assert targets.hm[:, 5, [5, 25]].tolist() == [[1, 0], [0, 1]]
+    assert targets.hm[:, 5, 15].tolist() == [0, -1], "of its own class alone"
+    assert targets.hm[:, 15, 15].tolist() == [-1, -1], "of every class"
+
+
+def test_more_than_500_objects_reach_the_batch(tmp_path: Path) -> None:
+    """Defect 8: 500 a crop, in silence."""
+    places = np.stack(np.meshgrid(np.arange(30) * 4 + 3.0, np.arange(20) * 4 + 3.0), axis=-1).reshape(-1, 2)
+    boxes = [(x, y, 3.0, 3.0, 0.0) for x, y in places]
+    sample = sample_of(tmp_path / "a.png", np.zeros((*INPUT_HW, 3), np.uint8), *boxes)
+    dataset = training_set([sample], augmentation=None)
+    (batch,) = make_training_loader(dataset, 1, 0)
+    assert batch.targets.mask.sum() == 600
+
+
+def test_an_object_at_the_border_is_trained_on_or_ignored_by_its_visible_fraction(tmp_path: Path) -> None:
+    image = np.zeros((*INPUT_HW, 3), np.uint8)
+    sample = sample_of(tmp_path / "a.png", image, (4, 30, 24, 12, 0), (-4, 70, 24, 12, 0))
+    kept = []  # of the boxes two thirds and one third are visible
+    for min_visible in (0.2, 0.5, 0.8):
+        dataset = TrainingSet([sample], 1, INPUT_HW, FILL, None, min_visible)
+        targets: Targets = dataset[0, 0][1]
+        kept.append(len(targets.mask))
+        assert targets.hm[0, 7, 2] in (1, -1), "never background"
+        assert targets.hm[0, 17, 1] in (1, -1), "never background"
+    assert kept == [2, 1, 0]
+
+
+def test_make_input_takes_a_decoded_picture(samples: list[Sample]) -> None:
+    dataset = training_set(samples)
+    image, targets = dataset.make_input(np.random.default_rng([0, 0, 1]), read_image(samples[1].image_path), samples[1])
+    assert np.array_equal(image, dataset[0, 1][0])
+    assert np.array_equal(targets.hm, dataset[0, 1][1].hm)
+
+
+# -- pictures to detect on
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    """Four pictures of different sizes, one with a name in a foreign script."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for name, hw in (("图 0.png", (60, 80)), ("b.png", (300, 20)), ("c.png", (1, 1)), ("d.png", INPUT_HW)):
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(cv2.imencode(".png", rng.integers(0, 256, (*hw, 3), dtype=np.uint8))[1].tobytes())
+    return paths
+
+
+def picture_batches(paths: list[Path], batch_size: int, num_workers: int = 0, num_kept: int = 0) -> list[PictureBatch]:
+    return list(make_picture_loader(PictureSet(paths, INPUT_HW, FILL, num_kept), batch_size, num_workers))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_pictures_come_in_order_letterboxed_with_scale_and_size(pictures: list[Path], num_workers: int) -> None:
+    batches = picture_batches(pictures, batch_size=3, num_workers=num_workers)
+    assert [batch.rows.tolist() for batch in batches] == [[0, 1, 2], [3]]
+    for batch in batches:
+        assert batch.images.dtype == torch.float32
+        assert batch.problems == {}
+        for place, row in enumerate(batch.rows.tolist()):
+            picture = read_image(pictures[row])
+            assert np.array_equal(batch.images[place], letterbox_image(picture, INPUT_HW, FILL))
+            assert batch.scales[place] == letterbox_scale(picture.shape[:2], INPUT_HW)
+            assert tuple(batch.sizes[place].tolist()) == picture.shape[:2]
+
+
+@pytest.mark.parametrize("num_kept", [0, 2, 4, 9])
+def test_only_as_many_whole_pictures_are_kept_as_asked(pictures: list[Path], num_kept: int) -> None:
+    """Defect 15: images were decoded twice, and all of a set was held in memory."""
+    kept = [picture for batch in picture_batches(pictures, 3, num_kept=num_kept) for picture in batch.pictures]
+    assert len(kept) == 4
+    assert [picture is not None for picture in kept] == [row < num_kept for row in range(4)]
+    for picture, path in zip(kept[:num_kept], pictures, strict=False):
+        assert np.array_equal(picture, read_image(path))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_bad_picture_is_reported_by_its_row_and_the_rest_comes(pictures: list[Path], num_workers: int) -> None:
+    pictures[1].write_text("no picture", encoding="utf-8")
+    pictures[3].unlink()
+    first, second = picture_batches(pictures, 3, num_workers, num_kept=4)
+    assert first.rows.tolist() == [0, 2]
+    assert len(first.images) == len(first.scales) == len(first.sizes) == len(first.pictures) == 2
+    assert list(first.problems) == [1]
+    assert "b.png: cannot be decoded" in first.problems[1]
+    assert list(second.problems) == [3]
+    assert second.images.shape == (0, *INPUT_HW, 3)
+    assert second.sizes.shape == (0, 2)
+    assert second.sizes.dtype == first.sizes.dtype == torch.int64
+    assert second.scales.dtype == first.scales.dtype == torch.float64
+    assert (second.rows.tolist(), second.pictures) == ([], [])
+
+
+def test_no_pictures_give_no_batches() -> None:
+    assert picture_batches([], 3) == []
+    assert len(PictureSet([], INPUT_HW, FILL)) == 0

@@ -1,0 +1,62 @@
+"""Result files: whole or not at all, and they say what they are results of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from DOTA_devkit.labels import ImageDetections, read_results
+from tools.detect import Found
+from tools.results import ResultFiles, read_origin
+
+QUAD = np.array([[1.5, 2], [3, 2], [3, 4], [1.5, 4]])
+
+
+def _found(*labels: int) -> Found:
+    boxes = ImageDetections(
+        np.stack([QUAD] * len(labels)) if labels else np.zeros((0, 4, 2)),
+        np.linspace(0.9, 0.5, len(labels)),
+        np.array(labels, np.int64),
+    )
+    return Found(0, boxes, (480, 640))
+
+
+def test_results_read_back_and_empty_pictures_are_remembered(tmp_path):
+    with ResultFiles(tmp_path / "results", ["船", "car"], {"sha256": "x"}) as files:
+        files.write(Path("in/图 1.png"), _found(0, 1))
+        files.write(Path("in/b.jpg"), _found())
+    back = read_results(tmp_path / "results", ["船", "car"]).images
+    assert list(back) == ["图 1"]
+    assert np.array_equal(back["图 1"].quads[0], QUAD)
+    origin = read_origin(tmp_path / "results")
+    assert origin["sha256"] == "x"
+    assert origin["images"] == ["图 1", "b"]
+    records = json.loads((tmp_path / "results" / "detections.json").read_text(encoding="utf-8"))
+    assert [record["image"] for record in records] == ["图 1.png", "b.jpg"]
+    assert records[0]["boxes"][0] == {"class": "船", "score": 0.9, "quad": QUAD.ravel().tolist()}
+    assert (records[1]["height"], records[1]["width"], records[1]["boxes"]) == (480, 640, [])
+
+
+def test_no_picture_gives_a_valid_file(tmp_path):
+    with ResultFiles(tmp_path, ["a"], {}):
+        pass
+    assert json.loads((tmp_path / "detections.json").read_text(encoding="utf-8")) == []
+
+
+def test_an_interrupted_test_leaves_no_results(tmp_path):
+    with pytest.raises(KeyboardInterrupt), ResultFiles(tmp_path / "r", ["a"], {}) as files:
+        files.write(Path("a.png"), _found(0))
+        raise KeyboardInterrupt
+    assert list((tmp_path / "r").iterdir()) == []
+    assert read_origin(tmp_path / "r") is None
+
+
+def test_old_results_lose_their_origin_before_new_ones_begin(tmp_path):
+    with ResultFiles(tmp_path, ["a"], {"sha256": "old"}) as files:
+        files.write(Path("a.png"), _found(0))
+    with pytest.raises(KeyboardInterrupt), ResultFiles(tmp_path, ["a"], {"sha256": "new"}):
+        raise KeyboardInterrupt
+    assert read_origin(tmp_path) is None

@@ -1,0 +1,65 @@
+"""Run folders: names, the newest one, and where results of a checkpoint from elsewhere go."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tools.config import Config, SettingsError
+from tools.run_folder import BEST, SETTINGS, Log, checkpoint_path, new_run_dir, newest_run, results_dir
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def _make_run(name: str, time: int) -> Path:
+    path = Path("runs") / name / BEST
+    path.parent.mkdir(parents=True)
+    path.touch()
+    os.utime(path, (time, time))
+    return path
+
+
+def test_a_new_run_never_takes_an_existing_folder():
+    first = new_run_dir(Config(), "demo")
+    first.mkdir(parents=True)
+    assert new_run_dir(Config(), "demo") != first
+    assert first.name.startswith("demo-resnet18-")
+
+
+def test_the_newest_run_is_that_of_the_newest_checkpoint_not_of_the_name():
+    newer = _make_run("a", 2000)
+    _make_run("z", 1000)
+    assert newest_run(BEST) == newer
+    assert checkpoint_path(Config()) == newer
+
+
+def test_no_run_is_a_sentence():
+    with pytest.raises(SettingsError, match="train first"):
+        newest_run(BEST)
+
+
+def test_resume_takes_a_file_or_a_folder():
+    assert checkpoint_path(Config(resume=Path("x/last.pth"))) == Path("x/last.pth")
+    path = _make_run("a", 1000)
+    assert checkpoint_path(Config(resume=path.parent)) == path
+
+
+def test_results_go_to_the_run_but_never_beside_a_foreign_checkpoint(tmp_path):
+    own = _make_run("a", 1000)
+    (own.parent / SETTINGS).touch()
+    assert results_dir(Config(), own) == own.parent
+    assert results_dir(Config(), tmp_path / "downloads" / "model_50.pth") == Path("runs/test-model_50")
+    assert results_dir(Config(out=Path("here")), own) == Path("here")
+
+
+def test_the_log_prints_and_keeps(capsys):
+    log = Log(Path("runs/x"))
+    log("eins")
+    log("zwei")
+    assert capsys.readouterr().out == "eins\nzwei\n"
+    assert [line.split("  ")[1] for line in log.path.read_text(encoding="utf-8").splitlines()] == ["eins", "zwei"]

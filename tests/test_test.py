@@ -1,0 +1,159 @@
+"""Phase test: any pictures in, result files and drawings out, nothing beside the inputs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import main
+from models import IMAGENET
+from tools import test as testing
+from tools.checkpoint import Architecture, save_checkpoint
+from tools.config import parse_settings, settings_dict
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory) -> Path:
+    """A run folder with a network that finds something everywhere."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("runs") / "x"
+    architecture = Architecture("resnet18", False, ("car", "boat"), (64, 96), IMAGENET)
+    model = architecture.build()
+    torch.nn.init.normal_(model.hm[2].weight, std=0.5)
+    torch.nn.init.normal_(model.wh[2].weight, std=0.2)
+    folder.mkdir()
+    save_checkpoint(folder / "best.pth", model, architecture, settings=settings_dict(parse_settings([])))
+    (folder / "settings.toml").touch()
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    """Pictures of all kinds: another size each, grey, in another script, of one pixel, with an upper-case suffix."""
+    folder = tmp_path / "数据"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, shape in (
+        ("图 1.png", (50, 80, 3)),
+        ("grey.JPG", (200, 90)),
+        ("dot.bmp", (1, 1, 3)),
+        ("a__b.png", (64, 64, 3)),
+    ):
+        data = cv2.imencode(Path(name).suffix.lower(), rng.integers(0, 256, shape, dtype=np.uint8))[1]
+        (folder / name).write_bytes(data.tobytes())
+    return folder
+
+
+def _arguments(run_dir: Path, out: Path, *more: str) -> list[str]:
+    return ["--phase", "test", "--resume", str(run_dir), "--out", str(out), "--num_workers", "0", *more]
+
+
+def test_a_folder_of_any_pictures_gives_files_and_drawings(run_dir, pictures, tmp_path):
+    before = sorted(pictures.iterdir())
+    out = tmp_path / "out"
+    assert main.main(_arguments(run_dir, out, "--input", str(pictures), "--draw_score", "0")) == 0
+    assert sorted(pictures.iterdir()) == before
+    assert {path.name for path in (out / "results").iterdir()} == {
+        "Task1_car.txt", "Task1_boat.txt", "detections.json", "origin.json",
+    }  # fmt: skip
+    assert {path.name for path in (out / "drawings").iterdir()} == {"图 1.png", "grey.png", "dot.png", "a__b.png"}
+    records = json.loads((out / "results" / "detections.json").read_text(encoding="utf-8"))
+    assert {record["image"]: (record["height"], record["width"]) for record in records} == {
+        "图 1.png": (50, 80), "grey.JPG": (200, 90), "dot.bmp": (1, 1), "a__b.png": (64, 64),
+    }  # fmt: skip
+    drawn = cv2.imdecode(np.frombuffer((out / "drawings" / "图 1.png").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    assert drawn.shape == (50, 80, 3)
+    assert any(record["boxes"] for record in records)
+
+
+def test_boxes_are_rectangles_unless_quads_are_asked_for(run_dir, pictures, tmp_path):
+    """Defect 7: corners were sums of four free vectors."""
+
+    def skew(*more: str) -> float:
+        assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(pictures / "a__b.png"), *more)) == 0
+        records = json.loads((tmp_path / "out" / "results" / "detections.json").read_text(encoding="utf-8"))
+        quads = np.array([box["quad"] for box in records[0]["boxes"]]).reshape(-1, 4, 2)
+        assert len(quads)
+        return float(np.abs(quads[:, 0] + quads[:, 2] - quads[:, 1] - quads[:, 3]).max()) + float(
+            np.abs(
+                np.linalg.norm(quads[:, 0] - quads[:, 2], axis=1) - np.linalg.norm(quads[:, 1] - quads[:, 3], axis=1)
+            ).max()
+        )
+
+    assert skew() < 0.01
+    assert skew("--quads") > 0.1
+
+
+def test_each_picture_is_decoded_once(run_dir, pictures, tmp_path, monkeypatch):
+    """Defect 15: pictures were decoded twice."""
+    from datasets import loader
+
+    read, decoded = loader.read_image, []
+    monkeypatch.setattr(loader, "read_image", lambda path: decoded.append(path) or read(path))
+    assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(pictures))) == 0
+    assert sorted(decoded) == sorted(pictures.iterdir())
+
+
+def test_drawings_stop_at_the_number_asked_for(run_dir, pictures, tmp_path):
+    arguments = _arguments(run_dir, tmp_path / "out", "--input", str(pictures), "--num_drawings", "1")
+    assert main.main([*arguments, "--line_width", "2", "--no_draw_labels"]) == 0
+    assert len(list((tmp_path / "out" / "drawings").iterdir())) == 1
+
+
+def test_a_damaged_picture_stops_by_name_or_is_left_out_with_exit_code_1(run_dir, pictures, tmp_path, capsys):
+    (pictures / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
+    arguments = _arguments(run_dir, tmp_path / "out", "--input", str(pictures))
+    assert main.main(arguments) == 1
+    assert "bad.png: the file is cut off" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "results" / "origin.json").exists()
+    assert main.main([*arguments, "--on_bad_label", "skip"]) == 1
+    assert "1 pictures could not be read" in capsys.readouterr().err
+    assert "bad" not in json.loads((tmp_path / "out" / "results" / "origin.json").read_text("utf-8"))["images"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--input", "nowhere"], "no such file or folder"),
+        (["--resume", "nowhere.pth"], r"nowhere.pth: no such file"),
+        (["--backbone", "resnet101"], "contradicts the checkpoint"),
+        (["--input_h", "608"], "contradicts the checkpoint"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(run_dir, tmp_path, capsys, flags, message):
+    code = main.main(_arguments(run_dir, tmp_path / "out", *flags))
+    assert code in (1, 2)
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_an_empty_folder_is_refused(run_dir, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(tmp_path / "empty"))) == 2
+    assert "no picture there" in capsys.readouterr().err
+
+
+def test_data_and_seed_come_from_the_run_unless_a_flag_says_otherwise(run_dir, dota_folder, monkeypatch):
+    data_dir = dota_folder()
+    loaded = testing.load_run(parse_settings(["--phase", "test", "--resume", str(run_dir)]))
+    assert loaded.config.data_dir is None
+    flags = ["--phase", "test", "--resume", str(run_dir), "--data_dir", str(data_dir), "--seed", "5"]
+    loaded = testing.load_run(parse_settings(flags))
+    assert (loaded.config.data_dir, loaded.config.seed) == (data_dir, 5)
+
+
+def test_no_permission_is_a_sentence_that_names_the_folder(run_dir, pictures, tmp_path, capsys, monkeypatch):
+    def refuse(self, *_, **__):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(pictures))) == 1
+    said = capsys.readouterr().err
+    assert "Permission denied" in said
+    assert str(tmp_path / "out") in said

@@ -1,0 +1,237 @@
+"""Training: steps, rates, resuming, interruption, small and empty data."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import main
+from datasets.targets import Targets
+from models import CTRBOX, Backbone, BBAVectorsLoss
+from tools import train
+from tools.checkpoint import load_file
+from tools.config import Config, SettingsError, parse_settings
+from tools.train import learning_rate, make_optimizer, train_step
+
+LISTS = {"train": ("scene_0", "scene_1", "scene_3"), "val": ("scene_2",)}
+
+
+def arguments(data_dir: Path, out: Path, *more: str) -> list[str]:
+    """Flags of a training run that takes a second or two."""
+    return [
+        *("--phase", "train", "--data_dir", str(data_dir), "--out", str(out), "--pretrained", "none"),
+        *("--input_h", "64", "--input_w", "64", "--batch_size", "2", "--num_workers", "0", "--num_epoch", "2"),
+        *("--precision", "fp32", *more),
+    ]
+
+
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    return load_file(path)["model_state_dict"]
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    for name, value in weights_of(first).items():
+        assert torch.equal(weights_of(second)[name], value), name
+
+
+def _one_object_targets(h: int = 16, w: int = 16, num_classes: int = 1) -> Targets:
+    hm = torch.zeros(1, num_classes, h, w)
+    hm[0, 0, 4, 5] = 1
+    return Targets(
+        hm, torch.ones(1, 1, 10), torch.full((1, 1, 2), 0.5), torch.ones(1, 1, 1),
+        torch.tensor([[4 * w + 5]]), torch.tensor([[True]]),
+    )  # fmt: skip
+
+
+class _OddBackbone(Backbone):
+    """Channels that no published network has."""
+
+    out_channels = (7, 11, 13, 17)
+    strides = (4, 8, 16, 32)
+
+    def __init__(self) -> None:
+        super().__init__()
+        sides = (3, *self.out_channels)
+        self.stages = nn.ModuleList(
+            nn.Conv2d(sides[i], sides[i + 1], 4 if i == 0 else 2, 4 if i == 0 else 2) for i in range(4)
+        )
+
+    def forward(self, images):
+        maps = []
+        for stage in self.stages:
+            images = stage(images)
+            maps.append(images)
+        return tuple(maps)
+
+
+def test_a_made_up_backbone_trains_a_step():
+    torch.manual_seed(0)
+    model = CTRBOX(1, _OddBackbone()).train()
+    before = model.base_network.stages[0].weight.clone()
+    optimizer = make_optimizer(model, 1e-3)
+    terms, taken = train_step(
+        model, BBAVectorsLoss(), optimizer, torch.randn(1, 3, 64, 64), _one_object_targets(), torch.float32
+    )
+    assert taken
+    assert set(terms) == {"hm", "wh", "reg", "cls_theta", "total"}
+    assert not torch.equal(model.base_network.stages[0].weight, before)
+
+
+def test_a_step_that_is_not_finite_leaves_the_weights():
+    """Defect 3: the published code printed and stepped anyway."""
+    torch.manual_seed(0)
+    model = CTRBOX(1, _OddBackbone()).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = make_optimizer(model, 1e-3)
+    images = torch.full((1, 3, 64, 64), math.nan)
+    terms, taken = train_step(model, BBAVectorsLoss(), optimizer, images, _one_object_targets(), torch.float32)
+    assert not taken
+    assert math.isnan(terms["total"])
+    for name, value in model.named_parameters():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_run_stops_with_the_names_after_too_many_bad_steps(dota_folder, tmp_path, monkeypatch, capsys):
+    """Defect 3: stop with a message after several in a row."""
+    monkeypatch.setattr(train, "train_step", lambda *_: ({"total": math.nan}, False))
+    code = main.main(arguments(dota_folder(lists=LISTS), tmp_path / "run", "--num_epoch", "40"))
+    assert code == 1
+    message = capsys.readouterr().err
+    assert "20 steps in a row were not finite" in message
+    assert "scene_" in message
+
+
+def test_learning_rate_warms_up_then_falls_to_zero():
+    config = Config(init_lr=2.0)
+    rates = [learning_rate(config, step, 100) for step in range(100)]
+    assert rates[:5] == pytest.approx([0.4, 0.8, 1.2, 1.6, 2.0])
+    assert max(rates) == rates[4]
+    assert all(a >= b for a, b in zip(rates[4:], rates[5:], strict=False))
+    assert rates[-1] < 0.01
+    assert learning_rate(config, 0, 1) == 2.0
+
+
+def test_norms_and_biases_have_no_weight_decay():
+    optimizer = make_optimizer(CTRBOX(1, "resnet18", head_norm=True), 1e-3)
+    decayed, others = optimizer.param_groups
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert all(p.ndim == 1 for p in others["params"])
+    assert others["weight_decay"] == 0 < decayed["weight_decay"]
+
+
+def test_training_writes_a_run_folder_and_nothing_beside_its_inputs(dota_folder, tmp_path):
+    data_dir = dota_folder(lists=LISTS)
+    before = sorted((path, path.stat().st_mtime_ns) for path in data_dir.rglob("*"))
+    run_dir = tmp_path / "run"
+    assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
+    there = {path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*") if path.is_file()}
+    expected = "last.pth best.pth settings.toml log.txt classes.txt lists/train.txt lists/val.txt"
+    assert there == set(expected.split())
+    assert (run_dir / "lists" / "val.txt").read_text(encoding="utf-8") == "scene_2\n"
+    assert parse_settings(["--config", str(run_dir / "settings.toml")]).num_epoch == 1
+    assert "mAP50" in (run_dir / "log.txt").read_text(encoding="utf-8")
+    assert sorted((path, path.stat().st_mtime_ns) for path in data_dir.rglob("*")) == before
+
+
+def test_two_equal_runs_are_bit_equal_and_another_seed_is_not(dota_folder, tmp_path):
+    data_dir = dota_folder(lists=LISTS)
+    for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        assert main.main(arguments(data_dir, tmp_path / name, "--num_epoch", "1", "--seed", seed)) == 0
+    assert_same_weights(tmp_path / "a" / "last.pth", tmp_path / "b" / "last.pth")
+    assert not torch.equal(
+        weights_of(tmp_path / "a" / "last.pth")["hm.0.weight"], weights_of(tmp_path / "c" / "last.pth")["hm.0.weight"]
+    )
+
+
+@pytest.mark.parametrize("steps_before", [1, 2, 3])
+def test_ctrl_c_saves_and_the_resumed_run_equals_the_straight_one(
+    dota_folder, tmp_path, monkeypatch, capsys, steps_before
+):
+    """Defect 11: resuming repeated the last epoch. Interrupted in an epoch, between two, and in the next."""
+    data_dir = dota_folder(lists=LISTS)
+    assert main.main(arguments(data_dir, tmp_path / "straight")) == 0
+    taken, step = [], train.train_step
+
+    def interrupted_step(*parts):
+        if len(taken) == steps_before:
+            raise KeyboardInterrupt
+        taken.append(1)
+        return step(*parts)
+
+    monkeypatch.setattr(train, "train_step", interrupted_step)
+    assert main.main(arguments(data_dir, tmp_path / "stopped")) == 130
+    assert f"--resume_train {tmp_path / 'stopped'}" in capsys.readouterr().out
+    monkeypatch.setattr(train, "train_step", step)
+    assert main.main(["--phase", "train", "--resume_train", str(tmp_path / "stopped")]) == 0
+    assert_same_weights(tmp_path / "straight" / "last.pth", tmp_path / "stopped" / "last.pth")
+
+
+def test_a_finished_run_resumes_to_nothing_and_a_contradiction_is_refused(dota_folder, tmp_path, capsys):
+    data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
+    assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
+    before = weights_of(run_dir / "last.pth")["hm.0.weight"].clone()
+    assert main.main(["--resume_train", str(run_dir)]) == 0
+    assert torch.equal(weights_of(run_dir / "last.pth")["hm.0.weight"], before)
+    assert main.main(["--resume_train", str(run_dir), "--backbone", "resnet34"]) == 2
+    assert "contradicts the checkpoint" in capsys.readouterr().err
+    assert main.main(["--resume_train", str(run_dir), "--batch_size", "7"]) == 2
+    assert "--batch_size 7 differs from the run" in capsys.readouterr().err
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(dota_folder, tmp_path, capsys):
+    data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
+    assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
+    assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 2
+    assert "already holds a run" in capsys.readouterr().err
+
+
+def test_fine_tuning_to_other_classes_starts_only_the_last_layer_anew(dota_folder, tmp_path):
+    data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
+    assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
+    other = dota_folder("other", lists=LISTS)
+    (other / "classes.txt").write_text("car\nboat\nplane\n", encoding="utf-8")
+    again = arguments(other, tmp_path / "tuned", "--num_epoch", "1", "--resume", str(run_dir / "last.pth"))
+    assert main.main([*again, "--init_lr", "1e-30"]) == 0
+    old, new = weights_of(run_dir / "last.pth"), weights_of(tmp_path / "tuned" / "last.pth")
+    assert torch.allclose(old["wh.3.weight"], new["wh.3.weight"])
+    assert new["hm.3.weight"].shape[0] == 3
+
+
+def test_data_smaller_than_a_batch_without_objects_and_without_lists_trains(dota_folder, tmp_path, capsys):
+    """Defects 2 and 9: no objects at all, and fewer pictures than a batch holds (a division by zero once)."""
+    data_dir = dota_folder(names=("only",))
+    assert main.main(arguments(data_dir, tmp_path / "run", "--num_epoch", "1", "--batch_size", "16")) == 0
+    said = capsys.readouterr()
+    assert "no training picture holds an object" in said.err
+    assert "mAP50 n/a" in said.out
+    assert (tmp_path / "run" / "best.pth").exists()
+
+
+def test_a_damaged_picture_stops_training_by_name_or_is_left_out(dota_folder, tmp_path, capsys):
+    data_dir = dota_folder(lists=LISTS)
+    path = data_dir / "images" / "scene_1.png"
+    path.write_bytes(path.read_bytes()[:200])
+    assert main.main(arguments(data_dir, tmp_path / "a", "--num_workers", "1")) == 1
+    message = capsys.readouterr().err
+    assert "scene_1.png: the file is cut off" in message
+    assert "Traceback" not in message
+    assert main.main(arguments(data_dir, tmp_path / "b", "--num_epoch", "1", "--on_bad_label", "skip")) == 0
+    assert "scene_1.png" in capsys.readouterr().err
+
+
+def test_a_missing_device_is_a_sentence(dota_folder, tmp_path, capsys):
+    """Defect 9: no GPU was a crash."""
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    assert main.main(arguments(dota_folder(lists=LISTS), tmp_path / "run", "--device", "cuda")) == 2
+    assert "--device cuda is not here" in capsys.readouterr().err
+
+
+def test_resume_train_without_any_run_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match="train first"):
+        train.run(parse_settings(["--resume_train"]))
