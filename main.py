@@ -7,7 +7,8 @@ import sys
 
 
 def main(arguments: list[str]) -> int:
-    """Run `--phase train|test|eval` with these arguments; returns the exit code."""
+    """Run `--phase train|test|eval` with these arguments; returns the exit code: 0 done, 2 a wrong setting, 1 anything
+    else that a person can mend, 130 and 143 stopped by Ctrl-C and SIGTERM."""
     from tools.config import SettingsError, parse_settings
 
     try:
@@ -20,6 +21,9 @@ def main(arguments: list[str]) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

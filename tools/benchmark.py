@@ -18,7 +18,7 @@ from datasets.readers import Sample
 from datasets.targets import Targets, make_targets
 from models import CTRBOX, IMAGENET, BBAVectorsLoss, known_backbones, normalize
 from tools.device import pick_device, pick_precision
-from tools.train import make_optimizer, train_step
+from tools.optimizer import make_optimizer, train_step
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

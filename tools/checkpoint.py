@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from tools.config import Config, SettingsError
 
 FORMAT_VERSION = 1
 PUBLISHED_SIDE = 608
+ARCHITECTURE_FLAGS = ("backbone", "head_norm", "input_h", "input_w")
 
 
 class CheckpointError(ValueError):
@@ -133,17 +134,14 @@ def load_weights(model: CTRBOX, weights: Mapping[str, Tensor], path: Path, backb
     model.load_state_dict(own | dict(weights))
 
 
-def check_flags(config: Config, architecture: Architecture, path: Path) -> None:
-    """Raises SettingsError when a flag that the user gave contradicts the checkpoint."""
+def check_flags(
+    config: Config, architecture: Architecture, path: Path, names: Sequence[str] = ARCHITECTURE_FLAGS
+) -> None:
+    """Raises SettingsError when a flag among `names` that the user gave contradicts the checkpoint."""
     height, width = architecture.input_hw
-    facts = {
-        "backbone": architecture.backbone,
-        "head_norm": architecture.head_norm,
-        "input_h": height,
-        "input_w": width,
-    }
-    for name, fact in facts.items():
-        value = getattr(config, name)
+    facts = dict(zip(ARCHITECTURE_FLAGS, (architecture.backbone, architecture.head_norm, height, width), strict=True))
+    for name in names:
+        value, fact = getattr(config, name), facts[name]
         if name in config.explicit and value is not None and value != fact:
             raise SettingsError(
                 f"--{name} {value} contradicts the checkpoint {path}, which says {fact}; leave the flag out"

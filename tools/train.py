@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -29,19 +27,18 @@ from tools.config import Config, SettingsError, settings_dict, settings_from, se
 from tools.data import data_classes, default_input_hw, keep_lists, open_data, read_split, report_problems, truths_of
 from tools.detect import DetectionSettings, detect
 from tools.device import pick_device, pick_precision
+from tools.optimizer import learning_rate, make_optimizer, train_step
 from tools.run_folder import BEST, LAST, SETTINGS, Log, new_run_dir, newest_run, warn
+from tools.stop_request import StopRequest
 from tools.weights import find_backbone_weights
 
-WARMUP_FRACTION = 0.05
-WEIGHT_DECAY = 0.01
-CLIP_NORM = 35.0
 MAX_BAD_STEPS = 20  # in a row
-INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
 
 
 @dataclass
 class Progress:
-    """Where a run stands: epochs done, batches done of the current one, best mAP50, steps that were skipped."""
+    """Where a run stands: epochs done, batches done of the current one (all of them while it is validated), best mAP50,
+    steps that were skipped."""
 
     epoch: int = 0
     step: int = 0
@@ -65,6 +62,7 @@ class Run:
     dtype: torch.dtype
     progress: Progress
     criterion: BBAVectorsLoss = field(default_factory=BBAVectorsLoss)
+    stop: StopRequest = field(default_factory=StopRequest)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -77,66 +75,20 @@ def run(config: Config) -> int:
     if config.resume_train is not None:
         config, run_dir, state = _continued(config)
     training = _prepare(config, state, run_dir if state is not None else None)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's SIGTERM saves like Ctrl-C
     try:
-        while training.progress.epoch < config.num_epoch:
-            _train_epoch(training)
+        with StopRequest() as training.stop:
+            while training.progress.epoch < config.num_epoch:
+                _train_epoch(training)
     except KeyboardInterrupt:
         _save(training, LAST)
         training.log(
             f"interrupted in epoch {training.progress.epoch + 1}, saved; go on with: "
             f"python main.py --phase train --resume_train {training.run_dir}"
         )
-        return INTERRUPTED
+        return training.stop.exit_code
     best = training.progress.best_map
     training.log(f"done: {training.run_dir / BEST}" + (f", mAP50 {best:.4f} in validation" if best >= 0 else ""))
     return 0
-
-
-def learning_rate(config: Config, step: int, num_steps: int) -> float:
-    """The rate of a step: linear warm-up over a twentieth of all steps, then half a cosine to zero. A function of the
-    step alone, so that nothing about it needs saving."""
-    warmup = max(1, round(num_steps * WARMUP_FRACTION))
-    if step < warmup:
-        return config.init_lr * (step + 1) / warmup
-    return config.init_lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
-
-
-def train_step(
-    model: CTRBOX,
-    criterion: BBAVectorsLoss,
-    optimizer: torch.optim.Optimizer,
-    images: torch.Tensor,
-    targets: Targets,
-    dtype: torch.dtype,
-) -> tuple[dict[str, float], bool]:
-    """One step on normalised images (B, 3, H, W): the loss terms, and whether the step was taken. With a loss or a
-    gradient that is not finite the weights stay as they are."""
-    reduced = torch.autocast(images.device.type, dtype) if dtype != torch.float32 else nullcontext()
-    with reduced:
-        maps = model(images)
-    terms = criterion(maps, targets)
-    values = {name: float(value.detach()) for name, value in terms.items()}
-    optimizer.zero_grad(set_to_none=True)
-    if not math.isfinite(values["total"]):
-        return values, False
-    terms["total"].backward()
-    norm = nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-    if not torch.isfinite(norm):
-        optimizer.zero_grad(set_to_none=True)
-        return values, False
-    optimizer.step()
-    return values, True
-
-
-def make_optimizer(model: CTRBOX, rate: float) -> torch.optim.Optimizer:
-    """AdamW; no weight decay on biases and batch norms."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=rate, fused=True)
 
 
 def _continued(config: Config) -> tuple[Config, Path, dict]:
@@ -165,19 +117,11 @@ def _prepare(config: Config, state: dict | None, run_dir: Path | None) -> Run:
     class_names = data_classes(config, data)
     train_split, train_samples = read_split(config, data, "train", class_names)
     val_split, val_samples = read_split(config, data, "val", class_names)
-    architecture = Architecture(
-        config.backbone, config.head_norm, class_names, default_input_hw(config, data), IMAGENET
-    )
     torch.manual_seed(config.seed)
-    model, weights_line = _build_model(config, architecture, state)
-    run_dir = run_dir or new_run_dir(config, data.data_dir.resolve().name)
-    log = Log(run_dir)
+    model, architecture, weights_line = _starting_point(config, state, class_names, default_input_hw(config, data))
     model = model.to(device, memory_format=torch.channels_last)
-    optimizer = make_optimizer(model, config.init_lr)
-    progress = Progress()
+    optimizer, progress = make_optimizer(model, config.init_lr), Progress()
     if state is not None:
-        if tuple(state["architecture"]["class_names"]) != class_names:
-            raise CheckpointError(f"{run_dir}: the classes of the data have changed since; the run cannot go on")
         optimizer.load_state_dict(state["optimizer_state_dict"])
         progress = Progress(**state["progress"])
         torch.set_rng_state(state["torch_rng_state"])
@@ -191,56 +135,72 @@ def _prepare(config: Config, state: dict | None, run_dir: Path | None) -> Run:
         config.seed,
     )
     loader = make_training_loader(training_set, config.batch_size, config.num_workers, device.type == "cuda")
+    run_dir = run_dir or new_run_dir(config, data.data_dir.resolve().name)
     write_text(run_dir / SETTINGS, settings_toml(config))
     write_text(run_dir / "classes.txt", "".join(f"{name}\n" for name in class_names))
     keep_lists(run_dir, train=train_split.names, val=val_split.names)
+    run = Run(
+        config, run_dir, Log(run_dir), architecture, model, optimizer, loader, val_samples, device, dtype, progress
+    )  # fmt: skip
+    run.log(f"run folder: {run_dir}")
+    _describe(run, train_samples)
+    run.log(weights_line)
+    run.log(f"training pictures: {train_split.source}; validation pictures: {val_split.source}")
+    return run
+
+
+def _describe(run: Run, train_samples: Sequence[Sample]) -> None:
+    """Log what is about to be trained."""
+    size = sum(parameter.numel() for parameter in run.model.parameters()) / 1e6
+    height, width = run.architecture.input_hw
+    precision = str(run.dtype).removeprefix("torch.")
+    run.log(
+        f"{run.architecture.backbone}, {size:.1f} M parameters, on {run.device}, {precision}; "
+        f"input {height} x {width} (height x width)"
+    )
     num_objects = sum(int((~sample.ignored).sum()) for sample in train_samples)
-    log(f"run folder: {run_dir}")
-    log(f"{config.backbone}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, on {device}, "
-        f"{str(dtype).removeprefix('torch.')}; input {architecture.input_hw[0]} x {architecture.input_hw[1]} "
-        "(height x width)")  # fmt: skip
-    log(weights_line)
-    log(f"classes: {', '.join(class_names)}")
-    log(f"train: {len(train_samples)} pictures, {num_objects} objects ({train_split.source})")
-    log(f"validate: {len(val_samples)} pictures ({val_split.source})")
+    run.log(f"{len(train_samples)} pictures to train on, {num_objects} objects; {len(run.val_samples)} to validate on")
+    run.log(f"classes: {', '.join(run.architecture.class_names)}")
     if not num_objects:
         warn("no training picture holds an object; the network will learn to see nothing")
-    if state is not None:
-        log(f"going on after {progress.epoch} epochs and {progress.step} steps")
-    return Run(
-        config, run_dir, log, architecture, model, optimizer, loader, val_samples, device, dtype, progress
-    )  # fmt: skip
+    if run.progress.epoch or run.progress.step:
+        run.log(f"going on after {run.progress.epoch} epochs and {run.progress.step} steps")
 
 
-def _build_model(config: Config, architecture: Architecture, state: dict | None) -> tuple[CTRBOX, str]:
-    """The network and a line that says where its weights come from."""
+def _starting_point(
+    config: Config, state: dict | None, class_names: tuple[str, ...], input_hw: tuple[int, int]
+) -> tuple[CTRBOX, Architecture, str]:
+    """The network, what it is, and a line that says where its weights come from: the run that goes on, --resume, or
+    --pretrained."""
     if state is not None:
+        architecture = Architecture.from_dict(state["architecture"])
+        if architecture.class_names != class_names:
+            raise CheckpointError(
+                f"the classes of the data have changed from {', '.join(architecture.class_names)} to "
+                f"{', '.join(class_names)}; the run cannot go on, but --resume FILE can start from its weights"
+            )
         model = architecture.build()
         load_weights(model, state["model_state_dict"], Path(LAST), architecture.backbone)
-        return model, "weights: of the run"
+        return model, architecture, "weights: of the run"
     if config.resume is not None:
         model, found, _ = load_checkpoint(config.resume, config.backbone)
-        check_flags(config, found, config.resume)
-        if (found.backbone, found.head_norm) != (architecture.backbone, architecture.head_norm):
-            raise SettingsError(
-                f"--resume {config.resume} is a {found.backbone} with head_norm {found.head_norm}; give "
-                f"--backbone {found.backbone} --{'' if found.head_norm else 'no_'}head_norm"
-            )
-        if found.class_names != architecture.class_names:
+        check_flags(config, found, config.resume, ("backbone", "head_norm"))
+        line = f"weights: of {config.resume}"
+        if found.class_names != class_names:
             # The last layer of `hm` has a channel a class; all else is the same for any classes.
-            fresh = CTRBOX(len(architecture.class_names), found.backbone, found.head_norm)
+            fresh = CTRBOX(len(class_names), found.backbone, found.head_norm)
             model.hm = nn.Sequential(*model.hm[:-1], fresh.hm[-1])
-            return model, f"weights: of {config.resume}, but the last layer of hm, for the classes differ"
-        return model, f"weights: of {config.resume}"
+            line += ", but the last layer of hm, for the classes differ"
+        return model, replace(found, class_names=class_names, input_hw=input_hw), line
     weights, line = find_backbone_weights(config.pretrained, config.backbone)
-    backbone = build_backbone(config.backbone, weights)
-    return CTRBOX(len(architecture.class_names), backbone, config.head_norm), line
+    model = CTRBOX(len(class_names), build_backbone(config.backbone, weights), config.head_norm)
+    return model, Architecture(config.backbone, config.head_norm, class_names, input_hw, IMAGENET), line
 
 
 def _train_epoch(run: Run) -> None:
     """One epoch (or the rest of one), its checkpoint and, when due, its validation."""
     config, progress = run.config, run.progress
-    started, num_images, sums, bad_steps = time.perf_counter(), 0, {}, 0
+    started, num_images, sums, bad_steps, rate = time.perf_counter(), 0, {}, 0, 0.0
     run.model.train()
     run.loader.sampler.epoch = progress.epoch
     run.loader.sampler.start = progress.step * config.batch_size
@@ -273,14 +233,16 @@ def _train_epoch(run: Run) -> None:
                 {name: f"{value:.3f}" for name, value in terms.items()}, lr=f"{rate:.1e}", images_s=f"{speed:.1f}"
             )
         progress.step += 1
+        run.stop.check()
     seconds = time.perf_counter() - started
-    progress.epoch, progress.step = progress.epoch + 1, 0
+    epoch = progress.epoch + 1
     means = ", ".join(f"{name} {value / max(1, num_images):.3f}" for name, value in sums.items())
-    line = f"epoch {progress.epoch}/{config.num_epoch}: {means}; lr {rate:.1e}, {num_images / seconds:.1f} images/s"
-    due = progress.epoch % config.val_every == 0 or progress.epoch == config.num_epoch
-    if due:
+    line = f"epoch {epoch}/{config.num_epoch}: {means}; lr {rate:.1e}, {num_images / seconds:.1f} images/s"
+    if epoch % config.val_every == 0 or epoch == config.num_epoch:
         line += f"; {_validate(run)}"
     run.log(line + (f"; {progress.skipped} steps skipped" if progress.skipped else ""))
+    # Only now: a run that is stopped during its validation validates when it goes on.
+    progress.epoch, progress.step = epoch, 0
     _save(run, LAST)
 
 
@@ -302,6 +264,7 @@ def _validate(run: Run) -> str:
         if item.problem and run.config.on_bad_label == "error":
             raise ImageError(item.problem)
         detections[samples[item.row].name] = item.detections
+        run.stop.check()
     scored = evaluate(
         detections, truths_of(samples), run.architecture.class_names, ignore_overlap=run.config.ignore_overlap
     )
@@ -313,7 +276,7 @@ def _validate(run: Run) -> str:
     if score > run.progress.best_map or not (run.run_dir / BEST).exists():
         run.progress.best_map = score
         _save(run, BEST)
-    if run.progress.epoch == run.config.num_epoch:
+    if run.progress.epoch + 1 == run.config.num_epoch:
         run.log(format_table(metrics))
     return f"mAP50 {score:.4f} (best {run.progress.best_map:.4f})"
 
@@ -346,7 +309,7 @@ def _save(run: Run, name: str) -> None:
         run.run_dir / name,
         run.model,
         run.architecture,
-        epoch=run.progress.epoch,
+        epoch=run.progress.epoch + run.progress.step // run.batches_per_epoch,
         progress=vars(run.progress).copy(),
         optimizer_state_dict=run.optimizer.state_dict(),
         torch_rng_state=torch.get_rng_state(),

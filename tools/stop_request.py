@@ -1,0 +1,38 @@
+"""Ctrl-C and SIGTERM as a request that a loop grants where it is safe to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+
+
+class StopRequest:
+    """Context manager that turns the first Ctrl-C or SIGTERM into a request, which `check` grants between two steps,
+    where weights and optimiser agree; a second one stops at once. `exit_code` is 128 + the signal's number."""
+
+    def __init__(self) -> None:
+        self.exit_code = 128 + signal.SIGINT
+        self._requested = False
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handler
+            self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        else:
+            self._before = {}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt if a stop was requested."""
+        if self._requested:
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: object) -> None:
+        if self._requested:
+            raise KeyboardInterrupt
+        self._requested, self.exit_code = True, 128 + number
+        print("\nstopping after this step; once more stops at once", file=sys.stderr, flush=True)
