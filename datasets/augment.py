@@ -22,8 +22,8 @@ class Augmentation:
 
     flip: float = 0.5
     rotate: float = 180.0
-    scale: tuple[float, float] = (0.7, 1.4)
-    shift: float = 0.15
+    scale: tuple[float, float] = (0.85, 1.18)
+    shift: float = 0.05
     gain: float = 0.2
     offset: float = 0.1
 

@@ -65,8 +65,8 @@ class Config:
     )
     # training
     num_epoch: int = _setting(30, "epochs to train")
-    batch_size: int = _setting(8, "pictures a step")
-    init_lr: float = _setting(1e-3, "highest learning rate of AdamW, reached after the warm-up, then cosine to zero")
+    batch_size: int = _setting(4, "pictures a step")
+    init_lr: float = _setting(2e-3, "highest learning rate of AdamW, reached after the warm-up, then cosine to zero")
     val_every: int = _setting(1, "epochs between validations")
     resume_train: str | None = _setting(
         None, "continue a run: its folder or last.pth [without a value: the newest run]"

@@ -26,8 +26,8 @@ def draw_boxes(
 ) -> np.ndarray:
     """A copy of the picture (H, W, 3) BGR with the boxes that score at least `min_score`, the best on top.
 
-    `line_width` in pixels; 0 chooses by the picture's size. With `labels`, class and score stand at the top corner of
-    each box, as large as the box allows.
+    `line_width` in pixels; 0 chooses by the picture's size. With `labels`, class and score stand above a box where no
+    better box's label does: in a crowd all boxes are drawn but only some are named (colours tell the classes apart).
     """
     canvas = np.ascontiguousarray(picture).copy()
     width = line_width or max(1, round(max(canvas.shape[:2]) / 700))
@@ -38,8 +38,10 @@ def draw_boxes(
         color = class_color(int(boxes.labels[row]))
         cv2.polylines(canvas, [corners], True, color, width, cv2.LINE_AA, _SUBPIXEL_BITS)
     if labels:
-        for row in shown:
-            _write_label(canvas, boxes.quads[row], _label_text(class_names, boxes, row), class_color(boxes.labels[row]))
+        taken: list[tuple[int, int, int, int]] = []
+        for row in shown[::-1]:
+            text = _label_text(class_names, boxes, row)
+            _write_label(canvas, boxes.quads[row], text, class_color(int(boxes.labels[row])), taken)
     return canvas
 
 
@@ -65,11 +67,19 @@ def _label_text(class_names: Sequence[str], boxes: ImageDetections, row: int) ->
     return f"{name} {boxes.scores[row]:.2f}"
 
 
-def _write_label(canvas: np.ndarray, quad: np.ndarray, text: str, color: tuple[int, int, int]) -> None:
-    scale = 0.35 if max(canvas.shape[:2]) < 1500 else 0.5
+def _write_label(
+    canvas: np.ndarray, quad: np.ndarray, text: str, color: tuple[int, int, int], taken: list[tuple[int, int, int, int]]
+) -> None:
+    """Write above the box's top corner, unless another label is `taken` there: (x1, y1, x2, y2) of those so far."""
+    longest = max(canvas.shape[:2])
+    scale = 0.3 if longest < 500 else 0.4 if longest < 1500 else 0.5
     (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-    top = quad[np.argmin(quad[:, 1])]
+    top = np.nan_to_num(quad[np.argmin(quad[:, 1])])
     x = int(np.clip(top[0] - width / 2, 0, max(0, canvas.shape[1] - width)))
-    y = int(np.clip(top[1] - baseline, height + 1, canvas.shape[0] - 1))
+    y = int(np.clip(top[1] - baseline, height + 1, max(height + 1, canvas.shape[0] - 1)))
+    place = (x, y - height, x + width, y + baseline // 2)
+    if any(place[0] < b[2] and b[0] < place[2] and place[1] < b[3] and b[1] < place[3] for b in taken):
+        return
+    taken.append(place)
     cv2.putText(canvas, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 2, cv2.LINE_AA)
     cv2.putText(canvas, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, color, 1, cv2.LINE_AA)

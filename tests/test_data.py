@@ -1,0 +1,86 @@
+"""The data of a run: demo by default, formats by looking, bad labels counted, lists kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from DOTA_devkit.labels import LabelError
+from tools import data as data_module
+from tools.config import SettingsError, parse_settings
+from tools.data import data_classes, default_input_hw, keep_lists, open_data, read_split, truths_of
+
+
+def test_without_a_data_folder_it_is_the_demo_in_its_own_size(monkeypatch, dota_folder):
+    drawn = dota_folder()
+    monkeypatch.setattr(data_module, "DEMO_DIR", drawn)
+    monkeypatch.setattr(data_module, "ensure_demo", lambda folder: folder)
+    config = parse_settings([])
+    folder = open_data(config)
+    assert (folder.dataset, folder.data_dir) == ("demo", drawn)
+    assert default_input_hw(config, folder) == (256, 256)
+
+
+def test_a_folder_is_recognised_and_trains_at_608(dota_folder):
+    config = parse_settings(["--data_dir", str(dota_folder()), "--input_w", "320"])
+    folder = open_data(config)
+    assert folder.dataset == "dota"
+    assert default_input_hw(config, folder) == (608, 320)
+    assert data_classes(config, folder) == ("car", "boat")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [(["--dataset", "dota"], "needs --data_dir"), (["--data_dir", "no/where"], "no/where: no such folder")],
+)
+def test_a_wrong_folder_names_the_flag(flags, message):
+    with pytest.raises(SettingsError, match=message):
+        open_data(parse_settings(flags))
+
+
+def test_an_unknown_format_lists_the_known(dota_folder):
+    with pytest.raises(ValueError, match="unknown dataset 'dotta'; known: auto, demo, dota, hrsc, rolabelimg"):
+        open_data(parse_settings(["--data_dir", str(dota_folder()), "--dataset", "dotta"]))
+
+
+def test_a_bad_label_stops_with_file_and_line_or_is_counted(dota_folder, capsys):
+    data_dir = dota_folder(lists={"train": ["scene_0"], "val": ["scene_1"]})
+    path = data_dir / "labelTxt" / "scene_0.txt"
+    count = len(path.read_text().splitlines())
+    with path.open("a") as file:
+        file.write("1 2 3 car 0\n1 1 9 1 9 9 1 9 plane 0\n")
+    for flags in ([], ["--on_bad_label", "skip"]):
+        config = parse_settings(["--data_dir", str(data_dir), *flags])
+        folder = open_data(config)
+        if not flags:
+            with pytest.raises(LabelError, match=rf"scene_0\.txt:{count + 1}: "):
+                read_split(config, folder, "train", ("car", "boat"))
+            continue
+        _, samples = read_split(config, folder, "train", ("car", "boat"))
+        assert len(samples[0].labels) == count
+        said = capsys.readouterr().err
+        assert "2 bad labels left out" in said
+        assert f"scene_0.txt:{count + 2}: unknown class 'plane'" in said
+
+
+def test_split_concerns_the_pictures_that_are_scored(dota_folder):
+    lists = {"train": ["scene_0"], "val": ["scene_1"], "other": ["scene_2", "scene_3"]}
+    config = parse_settings(["--data_dir", str(dota_folder(lists=lists)), "--split", "other"])
+    folder = open_data(config)
+    assert read_split(config, folder, "train", ("car", "boat"))[0].names == ["scene_0"]
+    assert read_split(config, folder, "val", ("car", "boat"))[0].names == ["scene_2", "scene_3"]
+
+
+def test_truths_keep_what_a_label_says(dota_folder):
+    config = parse_settings(["--data_dir", str(dota_folder())])
+    _, samples = read_split(config, open_data(config), "train", ("car", "boat"))
+    truths = truths_of(samples)
+    assert set(truths) == {sample.name for sample in samples}
+    assert all(len(truth.quads) == len(truth.labels) == len(truth.difficult) for truth in truths.values())
+
+
+def test_lists_are_kept_in_the_run_folder(tmp_path: Path):
+    keep_lists(tmp_path, train=["图 1", "b"], val=[])
+    assert (tmp_path / "lists" / "train.txt").read_text(encoding="utf-8") == "图 1\nb\n"
+    assert (tmp_path / "lists" / "val.txt").read_text(encoding="utf-8") == ""

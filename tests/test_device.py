@@ -1,0 +1,29 @@
+"""Device and precision: by name, by what the machine has, and a sentence for what it has not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tools.config import SettingsError
+from tools.device import pick_device, pick_precision
+
+
+def test_auto_takes_what_is_there():
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert pick_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("name", ["cuda:77", "abacus"])
+def test_a_device_that_is_not_there_is_a_sentence(name):
+    with pytest.raises(SettingsError, match=f"--device {name} is not here"):
+        pick_device(name)
+
+
+def test_precision_follows_the_hardware(monkeypatch):
+    cpu = torch.device("cpu")
+    for has_bf16, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has_bf16=has_bf16: {"avx512_bf16": has_bf16})
+        assert pick_precision("auto", cpu) == expected
+    assert pick_precision("fp32", cpu) == torch.float32
+    assert pick_precision("bf16", cpu) == torch.bfloat16

@@ -1,0 +1,103 @@
+"""The README stays true: every command and every piece of Python in it is run (make's are checked to exist)."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import main
+from datasets.demo import write_demo
+from tools import data as data_module
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def _commands(first_words: str) -> list[list[str]]:
+    lines = [line.split("  #")[0].strip() for block in _blocks("bash") for line in block.splitlines()]
+    return [shlex.split(line) for line in lines if line.startswith(first_words)]
+
+
+def test_it_opens_with_a_sentence_a_picture_and_two_commands():
+    opening = README.split("## ")[0]
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", opening)
+    assert len(pictures) == 1
+    assert all((REPOSITORY / picture).is_file() for picture in re.findall(r"!\[.*?\]\((.*?)\)", README))
+    assert [line.split()[:2] for line in _blocks("bash")[0].splitlines()] == [["make", "demo"], ["make", "test"]]
+
+
+def test_every_command_is_of_a_kind_that_is_run_here():
+    lines = [line for block in _blocks("bash") for line in block.splitlines() if line.strip()]
+    kinds = ("make ", "python main.py ", "python -m tools.")
+    assert lines
+    assert all(line.startswith(kinds) for line in lines), lines
+
+
+@pytest.mark.parametrize("command", _commands("make "), ids=" ".join)
+def test_make_knows_its_targets(command):
+    done = subprocess.run([*command, "-n"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("code", _blocks("python"))
+def test_python_blocks_run(code):
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", _commands("python -m tools."), ids=" ".join)
+def test_benchmarks_run(command, monkeypatch, capsys):
+    from tools import benchmark
+
+    monkeypatch.setattr(benchmark, "benchmark_data", lambda *_: print("ran"))
+    monkeypatch.setattr(benchmark, "benchmark_train", lambda *_: print("ran"))
+    assert command[2] == "tools.benchmark"
+    assert benchmark.main(command[3:]) == 0
+    assert capsys.readouterr().out == "ran\n"
+
+
+def test_the_commands_of_main_run_in_the_order_of_the_readme(dota_folder, tmp_path, monkeypatch, capsys):
+    """On a demo set of eight scenes and one epoch; absolute paths of the README become folders drawn here."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data_module, "ensure_demo", _small_demo)
+    lists = {"train": ["scene_0", "scene_1"], "val": ["scene_2", "scene_3"], "test": ["scene_1"]}
+    places = {
+        "/data/dota_tiles": dota_folder("tiles", lists=lists),
+        "/data/new_pictures": dota_folder("new") / "images",
+        "/data/hit-uav": dota_folder("uav", lists=lists),
+    }
+    commands = [command[2:] for command in _commands("python main.py")]
+    assert len(commands) >= 8
+    for command in commands:
+        arguments = [str(places.get(word, word)) for word in command]
+        if "--help" in arguments:
+            with pytest.raises(SystemExit):
+                main.main(arguments)
+            continue
+        more = ["--num_workers", "0"]
+        if "train" in arguments and "--resume_train" not in arguments:
+            more += ["--num_epoch", "1", "--input_h", "64", "--input_w", "64", "--pretrained", "none"]
+        assert main.main([*arguments, *more]) == 0, (arguments, capsys.readouterr().err)
+
+
+def _small_demo(folder: Path) -> Path:
+    if not folder.exists():
+        write_demo(folder, num_train=6, num_val=2)
+    return folder
+
+
+def test_no_path_of_the_readme_is_missing():
+    named = set(re.findall(r"`((?:datasets|models|tools|DOTA_devkit|tests)/[\w/]*\.py)`", README))
+    assert named
+    assert [path for path in named if not (REPOSITORY / path).is_file()] == []
+    assert shutil.which("make")
