@@ -76,7 +76,7 @@ def test_the_matrix_of_the_letterbox_has_the_letterboxs_geometry(hw: tuple[int, 
 @given(seed=st.integers(0, 2**32))
 @settings(deadline=None, max_examples=100)
 def test_a_random_matrix_keeps_shapes_and_stays_in_its_bounds(seed: int) -> None:
-    augmentation = Augmentation()
+    augmentation = Augmentation(scale=(0.7, 1.4), shift=0.15)
     matrix = random_matrix(np.random.default_rng(seed), IMAGE_HW, INPUT_HW, augmentation)
     assert np.array_equal(matrix, random_matrix(np.random.default_rng(seed), IMAGE_HW, INPUT_HW, augmentation))
     turn = matrix[:, :2]
@@ -91,7 +91,7 @@ def test_a_random_matrix_keeps_shapes_and_stays_in_its_bounds(seed: int) -> None
 
 def test_random_matrices_reach_their_bounds_and_flip_half_of_the_time() -> None:
     rng = np.random.default_rng(0)
-    augmentation = Augmentation(rotate=30)
+    augmentation = Augmentation(rotate=30, scale=(0.7, 1.4))
     turns = np.array([random_matrix(rng, (100, 100), (100, 100), augmentation)[:, :2] for _ in range(2000)])
     scales = np.sqrt(np.abs(np.linalg.det(turns)))
     assert scales.min() < 0.71

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,43 @@ def test_the_benchmark_explains_itself(arguments):
     done = _run(*arguments, module="tools.benchmark")
     assert done.returncode == 0
     assert "usage: python -m tools.benchmark" in done.stdout
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_the_middle_of_an_epoch_saves_and_leaves(dota_folder, tmp_path, number, code):
+    run_dir = tmp_path / "run"
+    flags = ["--data_dir", str(dota_folder()), "--out", str(run_dir), "--pretrained", "none", "--num_epoch", "5000"]
+    training = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "main.py"), *flags, "--input_h", "64", "--input_w", "64"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (run_dir / "last.pth").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    training.send_signal(number)
+    out, err = training.communicate(timeout=60)
+    assert training.returncode == code, err
+    assert f"go on with: python main.py --phase train --resume_train {run_dir}" in out
+    assert "Traceback" not in err
+
+
+def test_kill_in_the_middle_leaves_a_checkpoint_that_loads(dota_folder, tmp_path):
+    """Killed again and again while it writes checkpoints as fast as it can: what is there is always whole."""
+    from tools.checkpoint import load_checkpoint
+
+    run_dir = tmp_path / "run"
+    flags = ["--data_dir", str(dota_folder()), "--pretrained", "none", "--num_epoch", "5000", "--num_workers", "0"]
+    command = [sys.executable, str(REPOSITORY / "main.py"), "--input_h", "32", "--input_w", "32"]
+    for attempt in range(2):
+        more = ["--resume_train", str(run_dir)] if attempt else [*flags, "--out", str(run_dir)]
+        training = subprocess.Popen([*command, *more], cwd=tmp_path, stdout=subprocess.DEVNULL)
+        before = (run_dir / "last.pth").stat().st_mtime_ns if attempt else 0
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            if (run_dir / "last.pth").exists() and (run_dir / "last.pth").stat().st_mtime_ns != before:
+                break
+            time.sleep(0.05)
+        time.sleep(0.3 + 0.37 * attempt)
+        training.kill()
+        training.wait()
+        assert load_checkpoint(run_dir / "last.pth")[2]["progress"]["epoch"] > 0

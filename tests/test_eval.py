@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ LISTS = {"train": ("scene_0",), "val": ("scene_1", "scene_2", "scene_3"), "few":
 
 @pytest.fixture
 def evaluated(dota_folder, tmp_path, capsys):
-    """A run folder and a data folder, evaluated once: (run folder, flags, data folder)."""
+    """A run folder and a data folder, evaluated once: (run folder, flags, data folder). Defect 16: no AP printed."""
     torch.manual_seed(0)
     run_dir, data_dir = tmp_path / "run", dota_folder(lists=LISTS)
     architecture = Architecture("resnet18", False, ("car", "boat"), (64, 64), IMAGENET)
@@ -32,7 +33,9 @@ def evaluated(dota_folder, tmp_path, capsys):
     (run_dir / "settings.toml").touch()
     flags = ["--phase", "eval", "--resume", str(run_dir), "--num_workers", "0"]
     assert main.main(flags) == 0
-    assert "running the detector" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "running the detector" in said
+    assert re.search(r"class +truths +detections +AP50 +AP75", said)
     return run_dir, flags, data_dir
 
 

@@ -143,3 +143,15 @@ def test_only_tools_and_main_see_the_settings() -> None:
         if f"{name}.".startswith("tools.config.")
     }
     assert readers == {"tools", "main.py"}
+
+
+def test_nothing_needs_a_compiler_a_removed_module_or_an_edited_search_path() -> None:
+    """Defect 19: swig and a compiler, `imp` and `distutils`, `sys.path` edits."""
+    for path in sorted((REPOSITORY / "DOTA_devkit").glob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        names = {name.split(".")[0] for _, name in imported_names(f"DOTA_devkit/{path.name}", source)}
+        assert not names & {"imp", "distutils", "setuptools", "ctypes", "subprocess"}, path
+        assert "sys.path" not in source, path
+    assert not [
+        path for suffix in ("i", "c", "cpp", "pyx") for path in (REPOSITORY / "DOTA_devkit").glob(f"*.{suffix}")
+    ]

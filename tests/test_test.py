@@ -157,3 +157,12 @@ def test_no_permission_is_a_sentence_that_names_the_folder(run_dir, pictures, tm
     said = capsys.readouterr().err
     assert "Permission denied" in said
     assert str(tmp_path / "out") in said
+
+
+def test_no_window_is_opened_and_no_key_waited_for(run_dir, pictures, tmp_path, monkeypatch):
+    """Defect 14: a window, a wait for a key, nothing saved, a failure without a display."""
+    for name in ("imshow", "waitKey", "namedWindow"):
+        monkeypatch.setattr(cv2, name, lambda *_: pytest.fail("opened a window"), raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(pictures))) == 0
+    assert (tmp_path / "out" / "results" / "detections.json").exists()

@@ -156,3 +156,21 @@ def test_resume_train_without_any_run_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match="train first"):
         train.run(parse_settings(["--resume_train"]))
+
+
+def test_the_best_checkpoint_is_the_one_with_the_best_map_not_the_last(dota_folder, tmp_path, monkeypatch):
+    """Defect 12: no validation, and the best checkpoint chosen by the training loss."""
+    scores = iter([0.2, 0.5, 0.4])
+    real = train.metrics_dict
+    monkeypatch.setattr(train, "metrics_dict", lambda scored: real(scored) | {"mAP50": next(scores)})
+    run_dir = tmp_path / "run"
+    assert main.main(arguments(dota_folder(lists=LISTS), run_dir, "--num_epoch", "3")) == 0
+    assert load_file(run_dir / "best.pth")["epoch"] == 2
+    assert load_file(run_dir / "last.pth")["epoch"] == 3
+    assert "mAP50 0.4000 (best 0.5000)" in (run_dir / "log.txt").read_text(encoding="utf-8")
+
+
+def test_the_published_optimiser_state_is_no_run_to_go_on_with(dota_folder, tmp_path, capsys):
+    torch.save({"model_state_dict": {}, "epoch": 1}, tmp_path / "last.pth")
+    assert main.main(["--resume_train", str(tmp_path)]) == 1
+    assert "last.pth" in capsys.readouterr().err

@@ -41,6 +41,15 @@ def test_auto_without_network_says_so_in_one_line_and_goes_on(no_network):
     assert time.perf_counter() - started < weights.PROBE_SECONDS + 1
 
 
+def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(weights, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: time.sleep(30))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    started = time.perf_counter()
+    assert "does not answer within 0.2 s" in find_backbone_weights("auto", "resnet18")[1]
+    assert time.perf_counter() - started < 5
+
+
 def test_imagenet_without_network_names_address_and_cache(no_network):
     with pytest.raises(CheckpointError) as caught:
         find_backbone_weights("imagenet", "resnet18")

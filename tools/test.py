@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from tqdm import tqdm
 
 from datasets.images import IMAGE_SUFFIXES, ImageError, find_images
 from datasets.splits import choose_split
@@ -20,6 +18,7 @@ from tools.data import open_data, report_problems
 from tools.detect import DetectionSettings, detect
 from tools.device import pick_device
 from tools.drawing import draw_boxes, write_picture
+from tools.progress import progress_bar
 from tools.results import RESULTS, ResultFiles
 from tools.run_folder import Log, checkpoint_path, results_dir
 
@@ -114,7 +113,7 @@ def run_detector(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> 
     )
     problems, num_boxes, started = [], 0, time.perf_counter()
     with ResultFiles(folder, loaded.architecture.class_names, origin_of(loaded, source)) as results:
-        for item in tqdm(found, total=len(paths), unit="picture", disable=not sys.stderr.isatty(), leave=False):
+        for item in progress_bar(found, total=len(paths), unit="picture", desc="detecting"):
             path = paths[item.row]
             if item.problem is not None:
                 problems.append(item.problem)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from datasets.augment import Augmentation
 from datasets.images import ImageError
@@ -28,6 +26,7 @@ from tools.data import data_classes, default_input_hw, keep_lists, open_data, re
 from tools.detect import DetectionSettings, detect
 from tools.device import pick_device, pick_precision
 from tools.optimizer import learning_rate, make_optimizer, train_step
+from tools.progress import progress_bar
 from tools.run_folder import BEST, LAST, SETTINGS, Log, new_run_dir, newest_run, warn
 from tools.stop_request import StopRequest
 from tools.weights import find_backbone_weights
@@ -205,14 +204,12 @@ def _train_epoch(run: Run) -> None:
     run.loader.sampler.epoch = progress.epoch
     run.loader.sampler.start = progress.step * config.batch_size
     num_steps = config.num_epoch * run.batches_per_epoch
-    bar = tqdm(
+    bar = progress_bar(
         run.loader,
         desc=f"epoch {progress.epoch + 1}/{config.num_epoch}",
         initial=progress.step,
         total=run.batches_per_epoch,
         unit="step",
-        disable=not sys.stderr.isatty(),
-        leave=False,
     )
     for batch in bar:
         _refuse_bad_pictures(config, batch)
@@ -229,9 +226,8 @@ def _train_epoch(run: Run) -> None:
                 sums = {name: sums.get(name, 0.0) + value * len(batch.rows) for name, value in terms.items()}
                 num_images += len(batch.rows)
             speed = num_images / (time.perf_counter() - started)
-            bar.set_postfix(
-                {name: f"{value:.3f}" for name, value in terms.items()}, lr=f"{rate:.1e}", images_s=f"{speed:.1f}"
-            )
+            shown = {name: f"{value:.3f}" for name, value in terms.items()}
+            bar.set_postfix(shown, refresh=False, lr=f"{rate:.1e}", images_s=f"{speed:.1f}")
         progress.step += 1
         run.stop.check()
     seconds = time.perf_counter() - started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.error import URLError
@@ -51,16 +52,32 @@ def find_backbone_weights(pretrained: str, backbone: str) -> tuple[Mapping[str, 
 
 def _fetch(url: str, target: Path) -> None:
     """Download with a progress bar and a check of the hash in the name. Raises OSError."""
-    host = urlparse(url).hostname or ""
-    try:
-        socket.create_connection((host, 443), timeout=PROBE_SECONDS).close()
-    except OSError as error:
-        raise URLError(f"{host} does not answer: {error}") from error
+    _probe(urlparse(url).hostname or "")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(url, str(target), hash_prefix=target.stem.rsplit("-", 1)[-1])
     except RuntimeError as error:  # torch's word for a wrong hash
         raise URLError(str(error)) from error
+
+
+def _probe(host: str) -> None:
+    """Raises URLError unless the host answers soon. In a thread: to look up a name has no time limit of its own."""
+    outcome: list[OSError | None] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, 443), timeout=PROBE_SECONDS).close()
+            outcome.append(None)
+        except OSError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    if not outcome:
+        raise URLError(f"{host} does not answer within {PROBE_SECONDS:g} s")
+    if outcome[0] is not None:
+        raise URLError(f"{host} does not answer: {outcome[0]}") from outcome[0]
 
 
 def _state_dict(path: Path) -> Mapping[str, Tensor]:
