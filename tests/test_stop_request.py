@@ -23,10 +23,12 @@ def test_the_first_signal_waits_for_the_check(number, code, capsys):
 
 
 def test_the_second_signal_stops_at_once():
-    with StopRequest():
+    with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
+        assert not stop.at_once
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.at_once
 
 
 def test_the_handlers_that_were_there_come_back():

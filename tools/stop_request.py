@@ -9,10 +9,12 @@ import threading
 
 class StopRequest:
     """Context manager that turns the first Ctrl-C or SIGTERM into a request, which `check` grants between two steps,
-    where weights and optimiser agree; a second one stops at once. `exit_code` is 128 + the signal's number."""
+    where weights and optimiser agree; a second one stops at once, wherever that is (`at_once`). `exit_code` is 128 + the
+    signal's number."""
 
     def __init__(self) -> None:
         self.exit_code = 128 + signal.SIGINT
+        self.at_once = False
         self._requested = False
 
     def __enter__(self) -> StopRequest:
@@ -33,6 +35,7 @@ class StopRequest:
 
     def _note(self, number: int, frame: object) -> None:
         if self._requested:
+            self.at_once = True
             raise KeyboardInterrupt
         self._requested, self.exit_code = True, 128 + number
         print("\nstopping after this step; once more stops at once", file=sys.stderr, flush=True)

@@ -79,9 +79,10 @@ def run(config: Config) -> int:
             while training.progress.epoch < config.num_epoch:
                 _train_epoch(training)
     except KeyboardInterrupt:
-        _save(training, LAST)
+        if not training.stop.at_once:  # else weights and optimiser may be of two steps; the last whole save stays
+            _save(training, LAST)
         training.log(
-            f"interrupted in epoch {training.progress.epoch + 1}, saved; go on with: "
+            f"interrupted in epoch {training.progress.epoch + 1}{'' if training.stop.at_once else ', saved'}; go on with: "
             f"python main.py --phase train --resume_train {training.run_dir}"
         )
         return training.stop.exit_code
