@@ -8,8 +8,8 @@ import threading
 
 
 class StopRequest:
-    """Context manager that turns the first Ctrl-C or SIGTERM into a request, which `check` grants between two steps,
-    where weights and optimiser agree; a second one stops at once, wherever that is (`at_once`). `exit_code` is 128 + the
+    """Context manager that makes the first Ctrl-C or SIGTERM a request, which `check` grants between two steps,
+    where weights and optimiser agree; a second one stops at once, wherever that is (`at_once`). `exit_code`: 128 + the
     signal's number."""
 
     def __init__(self) -> None:

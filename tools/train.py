@@ -81,10 +81,8 @@ def run(config: Config) -> int:
     except KeyboardInterrupt:
         if not training.stop.at_once:  # else weights and optimiser may be of two steps; the last whole save stays
             _save(training, LAST)
-        training.log(
-            f"interrupted in epoch {training.progress.epoch + 1}{'' if training.stop.at_once else ', saved'}; go on with: "
-            f"python main.py --phase train --resume_train {training.run_dir}"
-        )
+        training.log(f"interrupted in epoch {training.progress.epoch + 1}")
+        training.log(f"go on with: python main.py --phase train --resume_train {training.run_dir}")
         return training.stop.exit_code
     best = training.progress.best_map
     training.log(f"done: {training.run_dir / BEST}" + (f", mAP50 {best:.4f} in validation" if best >= 0 else ""))
