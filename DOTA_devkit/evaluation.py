@@ -171,13 +171,23 @@ def metrics_dict(evaluation: Evaluation) -> dict[str, Any]:
 
 def format_table(metrics: Mapping[str, Any]) -> str:
     """A table for the terminal of what `metrics_dict` gives: a row a class and their mean, in columns also where
-    names hold wide characters (UAX #11)."""
-    keys = ("AP50", "AP75", "AP50_95", "precision", "recall")
-    rows = [["class", "truths", "detections", "AP50", "AP75", "AP50:95", "precision", "recall"]]
-    for name, item in metrics["classes"].items():
-        rows.append([name, str(item["num_truths"]), str(item["num_detections"]), *(_cell(item[key]) for key in keys)])
-    tops = [metrics["mAP50"], metrics["mAP75"], metrics["mAP50_95"]]
-    tops += [_mean([item[key] for item in metrics["classes"].values()]) for key in keys[3:]]
+    names hold wide characters (UAX #11). The overlaps are 0.5, 0.75 and the mean of the standard ten, or where these
+    were not all measured, those that were."""
+    classes: Mapping[str, Any] = metrics["classes"]
+    if set(map(_threshold_key, IOU_THRESHOLDS)) <= set(metrics["mAP"]):
+        titles, keys = ("AP50", "AP75", "AP50:95"), ("AP50", "AP75", "AP50_95")
+        precisions = {name: [item[key] for key in keys] for name, item in classes.items()}
+        tops = [metrics[f"m{key}"] for key in keys]
+    else:
+        titles = tuple(f"AP{key.removeprefix('0.')}" for key in metrics["mAP"])
+        precisions = {name: list(item["AP"].values()) for name, item in classes.items()}
+        tops = list(metrics["mAP"].values())
+    at_best = ("precision", "recall")
+    rows = [["class", "truths", "detections", *titles, *at_best]]
+    for name, item in classes.items():
+        cells = map(_cell, [*precisions[name], *(item[key] for key in at_best)])
+        rows.append([name, str(item["num_truths"]), str(item["num_detections"]), *cells])
+    tops += [_mean([item[key] for item in classes.values()]) for key in at_best]
     rows.append(["mean", str(metrics["num_truths"]), str(metrics["num_detections"]), *map(_cell, tops)])
 
     widths = [max(_columns(row[i]) for row in rows) for i in range(len(rows[0]))]

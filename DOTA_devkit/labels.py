@@ -243,6 +243,28 @@ def result_path(folder: Path, class_name: str, task: Literal[1, 2] = 1) -> Path:
     return Path(folder) / f"Task{task}_{quoted}.txt"
 
 
+def result_classes(source: Path, task: Literal[1, 2] = 1) -> list[str]:
+    """The classes that the result files of a folder (or one file) are of, sorted. Raises as `read_results` does."""
+    return sorted(set(_result_files(Path(source), None, task).values()))
+
+
+def read_names(path: Path) -> dict[str, int]:
+    """Read a list of images or classes, one name a line: name -> the line, from 1, on which it first stands.
+
+    White space around the names and blank lines are left out; the order is kept.
+    Raises LabelError for bytes that are not UTF-8 and for a list without a name, OSError when it cannot be read.
+    """
+    faults: list[LabelError] = []
+    names: dict[str, int] = {}
+    for number, line in _numbered_lines(path, faults):
+        if line.strip():
+            names.setdefault(line.strip(), number)
+    _report(faults, None)
+    if not names:
+        raise LabelError(path, 1, "the list is empty; write one name a line")
+    return names
+
+
 def check_detections(image: str, found: ImageDetections, num_classes: int) -> None:
     """Raise ValueError, naming the image, unless shapes agree, all values are finite and labels in [0, num_classes)."""
     quads, scores, labels = (np.asarray(item) for item in found)

@@ -20,10 +20,10 @@ def test_the_line_lies_on_the_box_and_the_picture_is_not_changed():
     picture = np.zeros((80, 100, 3), np.uint8)
     drawn = draw_boxes(picture, _boxes(0.9), ["car"], labels=False, line_width=1)
     assert not picture.any()
-    rows, columns = np.nonzero(drawn.any(axis=2))
+    rows, columns = np.nonzero(drawn.max(axis=2) > 128)  # the smoothed edge of the line is darker
     # A corner at 20.5 is the middle of pixel 20.
     assert (columns.min(), columns.max(), rows.min(), rows.max()) == (20, 60, 30, 50)
-    assert tuple(drawn[30, 40].tolist()) == class_color(0)
+    np.testing.assert_allclose(drawn[30, 40], class_color(0), atol=30)  # smoothed, so a little darker
 
 
 def test_low_scores_are_not_drawn_and_no_box_is_fine():

@@ -26,6 +26,7 @@ def run_dir(tmp_path_factory) -> Path:
     model = architecture.build()
     torch.nn.init.normal_(model.hm[2].weight, std=0.5)
     torch.nn.init.normal_(model.wh[2].weight, std=0.2)
+    torch.nn.init.constant_(model.cls_theta[2].bias, 5.0)
     folder.mkdir()
     save_checkpoint(folder / "best.pth", model, architecture, settings=settings_dict(parse_settings([])))
     (folder / "settings.toml").touch()

@@ -30,8 +30,9 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
 
 
 def assert_same_weights(first: Path, second: Path) -> None:
+    others = weights_of(second)
     for name, value in weights_of(first).items():
-        assert torch.equal(weights_of(second)[name], value), name
+        assert torch.equal(others[name], value), name
 
 
 def test_a_run_stops_with_the_names_after_too_many_bad_steps(dota_folder, tmp_path, monkeypatch, capsys):

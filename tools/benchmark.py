@@ -1,4 +1,4 @@
-"""Benchmarks, ratios in one run: `python -m tools.benchmark data` and `python -m tools.benchmark train`."""
+"""Benchmarks, ratios in one run: `python -m tools.benchmark data`, `train` and `devkit`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tools.optimizer import make_optimizer, train_step
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the named benchmark and print its table; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.benchmark", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="{data,train}")
+    commands = parser.add_subparsers(required=True, metavar="{data,train,devkit}")
     data = commands.add_parser("data", help="a training sample, decoding left out, as a multiple of one cv2.warpAffine")
     data.add_argument("--size", type=int, default=608, help="side of picture and input, pixels [default: %(default)s]")
     data.add_argument("--classes", type=int, default=15, help="number of classes [default: %(default)s]")
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.backbone, options.size, options.batch_size, options.rounds, options.device
         )
     )
+    devkit = commands.add_parser("devkit", help="polygon NMS, evaluation and merging, as multiples of shapely")
+    devkit.add_argument("--quick", action="store_true", help="a hundredth of the work: does it run?")
+    devkit.set_defaults(run=lambda options: _benchmark_devkit(options.quick))
     options = parser.parse_args(arguments)
     options.run(options)
     return 0
@@ -92,6 +95,12 @@ def benchmark_train(
     _print_ratios(times, "fp32 NCHW")
     print(f"{batch_size / times[ours] * 1000:.1f} images/s")
     return times
+
+
+def _benchmark_devkit(quick: bool) -> None:
+    from tools.benchmark_devkit import benchmark_devkit  # needs shapely, which the others do not
+
+    benchmark_devkit(quick)
 
 
 def _step(

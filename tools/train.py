@@ -62,6 +62,7 @@ class Run:
     progress: Progress
     criterion: BBAVectorsLoss = field(default_factory=BBAVectorsLoss)
     stop: StopRequest = field(default_factory=StopRequest)
+    bad_steps: int = 0  # in a row, over the end of an epoch too
 
     @property
     def batches_per_epoch(self) -> int:
@@ -198,7 +199,7 @@ def _starting_point(
 def _train_epoch(run: Run) -> None:
     """One epoch (or the rest of one), its checkpoint and, when due, its validation."""
     config, progress = run.config, run.progress
-    started, num_images, sums, bad_steps, rate = time.perf_counter(), 0, {}, 0, 0.0
+    started, num_images, sums, rate = time.perf_counter(), 0, {}, 0.0
     run.model.train()
     run.loader.sampler.epoch = progress.epoch
     run.loader.sampler.start = progress.step * config.batch_size
@@ -218,10 +219,10 @@ def _train_epoch(run: Run) -> None:
         if len(batch.rows):
             images, targets = _to_device(batch, run)
             terms, taken = train_step(run.model, run.criterion, run.optimizer, images, targets, run.dtype)
-            bad_steps = 0 if taken else bad_steps + 1
             if not taken:
-                _report_bad_step(run, batch, bad_steps)
+                _report_bad_step(run, batch)
             else:
+                run.bad_steps = 0
                 sums = {name: sums.get(name, 0.0) + value * len(batch.rows) for name, value in terms.items()}
                 num_images += len(batch.rows)
             speed = num_images / (time.perf_counter() - started)
@@ -287,14 +288,15 @@ def _refuse_bad_pictures(config: Config, batch: Batch) -> None:
     report_problems(batch.problems, "bad pictures left out of a batch")
 
 
-def _report_bad_step(run: Run, batch: Batch, in_a_row: int) -> None:
+def _report_bad_step(run: Run, batch: Batch) -> None:
     """Count a step that was not finite. Raises ValueError after too many in a row."""
     run.progress.skipped += 1
+    run.bad_steps += 1
     names = ", ".join(run.loader.dataset.samples[row].name for row in batch.rows.tolist())
     warn(f"loss or gradient not finite, step skipped; pictures: {names}")
-    if in_a_row >= MAX_BAD_STEPS:
+    if run.bad_steps >= MAX_BAD_STEPS:
         raise ValueError(
-            f"{in_a_row} steps in a row were not finite; stopped. Lower --init_lr (now {run.config.init_lr}), give "
+            f"{run.bad_steps} steps in a row were not finite; stopped. Lower --init_lr ({run.config.init_lr}), give "
             f"--precision fp32, or look at these pictures: {names}"
         )
 

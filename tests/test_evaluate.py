@@ -1,0 +1,442 @@
+"""Tests of tools/evaluate.py: files in, table and JSON out, and a sentence for everything that does not fit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_evaluation import CLASSES, reference, scene
+
+from DOTA_devkit.evaluation import ImageTruth, outer_quads
+from DOTA_devkit.labels import ImageDetections, read_labels, result_path, write_labels, write_results
+from tools import evaluate
+
+SQUARE = "0 0 10 0 10 10 0 10"
+BESIDE = "50 0 60 0 60 10 50 10"
+FAR = "500 0 510 0 510 10 500 10"
+
+
+class Files:
+    """A folder of results and one of labels, and the command run on them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.results, self.labels = folder, folder / "results", folder / "labelTxt"
+        self.results.mkdir()
+        self.labels.mkdir()
+
+    def label(self, picture: str, *lines: str) -> Path:
+        return self._write(self.labels / f"{picture}.txt", lines)
+
+    def result(self, class_name: str, *lines: str, task: int = 1) -> Path:
+        return self._write(result_path(self.results, class_name, task), lines)
+
+    def list(self, *lines: str, name: str = "list.txt") -> str:
+        return str(self._write(self.folder / name, lines))
+
+    def run(self, *flags: str) -> int:
+        return evaluate.main([str(self.results), str(self.labels), "--json", str(self.folder / "metrics.json"), *flags])
+
+    def metrics(self, *flags: str) -> dict:
+        assert self.run(*flags) == 0
+        return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+
+    def _write(self, path: Path, lines: Sequence[str]) -> Path:
+        path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+        return path
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def write_truths(files: Files, truths: Mapping[str, ImageTruth], class_names: Sequence[str]) -> None:
+    for name, item in truths.items():
+        names = [class_names[label] for label in item.labels]
+        write_labels(files.labels / f"{name}.txt", item.quads, names, item.difficult, sync=False)
+
+
+def write_truths_as_results(files: Files, task: int = 1) -> None:
+    """The labels in the folder, fed back as detections."""
+    read = {path.stem: read_labels(path) for path in files.labels.glob("*.txt")}
+    names = sorted({name for item in read.values() for name in item.names})
+    detections = {
+        picture: ImageDetections(
+            item.quads, np.full(len(item.names), 0.9), np.array([names.index(name) for name in item.names], dtype=int)
+        )
+        for picture, item in read.items()
+    }
+    write_results(files.results, names, detections, task)
+
+
+# -- the numbers
+
+
+def test_the_protocol_is_the_published_one_through_files(files: Files) -> None:
+    """Issue 3: to 1e-9 in AP per class, area and eleven points, difficult ignored and counted."""
+    detections, truths = scene(np.random.default_rng(7), 3, 12, 30)
+    write_truths(files, truths, CLASSES)
+    write_results(files.results, CLASSES, detections)
+    for difficult in ("ignore", "count"):
+        area = files.metrics("--published", "--iou", "0.5", "0.7", "--difficult", difficult)
+        eleven = files.metrics("--published", "--iou", "0.5", "0.7", "--difficult", difficult, "--metric", "07")
+        for label, name in enumerate(CLASSES):
+            for threshold, key in ((0.5, "0.50"), (0.7, "0.70")):
+                expected = reference(detections, truths, label, threshold, difficult == "count")
+                assert area["classes"][name]["AP"][key] == pytest.approx(expected[0], abs=1e-9)
+                assert eleven["classes"][name]["AP"][key] == pytest.approx(expected[1], abs=1e-9)
+
+
+@pytest.mark.parametrize("task", [1, 2])
+@pytest.mark.parametrize("metric", ["area", "07"])
+def test_drawn_truth_fed_back_scores_one(files: Files, task: int, metric: str) -> None:
+    rng = np.random.default_rng(3)
+    _, truths = scene(rng, 4, 8, 1, extent=5000.0)
+    write_truths(files, truths, CLASSES)
+    write_truths_as_results(files, task)
+    metrics = files.metrics("--task", str(task), "--metric", metric)
+    assert metrics["mAP50"] == metrics["mAP50_95"] == 1.0
+    assert [item["AP50_95"] for item in metrics["classes"].values()] == [1.0] * 3
+
+
+@pytest.mark.parametrize("protocol", [[], ["--published"]])
+def test_real_truth_fed_back_scores_one(files: Files, real_folder: Callable[[str], Path], protocol: list[str]) -> None:
+    labels_dir = real_folder("dota") / "labelTxt"
+    for path in labels_dir.glob("*.txt"):
+        (files.labels / path.name).write_bytes(path.read_bytes())
+    write_truths_as_results(files)
+    for task in (1, 2):
+        if task == 2:
+            write_truths_as_results(files, task)
+        metrics = files.metrics("--version", "1.0", "--task", str(task), "--difficult", "count", *protocol)
+        scored = {name: item for name, item in metrics["classes"].items() if item["num_truths"]}
+        assert set(scored) == {
+            "harbor", "ship", "baseball-diamond", "ground-track-field", "swimming-pool", "tennis-court",
+            "large-vehicle", "small-vehicle",
+        }  # fmt: skip
+        assert [item["AP50_95"] for item in scored.values()] == [1.0] * 8
+
+
+def test_a_result_file_may_be_named_instead_of_a_folder(files: Files) -> None:
+    files.label("a", f"{SQUARE} ship 0")
+    path = files.result("ship", f"a 0.9 {SQUARE}")
+    assert evaluate.main([str(path), str(files.labels)]) == 0
+
+
+def test_difficult_objects_are_ignored_unless_counted(files: Files) -> None:
+    """Defect 24: v1.5 of the kit ignores the flag."""
+    files.label("a", f"{SQUARE} ship 0", f"{BESIDE} ship 1")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    assert files.metrics()["mAP50"] == 1.0
+    assert files.metrics("--difficult", "count")["mAP50"] == 0.5
+
+
+def test_ignore_regions_are_left_out_of_the_published_protocol(files: Files) -> None:
+    files.label("a", f"{SQUARE} ship 0", "100 0 300 0 300 200 100 200 DontCare 0")
+    files.result("ship", "a 0.95 110 10 120 10 120 20 110 20", f"a 0.9 {SQUARE}")
+    assert files.metrics()["mAP50"] == 1.0
+    assert files.metrics("--published")["mAP50"] == 0.5
+    assert files.metrics("--ignore_overlap", "1")["mAP50"] == 0.5
+
+
+def test_metric_07_fills_all_keys_with_the_eleven_points(files: Files, capsys: pytest.CaptureFixture) -> None:
+    """One object found, one missed: area 1 / 2; six of eleven recall levels (0 to 0.5): 6 / 11."""
+    files.label("a", f"{SQUARE} ship 0", f"{BESIDE} ship 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    area, eleven = files.metrics(), files.metrics("--metric", "07")
+    assert (area["metric"], area["mAP50"], area["mAP50_07"]) == ("area", 0.5, pytest.approx(6 / 11))
+    assert (eleven["metric"], eleven["classes"]["ship"]["AP50"]) == ("07", pytest.approx(6 / 11))
+    assert eleven["mAP50"] == eleven["mAP50_07"] == pytest.approx(eleven["mAP50_95"])
+    assert capsys.readouterr().out.count("0.5455") == 6
+
+
+def test_task_2_compares_outer_boxes(files: Files) -> None:
+    """The diamond's outer box is 20 x 20; against 20 x 10 the overlap is 1 / 2, with whole pixels 21 x 11 / 21 x 21."""
+    files.label("a", "10 0 20 10 10 20 0 10 ship 0")
+    files.result("ship", "a 0.9 0 0 20 10", task=2)
+    assert files.metrics("--task", "2", "--iou", "0.499", "0.501")["mAP"] == {"0.499": 1.0, "0.501": 0.0}
+    assert files.metrics("--task", "2", "--iou", "0.523", "0.524", "--published")["mAP"] == {"0.523": 1.0, "0.524": 0.0}
+
+
+def test_task_2_sees_only_its_own_files(files: Files, capsys: pytest.CaptureFixture) -> None:
+    files.label("a", f"{SQUARE} ship 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    assert files.run("--task", "2") == 1
+    assert capsys.readouterr().err == f"error: {files.results}: no result files Task2_<class>.txt in this folder; " + (
+        "name another\n"
+    )
+
+
+def test_the_json_has_the_shape_of_metrics_json_and_keeps_every_digit(files: Files) -> None:
+    files.label("a", f"{SQUARE} ship 0", f"{BESIDE} ship 0", f"{FAR} ship 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    metrics = files.metrics()
+    assert metrics["mAP50"] == metrics["classes"]["ship"]["AP50"] == 1 / 3
+    assert (metrics["task"], metrics["difficult"], metrics["ignore_overlap"]) == (1, "ignore", 0.5)
+
+
+def test_the_table_shows_the_overlaps_that_were_measured(files: Files, capsys: pytest.CaptureFixture) -> None:
+    files.label("a", f"{SQUARE} ship 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    assert files.run("--iou", "0.6", "0.5", "0.625") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["class", "truths", "detections", "AP50", "AP60", "AP625", "precision", "recall"]
+    assert lines[3].split() == ["ship", "1", "1"] + ["1.0000"] * 5
+
+
+# -- classes
+
+
+def test_without_a_list_the_classes_are_those_of_labels_and_results(files: Files) -> None:
+    files.label("a", f"{SQUARE} ship 0", f"{BESIDE} kayak 0", f"{FAR} DontCare 0")
+    files.result("plane", f"a 0.9 {SQUARE}")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    metrics = files.metrics()
+    assert list(metrics["classes"]) == ["plane", "ship", "kayak"]
+    assert [item["AP50"] for item in metrics["classes"].values()] == [None, 1.0, 0.0]
+    assert metrics["mAP50"] == 0.5
+
+
+@pytest.mark.parametrize(("version", "count"), [("1.0", 15), ("1.5", 16), ("2.0", 18)])
+def test_a_version_names_the_classes(files: Files, version: str, count: int) -> None:
+    files.label("a", f"{SQUARE} ship 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    assert len(files.metrics("--version", version)["classes"]) == count
+
+
+def test_a_class_file_may_have_bom_crlf_tabs_and_blank_lines(files: Files) -> None:
+    files.label("a", f"{SQUARE} fishing  boat 0")
+    files.result("fishing boat", f"a 0.9 {SQUARE}")
+    path = files.folder / "classes.txt"
+    path.write_bytes("\ufefffishing\t boat \r\n\r\n小船\r\n".encode())
+    assert list(files.metrics("--classes", str(path))["classes"]) == ["fishing boat", "小船"]
+
+
+def test_a_label_of_no_known_class_names_file_line_and_nearest(files: Files, capsys: pytest.CaptureFixture) -> None:
+    path = files.label("a", f"{SQUARE} ship 0", f"{BESIDE} shop 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    assert files.run("--version", "1.0") == 1
+    assert capsys.readouterr().err == (
+        f"error: {path}:2: class 'shop' is not among the classes; nearest: 'ship'; correct the line, or choose other "
+        "classes with --version or --classes\n"
+    )
+
+
+def test_results_of_no_known_class_name_the_file(files: Files, capsys: pytest.CaptureFixture) -> None:
+    files.label("a", f"{SQUARE} ship 0")
+    path = files.result("shop", f"a 0.9 {SQUARE}")
+    assert files.run("--version", "1.0") == 1
+    assert f"error: {path}:1: class 'shop' is not among the classes" in capsys.readouterr().err
+
+
+def test_bad_lines_can_be_left_out_and_are_counted(files: Files, capsys: pytest.CaptureFixture) -> None:
+    files.label("a", f"{SQUARE} ship 0", f"{BESIDE} shop 0", "1 2 3 ship 0")
+    files.result("ship", f"a 0.9 {SQUARE}", f"a nan {SQUARE}")
+    assert files.metrics("--classes", files.list("ship"), "--on_bad_line", "skip")["mAP50"] == 1.0
+    said = capsys.readouterr().err
+    assert said.count("warning: ") == 4
+    assert "warning: 3 bad lines left out" in said
+
+
+def test_an_empty_class_list_is_refused(files: Files, capsys: pytest.CaptureFixture) -> None:
+    files.label("a", f"{SQUARE} ship 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    path = files.list("", "  ")
+    assert files.run("--classes", path) == 1
+    assert capsys.readouterr().err == f"error: {path}:1: the list is empty; write one name a line\n"
+
+
+def test_a_list_that_is_not_utf_8_is_refused(files: Files, capsys: pytest.CaptureFixture) -> None:
+    files.label("a", f"{SQUARE} ship 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    path = files.folder / "classes.txt"
+    path.write_bytes("ship\nvölkl\n".encode("latin-1"))
+    assert files.run("--classes", str(path)) == 1
+    assert capsys.readouterr().err.startswith(f"error: {path}:2: the line is not UTF-8 text")
+
+
+def test_an_empty_result_file_is_a_class_without_detections(files: Files) -> None:
+    """Defect 24: the kit crashes on an empty class file."""
+    files.label("a", f"{SQUARE} ship 0", f"{BESIDE} plane 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    files.result("plane")
+    assert files.metrics()["classes"]["plane"]["AP50"] == 0.0
+
+
+def test_a_class_never_seen_is_not_in_the_mean(files: Files, capsys: pytest.CaptureFixture) -> None:
+    """Defect 24: a class without ground truth counted as AP 0."""
+    files.label("a", f"{SQUARE} ship 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    metrics = files.metrics("--version", "1.0")
+    assert metrics["classes"]["plane"]["AP50"] is None
+    assert metrics["mAP50"] == 1.0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_class_with_objects_and_no_result_file_is_warned_of(files: Files, capsys: pytest.CaptureFixture) -> None:
+    files.label("a", f"{SQUARE} ship 0", f"{BESIDE} plane 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    assert files.metrics()["mAP50"] == 0.5
+    assert "warning: 1 classes with objects have no result file, such as 'plane'" in capsys.readouterr().err
+
+
+# -- pictures
+
+
+def test_pictures_without_detections_are_warned_of(files: Files, capsys: pytest.CaptureFixture) -> None:
+    """Defect 17: a result set that covered part of the pictures scored low without a word."""
+    for name in "abcd":
+        files.label(name, f"{SQUARE} ship 0", f"{BESIDE} ship 1")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    assert files.metrics()["mAP50"] == 0.25
+    assert capsys.readouterr().err == (
+        "warning: 3 of the 4 listed pictures have no detection, such as 'b'; their 3 objects count as missed\n"
+    )
+
+
+def test_detections_in_unlisted_pictures_are_counted_and_left_out(files: Files, capsys: pytest.CaptureFixture) -> None:
+    """Defect 24: the kit crashes on an unlisted image."""
+    files.label("a", f"{SQUARE} ship 0")
+    files.label("b", f"{SQUARE} ship 0")
+    files.result("ship", f"b 0.95 {SQUARE}", f"c 0.94 {SQUARE}", f"b 0.93 {SQUARE}", f"a 0.9 {SQUARE}")
+    metrics = files.metrics("--image_set", files.list("a"))
+    assert (metrics["mAP50"], metrics["num_images"], metrics["num_unlisted"]) == (1.0, 1, 3)
+    assert capsys.readouterr().err == (
+        "warning: 3 detections of 2 pictures that are not listed, such as 'b', are left out\n"
+    )
+
+
+def test_names_that_never_agree_raise_a_doubt(files: Files, capsys: pytest.CaptureFixture) -> None:
+    files.label("a", f"{SQUARE} ship 0")
+    files.result("ship", f"a.png 0.9 {SQUARE}")
+    assert files.metrics()["mAP50"] == 0.0
+    assert "compare the names in the results with those of the label files" in capsys.readouterr().err
+
+
+def test_a_list_may_have_folders_suffixes_bom_and_crlf(files: Files) -> None:
+    for name in ("a", "b.png", "c", "d"):
+        files.label(name, f"{SQUARE} ship 0")
+    files.result("ship", *(f"{name} 0.9 {SQUARE}" for name in ("a", "b.png", "c")))
+    path = files.folder / "list.txt"
+    path.write_bytes("\ufeffimages/a.png\r\nb.png\r\n\r\n C:\\data\\c.TIF \r\na\r\n".encode())
+    metrics = files.metrics("--image_set", str(path))
+    assert (metrics["num_images"], metrics["mAP50"]) == (3, 1.0)
+
+
+def test_a_missing_label_file_is_an_error_or_an_empty_picture(files: Files, capsys: pytest.CaptureFixture) -> None:
+    files.label("a", f"{SQUARE} ship 0")
+    files.result("ship", f"a 0.9 {SQUARE}", f"b.x 0.95 {SQUARE}")
+    path = files.list("a", "b.x", "c.png")
+    assert files.run("--image_set", path) == 1
+    assert capsys.readouterr().err == (
+        f"error: {path}:2: no label file {files.labels}/b.x.txt (nor for 1 more of the list); write it (an empty file "
+        "means no objects), remove the line, or give --missing_labels empty\n"
+    )
+    metrics = files.metrics("--image_set", path, "--missing_labels", "empty")
+    assert (metrics["mAP50"], metrics["num_images"]) == (0.5, 3)
+
+
+@pytest.mark.parametrize("name", ["my image", "my__image__1__0___0", "P0001.v2.final", "机场 停车", "a  b", "0.5 1 2"])
+def test_names_may_hold_blanks_underscores_dots_and_chinese(files: Files, name: str) -> None:
+    """Defects 22 and 24: names were taken apart at blanks, dots and double underscores."""
+    files.label(name, f"{SQUARE} small  vehicle 0")
+    files.result("small vehicle", f"{name} 0.9 {SQUARE}")
+    metrics = files.metrics("--image_set", files.list(name))
+    assert (metrics["mAP50"], metrics["num_unlisted"], metrics["num_missing"]) == (1.0, 0, 0)
+
+
+def test_tabs_double_blanks_crlf_and_bom_are_read(files: Files) -> None:
+    """Defects 8 and 24: tabs were read as no objects, two blanks crashed."""
+    line = SQUARE.replace(" ", "\t") + "  ship\t0"
+    (files.labels / "a.txt").write_bytes(f"\ufeffimagesource:x\r\ngsd:1\r\n{line}\r\n".encode())
+    (files.results / "Task1_ship.txt").write_bytes(f"\ufeffa\t0.9  {SQUARE}\r\n\r\n".encode())
+    assert files.metrics()["mAP50"] == 1.0
+
+
+def test_pictures_without_any_object_give_no_number(files: Files, capsys: pytest.CaptureFixture) -> None:
+    files.label("a")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    assert files.metrics()["mAP50"] is None
+    assert "hold no object" in capsys.readouterr().err
+
+
+# -- errors
+
+
+@pytest.mark.parametrize(
+    ("label", "result", "sentence"),
+    [
+        (f"{SQUARE} ship 0", f"a nan {SQUARE}", "{result}:2: the score is NaN or infinite; correct it or remove the"),
+        (f"{SQUARE} ship 0", "a 0.9 1 2 3", "{result}:2: a line must hold image, score and 8 coordinates"),
+        (f"{SQUARE} ship 3", f"a 0.9 {SQUARE}", "{label}:2: difficult is '3'; it must be 0, 1 or 2"),
+        ("1 2 3 ship 0", f"a 0.9 {SQUARE}", "{label}:2: only 3 numbers before 'ship'"),
+    ],
+)
+def test_a_bad_line_is_one_sentence_with_file_and_line(
+    files: Files, capsys: pytest.CaptureFixture, label: str, result: str, sentence: str
+) -> None:
+    paths = {"label": files.label("a", "", label), "result": files.result("ship", "", result)}
+    assert files.run() == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {sentence.format(**paths)}")
+    assert said.count("\n") == 1
+    assert not (files.folder / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--iuo", "0.5"], "unrecognized arguments: --iuo 0.5"),
+        (["--task", "3"], "argument --task: invalid choice"),
+        (["--metric", "12"], "argument --metric: invalid choice"),
+        (["--iou", "1.5"], "argument --iou: (1.5,) must lie within 0 and 1"),
+        (["--iou", "nan"], "argument --iou: (nan,) must lie within 0 and 1"),
+        (["--ignore_overlap", "2"], "argument --ignore_overlap: 2.0 must lie within 0 and 1"),
+        (["--published", "--ignore_overlap", "0.4"], "not allowed with argument"),
+        (["--version", "1.0", "--classes", "x"], "not allowed with argument"),
+    ],
+)
+def test_a_wrong_flag_ends_with_2(files: Files, capsys: pytest.CaptureFixture, flags: list[str], sentence: str) -> None:
+    assert files.run(*flags) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+def test_wrong_folders_are_one_sentence(files: Files, capsys: pytest.CaptureFixture) -> None:
+    files.label("a", f"{SQUARE} ship 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    for results, labels, sentence in (
+        (files.folder / "no", files.labels, "no: no such file or folder"),
+        (files.labels, files.labels, "no result files Task1_<class>.txt"),
+        (files.results, files.folder / "no", "no: no such folder of label files"),
+        (files.results, files.folder, f"{files.folder}: holds no label file; name {files.labels}"),
+    ):
+        assert evaluate.main([str(results), str(labels)]) == 1
+        said = capsys.readouterr().err
+        assert sentence in said
+        assert said.count("\n") == 1
+
+
+def test_the_command_explains_itself_with_its_defaults() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.evaluate", "--help"],
+        cwd=Path(__file__).resolve().parent.parent, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("usage: python -m tools.evaluate")
+    assert done.stdout.count("[default: ") == 9
+
+
+def test_the_command_does_not_wait_for_torch() -> None:
+    program = "import sys, tools.evaluate; sys.exit('torch' in sys.modules or 'shapely' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_outer_boxes_of_no_quads() -> None:
+    assert outer_quads(np.zeros((0, 4, 2)), whole_pixels=True).shape == (0, 4, 2)
