@@ -16,13 +16,20 @@ def letterbox_scale(image_hw: tuple[int, int], input_hw: tuple[int, int]) -> flo
     return min(input_hw[0] / image_hw[0], input_hw[1] / image_hw[1])
 
 
-def letterbox_image(image: np.ndarray, input_hw: tuple[int, int], fill_bgr: tuple[float, float, float]) -> np.ndarray:
+def letterbox_image(
+    image: np.ndarray,
+    input_hw: tuple[int, int],
+    fill_bgr: tuple[float, float, float],
+    scale: float | None = None,
+) -> np.ndarray:
     """Resize and pad a picture (H, W, 3) BGR to (input_h, input_w, 3) float32, still 0..255, padded with `fill_bgr`.
 
+    `scale` is that of `letterbox_scale`, unless a smaller one is given, as for the rest of a tile at a border.
     The scale is the same on both axes to the last bit, so that a rectangle stays a rectangle; the extent of the
     picture is rounded down to whole pixels (but is at least one).
     """
-    scale = letterbox_scale(image.shape[:2], input_hw)
+    if scale is None:
+        scale = letterbox_scale(image.shape[:2], input_hw)
     height, width = (max(1, int(side * scale + 1e-6)) for side in image.shape[:2])
     canvas = np.empty((*input_hw, 3), np.float32)
     canvas[:] = fill_bgr

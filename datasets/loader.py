@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -120,6 +121,51 @@ class PictureSet(Dataset):
         return letterbox_image(picture, self.input_hw, self.fill_bgr), picture, row
 
 
+class TileSet(Dataset):
+    """The tiles of one picture, cut when asked for: nothing but the batch is held beside the picture.
+
+    windows (T, 4): xmin, ymin, xmax, ymax of the tiles in pixels of the picture, padding included. Items are (input
+    (input_h, input_w, 3) float32, number of the tile).
+    """
+
+    def __init__(
+        self,
+        picture: np.ndarray,
+        windows: np.ndarray,
+        input_hw: tuple[int, int],
+        fill_bgr: tuple[float, float, float],
+    ) -> None:
+        self.picture = picture
+        self.windows = windows
+        self.input_hw = input_hw
+        self.fill_bgr = fill_bgr
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, row: int) -> tuple[np.ndarray, int]:
+        left, top, right, bottom = self._pixels(row)
+        crop = self.picture[top:bottom, left:right]
+        return letterbox_image(crop, self.input_hw, self.fill_bgr, self.scale(row)), row
+
+    def scale(self, row: int) -> float:
+        """Input pixels per pixel of the picture, the same for whole tiles and those that the border cuts."""
+        window = np.ceil(self.windows[row])
+        sides = window[2:] - np.floor(self.windows[row][:2])
+        return letterbox_scale((sides[1], sides[0]), self.input_hw)
+
+    def to_picture(self, row: int, quads: np.ndarray) -> np.ndarray:
+        """Quads (N, 4, 2) in input pixels of a tile -> pixels of the picture."""
+        left, top, _, _ = self._pixels(row)
+        return quads / self.scale(row) + np.array([left, top], np.float64)
+
+    def _pixels(self, row: int) -> tuple[int, int, int, int]:
+        """The whole pixels of the picture that the tile shows: left, top, right, bottom."""
+        height, width = self.picture.shape[:2]
+        left, top, right, bottom = self.windows[row]
+        return int(left), int(top), min(width, math.ceil(right)), min(height, math.ceil(bottom))
+
+
 class EpochSampler(Sampler):
     """Keys (epoch, row) of one epoch, shuffled by (seed, epoch), from the sample at `start` on."""
 
@@ -161,6 +207,11 @@ def make_picture_loader(picture_set: PictureSet, batch_size: int, num_workers: i
         num_workers=_num_workers(num_workers),
         collate_fn=partial(_collate_pictures, picture_set),
     )
+
+
+def make_tile_loader(tile_set: TileSet, batch_size: int, num_workers: int) -> DataLoader:
+    """Loader of (inputs (B, input_h, input_w, 3) float32, numbers of the tiles (B,)), in order."""
+    return DataLoader(tile_set, batch_size=batch_size, num_workers=_num_workers(num_workers))
 
 
 def _num_workers(wanted: int) -> int:

@@ -93,6 +93,8 @@ def test_down_ratio_explains_why_it_is_fixed(arguments):
         (["--init_lr", "0"], "above 0"),
         (["--phase", "trian"], "trian"),
         (["--batch_size", "four"], "invalid int value: 'four'"),
+        (["--tile", "100", "--overlap", "100"], "below --tile 100"),
+        (["--scales", "1", "0"], "each must be above 0"),
         (["--input", "x.png", "--phase", "eval"], "--input is for --phase test"),
         (["--resume", "a.pth", "--resume_train", "b"], "one of them"),
         (["--dataset", "demo", "--data_dir", "x"], "draws its own data"),
@@ -104,7 +106,9 @@ def test_contradictions_name_the_flag(arguments, message):
 
 
 def test_settings_file_reads_back_the_same(tmp_path):
-    config = parse_settings(["--data_dir", '数据/a "b"', "--init_lr", "3e-5", "--no_head_norm", "--seed", "7"])
+    config = parse_settings(
+        ["--data_dir", '数据/a "b"', "--init_lr", "3e-5", "--no_head_norm", "--seed", "7", "--scales", "0.5", "1"]
+    )
     file = tmp_path / "settings.toml"
     file.write_text(settings_toml(config), encoding="utf-8")
     again = parse_settings(["--config", str(file)])

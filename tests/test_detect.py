@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from models import IMAGENET, Detections
+from datasets.loader import TileSet
+from DOTA_devkit.tiling import lay_tiles, tile_windows
+from models import IMAGENET, PUBLISHED, Detections, Maps, Preprocessing
 from tools.checkpoint import Architecture
-from tools.detect import DetectionSettings, detect, select
+from tools.detect import DetectionSettings, Tiling, detect, detect_tiled, select
 
 SQUARE = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], np.float32)
 
@@ -88,3 +93,71 @@ def test_kept_pictures_come_whole_and_damaged_ones_by_name(network, dota_folder)
     assert "scene_1.png" in by_row[1].problem
     assert by_row[1].detections.quads.shape == (0, 4, 2)
     assert by_row[2].size == (128, 128)
+
+
+def _write(path, picture) -> None:
+    path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+
+
+OPTIONS = {"device": torch.device("cpu"), "batch_size": 3, "num_workers": 0}
+
+
+def test_a_picture_of_one_tile_gives_what_it_gives_whole(network, dota_folder):
+    path = sorted((dota_folder() / "images").iterdir())[0]
+    settings = DetectionSettings(conf_thresh=0.3)
+    whole = next(iter(detect(*network, [path], settings, **OPTIONS))).detections
+    tiled = detect_tiled(*network, path, Tiling(128, 0), settings, **OPTIONS).detections
+    assert len(whole.scores) > 0
+    np.testing.assert_allclose(tiled.quads, whole.quads, atol=1e-6)
+    np.testing.assert_allclose(tiled.scores, whole.scores)
+
+
+class _Spotter(torch.nn.Module):
+    """A stand-in for the network: sees a horizontal box of 8 x 8 input pixels around every white cell."""
+
+    def forward(self, images: torch.Tensor) -> Maps:
+        bright = torch.nn.functional.avg_pool2d(images.mean(dim=1, keepdim=True), 4)
+        hm = torch.where(bright > 2.0, 5.0, -20.0)
+        zeros = torch.zeros(len(images), 10, *hm.shape[2:])
+        zeros[:, 8:] = 2.0
+        return Maps(hm, zeros, torch.full_like(zeros[:, :2], 0.5), torch.full_like(hm, -5.0))
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0)])
+def test_objects_of_a_big_picture_are_found_where_they_are_and_once(tmp_path, scales):
+    """Squares of two cells, on the grid of every tile; some lie where two or four tiles overlap."""
+    picture = np.zeros((200, 296, 3), np.uint8)
+    corners = [(8, 8), (56, 40), (64, 64), (128, 96), (280, 184), (200, 8)]
+    for x, y in corners:
+        picture[y : y + 8, x : x + 8] = 255
+    _write(tmp_path / "big.png", picture)
+    architecture = Architecture("resnet18", False, ("white",), (64, 64), PUBLISHED)
+    spot = _Spotter()
+    found = detect_tiled(
+        spot, replace(architecture, preprocessing=Preprocessing("bgr", 1 / 100, (0, 0, 0), (1, 1, 1))),
+        tmp_path / "big.png", Tiling(64, 24, scales), DetectionSettings(conf_thresh=0.5, nms_thresh=0.1), **OPTIONS,
+    )  # fmt: skip
+    assert found.size == (200, 296)
+    for x, y in corners:
+        center = np.array([x + 4, y + 4])
+        near = np.abs(found.detections.quads.mean(axis=1) - center).max(axis=1) < 8
+        assert near.sum() >= 1, (x, y)
+
+
+def test_a_damaged_big_picture_is_a_problem_not_a_crash(network, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"nothing")
+    assert (
+        "bad.png" in detect_tiled(*network, tmp_path / "bad.png", Tiling(64, 8), DetectionSettings(), **OPTIONS).problem
+    )
+
+
+def test_tiles_show_the_same_pixels_at_the_same_scale_also_at_the_border(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (70, 50, 3), dtype=np.uint8)
+    tiles = lay_tiles("p", 70, 50, 32, 8, (1.0, 0.5))
+    tile_set = TileSet(picture, tile_windows(tiles, 32), (64, 64), (0.0, 0.0, 0.0))
+    for row, tile in enumerate(tiles):
+        image, number = tile_set[row]
+        assert (image.shape, number) == ((64, 64, 3), row)
+        assert tile_set.scale(row) == 2 * tile.scale
+        corner = tile_set.to_picture(row, np.zeros((1, 4, 2)))[0, 0]
+        assert corner.tolist() == [tile.x / tile.scale, tile.y / tile.scale]

@@ -16,6 +16,7 @@ from datasets.demo import write_demo
 from tools import data as data_module
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+SHORT = ["--num_epoch", "1", "--input_h", "64", "--input_w", "64", "--pretrained", "none"]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
@@ -25,6 +26,7 @@ def _blocks(language: str) -> list[str]:
 
 def _commands(first_words: str) -> list[list[str]]:
     lines = [line.split("  #")[0].strip() for block in _blocks("bash") for line in block.splitlines()]
+    lines += re.findall(r"`((?:make|python) [^`\n]+)`", README)  # in tables and in the text
     return [shlex.split(line) for line in lines if line.startswith(first_words)]
 
 
@@ -56,14 +58,22 @@ def test_python_blocks_run(code):
 
 
 @pytest.mark.parametrize("command", _commands("python -m tools."), ids=" ".join)
-def test_benchmarks_run(command, monkeypatch, capsys):
+def test_commands_of_tools_run(command, dota_folder, tmp_path, monkeypatch):
+    """On a small run; the benchmarks without the work that they measure."""
     from tools import benchmark
 
-    monkeypatch.setattr(benchmark, "benchmark_data", lambda *_: print("ran"))
-    monkeypatch.setattr(benchmark, "benchmark_train", lambda *_: print("ran"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(benchmark, "benchmark_data", lambda *_, **__: None)
+    monkeypatch.setattr(benchmark, "benchmark_train", lambda *_, **__: None)
     assert command[2] == "tools.benchmark"
-    assert benchmark.main(command[3:]) == 0
-    assert capsys.readouterr().out == "ran\n"
+    if "--resume" in command:
+        flags = ["--data_dir", str(dota_folder()), "--out", command[-1], "--num_workers", "0"]
+        assert main.main([*flags, *SHORT]) == 0
+    if "--help" in command:
+        with pytest.raises(SystemExit):
+            benchmark.main(command[3:])
+    else:
+        assert benchmark.main(command[3:]) == 0
 
 
 def test_the_commands_of_main_run_in_the_order_of_the_readme(dota_folder, tmp_path, monkeypatch, capsys):
@@ -71,8 +81,7 @@ def test_the_commands_of_main_run_in_the_order_of_the_readme(dota_folder, tmp_pa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data_module, "ensure_demo", _small_demo)
     lists = {"train": ["scene_0", "scene_1"], "val": ["scene_2", "scene_3"], "test": ["scene_1"]}
-    short = ["--num_epoch", "1", "--input_h", "64", "--input_w", "64", "--pretrained", "none"]
-    assert main.main(["--out", "runs/demo", "--num_workers", "0", *short]) == 0  # what `make demo` leaves
+    assert main.main(["--out", "runs/demo", "--num_workers", "0", *SHORT]) == 0  # what `make demo` leaves
     commands = [command[2:] for command in _commands("python main.py")]
     assert len(commands) >= 8
     for number, command in enumerate(commands):
@@ -84,7 +93,7 @@ def test_the_commands_of_main_run_in_the_order_of_the_readme(dota_folder, tmp_pa
             folder = dota_folder(f"data_{number}", lists=lists)
             command[command.index(flag) + 1] = str(folder / "images" if flag == "--input" else folder)
         is_new_run = "train" in command and "--resume_train" not in command
-        arguments = [*command, "--num_workers", "0", *(short if is_new_run else [])]
+        arguments = [*command, "--num_workers", "0", *(SHORT if is_new_run else [])]
         assert main.main(arguments) == 0, (arguments, capsys.readouterr().err)
 
 

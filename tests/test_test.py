@@ -167,3 +167,23 @@ def test_no_window_is_opened_and_no_key_waited_for(run_dir, pictures, tmp_path, 
     monkeypatch.delenv("DISPLAY", raising=False)
     assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(pictures))) == 0
     assert (tmp_path / "out" / "results" / "detections.json").exists()
+
+
+def test_big_pictures_are_cut_merged_and_drawn_without_writing_tiles(run_dir, tmp_path, capsys):
+    folder = tmp_path / "big"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        picture = np.random.default_rng(0).integers(0, 256, (200, 310, 3), dtype=np.uint8)
+        (folder / name).write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    arguments = _arguments(run_dir, tmp_path / "out", "--input", str(folder), "--num_drawings", "1")
+    assert main.main(arguments) == 0
+    assert "a.png is 310 x 200 and was shrunk" in capsys.readouterr().err
+    assert main.main([*arguments, "--tile", "96", "--overlap", "32", "--scales", "0.5", "1"]) == 0
+    assert "was shrunk" not in capsys.readouterr().err
+    records = json.loads((tmp_path / "out" / "results" / "detections.json").read_text(encoding="utf-8"))
+    assert [record["image"] for record in records] == ["a.png", "b.png"]
+    assert all(record["boxes"] for record in records)
+    assert {path.name for path in (tmp_path / "out" / "drawings").iterdir()} == {"a.png"}
+    assert {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()} == {
+        "a.png", "Task1_car.txt", "Task1_boat.txt", "detections.json", "origin.json", "log.txt",
+    }  # fmt: skip

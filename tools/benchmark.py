@@ -1,4 +1,4 @@
-"""Benchmarks, ratios in one run: `python -m tools.benchmark data`, `train` and `devkit`."""
+"""Benchmarks, ratios in one run: `python -m tools.benchmark data|train|devkit|nms`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from datasets.loader import TrainingSet
 from datasets.readers import Sample
 from datasets.targets import Targets, make_targets
 from models import CTRBOX, IMAGENET, BBAVectorsLoss, known_backbones, normalize
+from tools.benchmark_nms import benchmark_nms
 from tools.device import pick_device, pick_precision
 from tools.optimizer import make_optimizer, train_step
 
@@ -24,7 +25,7 @@ from tools.optimizer import make_optimizer, train_step
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the named benchmark and print its table; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.benchmark", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="{data,train,devkit}")
+    commands = parser.add_subparsers(required=True, metavar="{data,train,devkit,nms}")
     data = commands.add_parser("data", help="a training sample, decoding left out, as a multiple of one cv2.warpAffine")
     data.add_argument("--size", type=int, default=608, help="side of picture and input, pixels [default: %(default)s]")
     data.add_argument("--classes", type=int, default=15, help="number of classes [default: %(default)s]")
@@ -44,8 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     devkit = commands.add_parser("devkit", help="polygon NMS, evaluation and merging, as multiples of shapely")
     devkit.add_argument("--quick", action="store_true", help="a hundredth of the work: does it run?")
     devkit.set_defaults(run=lambda options: _benchmark_devkit(options.quick))
+    nms = commands.add_parser("nms", help="what each NMS threshold costs: of the truth, and of a run's mAP50")
+    nms.add_argument("--resume", type=Path, required=True, help="run folder or checkpoint", metavar="RUN")
+    nms.add_argument("--device", default="auto", help="auto, cpu, cuda ... [default: %(default)s]")
+    nms.set_defaults(run=lambda options: benchmark_nms(options.resume, device=options.device))
     options = parser.parse_args(arguments)
-    options.run(options)
+    try:
+        options.run(options)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -42,6 +42,11 @@ class Config:
         metavar="NAME",
     )
     input: Path | None = _setting(None, "test: a picture or a folder of pictures to detect on, labelled or not")
+    tile: int | None = _setting(
+        None, "test: cut big pictures into tiles of this side and merge what is found, pixels of the scaled picture"
+    )
+    overlap: int = _setting(100, "what neighbouring tiles share, pixels of the scaled picture")
+    scales: tuple[float, ...] = _setting((1.0,), "scales at which a big picture is cut into tiles")
     on_bad_label: str = _setting(
         "error", "a bad label or picture stops the run, or is left out and counted", ("error", "skip")
     )
@@ -107,6 +112,7 @@ def parse_settings(arguments: Sequence[str]) -> Config:
     """
     given = vars(_make_parser().parse_args([_underscored(argument) for argument in arguments]))
     config_path = given.pop("config", None)
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     from_file = _read_toml(config_path) if config_path is not None else {}
     values = {**from_file, **given}
     return Config(**values, explicit=frozenset(values))
@@ -164,11 +170,14 @@ def _make_parser() -> argparse.ArgumentParser:
     for item in _flags():
         text = item.metadata["help"].replace("%", "%%")
         if item.default is not None:
-            text += f" [default: {item.default}]"
+            shown = item.default if not isinstance(item.default, tuple) else " ".join(map(str, item.default))
+            text += f" [default: {shown}]"
         options: dict[str, typing.Any] = {"help": text}
         kind = _kind(item)
         if kind is bool:
             options["action"] = argparse.BooleanOptionalAction
+        elif kind is tuple:
+            options |= {"type": float, "nargs": "+", "metavar": "X"}
         else:
             options |= {"type": kind, "choices": item.metadata["choices"]}
             options["metavar"] = None if item.metadata["choices"] else item.metadata["metavar"] or _METAVARS[kind]
@@ -208,7 +217,7 @@ def _kind(item: Field) -> type:
     kind = _HINTS[item.name]
     if isinstance(kind, types.UnionType):
         kind = next(option for option in typing.get_args(kind) if option is not types.NoneType)
-    return kind
+    return typing.get_origin(kind) or kind
 
 
 _HINTS = typing.get_type_hints(Config)
@@ -235,6 +244,8 @@ def _read_toml(path: Path) -> dict[str, object]:
 
 def _convert(item: Field, value: object, where: str) -> object:
     kind = _kind(item)
+    if kind is tuple and isinstance(value, list | tuple) and all(type(entry) in (int, float) for entry in value):
+        return tuple(float(entry) for entry in value)
     fitting = {float: (int, float), Path: (str,)}.get(kind, (kind,))
     if not isinstance(value, fitting) or (isinstance(value, bool) and kind is not bool):
         raise SettingsError(f"{where} is {value!r}, not of the kind {kind.__name__}")
@@ -257,6 +268,10 @@ def _check(config: Config) -> None:
         side = getattr(config, name)
         if side is not None and side % 32:
             raise SettingsError(f"--{name} is {side}; it must be a multiple of 32, such as {-(-side // 32) * 32}")
+    if config.tile is not None and not 0 <= config.overlap < config.tile:
+        raise SettingsError(f"--overlap is {config.overlap}; it must be at least 0 and below --tile {config.tile}")
+    if not config.scales or not all(scale > 0 for scale in config.scales):
+        raise SettingsError(f"--scales is {config.scales}; each must be above 0")
     if not config.init_lr > 0:
         raise SettingsError(f"--init_lr is {config.init_lr}; it must be above 0")
     if config.input is not None and config.phase != "test":
@@ -271,7 +286,7 @@ def _check(config: Config) -> None:
 
 _LEAST = {
     "num_epoch": 1, "batch_size": 1, "val_every": 1, "K": 1, "num_workers": 0, "num_drawings": 0, "line_width": 0,
-    "input_h": 32, "input_w": 32, "seed": 0,
+    "input_h": 32, "input_w": 32, "tile": 32, "overlap": 0, "seed": 0,
 }  # fmt: skip
 
 assert all(item.default is not MISSING for item in fields(Config))

@@ -10,11 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from datasets.loader import PictureSet, make_picture_loader
+from datasets.images import ImageError, read_image
+from datasets.loader import PictureSet, TileSet, make_picture_loader, make_tile_loader
 from DOTA_devkit import poly_nms
 from DOTA_devkit.labels import ImageDetections
+from DOTA_devkit.merging import merge_tiles
+from DOTA_devkit.tiling import lay_tiles, tile_windows
 from models import CTRBOX, Detections, decode, normalize
 from tools.checkpoint import Architecture
+from tools.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,15 @@ class DetectionSettings:
     conf_thresh: float = 0.01
     nms_thresh: float = 0.3
     true_rectangles: bool = True
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a big picture is cut: side of a tile and what neighbours share, in pixels of the scaled picture; scales."""
+
+    size: int
+    overlap: int = 100
+    scales: tuple[float, ...] = (1.0,)
 
 
 class Found(NamedTuple):
@@ -61,10 +74,7 @@ def detect(
             yield Found(row, _nothing(), (0, 0), problem=problem)
         if not len(batch.rows):
             continue
-        with torch.inference_mode():
-            images = normalize(batch.images.to(device, non_blocking=True), architecture.preprocessing)
-            found = decode(model(images), settings.num_peaks, settings.true_rectangles)
-        found = Detections(*(part.cpu() for part in found))
+        found = _detect_batch(model, architecture, batch.images, settings, device)
         for index, row in enumerate(batch.rows.tolist()):
             picture = batch.pictures[index]
             yield Found(
@@ -75,6 +85,45 @@ def detect(
             )
 
 
+def detect_tiled(
+    model: CTRBOX,
+    architecture: Architecture,
+    path: Path,
+    tiling: Tiling,
+    settings: DetectionSettings,
+    *,
+    device: torch.device,
+    batch_size: int,
+    num_workers: int,
+) -> Found:
+    """Detect on one picture in tiles, at each of the scales, and merge: no tile is written, and what is held beside the
+    picture depends on the batch. The picture is always handed on; `row` is 0."""
+    model.eval()
+    try:
+        picture = read_image(path)
+    except ImageError as error:
+        return Found(0, _nothing(), (0, 0), problem=str(error))
+    hw = picture.shape[:2]
+    tiles = lay_tiles(path.stem, *hw, tiling.size, tiling.overlap, tiling.scales)
+    windows = tile_windows(tiles, tiling.size)
+    tile_set = TileSet(picture, windows, architecture.input_hw, architecture.preprocessing.fill_bgr)
+    parts: list[ImageDetections] = [_nothing()]
+    numbers: list[np.ndarray] = [np.zeros(0, np.int64)]
+    batches = make_tile_loader(tile_set, batch_size, min(num_workers, len(tiles) - 1))
+    total = -(-len(tiles) // batch_size)
+    for images, rows in progress_bar(batches, total=total, unit="batch", desc=f"{path.name}: {len(tiles)} tiles"):
+        found = _detect_batch(model, architecture, images, settings, device)
+        for index, row in enumerate(rows.tolist()):
+            # Left at the input's scale here, so that a score and an overlap mean what they mean without tiles.
+            boxes = select(found, index, 1.0, settings)
+            in_tile = (tile_set.to_picture(row, boxes.quads) - windows[row, :2]) * tiles[row].scale
+            parts.append(boxes._replace(quads=in_tile))
+            numbers.append(np.full(len(boxes.scores), row))
+    boxes = ImageDetections(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    merged = merge_tiles(*boxes, np.concatenate(numbers), windows, tiling.size, hw, settings.nms_thresh)
+    return Found(0, merged, hw, picture)
+
+
 def select(found: Detections, index: int, scale: float, settings: DetectionSettings) -> ImageDetections:
     """The boxes of one image of a batch that score enough and survive NMS, in pixels of the picture, best first."""
     scores = found.scores[index].numpy()
@@ -83,6 +132,16 @@ def select(found: Detections, index: int, scale: float, settings: DetectionSetti
     labels = found.labels[index].numpy()[keep]
     best = poly_nms(quads, scores[keep], settings.nms_thresh, labels)
     return ImageDetections(quads[best], scores[keep][best], labels[best])
+
+
+def _detect_batch(
+    model: CTRBOX, architecture: Architecture, images: torch.Tensor, settings: DetectionSettings, device: torch.device
+) -> Detections:
+    """Inputs (B, H, W, 3) float32 BGR 0..255 -> detections in input pixels, on the CPU."""
+    with torch.inference_mode():
+        images = normalize(images.to(device, non_blocking=True), architecture.preprocessing)
+        found = decode(model(images), settings.num_peaks, settings.true_rectangles)
+    return Detections(*(part.cpu() for part in found))
 
 
 def _nothing() -> ImageDetections:

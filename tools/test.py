@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,14 +15,15 @@ from models import CTRBOX
 from tools.checkpoint import Architecture, check_flags, file_hash, load_checkpoint
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.data import open_data, report_problems
-from tools.detect import DetectionSettings, detect
+from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
 from tools.device import pick_device
 from tools.drawing import draw_boxes, write_picture
 from tools.progress import progress_bar
 from tools.results import RESULTS, ResultFiles
-from tools.run_folder import Log, checkpoint_path, results_dir
+from tools.run_folder import Log, checkpoint_path, results_dir, warn
 
 DRAWINGS = "drawings"
+MUCH_LARGER = 2.5  # times the input's side: what a picture shrinks by, and small objects with it
 
 
 class LoadedRun(NamedTuple):
@@ -85,11 +86,13 @@ def detection_settings(config: Config) -> DetectionSettings:
 
 def origin_of(loaded: LoadedRun, source: str) -> dict:
     """What results are results of: the checkpoint, the pictures and the settings that decide what is in them."""
+    config = loaded.config
     return {
         "checkpoint": str(loaded.checkpoint),
         "sha256": file_hash(loaded.checkpoint),
         "pictures": source,
-        **vars(detection_settings(loaded.config)),
+        **vars(detection_settings(config)),
+        "tiles": [config.tile, config.overlap, *config.scales] if config.tile else None,
     }
 
 
@@ -97,22 +100,11 @@ def run_detector(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> 
     """Detect on the pictures, write results and drawings to the run folder; returns the number of bad pictures."""
     config, folder = loaded.config, loaded.run_dir / RESULTS
     log = Log(loaded.run_dir)
-    device = pick_device(config.device)
-    model = loaded.model.to(device, memory_format=torch.channels_last)
     paths = list(images.values())
     log(f"detecting with {loaded.checkpoint} ({loaded.architecture.backbone}) on {len(paths)} pictures of {source}")
-    found = detect(
-        model,
-        loaded.architecture,
-        paths,
-        detection_settings(config),
-        device=device,
-        batch_size=config.batch_size,
-        num_workers=config.num_workers,
-        num_kept=config.num_drawings,
-    )
-    problems, num_boxes, started = [], 0, time.perf_counter()
+    problems, num_boxes, started, hinted = [], 0, time.perf_counter(), False
     with ResultFiles(folder, loaded.architecture.class_names, origin_of(loaded, source)) as results:
+        found = _detect_all(loaded, paths)
         for item in progress_bar(found, total=len(paths), unit="picture", desc="detecting"):
             path = paths[item.row]
             if item.problem is not None:
@@ -120,21 +112,52 @@ def run_detector(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> 
                 if config.on_bad_label == "error":
                     raise ImageError(f"{item.problem} (--on_bad_label skip leaves such pictures out)")
                 continue
+            if not hinted and config.tile is None and _is_much_larger(item.size, loaded.architecture.input_hw):
+                warn(
+                    f"{path.name} is {item.size[1]} x {item.size[0]} and was shrunk to the input size, where small "
+                    "objects get lost; cut such pictures with --tile 600 --overlap 100"
+                )
+                hinted = True
             results.write(path, item)
             num_boxes += len(item.detections.scores)
             if item.picture is not None:
-                drawing = draw_boxes(
-                    item.picture,
-                    item.detections,
-                    loaded.architecture.class_names,
-                    min_score=config.draw_score,
-                    line_width=config.line_width,
-                    labels=config.draw_labels,
-                )
-                write_picture(loaded.run_dir / DRAWINGS / f"{path.stem}.png", drawing)
+                _draw(loaded, path, item)
     seconds = time.perf_counter() - started
     report_problems(problems, "pictures could not be read and have no results")
     speed = len(paths) / max(seconds, 1e-9)
     log(f"{num_boxes} boxes of score {config.conf_thresh} and more, {speed:.1f} pictures/s: {folder}")
     log(f"drawings (score {config.draw_score} and more): {loaded.run_dir / DRAWINGS}")
     return len(problems)
+
+
+def _detect_all(loaded: LoadedRun, paths: Sequence[Path]) -> Iterator[Found]:
+    """Detect on the pictures, whole or in tiles; those to draw are handed on with their outcome."""
+    config, architecture = loaded.config, loaded.architecture
+    device = pick_device(config.device)
+    model = loaded.model.to(device, memory_format=torch.channels_last)
+    settings = detection_settings(config)
+    how = {"device": device, "batch_size": config.batch_size, "num_workers": config.num_workers}
+    if config.tile is None:
+        yield from detect(model, architecture, paths, settings, num_kept=config.num_drawings, **how)
+        return
+    tiling = Tiling(config.tile, config.overlap, config.scales)
+    for row, path in enumerate(paths):
+        found = detect_tiled(model, architecture, path, tiling, settings, **how)
+        yield found._replace(row=row, picture=found.picture if row < config.num_drawings else None)
+
+
+def _draw(loaded: LoadedRun, path: Path, item: Found) -> None:
+    config = loaded.config
+    drawing = draw_boxes(
+        item.picture,
+        item.detections,
+        loaded.architecture.class_names,
+        min_score=config.draw_score,
+        line_width=config.line_width,
+        labels=config.draw_labels,
+    )
+    write_picture(loaded.run_dir / DRAWINGS / f"{path.stem}.png", drawing)
+
+
+def _is_much_larger(size: tuple[int, int], input_hw: tuple[int, int]) -> bool:
+    return any(side >= MUCH_LARGER * fitting for side, fitting in zip(size, input_hw, strict=True))

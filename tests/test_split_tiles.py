@@ -1,0 +1,564 @@
+"""The splitter as a user meets it: whole tiles or none, the same for any number of processes, nothing in silence."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets.images import ImageError, find_images, read_image
+from datasets.readers import detect_format, read_classes, read_samples
+from datasets.splits import choose_split, read_list
+from DOTA_devkit.labels import LabelError, read_labels
+from DOTA_devkit.tiling import read_index
+from tools import split_tiles
+from tools.config import SettingsError
+from tools.split_tiles import PictureTask, main, read_picture, run_tasks, scale_picture
+from tools.stop_request import StopRequest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+STRANGE_NAMES = ("my__image", "my", "a b", "v1.2.final", "港口", "P1__1__0___0")
+SMALL = ["--size", "64", "--overlap", "40", "--workers", "0"]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """All files of a folder by their path in it."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(files)}
+
+
+def write_tiff(path: Path, pixels: np.ndarray, photometric: int = 1, planar: int = 1) -> None:
+    """A plain TIFF of (H, W, bands), as GDAL writes pictures of many bands; OpenCV writes no more than four."""
+    height, width, bands = pixels.shape
+    bits, form = pixels.dtype.itemsize * 8, {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 0), (277, bands)]
+    tags += [(278, height), (279, pixels.nbytes), (284, planar)]
+    tags += [(338, 0)] * (bands > (3 if photometric == 2 else 1)) + [(339, form)]
+    start = 8 + 2 + 12 * len(tags) + 4
+    arrays, entries = b"", b""
+    for tag, value in tags:
+        count = {258: bands, 338: bands - (3 if photometric == 2 else 1), 339: bands}.get(tag, 1)
+        kind = 4 if tag in (256, 257, 273, 278, 279) else 3
+        if count > 2:
+            entries += struct.pack("<HHII", tag, kind, count, start + len(arrays))
+            arrays += struct.pack(f"<{count}H", *[value] * count)
+        elif kind == 3:
+            entries += struct.pack("<HHIHH", tag, kind, count, value, value if count == 2 else 0)
+        else:
+            entries += struct.pack("<HHII", tag, kind, count, value)
+    entries = entries.replace(struct.pack("<HHII", 273, 4, 1, 0), struct.pack("<HHII", 273, 4, 1, start + len(arrays)))
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    path.write_bytes(head + entries + struct.pack("<I", 0) + arrays + pixels.tobytes())
+
+
+# ---------------------------------------------------------------------------------------------------- what is written
+
+
+def test_the_tiles_are_a_data_set_that_our_reader_reads(dota_folder, tmp_path, capsys):
+    src = dota_folder(names=STRANGE_NAMES, hw=(128, 150), lists={"train": STRANGE_NAMES[:4], "val": STRANGE_NAMES[4:]})
+    before = tree(src)
+    dst = tmp_path / "tiles"
+    assert main([str(src), str(dst), *SMALL, "--scales", "0.5", "1"]) == 0
+    assert tree(src) == before
+    index = read_index(dst)
+    images = find_images(dst / "images")
+    assert set(images) == set(index.tiles) == {path.stem for path in (dst / "labelTxt").iterdir()}
+    assert detect_format(dst) == "dota"
+    assert read_classes("dota", dst, []) == ("car", "boat") == index.class_names
+    assert {tile.picture for tile in index.tiles.values()} == set(STRANGE_NAMES)
+    for kind, names in (("train", STRANGE_NAMES[:4]), ("val", STRANGE_NAMES[4:])):
+        listed = read_list(dst / f"{kind}.txt", images)
+        assert [index.tiles[name].picture for name in listed] == sorted(
+            (index.tiles[name].picture for name in listed), key=names.index
+        )
+        assert sum(len(sample.quads) for sample in read_samples("dota", dst, listed, index.class_names)) > 0
+    assert all(read_image(path).shape == (64, 64, 3) for path in images.values())
+    assert not list(dst.rglob("*.tmp"))
+    shown = capsys.readouterr().out
+    assert "tiles of 64 px every 24 px (overlap 40 px), scales 0.5, 1" in shown
+    assert f"6 pictures -> {len(index.tiles)} tiles" in shown
+
+
+def test_a_tile_shows_the_pixels_that_the_index_says(dota_folder, tmp_path):
+    src = dota_folder(names=("a",), hw=(100, 131))
+    assert main([str(src), str(tmp_path / "tiles"), *SMALL]) == 0
+    picture, index = read_image(src / "images" / "a.png"), read_index(tmp_path / "tiles")
+    covered = np.zeros(picture.shape[:2], bool)
+    for tile in index.tiles.values():
+        pixels = read_image(tmp_path / "tiles" / "images" / f"{tile.name}.png")
+        assert (pixels == picture[tile.y : tile.y + 64, tile.x : tile.x + 64]).all()
+        covered[tile.y : tile.y + 64, tile.x : tile.x + 64] = True
+    assert covered.all()
+
+
+def test_a_small_picture_is_padded_at_the_right_and_at_the_bottom(dota_folder, tmp_path):
+    src = dota_folder(names=("a", "b"), hw=(40, 50))
+    assert main([str(src), str(tmp_path / "tiles"), *SMALL]) == 0
+    pixels = read_image(tmp_path / "tiles" / "images" / "a__1__0___0.png")
+    assert pixels.shape == (64, 64, 3)
+    assert (pixels[:40, :50] == read_image(src / "images" / "a.png")).all()
+    assert (pixels[40:] == split_tiles.PADDING_BGR).all()
+    assert (pixels[:, 50:] == split_tiles.PADDING_BGR).all()
+
+
+def test_labels_are_not_truncated(dota_folder, tmp_path):
+    """Defect 21: coordinates were truncated to whole pixels."""
+    src = dota_folder(names=("a", "b"), hw=(60, 60))
+    (src / "labelTxt" / "a.txt").write_text("10.123456789 10 30.25 10 30.25 20.75 10.123456789 20.75 car 1\n")
+    assert main([str(src), str(tmp_path / "tiles"), *SMALL]) == 0
+    labels = read_labels(tmp_path / "tiles" / "labelTxt" / "a__1__0___0.txt")
+    assert labels.quads[0, 0].tolist() == [10.123456789, 10]
+    assert labels.difficult.tolist() == [1]
+
+
+def test_the_scale_is_exact_and_loses_no_pixel():
+    """Half of 101 columns: 51, the last of which shows the last column; a ramp keeps its slope."""
+    ramp = np.repeat(np.arange(101, dtype=np.uint8)[None] * 2, 11, axis=0)
+    half = scale_picture(ramp, 0.5)
+    assert half.shape == (6, 51)
+    assert half[0].tolist() == [4 * i + 1 for i in range(50)] + [200]
+    third = scale_picture(np.zeros((100, 90, 3), np.uint8), 0.3)
+    assert third.shape == (30, 27, 3)
+    assert scale_picture(ramp, 2.0).shape == (22, 202)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "flag", "expected"),
+    [(".jpg", "auto", ".jpg"), (".png", "auto", ".png"), (".bmp", "auto", ".png"), (".png", "jpg", ".jpg")],
+)
+def test_the_suffix_is_that_of_the_source_or_as_asked(dota_folder, tmp_path, suffix, flag, expected):
+    src = dota_folder(names=("a", "b"), suffix=suffix, hw=(64, 64))
+    assert main([str(src), str(tmp_path / "tiles"), *SMALL, "--suffix", flag]) == 0
+    assert {path.suffix for path in (tmp_path / "tiles" / "images").iterdir()} == {expected}
+
+
+def test_without_lists_the_tiles_of_a_picture_stay_on_one_side(dota_folder, tmp_path):
+    src = dota_folder(names=[f"p{number}" for number in range(12)], hw=(100, 100))
+    assert main([str(src), str(tmp_path / "tiles"), *SMALL]) == 0
+    index, images = read_index(tmp_path / "tiles"), find_images(tmp_path / "tiles" / "images")
+    sides = [
+        {index.tiles[name].picture for name in choose_split(tmp_path / "tiles", images, role).names}
+        for role in ("train", "val")
+    ]
+    assert not sides[0] & sides[1]
+    assert len(sides[0] | sides[1]) == 12
+
+
+def test_other_text_files_are_not_taken_for_lists(dota_folder, tmp_path, capsys):
+    src = dota_folder(lists={"train": ["scene_0"], "val": ["scene_1"], "night": ["scene_2"]})
+    (src / "readme.txt").write_text("nothing of interest\n", encoding="utf-8")
+    assert main([str(src), str(tmp_path / "tiles"), *SMALL]) == 0
+    names = {path.name for path in (tmp_path / "tiles").glob("*.txt")}
+    assert names == {"classes.txt", "train.txt", "val.txt", "night.txt"}
+    assert "readme.txt is not taken for a list" in capsys.readouterr().err
+
+
+def test_empty_tiles_are_left_out_by_their_name_but_never_those_that_are_scored(dota_folder, tmp_path):
+    names = [f"p{number}" for number in range(6)]
+    src = dota_folder(names=names, hw=(200, 200), lists={"train": names[:4], "val": names[4:]})
+    counts = {}
+    for fraction in ("0", "0.5", "1"):
+        dst = tmp_path / f"tiles{fraction}"
+        assert main([str(src), str(dst), *SMALL, "--skip_empty", fraction]) == 0
+        index = read_index(dst)
+        empty = [name for name in index.tiles if not len(read_labels(dst / "labelTxt" / f"{name}.txt").quads)]
+        counts[fraction] = sum(index.tiles[name].picture in names[:4] for name in empty)
+        assert sum(index.tiles[name].picture in names[4:] for name in empty) >= 49
+    assert counts["1"] == 0
+    assert 0.2 * counts["0"] < counts["0.5"] < 0.8 * counts["0"]
+
+
+def test_a_folder_without_labels_gives_pictures_and_index(dota_folder, tmp_path):
+    src = dota_folder(names=("a", "b"))
+    for path in (src / "labelTxt").iterdir():
+        path.unlink()
+    (src / "labelTxt").rmdir()
+    (src / "classes.txt").unlink()
+    dst = tmp_path / "tiles"
+    assert main([str(src), str(dst), *SMALL]) == 0
+    assert {path.name for path in dst.iterdir()} == {"images", "tiles.json", ".split"}
+    assert read_index(dst).class_names == ()
+    assert main([str(src), str(tmp_path / "other"), *SMALL, "--skip_empty", "0.5"]) == 2
+
+
+def test_empty_label_files_give_empty_label_files(dota_folder, tmp_path):
+    src = dota_folder(names=("a", "b"), hw=(64, 64))
+    for name in "ab":
+        (src / "labelTxt" / f"{name}.txt").write_text("imagesource:x\n")
+    assert main([str(src), str(tmp_path / "tiles"), *SMALL]) == 0
+    assert (tmp_path / "tiles" / "labelTxt" / "a__1__0___0.txt").read_bytes() == b""
+
+
+def test_objects_that_no_tile_shows_whole_enough_are_named_and_counted(dota_folder, tmp_path, capsys):
+    """Defect 21: they were lost in silence."""
+    src = dota_folder(names=("a", "b"), hw=(200, 200))
+    (src / "labelTxt" / "a.txt").write_text("5 5 195 5 195 195 5 195 boat 0\n10 10 20 10 20 20 10 20 car 0\n")
+    assert main([str(src), str(tmp_path / "tiles"), *SMALL]) == 0
+    shown = capsys.readouterr().err
+    assert "1 objects are shown whole enough by no tile: boat 1" in shown
+    assert "a.txt:1: boat" in shown
+
+
+def test_classes_that_no_version_of_dota_has_are_written(dota_folder, tmp_path):
+    src = dota_folder(names=("a", "b", "c"))
+    (src / "classes.txt").unlink()
+    (src / "labelTxt" / "a.txt").write_text("10 10 20 10 20 20 10 20 wind turbine 0\n", encoding="utf-8")
+    (src / "labelTxt" / "b.txt").write_text("10 10 20 10 20 20 10 20 DontCare 0\n", encoding="utf-8")
+    assert main([str(src), str(tmp_path / "tiles"), *SMALL]) == 0
+    assert read_index(tmp_path / "tiles").class_names == ("wind turbine",)
+    assert (tmp_path / "tiles" / "classes.txt").read_text(encoding="utf-8") == "wind turbine\n"
+
+
+# ---------------------------------------------------------------------------------------- many processes, going on
+
+
+def test_any_number_of_processes_writes_the_same_bytes(dota_folder, tmp_path):
+    src = dota_folder(names=STRANGE_NAMES, suffix=".jpg")
+    trees = []
+    for workers in ("0", "1", "3"):
+        arguments = ["--size", "64", "--overlap", "20", "--scales", "0.5", "1", "--workers", workers]
+        assert main([str(src), str(tmp_path / workers), *arguments]) == 0
+        trees.append(tree(tmp_path / workers))
+    assert trees[0] == trees[1] == trees[2]
+
+
+def test_an_interrupted_run_leaves_whole_tiles_and_goes_on_where_it_stopped(dota_folder, tmp_path, monkeypatch):
+    src = dota_folder(names=STRANGE_NAMES)
+    assert main([str(src), str(tmp_path / "whole"), *SMALL]) == 0
+    dst, written = tmp_path / "tiles", []
+    imencode = cv2.imencode
+
+    def encode(*arguments):
+        written.append(1)
+        if len(written) == 50:
+            raise KeyboardInterrupt
+        return imencode(*arguments)
+
+    monkeypatch.setattr(split_tiles.cv2, "imencode", encode)
+    assert main([str(src), str(dst), *SMALL]) == 130
+    monkeypatch.undo()
+    assert not (dst / "tiles.json").exists()
+    done = {path.stem for path in (dst / ".split" / "pictures").iterdir()}
+    assert 0 < len(done) < len(STRANGE_NAMES)
+    for path in (dst / "images").iterdir():
+        read_image(path)  # refuses what is cut off
+
+    (dst / "images" / ".x.png.0123456789ab.tmp").write_bytes(b"half")  # what a killed process leaves
+    split = []
+    monkeypatch.setattr(split_tiles, "split_picture", lambda task: split.append(task.name) or SPLIT_PICTURE(task))
+    assert main([str(src), str(dst), *SMALL]) == 0
+    assert set(split) == set(STRANGE_NAMES) - done
+    assert tree(dst) | settings_file(dst) == tree(tmp_path / "whole") | settings_file(dst)
+
+
+SPLIT_PICTURE = split_tiles.split_picture
+
+
+def settings_file(dst: Path) -> dict[str, bytes]:
+    return {".split/settings.json": (dst / ".split" / "settings.json").read_bytes()}
+
+
+def test_a_finished_run_has_nothing_left_to_do_until_something_changes(dota_folder, tmp_path, monkeypatch):
+    src, dst = dota_folder(), tmp_path / "tiles"
+    assert main([str(src), str(dst), *SMALL]) == 0
+    split = []
+    monkeypatch.setattr(split_tiles, "split_picture", lambda task: split.append(task.name) or SPLIT_PICTURE(task))
+    assert main([str(src), str(dst), *SMALL]) == 0
+    assert split == []
+    (src / "labelTxt" / "scene_1.txt").write_text("1 1 9 1 9 9 1 9 car 0\n")
+    next((dst / "images").glob("scene_2*")).unlink()
+    next((dst / "images").glob("scene_0*")).write_bytes(b"")  # as a power cut leaves it
+    assert main([str(src), str(dst), *SMALL]) == 0
+    assert sorted(split) == ["scene_0", "scene_1", "scene_2"]
+
+
+def test_other_settings_than_before_are_refused(dota_folder, tmp_path, capsys):
+    src, dst = dota_folder(), tmp_path / "tiles"
+    assert main([str(src), str(dst), *SMALL]) == 0
+    assert main([str(src), str(dst), *SMALL, "--overlap", "10"]) == 2
+    assert "holds tiles made otherwise: overlap 40 (now 10); name another folder" in capsys.readouterr().err
+    (src / "images" / "scene_0.png").unlink()
+    assert main([str(src), str(dst), *SMALL]) == 2
+    assert "holds tiles of 'scene_0', which is not in" in capsys.readouterr().err
+
+
+def test_a_folder_in_use_and_the_source_itself_are_refused(dota_folder, tmp_path, capsys):
+    src = dota_folder()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    assert main([str(src), str(tmp_path / "mine"), *SMALL]) == 2
+    assert "is in use" in capsys.readouterr().err
+    for dst in (src, src / "tiles"):
+        assert main([str(src), str(dst), *SMALL]) == 2
+        assert "nothing is written beside the source" in capsys.readouterr().err
+    assert not (src / "tiles").exists()
+
+
+def die(task: int) -> int:
+    if task == 2:
+        os._exit(9)
+    return task
+
+
+def fail(task: int) -> int:
+    if task == 2:
+        raise LabelError(Path("a.txt"), 3, "no good")
+    return task
+
+
+def test_a_dying_worker_ends_the_run_with_a_message():
+    """Defect 23: the pool hung."""
+    started = time.monotonic()
+    with pytest.raises(ChildProcessError, match="a worker process died"):
+        run_tasks(die, range(40), 2, StopRequest())
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_worker_raises_arrives_as_it_was(workers):
+    with pytest.raises(LabelError, match=r"a\.txt:3: no good"):
+        run_tasks(fail, range(40), workers, StopRequest())
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_results_come_in_the_order_of_the_tasks(workers):
+    assert run_tasks(abs, range(0, -20, -1), workers, StopRequest()) == list(range(20))
+    assert run_tasks(abs, [], workers, StopRequest()) == []
+
+
+def test_a_run_that_dies_leaves_no_process_behind_and_goes_on(dota_folder, tmp_path):
+    """Killed in the middle, as by a machine out of memory: no half tile, no orphan, and the next run finishes."""
+    src, dst = dota_folder(names=[f"p{number}" for number in range(12)], hw=(600, 600)), tmp_path / "tiles"
+    arguments = [str(src), str(dst), "--size", "64", "--overlap", "40", "--workers", "2"]
+    command = [sys.executable, "-m", "tools.split_tiles", *arguments]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not list((dst / ".split" / "pictures").glob("*.json")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        workers = [int(number) for number in children.read_text().split()] if children.exists() else []
+        process.kill()
+    deadline = time.monotonic() + 20
+    while any(is_running(number) for number in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(is_running(number) for number in workers)
+    assert not (dst / "tiles.json").exists()
+    for path in find_images(dst / "images").values():
+        read_image(path)
+    assert main(arguments) == 0
+    assert len(read_index(dst).pictures) == 12
+
+
+def is_running(number: int) -> bool:
+    try:
+        state = Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def test_a_request_to_stop_is_granted_after_the_pictures_begun(dota_folder, tmp_path):
+    src, dst = dota_folder(names=[f"p{number}" for number in range(12)], hw=(600, 600)), tmp_path / "tiles"
+    arguments = [str(src), str(dst), "--size", "64", "--overlap", "40", "--workers", "2"]
+    command = [sys.executable, "-m", "tools.split_tiles", *arguments]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        while not list((dst / ".split" / "pictures").glob("*.json")) and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        _, shown = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert shown.decode().splitlines()[-1] == "stopped; the same command goes on where it stopped"
+    assert not list(dst.rglob("*.tmp"))
+
+
+# ---------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--size", "0"], "the overlap must lie within"),
+        (["--overlap", "64"], "the overlap must lie within"),
+        (["--scales", "0"], "each must be above 0"),
+        (["--scales", "1", "1"], "stand there once"),
+        (["--min_visible", "1.5"], "--min_visible is 1.5"),
+        (["--skip_empty", "-1"], "--skip_empty is -1"),
+        (["--workers", "-1"], "--workers is -1"),
+        (["--sizes", "3"], "unrecognized arguments: --sizes 3"),
+        (["--suffix", "gif"], "argument --suffix: invalid choice"),
+    ],
+)
+def test_a_wrong_flag_ends_with_2_and_one_sentence(dota_folder, tmp_path, capsys, arguments, what):
+    assert main([str(dota_folder()), str(tmp_path / "tiles"), *SMALL, *arguments]) == 2
+    shown = capsys.readouterr().err
+    assert what in shown
+    assert shown.count("\n") == 1
+    assert not (tmp_path / "tiles").exists()
+
+
+def test_a_folder_without_pictures_is_told(tmp_path, capsys):
+    (tmp_path / "src" / "images").mkdir(parents=True)
+    assert main([str(tmp_path / "src"), str(tmp_path / "dst")]) == 1
+    assert "holds no picture with a known suffix" in capsys.readouterr().err
+    assert main([str(tmp_path / "none"), str(tmp_path / "dst")]) == 1
+    assert "no such folder of pictures" in capsys.readouterr().err
+
+
+def test_an_empty_list_is_told(dota_folder, tmp_path, capsys):
+    src = dota_folder(lists={"train": []})
+    assert main([str(src), str(tmp_path / "tiles"), *SMALL]) == 1
+    assert "train.txt: the list names no picture" in capsys.readouterr().err
+
+
+def test_a_missing_label_file_is_an_error_or_empty(dota_folder, tmp_path, capsys):
+    src = dota_folder()
+    (src / "labelTxt" / "scene_1.txt").unlink()
+    assert main([str(src), str(tmp_path / "tiles"), *SMALL]) == 1
+    assert "scene_1.txt:1: no label file for the picture scene_1.png" in capsys.readouterr().err
+    assert main([str(src), str(tmp_path / "empty"), *SMALL, "--missing_labels", "empty"]) == 0
+    assert all(path.stat().st_size == 0 for path in (tmp_path / "empty" / "labelTxt").glob("scene_1__*"))
+
+
+def test_bad_labels_stop_with_file_and_line_or_are_counted(dota_folder, tmp_path, capsys):
+    src = dota_folder()
+    (src / "labelTxt" / "scene_1.txt").write_text("1 1 9 1 9 9 1 9 plane 0\n1 1 9 1 9 9 1 9 car 0\n1 2 car\n")
+    for workers in ("0", "2"):
+        assert main([str(src), str(tmp_path / "tiles"), *SMALL, "--workers", workers]) == 1
+        assert "scene_1.txt:" in capsys.readouterr().err
+    assert main([str(src), str(tmp_path / "skip"), *SMALL, "--on_bad_label", "skip"]) == 0
+    shown = capsys.readouterr().err
+    assert "scene_1.txt:1: unknown class 'plane'" in shown
+    assert "2 bad labels left out" in shown
+
+
+def test_a_name_that_lists_cannot_hold_is_refused(dota_folder, tmp_path, capsys):
+    assert main([str(dota_folder(names=(" a", "b"))), str(tmp_path / "tiles"), *SMALL]) == 1
+    assert "the picture name ' a'" in capsys.readouterr().err
+
+
+def test_a_damaged_picture_is_named(dota_folder, tmp_path, capsys):
+    src = dota_folder()
+    data = (src / "images" / "scene_1.png").read_bytes()
+    (src / "images" / "scene_1.png").write_bytes(data[: len(data) // 2])
+    assert main([str(src), str(tmp_path / "tiles"), *SMALL]) == 1
+    assert "scene_1.png: the file is cut off" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------- kinds of pictures
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".jp2", ".webp"])
+def test_pictures_of_8_bits_are_read_as_they_are(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8), (0, 0), 2)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(cv2.imencode(suffix, image)[1].tobytes())
+    assert (read_picture(path) == read_image(path)).all()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_grey_stays_grey(tmp_path, suffix):
+    image = np.tile(np.arange(200, dtype=np.uint8), (40, 1))
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(cv2.imencode(suffix, image)[1].tobytes())
+    assert read_picture(path).shape == (40, 200)
+
+
+def test_a_fourth_band_is_left_out(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 4), dtype=np.uint8)
+    (tmp_path / "a.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    assert (read_picture(tmp_path / "a.png") == image[:, :, :3]).all()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_16_bits_are_spread_between_their_percentiles(tmp_path, suffix, bands):
+    """A 12-bit sensor: divided by 256, as OpenCV does it, the picture would be nearly black."""
+    values = np.linspace(1000, 3000, 100 * 120).reshape(100, 120).astype(np.uint16)
+    image = values if bands == 1 else np.stack([values, values // 2, values // 4], axis=-1)
+    image[:10] = 0  # no data
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(cv2.imencode(suffix, image)[1].tobytes())
+    picture = read_picture(path)
+    assert picture.dtype == np.uint8
+    assert picture.shape == image.shape
+    assert picture.max() == 255
+    assert (picture[:10] == 0).all()
+    assert 110 < np.median(picture[10:].reshape(-1, bands)[:, 0]) < 190
+    first = picture.reshape(-1, bands)[1200:, 0].astype(int)
+    assert (np.diff(first) >= 0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_bands_that_are_not_called_colours_are_read_as_colours(tmp_path, dtype):
+    """Of a TIFF with several bands marked as grey OpenCV reads the first alone, and says nothing."""
+    pixels = np.random.default_rng(0).integers(1, 200, (30, 40, 4)).astype(dtype)
+    write_tiff(tmp_path / "a.tif", pixels)
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.shape == (30, 40, 3)
+    assert (np.abs(picture / 255 - (pixels[:, :, 2::-1] - 1.0) / 198) < 0.02).all()
+
+
+def test_bands_of_8_bits_that_are_not_called_colours_are_refused(tmp_path):
+    write_tiff(tmp_path / "a.tif", np.ones((8, 8, 4), np.uint8))
+    with pytest.raises(ImageError, match="not called colours; write them anew"):
+        read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("bands", "planar", "what"), [(2, 1, "has 2 bands"), (5, 1, "5 bands"), (3, 2, "one after the")]
+)
+def test_bands_that_are_no_colours_are_refused_with_the_name_of_the_file(tmp_path, bands, planar, what):
+    write_tiff(tmp_path / "a.tif", np.ones((8, 8, bands), np.uint16), planar=planar)
+    with pytest.raises(ImageError, match=what) as caught:
+        read_picture(tmp_path / "a.tif")
+    assert "a.tif" in str(caught.value)
+    assert "gdal_translate" in str(caught.value)
+
+
+def test_a_picture_without_contrast_is_read(tmp_path):
+    write_tiff(tmp_path / "a.tif", np.zeros((8, 9, 1), np.uint16))
+    assert read_picture(tmp_path / "a.tif").shape == (8, 9)
+
+
+@pytest.mark.parametrize("head", [b"\x89PNG", b"II*\0\x08\0\0\0", b"MM\0*", b"\0\0\0\x0cjP  ihdr\0", b"x"])
+def test_a_file_that_ends_in_its_header_is_refused(tmp_path, head):
+    (tmp_path / "a.tif").write_bytes(head)
+    with pytest.raises(ImageError, match=r"a\.tif"):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_real_geotiffs_are_read(real_folder):
+    shapes = {path.name: read_picture(path).shape for path in sorted(real_folder("geotiff").glob("*.tif"))}
+    assert shapes["car_park.tif"] == (2048, 2048, 3)
+    assert shapes["rgba_uint16.tif"] == (411, 634, 3)
+    assert shapes["rotated.tif"] == (15, 10)
+
+
+def test_the_marker_and_the_settings_are_json(dota_folder, tmp_path):
+    assert main([str(dota_folder()), str(tmp_path / "tiles"), *SMALL]) == 0
+    for path in (tmp_path / "tiles" / ".split").rglob("*.json"):
+        json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_a_worker_takes_its_task_from_another_process(dota_folder, tmp_path):
+    settings = split_tiles.SplitSettings(64, 40, (1.0,), 0.7, 0.0, "auto", "error", "error", None)
+    src = dota_folder()
+    task = PictureTask(src / "images/scene_0.png", src / "labelTxt/scene_0.txt", tmp_path / "tiles", settings, 0.0)
+    (record,) = run_tasks(split_tiles.split_picture, [task], 1, StopRequest())
+    assert record["height"] == 128
+    assert task.marker.is_file()
+
+
+def test_a_wrong_flag_is_a_settings_error():
+    with pytest.raises(SettingsError):
+        split_tiles.Parser(prog="x").parse_args(["--no"])

@@ -1,0 +1,185 @@
+"""The command that merges results on tiles into results on pictures: `python -m tools.merge_results`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from DOTA_devkit.labels import ImageDetections, read_results, result_classes, result_path, write_results
+from DOTA_devkit.merging import merge_tiles
+from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index, tile_windows
+from tools.config import SettingsError
+from tools.run_folder import warn
+from tools.split_tiles import Parser, run_tasks
+from tools.stop_request import StopRequest
+
+SHOWN_TILES = 3
+
+
+@dataclass(frozen=True)
+class ClassTask:
+    """The result file of one class, None where there is none, and what is needed to merge it."""
+
+    class_name: str
+    source: Path | None
+    out_dir: Path
+    index: TileIndex
+    nms_threshold: float
+
+
+class Merged(NamedTuple):
+    """What came of a class: boxes in tiles, boxes on pictures, boxes by the name of tiles that the index has not."""
+
+    num_found: int
+    num_merged: int
+    unknown: dict[str, int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Merge and print the counts; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a person can
+    mend, 130 and 143 stopped by Ctrl-C and SIGTERM."""
+    stop = StopRequest()
+    try:
+        options = _parse(arguments)
+        with stop:
+            index = read_index(options.index)
+            merge_folder(options.results_dir, options.out_dir, index, options.nms_thresh, options.workers, stop)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return stop.exit_code
+    return 0
+
+
+def merge_folder(
+    results_dir: Path, out_dir: Path, index: TileIndex, nms_threshold: float, num_workers: int, stop: StopRequest
+) -> None:
+    """Merge the Task1 files of a folder into those of another, one for each class of the index, and print what came
+    of it; boxes of tiles that are not in the index are counted and left out.
+
+    Raises SettingsError when both folders are one, LabelError for a bad line, OSError for what cannot be read.
+    """
+    if out_dir.resolve() == results_dir.resolve():
+        raise SettingsError(f"{out_dir}: is the folder of the results on tiles; name another to write to")
+    found = result_classes(results_dir)
+    classes = index.class_names or tuple(found)
+    strange = [name for name in found if name not in classes and result_path(results_dir, name).read_bytes().strip()]
+    if strange:
+        raise ValueError(
+            f"{result_path(results_dir, strange[0])}: class '{strange[0]}' is not among the classes of the index, "
+            f"{', '.join(classes)}; is it the index of other tiles?"
+        )
+    tasks = [
+        ClassTask(name, result_path(results_dir, name) if name in found else None, out_dir, index, nms_threshold)
+        for name in classes
+    ]
+    # The longest first, so that no process is left alone with it at the end.
+    tasks.sort(key=lambda task: task.source.stat().st_size if task.source else 0, reverse=True)
+    merged = run_tasks(merge_class, tasks, num_workers, stop, desc="merging", unit="class")
+    of_class = {task.class_name: item for task, item in zip(tasks, merged, strict=True)}
+    without = [task.class_name for task in tasks if task.source is None]
+    if without:
+        warn(f"{len(without)} classes of the index have no result file, such as '{without[0]}'; theirs are empty")
+    unknown = sum((Counter(item.unknown) for item in merged), Counter())
+    if unknown:
+        names = ", ".join(f"'{name}'" for name in sorted(unknown)[:SHOWN_TILES])
+        warn(f"{unknown.total()} boxes of {len(unknown)} tiles that are not in the index are left out, such as {names}")
+    width = max(len(name) for name in classes)
+    for name in classes:
+        print(f"{name:{width}}  {of_class[name].num_found:9} boxes in tiles -> {of_class[name].num_merged}")
+    print(f"written: {out_dir}, one Task1 file for each of {len(classes)} classes, {len(index.pictures)} pictures")
+
+
+def merge_class(task: ClassTask) -> Merged:
+    """Merge one class, picture by picture, and write its Task1 file."""
+    names = [task.class_name]
+    in_tiles = read_results(task.source, names).images if task.source else {}
+    unknown = {name: len(item.scores) for name, item in in_tiles.items() if name not in task.index.tiles}
+    num_found = sum(len(item.scores) for item in in_tiles.values())
+    pictures = merge_images(in_tiles, task.index, task.nms_threshold)
+    write_results(task.out_dir, names, pictures)
+    return Merged(num_found, sum(len(item.scores) for item in pictures.values()), unknown)
+
+
+def merge_images(
+    in_tiles: Mapping[str, ImageDetections], index: TileIndex, nms_threshold: float
+) -> dict[str, ImageDetections]:
+    """Detections by tile -> detections by picture, in the order of the index; tiles that it has not are left out."""
+    of_picture: dict[str, list[str]] = {}
+    for name in in_tiles:
+        if name in index.tiles:
+            of_picture.setdefault(index.tiles[name].picture, []).append(name)
+    merged = {}
+    for picture, hw in index.pictures.items():
+        names = sorted(of_picture.get(picture, ()))
+        if names:
+            parts = [in_tiles[name] for name in names]
+            merged[picture] = merge_tiles(
+                np.concatenate([part.quads for part in parts]),
+                np.concatenate([part.scores for part in parts]),
+                np.concatenate([part.labels for part in parts]),
+                np.repeat(np.arange(len(parts)), [len(part.scores) for part in parts]),
+                tile_windows([index.tiles[name] for name in names], index.size),
+                index.size,
+                hw,
+                nms_threshold,
+            )
+    return merged
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m tools.merge_results",
+        description="Merge Task1 result files on tiles into Task1 result files on whole pictures.",
+        epilog="A box near the border of its tile counts less the nearer it is, and a piece of an object gives way to "
+        "the whole one in a neighbouring tile. Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("results_dir", type=Path, metavar="RESULTS_DIR", help="folder of Task1_<class>.txt files, coordinates in tiles")
+    add("out_dir", type=Path, metavar="OUT_DIR", help="folder to write Task1_<class>.txt to, coordinates in pictures")
+    add(
+        "--index",
+        type=Path,
+        required=True,
+        metavar="INDEX",
+        help=f"{INDEX_NAME} that tools.split_tiles wrote, or the folder that it is in",
+    )
+    add(
+        "--nms_thresh",
+        type=float,
+        default=0.3,
+        metavar="T",
+        help="of two boxes of a class that overlap by more IoU the better stays, 0 to 1 [default: %(default)s]",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes, each with a class at a time; 0 works in the main process; the result is the same [default: "
+        "one for each core, here %(default)s]",
+    )
+    options = parser.parse_args(arguments)
+    if not 0 <= options.nms_thresh <= 1:
+        parser.error(f"--nms_thresh is {options.nms_thresh}; it must lie between 0 and 1")
+    if options.workers < 0:
+        parser.error(f"--workers is {options.workers}; it must be at least 0")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,701 @@
+"""The command that cuts big pictures and their labels into tiles: `python -m tools.split_tiles SRC DST`."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import struct
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeVar
+
+import cv2
+import numpy as np
+
+from datasets.images import IMAGE_SUFFIXES, ImageError, find_images, read_image
+from datasets.readers import DOTA_CLASSES, IGNORED_CLASS, read_classes
+from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, read_list
+from DOTA_devkit.atomic import atomic_write, write_json, write_text
+from DOTA_devkit.clipping import clip_quads
+from DOTA_devkit.labels import LabelError, Labels, read_labels, write_labels
+from DOTA_devkit.tiling import (
+    INDEX_NAME,
+    MIN_VISIBLE,
+    CutLabels,
+    Tile,
+    TileIndex,
+    check_grid,
+    check_picture_name,
+    cut_labels,
+    lay_tiles,
+    scaled_size,
+    unlearnt_objects,
+    write_index,
+)
+from tools.config import SettingsError
+from tools.data import report_problems
+from tools.progress import progress_bar
+from tools.run_folder import warn
+from tools.stop_request import StopRequest
+
+MARKERS, SETTINGS = Path(".split/pictures"), Path(".split/settings.json")
+PADDING_BGR = (104, 116, 124)  # the mean colour of ImageNet, with which the letterbox pads by default, too
+JPEG_QUALITY = 95
+SPREAD = (0.5, 99.5)  # percentiles of a deep picture that become black and white
+MOST_SAMPLES = 1_000_000  # values by which the percentiles are estimated
+SHOWN_OBJECTS = 10
+NO_LABELS = Labels(np.zeros((0, 4, 2)), [], np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """What the tiles depend on beside the picture; lengths in pixels of a tile. `suffix`: auto, png or jpg."""
+
+    size: int
+    overlap: int
+    scales: tuple[float, ...]
+    min_visible: float
+    skip_empty: float
+    suffix: str
+    missing_labels: str
+    on_bad_label: str
+    class_names: tuple[str, ...] | None  # None: whatever stands in the labels
+
+
+@dataclass(frozen=True)
+class PictureTask:
+    """One picture to split. label_path: None in a folder without labels; skip_empty: part of its empty tiles."""
+
+    image_path: Path
+    label_path: Path | None
+    dst: Path
+    settings: SplitSettings
+    skip_empty: float
+
+    @property
+    def name(self) -> str:
+        return self.image_path.stem
+
+    @property
+    def marker(self) -> Path:
+        return self.dst / MARKERS / f"{self.name}.json"
+
+    @property
+    def suffix(self) -> str:
+        kept = "jpg" if self.image_path.suffix.lower() in (".jpg", ".jpeg") else "png"
+        return f".{kept if self.settings.suffix == 'auto' else self.settings.suffix}"
+
+    def paths(self, tile_name: str) -> tuple[Path, Path | None]:
+        """Where picture and labels of a tile go."""
+        image_path = self.dst / "images" / f"{tile_name}{self.suffix}"
+        return image_path, self.label_path and self.dst / "labelTxt" / f"{tile_name}.txt"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Split and print the counts; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a person can
+    mend, 130 and 143 stopped by Ctrl-C and SIGTERM (the same command goes on)."""
+    stop = StopRequest()
+    try:
+        options = _parse(arguments)
+        with stop:
+            split_folder(options.src, options.dst, _settings_of(options), options.workers, stop)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where it stopped", file=sys.stderr)
+        return stop.exit_code
+    return 0
+
+
+def split_folder(src: Path, dst: Path, settings: SplitSettings, num_workers: int, stop: StopRequest) -> TileIndex:
+    """Cut the pictures of a folder in DOTA's layout into tiles in another, and print what came of it.
+
+    Pictures that an earlier run with the same settings has finished are passed over. Raises SettingsError for a `dst`
+    that holds anything else; ImageError, LabelError, ListError and OSError for what is wrong in `src` or on the disk.
+    """
+    images = find_images(src / "images")
+    if not images:
+        raise ImageError(
+            f"{src / 'images'}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        )
+    for name in images:
+        check_picture_name(name)
+    is_labelled = (src / "labelTxt").is_dir()
+    if not is_labelled and settings.skip_empty:
+        raise SettingsError(f"--skip_empty: without {src / 'labelTxt'} nobody knows which tiles are empty")
+    lists = _read_lists(src, images, is_labelled)
+    if (src / "classes.txt").is_file():
+        settings = SplitSettings(**{**asdict(settings), "class_names": read_classes("dota", src, [])})
+    _open_destination(src, dst, settings, images)
+
+    scored = {name for kind in VAL_LISTS for name in lists.get(kind, ())}
+    tasks = [
+        PictureTask(
+            path,
+            src / "labelTxt" / f"{name}.txt" if is_labelled else None,
+            dst,
+            settings,
+            0.0 if name in scored else settings.skip_empty,
+        )
+        for name, path in images.items()
+    ]
+    records = {task.name: record for task in tasks if (record := _finished(task))}
+    remaining = [task for task in tasks if task.name not in records]
+    if remaining:
+        (dst / INDEX_NAME).unlink(missing_ok=True)  # an index says that all is there
+    if records:
+        print(f"{len(records)} of {len(tasks)} pictures were split before", flush=True)
+    remaining.sort(key=lambda task: task.image_path.stat().st_size, reverse=True)  # so that none is left at the end
+    clip_quads(np.zeros((0, 4, 2)), 0, 0, 1, 1)  # compiled here once, and not in every process
+    done = run_tasks(split_picture, remaining, num_workers, stop, desc="splitting", unit="picture")
+    records |= {task.name: record for task, record in zip(remaining, done, strict=True)}
+    records = {name: records[name] for name in images}
+
+    index = _make_index(src, settings, records)
+    _write_lists(dst, lists, index)
+    if index.class_names:
+        write_text(dst / "classes.txt", "".join(f"{name}\n" for name in index.class_names))
+    write_index(dst / INDEX_NAME, index)
+    _report(src, dst, settings, records, index)
+    return index
+
+
+def split_picture(task: PictureTask) -> dict[str, Any]:
+    """Write the tiles of a picture, with their labels, and its marker last; returns what the marker holds."""
+    settings = task.settings
+    _remove_outdated(task)
+    labels, problems = _read_objects(task)
+    picture = read_picture(task.image_path)
+    hw = picture.shape[:2]
+    cuts: list[CutLabels] = []
+    tiles: dict[str, list[float]] = {}
+    num_skipped = 0
+    for scale in settings.scales:
+        scaled = scale_picture(picture, scale)
+        for tile in lay_tiles(task.name, *hw, settings.size, settings.overlap, [scale]):
+            cut = cut_labels(labels.quads, labels.difficult, tile, settings.size, hw, settings.min_visible)
+            cuts.append(cut)
+            if not len(cut.rows) and _fraction_of(tile.name) < task.skip_empty:
+                num_skipped += 1
+                continue
+            image_path, label_path = task.paths(tile.name)
+            if label_path is not None:
+                names = [labels.names[row] for row in cut.rows.tolist()]
+                write_labels(label_path, cut.quads, names, cut.difficult, sync=False)
+            tiles[tile.name] = [scale, tile.x, tile.y, _write_tile(image_path, scaled, tile, settings.size)]
+    unlearnt = [
+        (int(labels.lines[row]), labels.names[row])
+        for row in unlearnt_objects(labels.difficult, cuts).tolist()
+        if labels.names[row] != IGNORED_CLASS
+    ]
+    record = {
+        "stamp": _stamp(task),
+        "height": hw[0],
+        "width": hw[1],
+        "tiles": tiles,  # name -> scale, x, y, bytes
+        "num_skipped": num_skipped,
+        "num_objects": len(labels.names),
+        "num_labels": sum(int((~cut.hidden).sum()) for cut in cuts),
+        "num_hidden": sum(int(cut.hidden.sum()) for cut in cuts),
+        "classes": sorted(set(labels.names) - {IGNORED_CLASS}),
+        "unlearnt": unlearnt,  # line, class
+        "problems": problems,
+    }
+    with atomic_write(task.marker, sync=False) as file:
+        json.dump(record, file, ensure_ascii=False)
+    return record
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Decode a picture to uint8, (H, W) if it is grey and else (H, W, 3) BGR.
+
+    8 bits are taken as they are; a fourth band (alpha, near infrared) is left out. 16 bits and floating point are
+    spread linearly, all bands alike, so that the 0.5th and the 99.5th percentile of what is not 0 in every band (no
+    data) become black and white. Raises ImageError for a picture that is damaged, or whose bands cannot be read as
+    colours: two, more than four, or stored one after the other.
+    """
+    layout = _layout(path)
+    if layout.num_bands not in (1, 3, 4):
+        remedy = "choose one or three, for instance with gdal_translate -b 1 -b 2 -b 3"
+        raise ImageError(f"{path}: has {layout.num_bands} bands; pictures of 1, 3 and 4 can be read; {remedy}")
+    if layout.is_planar and layout.num_bands > 1:
+        remedy = "write them pixel by pixel, for instance with gdal_translate -co INTERLEAVE=PIXEL"
+        raise ImageError(f"{path}: its bands are stored one after the other, which cannot be read; {remedy}")
+    if layout.bits > 8 or layout.grey_mark is not None:
+        return _read_unusual(path, layout)
+    image = read_image(path)
+    # A glance at some pixels spares colour pictures the whole comparison.
+    is_grey = all(_has_equal_bands(part) for part in (image[::32, ::32], image))
+    return np.ascontiguousarray(image[:, :, 0]) if is_grey else image
+
+
+def scale_picture(picture: np.ndarray, scale: float) -> np.ndarray:
+    """The picture (H, W) or (H, W, 3), scaled exactly; sides are rounded up, the last pixels repeated as needed."""
+    if scale == 1:
+        return picture
+    height, width = scaled_size(*picture.shape[:2], scale)
+    missing = [
+        int(np.ceil(side / scale - 1e-9)) - had for side, had in zip((height, width), picture.shape[:2], strict=True)
+    ]
+    if any(missing):
+        picture = cv2.copyMakeBorder(picture, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+    # With fx and fy given, OpenCV samples at exactly this scale; with a size given it would bend it to the size.
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=how)[:height, :width]
+
+
+def run_tasks(
+    work: Callable[[Task], Result], tasks: Sequence[Task], num_workers: int, stop: StopRequest, **bar: Any
+) -> list[Result]:
+    """What `work` returns for each of the tasks, in their order, by so many processes (0: in this one), under a bar.
+
+    Raises what `work` raises, KeyboardInterrupt after a stop was requested, ChildProcessError when a process dies; the
+    tasks that other processes have begun are finished first, so that nothing is left half done.
+    """
+    results: dict[int, Result] = {}
+    num_threads, log_level = cv2.getNumThreads(), cv2.utils.logging.getLogLevel()
+    cv2.setNumThreads(0)  # before processes are forked: they would wait for threads that did not come along
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # not a line for each tag of a GeoTIFF
+    try:
+        if num_workers == 0:
+            for number, task in enumerate(progress_bar(tasks, **bar)):
+                results[number] = work(task)
+                stop.check()
+        elif tasks:
+            with ProcessPoolExecutor(min(num_workers, len(tasks)), initializer=_start_worker) as pool:
+                numbers: dict[Future, int] = {pool.submit(work, task): number for number, task in enumerate(tasks)}
+                try:
+                    for future in progress_bar(as_completed(numbers), total=len(tasks), **bar):
+                        results[numbers[future]] = future.result()
+                        stop.check()
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+    except BrokenProcessPool as error:
+        remedy = "the machine may have run out of memory; try fewer --workers"
+        raise ChildProcessError(f"a worker process died, and the work with it; {remedy}") from error
+    finally:
+        cv2.setNumThreads(num_threads)
+        cv2.utils.logging.setLogLevel(log_level)
+    return [results[number] for number in range(len(tasks))]
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the main process, and end when that has died: a worker would wait for its next task for ever."""
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _read_lists(src: Path, images: Mapping[str, Path], is_labelled: bool) -> dict[str, list[str]]:
+    """The lists of the folder, file name -> pictures, and those of a split by pictures where it has none.
+
+    A reader that finds only one side, or none, splits by itself; with tiles it would train on a picture that it
+    validates on. Another text file that is no list of pictures is passed over.
+    """
+    lists = {}
+    for path in sorted(src.glob("*.txt")):
+        if path.name == "classes.txt":
+            continue
+        try:
+            lists[path.name] = read_list(path, images)
+        except ListError as error:
+            if path.name in (*TRAIN_LISTS, *VAL_LISTS):
+                raise
+            warn(f"{error}; so {path.name} is not taken for a list")
+    has_both = any(name in lists for name in TRAIN_LISTS) and any(name in lists for name in VAL_LISTS)
+    if is_labelled and not has_both:
+        for role in ("train", "val"):
+            split = choose_split(src, images, role)
+            lists[f"{role}.txt"] = split.names
+            print(f"{role}.txt: {split.source}")
+    return lists
+
+
+def _open_destination(src: Path, dst: Path, settings: SplitSettings, images: Mapping[str, Path]) -> None:
+    """Make the folder, or check that it holds an earlier run of the same kind, and clear what that left half done."""
+    if dst.resolve().is_relative_to(src.resolve()):
+        raise SettingsError(
+            f"{dst}: is {src} or inside it, and nothing is written beside the source; name another folder"
+        )
+    wanted = json.loads(json.dumps({"source": str(src.resolve()), **asdict(settings)}))
+    path = dst / SETTINGS
+    if path.is_file():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            before = {}
+        changed = sorted(key for key in wanted if before.get(key) != wanted[key])
+        if changed:
+            was = ", ".join(f"{key} {before.get(key)} (now {wanted[key]})" for key in changed)
+            raise SettingsError(f"{dst}: holds tiles made otherwise: {was}; name another folder or remove this one")
+        vanished = sorted({file.stem for file in (dst / MARKERS).glob("*.json")} - {*images})
+        if vanished:
+            remedy = "name another folder, or remove it"
+            raise SettingsError(f"{dst}: holds tiles of '{vanished[0]}', which is not in {src} any more; {remedy}")
+    elif dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
+        raise SettingsError(f"{dst}: is in use and not by an earlier run of this command; name a new or empty folder")
+    for folder in ("images", "labelTxt", MARKERS):
+        for leftover in (dst / folder).glob(".*.tmp"):
+            leftover.unlink()
+    write_json(path, wanted)
+
+
+def _finished(task: PictureTask) -> dict[str, Any] | None:
+    """The record of a picture that an earlier run has split and whose tiles are all there; None for any other."""
+    try:
+        record = json.loads(task.marker.read_text(encoding="utf-8"))
+        is_whole = record["stamp"] == _stamp(task)
+        for name, (*_, num_bytes) in record["tiles"].items():
+            image_path, label_path = task.paths(name)
+            is_whole &= image_path.stat().st_size == num_bytes and (label_path is None or label_path.is_file())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if is_whole else None
+
+
+def _stamp(task: PictureTask) -> list[Any]:
+    """What tells whether a picture or its labels have changed since."""
+    files = [path.stat() if path and path.is_file() else None for path in (task.image_path, task.label_path)]
+    return [task.skip_empty, *(stat and [stat.st_size, stat.st_mtime_ns] for stat in files)]
+
+
+def _remove_outdated(task: PictureTask) -> None:
+    """Remove the tiles that an earlier version of a picture had."""
+    try:
+        before = json.loads(task.marker.read_text(encoding="utf-8"))["tiles"]
+    except (OSError, ValueError, KeyError):
+        return
+    task.marker.unlink()
+    for path in (path for name in before for path in task.paths(name) if path is not None):
+        path.unlink(missing_ok=True)
+
+
+def _read_objects(task: PictureTask) -> tuple[Labels, list[str]]:
+    """The objects of a picture, and what was wrong with the lines that are left out."""
+    path, settings = task.label_path, task.settings
+    if path is None or (settings.missing_labels == "empty" and not path.exists()):
+        return NO_LABELS, []
+    if not path.exists():
+        remedy = "write one (an empty file means no objects), or give --missing_labels empty"
+        raise LabelError(path, 1, f"no label file for the picture {task.image_path.name}; {remedy}")
+    problems: list[LabelError] = []
+    on_bad = problems.append if settings.on_bad_label == "skip" else None
+    labels = read_labels(path, on_bad)
+    known = settings.class_names and {*settings.class_names, IGNORED_CLASS}
+    strange = [row for row, name in enumerate(labels.names) if known and name not in known]
+    for row in strange:
+        remedy = f"known: {', '.join(settings.class_names)}; add it to classes.txt or correct the line"
+        error = LabelError(path, int(labels.lines[row]), f"unknown class '{labels.names[row]}'; {remedy}")
+        if on_bad is None:
+            raise error
+        on_bad(error)
+    if strange:
+        rows = sorted({*range(len(labels.names))} - {*strange})
+        names = [labels.names[row] for row in rows]
+        labels = Labels(labels.quads[rows], names, labels.difficult[rows], labels.lines[rows])
+    return labels, [str(problem) for problem in problems]
+
+
+def _write_tile(path: Path, scaled: np.ndarray, tile: Tile, size: int) -> int:
+    """Cut a tile out of its scaled picture, pad it to its size, write it; returns the number of bytes."""
+    pixels = scaled[tile.y : tile.y + size, tile.x : tile.x + size]
+    missing = [size - side for side in pixels.shape[:2]]
+    if any(missing):
+        colour = PADDING_BGR if pixels.ndim == 3 else round(sum(PADDING_BGR) / 3)
+        pixels = cv2.copyMakeBorder(pixels, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT, value=colour)
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
+    data = cv2.imencode(path.suffix, pixels, options)[1]
+    # Nobody waits for the disk: a tile that a power cut has emptied has not the size that its marker tells.
+    with atomic_write(path, "wb", sync=False) as file:
+        file.write(data)
+    return len(data)
+
+
+def _fraction_of(name: str) -> float:
+    """A number in [0, 1) that looks random and depends on the name alone."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=6).digest(), "big") / 2**48
+
+
+def _has_equal_bands(image: np.ndarray) -> bool:
+    return bool((image[:, :, 0] == image[:, :, 1]).all() and (image[:, :, 0] == image[:, :, 2]).all())
+
+
+def _spread(raw: np.ndarray) -> np.ndarray:
+    """Values of any kind (H, W) or (H, W, bands) as uint8, from black to white."""
+    pixels = raw.reshape(len(raw), raw.shape[1], -1)
+    step = max(1, int(np.sqrt(pixels.size / MOST_SAMPLES)))
+    samples = pixels[::step, ::step].astype(np.float64)
+    samples = samples[samples.any(axis=2)]
+    samples = samples[np.isfinite(samples)]
+    low, high = np.percentile(samples, SPREAD) if samples.size else (0.0, 1.0)
+    factor = 255 / (high - low) if high > low else 0.0
+    image = np.empty(pixels.shape, np.uint8)
+    for row in range(0, len(image), 512):  # in strips, so that not the whole picture is held in floating point
+        strip = np.nan_to_num(pixels[row : row + 512].astype(np.float32), nan=low)
+        image[row : row + 512] = np.rint(np.clip((strip - low) * factor, 0, 255))
+    return image.reshape(raw.shape)
+
+
+class _Layout(NamedTuple):
+    """How a file stores its values; what is not known has the usual value, and decoding will tell.
+
+    bits of a value; number of bands; whether these are stored one after the other; where the file says that its three
+    or more bands are grey ones (a byte's place; None if it does not).
+    """
+
+    bits: int = 8
+    num_bands: int = 3
+    is_planar: bool = False
+    grey_mark: int | None = None
+
+
+def _layout(path: Path) -> _Layout:
+    """The layout by the file's header."""
+    with path.open("rb") as file:
+        head = file.read(256)
+        try:
+            if head.startswith(b"\x89PNG"):
+                return _Layout(bits=head[24])
+            if head.startswith((b"II*\0", b"MM\0*")):
+                return _tiff_layout(file, "<" if head.startswith(b"II") else ">", head[4:8])
+            place = head.find(b"ihdr")  # the image header of JPEG 2000 (ISO 15444-1, annex I.5.3.1)
+            if place >= 0:
+                num_bands, bits = struct.unpack(">HB", head[place + 12 : place + 15])
+                return _Layout((bits & 0x7F) + 1, num_bands)
+        except (IndexError, struct.error):  # cut off
+            return _Layout()
+    return _Layout()
+
+
+def _tiff_layout(file: BinaryIO, order: str, start: bytes) -> _Layout:
+    """The same of a TIFF file, by the directory of its first picture (TIFF 6.0, section 2)."""
+    file.seek(*struct.unpack(f"{order}I", start))
+    (num_entries,) = struct.unpack(f"{order}H", file.read(2))
+    place = file.tell()
+    bits, num_bands, planes, photometric, mark = 1, 1, 1, 2, place
+    for number, entry in enumerate(struct.iter_unpack(f"{order}HHI4s", file.read(12 * num_entries))):
+        tag, _, count, value = entry
+        (short,) = struct.unpack(f"{order}H", value[:2])
+        if tag == 258 and count > 2:  # a number for each band, too many to stand here
+            file.seek(*struct.unpack(f"{order}I", value))
+            (bits,) = struct.unpack(f"{order}H", file.read(2))
+        elif tag == 258:
+            bits = short
+        elif tag == 262:
+            photometric, mark = short, place + 12 * number + (8 if order == "<" else 9)
+        elif tag == 277:
+            num_bands = short
+        elif tag == 284:
+            planes = short
+    is_marked_grey = num_bands >= 3 and photometric <= 1
+    return _Layout(bits, num_bands, planes == 2, mark if is_marked_grey else None)
+
+
+def _read_unusual(path: Path, layout: _Layout) -> np.ndarray:
+    """A picture of more than 8 bits, or of several bands that are not called colours."""
+    data = np.frombuffer(path.read_bytes(), np.uint8).copy()
+    if layout.grey_mark is not None:
+        data[layout.grey_mark] = 2  # red, green, blue; of several grey bands OpenCV reads the first alone
+    try:
+        raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        raw = None
+    if raw is None:
+        doubt = "is it damaged?"
+        if layout.grey_mark is not None:
+            doubt = "its bands are not called colours; write them anew with gdal_translate -co PHOTOMETRIC=RGB"
+        raise ImageError(f"{path}: cannot be decoded as a picture of {layout.bits} bits a value; {doubt}")
+    if raw.ndim == 3:
+        raw = raw[:, :, :3] if raw.shape[2] >= 3 else raw[:, :, 0]
+    return np.ascontiguousarray(raw) if raw.dtype == np.uint8 else _spread(raw)
+
+
+def _make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict]) -> TileIndex:
+    """The index of all tiles. Classes: classes.txt, else the smallest DOTA version with those found, else those."""
+    tiles = {
+        name: Tile(name, picture, float(scale), x, y)
+        for picture, record in records.items()
+        for name, (scale, x, y, _) in record["tiles"].items()
+    }
+    found = {name for record in records.values() for name in record["classes"]}
+    versions = [names for names in DOTA_CLASSES.values() if found and found <= set(names)]
+    classes = settings.class_names or next(iter(versions), tuple(sorted(found)))
+    pictures = {name: (record["height"], record["width"]) for name, record in records.items()}
+    return TileIndex(settings.size, settings.overlap, tuple(classes), pictures, tiles, str(src.resolve()))
+
+
+def _write_lists(dst: Path, lists: Mapping[str, Sequence[str]], index: TileIndex) -> None:
+    """The lists of pictures as lists of tiles, those of a picture together."""
+    of_picture: dict[str, list[str]] = {name: [] for name in index.pictures}
+    for tile in index.tiles.values():
+        of_picture[tile.picture].append(tile.name)
+    for name, pictures in lists.items():
+        tiles = [tile for picture in pictures for tile in of_picture[picture]]
+        if not tiles:
+            warn(f"{dst / name}: lists no tile, since all of its pictures' tiles are empty and skipped")
+        write_text(dst / name, "".join(f"{tile}\n" for tile in tiles))
+        print(f"{dst / name}: {len(pictures)} pictures, {len(tiles)} tiles")
+
+
+def _report(src: Path, dst: Path, settings: SplitSettings, records: Mapping[str, dict], index: TileIndex) -> None:
+    total = Counter()
+    for record in records.values():
+        total.update({key: value for key, value in record.items() if key.startswith("num_")})
+    step = settings.size - settings.overlap
+    scales = ", ".join(f"{scale:g}" for scale in settings.scales)
+    print(f"tiles of {settings.size} px every {step} px (overlap {settings.overlap} px), scales {scales}")
+    skipped = f", {total['num_skipped']} empty ones left out" if settings.skip_empty else ""
+    print(f"{len(records)} pictures -> {len(index.tiles)} tiles{skipped}")
+    if index.class_names:
+        print(
+            f"{total['num_objects']} objects -> {total['num_labels']} labels, and {total['num_hidden']} ignore regions "
+            f"where a tile shows less than {settings.min_visible:g} of an object"
+        )
+    report_problems([problem for record in records.values() for problem in record["problems"]], "bad labels left out")
+    unlearnt = [(name, *item) for name, record in records.items() for item in record["unlearnt"]]
+    if unlearnt:
+        counts = ", ".join(f"{name} {count}" for name, count in Counter(item[2] for item in unlearnt).most_common())
+        warn(f"{len(unlearnt)} objects are shown whole enough by no tile: {counts}; a smaller scale would show them")
+        for picture, line, class_name in unlearnt[:SHOWN_OBJECTS]:
+            print(f"  {src / 'labelTxt' / picture}.txt:{line}: {class_name}", file=sys.stderr)
+        if len(unlearnt) > SHOWN_OBJECTS:
+            print(f"  and {len(unlearnt) - SHOWN_OBJECTS} more", file=sys.stderr)
+    print(f"written: {dst}, index {dst / INDEX_NAME}")
+
+
+def _settings_of(options: argparse.Namespace) -> SplitSettings:
+    try:
+        check_grid(options.size, options.overlap)
+    except ValueError as error:
+        raise SettingsError(f"--size, --overlap: {error}") from error
+    if not all(0 < scale <= 16 for scale in options.scales) or len(set(options.scales)) < len(options.scales):
+        raise SettingsError(f"--scales {options.scales}: each must be above 0 and at most 16, and stand there once")
+    for name in ("min_visible", "skip_empty"):
+        if not 0 <= getattr(options, name) <= 1:
+            raise SettingsError(f"--{name} is {getattr(options, name)}; it must lie between 0 and 1")
+    if options.workers < 0:
+        raise SettingsError(f"--workers is {options.workers}; it must be at least 0")
+    return SplitSettings(
+        options.size,
+        options.overlap,
+        tuple(options.scales),
+        options.min_visible,
+        options.skip_empty,
+        options.suffix,
+        options.missing_labels,
+        options.on_bad_label,
+        None,
+    )
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m tools.split_tiles",
+        description="Cut big pictures in DOTA's layout (images/, and optionally labelTxt/, classes.txt and lists) into "
+        f"tiles in the same layout, with an index, {INDEX_NAME}, by which tools.merge_results joins them again.",
+        epilog="A picture smaller than a tile is padded at the right and at the bottom. Grey stays grey; 16 bits and "
+        "floating point are spread to 8 (percentiles 0.5 and 99.5); of four bands the first three are taken. A stopped "
+        "run goes on with the same command. Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("src", type=Path, metavar="SRC", help="folder of the whole pictures; nothing is written there")
+    add("dst", type=Path, metavar="DST", help="folder of the tiles, new, or of an earlier run to go on with")
+    add("--size", type=int, default=600, metavar="PX", help="side of a tile, pixels [default: %(default)s]")
+    add(
+        "--overlap",
+        type=int,
+        default=100,
+        metavar="PX",
+        help="what neighbours share, pixels of a tile; objects up to this size are whole in some tile "
+        "[default: %(default)s]",
+    )
+    add(
+        "--scales",
+        type=float,
+        nargs="+",
+        default=[1.0],
+        metavar="S",
+        help="the picture is resized by each before it is cut [default: 1]",
+    )
+    add(
+        "--min_visible",
+        type=float,
+        default=MIN_VISIBLE,
+        metavar="X",
+        help="fraction of an object's area that a tile must show; below, it is an ignore region (difficult 2) "
+        "[default: %(default)s]",
+    )
+    add(
+        "--skip_empty",
+        type=float,
+        default=0.0,
+        metavar="FRACTION",
+        help="leave out so much of the tiles without any label, but for the pictures of val.txt and test.txt "
+        "[default: %(default)s]",
+    )
+    add(
+        "--suffix",
+        choices=("auto", "png", "jpg"),
+        default="auto",
+        help=f"format of the tiles; auto: jpg (quality {JPEG_QUALITY}) for JPEG pictures, else png "
+        "[default: %(default)s]",
+    )
+    add(
+        "--missing_labels",
+        choices=("error", "empty"),
+        default="error",
+        help="a picture without a label file, where there is a folder labelTxt/, is an error, or empty "
+        "[default: %(default)s]",
+    )
+    add(
+        "--on_bad_label",
+        choices=("error", "skip"),
+        default="error",
+        help="a bad label line stops, or is left out and counted [default: %(default)s]",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes; 0 works in the main process; the result is the same [default: one for each core, here "
+        "%(default)s]",
+    )
+    return parser.parse_args(arguments)
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises SettingsError for a wrong flag, so that it is told like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"{message}; {self.prog} --help lists all flags")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
