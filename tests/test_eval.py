@@ -15,6 +15,7 @@ import main
 from DOTA_devkit.labels import read_labels
 from models import IMAGENET
 from tools import eval as evaluation
+from tools import split_tiles
 from tools.checkpoint import Architecture, save_checkpoint
 from tools.config import parse_settings, settings_dict
 
@@ -118,3 +119,27 @@ def test_many_classes_and_none_with_truth_still_draw(tmp_path):
     evaluation.write_evaluation(tmp_path, scored, metrics)
     assert (tmp_path / "pr_curves.png").stat().st_size > 1000
     assert np.isnan(metrics["mAP50"]) if metrics["mAP50"] is not None else True
+
+
+def test_tiles_are_merged_and_scored_on_the_whole_pictures(dota_folder, tmp_path, capsys):
+    """A data folder with an index of tiles; the truth, fed back in tiles, scores 1 on the pictures."""
+    whole, tiles, run_dir = dota_folder("whole", hw=(150, 190), lists=LISTS), tmp_path / "tiles", tmp_path / "run"
+    assert split_tiles.main([str(whole), str(tiles), "--size", "96", "--overlap", "48", "--workers", "0"]) == 0
+    torch.manual_seed(0)
+    run_dir.mkdir()
+    architecture = Architecture("resnet18", False, ("car", "boat"), (64, 64), IMAGENET)
+    config = parse_settings(["--data_dir", str(tiles)])
+    save_checkpoint(run_dir / "best.pth", architecture.build(), architecture, settings=settings_dict(config))
+    (run_dir / "settings.toml").touch()
+    flags = ["--phase", "eval", "--resume", str(run_dir), "--num_workers", "0"]
+    assert main.main(flags) == 0
+    names = (tiles / "val.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    _write_truth_as_results(run_dir, tiles, names)
+    assert main.main(flags) == 0
+    assert "3 whole pictures" in capsys.readouterr().out
+    metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["num_images"], metrics["mAP50"]) == (3, 1.0)
+    assert {path.name for path in (run_dir / "merged").iterdir()} == {"Task1_car.txt", "Task1_boat.txt"}
+    (whole / "labelTxt").rename(whole / "gone")
+    assert main.main(flags) == 0
+    assert "scoring the tiles as they are" in capsys.readouterr().err

@@ -204,7 +204,7 @@ def test_objects_that_no_tile_shows_whole_enough_are_named_and_counted(dota_fold
     (src / "labelTxt" / "a.txt").write_text("5 5 195 5 195 195 5 195 boat 0\n10 10 20 10 20 20 10 20 car 0\n")
     assert main([str(src), str(tmp_path / "tiles"), *SMALL]) == 0
     shown = capsys.readouterr().err
-    assert "1 objects are shown whole enough by no tile: boat 1" in shown
+    assert "objects of which no tile shows enough, 1 in all: boat 1" in shown
     assert "a.txt:1: boat" in shown
 
 

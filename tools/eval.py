@@ -9,16 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.readers import read_samples
 from DOTA_devkit.atomic import atomic_write, write_json, write_text
-from DOTA_devkit.evaluation import Evaluation, evaluate, format_table, metrics_dict
-from DOTA_devkit.labels import ImageDetections, read_results
+from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate, format_table, metrics_dict
+from DOTA_devkit.labels import ImageDetections, read_results, write_results
+from DOTA_devkit.tiling import INDEX_NAME, read_index
 from tools.config import Config
-from tools.data import open_data, read_split, truths_of
+from tools.data import DataFolder, open_data, read_split, truths_of
+from tools.merge_results import merge_images
 from tools.results import RESULTS, read_origin
 from tools.run_folder import METRICS, Log, warn
 from tools.test import LoadedRun, load_run, origin_of, run_detector
 
-CSV, CURVES = "metrics.csv", "pr_curves.png"
+CSV, CURVES, MERGED = "metrics.csv", "pr_curves.png", "merged"
 
 
 def run(config: Config) -> int:
@@ -29,9 +32,10 @@ def run(config: Config) -> int:
     split, samples = read_split(config, data, "val", loaded.architecture.class_names)
     log = Log(loaded.run_dir)
     detections = _find_results(loaded, {sample.name: sample.image_path for sample in samples}, split.source, log)
-    scored = evaluate(
-        detections, truths_of(samples), loaded.architecture.class_names, ignore_overlap=config.ignore_overlap
-    )
+    truths, what = truths_of(samples), split.source
+    if (data.data_dir / INDEX_NAME).is_file():
+        detections, truths, what = _on_whole_pictures(loaded, data, detections, truths, what)
+    scored = evaluate(detections, truths, loaded.architecture.class_names, ignore_overlap=config.ignore_overlap)
     if scored.missing:
         warn(
             f"{len(scored.missing)} of the {scored.num_images} listed pictures have no results, such as "
@@ -39,7 +43,7 @@ def run(config: Config) -> int:
         )
     metrics = metrics_dict(scored)
     write_evaluation(loaded.run_dir, scored, metrics)
-    log(f"{split.source}:\n{format_table(metrics)}")
+    log(f"{what}:\n{format_table(metrics)}")
     log(f"written: {', '.join(str(loaded.run_dir / name) for name in (METRICS, CSV, CURVES))}")
     return 0
 
@@ -71,6 +75,32 @@ def _find_results(loaded: LoadedRun, images: Mapping[str, Path], source: str, lo
     found = read_results(folder, loaded.architecture.class_names).images
     nothing = ImageDetections(np.zeros((0, 4, 2)), np.zeros(0), np.zeros(0, np.int64))
     return {name: found.get(name, nothing) for name in origin["images"]}
+
+
+def _on_whole_pictures(
+    loaded: LoadedRun,
+    data: DataFolder,
+    detections: dict[str, ImageDetections],
+    truths: dict[str, ImageTruth],
+    what: str,
+) -> tuple[dict[str, ImageDetections], dict[str, ImageTruth], str]:
+    """Tiles' detections merged and the truth of the pictures that they were cut from, by picture; with the tiles
+    themselves, and a warning, where those pictures' labels are no longer there."""
+    index = read_index(data.data_dir)
+    source, class_names = Path(index.source), loaded.architecture.class_names
+    if not index.source or not (source / "labelTxt").is_dir():
+        warn(f"the labels of the whole pictures are not in '{index.source}'; scoring the tiles as they are")
+        return detections, truths, what
+    pictures = list(dict.fromkeys(index.tiles[name].picture for name in truths if name in index.tiles))
+    config = loaded.config
+    samples = read_samples("dota", source, pictures, class_names, missing_labels=config.missing_labels)
+    merged = merge_images(detections, index, config.nms_thresh)
+    write_results(loaded.run_dir / MERGED, class_names, merged)
+    nothing = ImageDetections(np.zeros((0, 4, 2)), np.zeros(0), np.zeros(0, np.int64))
+    seen = {index.tiles[name].picture for name in detections if name in index.tiles}
+    found = {name: merged.get(name, nothing) for name in pictures if name in seen}
+    what = f"{len(pictures)} whole pictures of {source}, merged from {len(truths)} tiles of {what}"
+    return found, truths_of(samples), what
 
 
 def _draw_curves(path: Path, scored: Evaluation, metrics: Mapping) -> None:

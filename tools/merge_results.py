@@ -92,7 +92,7 @@ def merge_folder(
     of_class = {task.class_name: item for task, item in zip(tasks, merged, strict=True)}
     without = [task.class_name for task in tasks if task.source is None]
     if without:
-        warn(f"{len(without)} classes of the index have no result file, such as '{without[0]}'; theirs are empty")
+        warn(f"no result file for {', '.join(without)}; what is written for that is empty")
     unknown = sum((Counter(item.unknown) for item in merged), Counter())
     if unknown:
         names = ", ".join(f"'{name}'" for name in sorted(unknown)[:SHOWN_TILES])

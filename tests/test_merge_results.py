@@ -1,0 +1,276 @@
+"""The merging command as a user meets it, and the road from whole pictures to tiles and back on files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets.readers import read_classes, read_samples
+from DOTA_devkit.evaluation import ImageTruth, evaluate, metrics_dict
+from DOTA_devkit.iou import poly_iou
+from DOTA_devkit.labels import ImageDetections, read_labels, read_results, write_results
+from DOTA_devkit.tiling import TileIndex, lay_tiles, read_index, write_index
+from tools import merge_results, split_tiles
+from tools.merge_results import main, merge_images
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+NAMES = ("my", "my__image", "a b", "v1.2.final", "港口", "my__1__0___0")
+CLASSES = ("ship", "large vehicle")
+QUAD = np.array([[[10, 10], [40, 10], [40, 30], [10, 30]]], float)
+
+
+def found(quads: np.ndarray, scores: Sequence[float], labels: Sequence[int]) -> ImageDetections:
+    return ImageDetections(np.asarray(quads, float), np.asarray(scores, float), np.asarray(labels, np.int64))
+
+
+def make_index(folder: Path, names: Sequence[str] = NAMES, hw: tuple[int, int] = (150, 150)) -> TileIndex:
+    """An index of tiles of 100 pixels with an overlap of 40, written to `folder`."""
+    tiles = {tile.name: tile for name in names for tile in lay_tiles(name, *hw, 100, 40)}
+    index = TileIndex(100, 40, CLASSES, dict.fromkeys(names, hw), tiles)
+    write_index(folder / "tiles.json", index)
+    return index
+
+
+def read_tree(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Results on the tiles of six pictures with awkward names, and their index: one box of each class a tile."""
+    index = make_index(tmp_path)
+    rng = np.random.default_rng(0)
+    detections = {
+        name: found(
+            np.concatenate([QUAD + rng.uniform(-5, 50), QUAD + rng.uniform(-5, 50)]), rng.uniform(0, 1, 2), [0, 1]
+        )
+        for name in index.tiles
+    }
+    write_results(tmp_path / "results", CLASSES, detections)
+    return tmp_path / "results"
+
+
+def arguments(results: Path, out: str = "merged", *more: str) -> list[str]:
+    folder = results.parent
+    return [str(results), str(folder / out), "--index", str(folder / "tiles.json"), "--workers", "0", *more]
+
+
+def test_boxes_come_back_to_their_own_picture(tmp_path):
+    """Defect 22: `my__image` became `my`, two pictures were merged into one, and names with blanks crashed."""
+    index = make_index(tmp_path)
+    detections = {f"{name}__1__50___50": found(QUAD + number, [0.5], [number % 2]) for number, name in enumerate(NAMES)}
+    write_results(tmp_path / "results", CLASSES, detections)
+    assert main(arguments(tmp_path / "results")) == 0
+    merged = read_results(tmp_path / "merged", CLASSES).images
+    assert set(merged) == set(NAMES)
+    for number, name in enumerate(NAMES):
+        assert merged[name].quads.tolist() == (QUAD + number + 50).tolist()
+        assert merged[name].labels.tolist() == [number % 2]
+        assert merged[name].scores.tolist() == [0.5]
+    assert set(index.pictures) == set(merged)
+
+
+def test_the_index_may_be_named_by_its_folder(results):
+    assert main([str(results), str(results.parent / "merged"), "--index", str(results.parent), "--workers", "0"]) == 0
+
+
+def test_any_number_of_processes_writes_the_same_bytes(results):
+    trees = []
+    for workers in ("0", "1", "3"):
+        assert main(arguments(results, workers, "--workers", workers)) == 0
+        trees.append(read_tree(results.parent / workers))
+    assert trees[0] == trees[1] == trees[2]
+    assert list(trees[0]) == ["Task1_large vehicle.txt", "Task1_ship.txt"]
+
+
+def test_many_classes_and_processes_do_not_hang(tmp_path):
+    """Defect 23: 16 processes of one class each hung in a pool that was never closed."""
+    classes = tuple(f"class {number}" for number in range(16))
+    tiles = {tile.name: tile for tile in lay_tiles("p", 150, 150, 100, 40)}
+    write_index(tmp_path / "tiles.json", TileIndex(100, 40, classes, {"p": (150, 150)}, tiles))
+    one_each = found(np.repeat(QUAD, 16, axis=0), np.ones(16), range(16))
+    write_results(tmp_path / "results", classes, {"p__1__0___0": one_each})
+    command = [
+        sys.executable,
+        "-m",
+        "tools.merge_results",
+        *arguments(tmp_path / "results", "merged"),
+        "--workers",
+        "16",
+    ]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0
+    assert len(list((tmp_path / "merged").iterdir())) == 16
+
+
+def test_the_help_tells_units_and_defaults():
+    for module in ("tools.merge_results", "tools.split_tiles"):
+        command = [sys.executable, "-m", module, "--help"]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0
+        assert f"python -m {module}" in done.stdout
+        assert "[default: " in done.stdout
+
+
+def die(task: object) -> None:
+    os._exit(9)
+
+
+def test_a_dying_worker_ends_the_run_with_a_message(results, monkeypatch, capsys):
+    """Defect 23, too."""
+    monkeypatch.setattr(merge_results, "merge_class", die)
+    started = time.monotonic()
+    assert main(arguments(results, "merged", "--workers", "2")) == 1
+    assert time.monotonic() - started < 20
+    shown = capsys.readouterr().err
+    assert "error: a worker process died" in shown
+    assert "Traceback" not in shown
+
+
+def test_tiles_that_are_not_in_the_index_are_counted_and_left_out(results, capsys):
+    with (results / "Task1_ship.txt").open("a", encoding="utf-8") as file:
+        file.write("other__1__0___0 0.5 1 1 9 1 9 9 1 9\n" * 3 + "my 0.5 1 1 9 1 9 9 1 9\n")
+    for workers in ("0", "2"):
+        assert main(arguments(results, f"merged{workers}", "--workers", workers)) == 0
+        shown = capsys.readouterr().err
+        assert "4 boxes of 2 tiles that are not in the index are left out, such as 'my', 'other__1__0___0'" in shown
+    assert set(read_results(results.parent / "merged0", CLASSES).images) == set(NAMES)
+
+
+def test_a_class_without_a_file_is_told_and_written_empty(results, capsys):
+    (results / "Task1_ship.txt").unlink()
+    assert main(arguments(results)) == 0
+    assert "no result file for ship; " in capsys.readouterr().err
+    assert (results.parent / "merged" / "Task1_ship.txt").read_bytes() == b""
+
+
+def test_empty_result_files_merge_to_empty_ones(tmp_path):
+    make_index(tmp_path)
+    write_results(tmp_path / "results", CLASSES, {})
+    assert main(arguments(tmp_path / "results")) == 0
+    assert set(read_tree(tmp_path / "merged").values()) == {b""}
+
+
+def test_without_classes_in_the_index_those_of_the_results_count(tmp_path):
+    tiles = {tile.name: tile for tile in lay_tiles("p", 50, 50, 100, 40)}
+    write_index(tmp_path / "tiles.json", TileIndex(100, 40, (), {"p": (50, 50)}, tiles))
+    write_results(tmp_path / "results", ["buoy"], {"p__1__0___0": found(QUAD, [0.5], [0])})
+    assert main(arguments(tmp_path / "results")) == 0
+    assert read_results(tmp_path / "merged").class_names == ["buoy"]
+
+
+def test_merging_of_nothing_in_memory():
+    assert merge_images({}, TileIndex(100, 40, CLASSES, {"p": (5, 5)}, {}), 0.3) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda folder: (folder / "results/Task1_ship.txt").write_text("my__1__0___0 0.5 1 2\n"), "Task1_ship.txt:1: "),
+        (
+            lambda folder: (folder / "results/Task1_ship.txt").write_text("my__1__0___0 nan 1 1 9 1 9 9 1 9\n"),
+            "Task1_ship.txt:1: the score is NaN",
+        ),
+        (
+            lambda folder: (folder / "results/Task1_tank.txt").write_text("my__1__0___0 1 1 1 9 1 9 9 1 9\n"),
+            "class 'tank' is not among the classes of the index",
+        ),
+        (lambda folder: (folder / "tiles.json").unlink(), "no such index of tiles"),
+        (lambda folder: (folder / "tiles.json").write_text("{"), "is not an index of tiles"),
+        (lambda folder: [path.unlink() for path in (folder / "results").iterdir()], "no result files"),
+    ],
+)
+def test_bad_input_ends_with_1_and_one_sentence(results, capsys, change, what):
+    change(results.parent)
+    for workers in ("0", "2"):
+        assert main(arguments(results, "merged", "--workers", workers)) == 1
+        shown = capsys.readouterr().err
+        assert what in shown
+        assert shown.count("\n") == 1
+    assert not (results.parent / "merged" / "Task1_ship.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (["--nms_thresh", "2"], "--nms_thresh is 2.0"),
+        (["--workers", "-1"], "--workers is -1"),
+        (["--treshold", "1"], "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_flag_ends_with_2_and_one_sentence(results, capsys, more, what):
+    assert main(arguments(results, "merged", *more)) == 2
+    shown = capsys.readouterr().err
+    assert what in shown
+    assert shown.count("\n") == 1
+
+
+def test_results_are_not_overwritten(results, capsys):
+    before = read_tree(results)
+    assert main(arguments(results, "results")) == 2
+    assert "is the folder of the results on tiles" in capsys.readouterr().err
+    assert read_tree(results) == before
+
+
+# -------------------------------------------------------------------------------------------- pictures there and back
+
+
+def split_and_merge(src: Path, folder: Path, *flags: str, nms_thresh: str = "0.3") -> dict[str, ImageDetections]:
+    """Split a folder, feed the tiles' normal labels back as detections, merge; the detections by picture."""
+    assert split_tiles.main([str(src), str(folder / "tiles"), "--workers", "0", *flags]) == 0
+    index = read_index(folder / "tiles")
+    samples = read_samples("dota", folder / "tiles", list(index.tiles), index.class_names)
+    detections = {}
+    for sample in samples:
+        keep = ~sample.ignored
+        detections[sample.name] = found(sample.quads[keep], np.ones(keep.sum()), sample.labels[keep])
+    write_results(folder / "results", index.class_names, detections)
+    index_path = str(folder / "tiles")
+    command = [str(folder / "results"), str(folder / "merged"), "--index", index_path, "--workers", "0"]
+    assert main([*command, "--nms_thresh", nms_thresh]) == 0
+    return read_results(folder / "merged", index.class_names).images
+
+
+def score_merged(src: Path, merged: dict[str, ImageDetections], names: Sequence[str]) -> dict:
+    classes = read_classes("dota", src, names)
+    truths = {
+        sample.name: ImageTruth(sample.quads, sample.labels, sample.difficult)
+        for sample in read_samples("dota", src, names, classes)
+    }
+    return metrics_dict(evaluate(merged, truths, classes))
+
+
+def test_pictures_split_and_merged_on_files_give_the_truth_back(dota_folder, tmp_path):
+    src = dota_folder(names=NAMES, hw=(256, 230))
+    merged = split_and_merge(src, tmp_path, "--size", "100", "--overlap", "45", "--scales", "0.5", "1")
+    metrics = score_merged(src, merged, NAMES)
+    assert metrics["mAP50_95"] == 1.0
+    for name in NAMES:
+        truth = read_labels(src / "labelTxt" / f"{name}.txt").quads
+        assert len(merged.get(name, found(np.zeros((0, 4, 2)), [], [])).quads) == len(truth)
+        if len(truth):
+            assert poly_iou(truth, merged[name].quads).max(axis=1).min() > 0.999
+
+
+@pytest.mark.parametrize(("scales", "largest"), [(["1"], 100), (["0.5", "1"], 600)])
+def test_the_real_harbour_split_and_merged_gives_its_boats_back(real_folder, tmp_path, capsys, scales, largest):
+    """P0706 of DOTA, 1111 x 1182, 531 boats and 5 moles of up to 595 px. At scale 1 the moles are cut, and one of them
+    (line 175) is whole enough in no tile, and reported. Some boats overlap in the labels; a high threshold keeps both."""
+    src = real_folder("dota")
+    merged = split_and_merge(src, tmp_path, "--scales", *scales, nms_thresh="0.9")["P0706"]
+    assert ("P0706.txt:175: harbor" in capsys.readouterr().err) == (largest == 100)
+    labels = read_labels(src / "labelTxt" / "P0706.txt")
+    sides = (labels.quads.max(axis=1) - labels.quads.min(axis=1)).max(axis=1)
+    expected = labels.quads[(labels.difficult < 2) & (sides <= largest)]
+    assert len(expected) == (531 if largest == 100 else 536)
+    assert poly_iou(expected, merged.quads).max(axis=1).min() > 0.999
+    if largest == 600:
+        assert len(merged.quads) == len(expected)
+        assert score_merged(src, {"P0706": merged}, ["P0706"])["mAP50_95"] == 1.0
