@@ -26,9 +26,9 @@ from DOTA_devkit.nms import poly_nms
 
 BORDER = 8.0  # pixels of the tile within which a box may have been cut: two cells of the network's map
 LEAST_WEIGHT = 0.5  # of a box that touches an inner border
-ENOUGH = (
-    0.45  # overlap in the tile's view beyond which no threshold has to go; a piece's rectangle may be twice as large
-)
+# The overlap in a tile's view that is enough whatever the threshold: the smallest rectangle around a piece, which is
+# what its label is, can be twice as large as the piece.
+ENOUGH = 0.45
 SAME_PLACE = 1e-6  # pixels within which a tile's side is the picture's
 
 

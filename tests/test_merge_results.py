@@ -262,7 +262,7 @@ def test_pictures_split_and_merged_on_files_give_the_truth_back(dota_folder, tmp
 @pytest.mark.parametrize(("scales", "largest"), [(["1"], 100), (["0.5", "1"], 600)])
 def test_the_real_harbour_split_and_merged_gives_its_boats_back(real_folder, tmp_path, capsys, scales, largest):
     """P0706 of DOTA, 1111 x 1182, 531 boats and 5 moles of up to 595 px. At scale 1 the moles are cut, and one of them
-    (line 175) is whole enough in no tile, and reported. Some boats overlap in the labels; a high threshold keeps both."""
+    (line 175) is whole enough in no tile, and reported. Some boats overlap; a high threshold keeps both."""
     src = real_folder("dota")
     merged = split_and_merge(src, tmp_path, "--scales", *scales, nms_thresh="0.9")["P0706"]
     assert ("P0706.txt:175: harbor" in capsys.readouterr().err) == (largest == 100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import shutil
@@ -25,9 +26,13 @@ def _blocks(language: str) -> list[str]:
 
 
 def _commands(first_words: str) -> list[list[str]]:
-    lines = [line.split("  #")[0].strip() for block in _blocks("bash") for line in block.splitlines()]
+    blocks = [block for block in _blocks("bash") if block != TILE_BLOCK]
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     lines += re.findall(r"`((?:make|python) [^`\n]+)`", README)  # in tables and in the text
     return [shlex.split(line) for line in lines if line.startswith(first_words)]
+
+
+TILE_BLOCK = next(block for block in _blocks("bash") if "tools.split_tiles" in block)
 
 
 def test_it_opens_with_a_sentence_a_picture_and_two_commands():
@@ -95,6 +100,23 @@ def test_the_commands_of_main_run_in_the_order_of_the_readme(dota_folder, tmp_pa
         is_new_run = "train" in command and "--resume_train" not in command
         arguments = [*command, "--num_workers", "0", *(SHORT if is_new_run else [])]
         assert main.main(arguments) == 0, (arguments, capsys.readouterr().err)
+
+
+def test_the_commands_for_tiles_run_one_after_the_other(dota_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    lists = {"train": ["scene_0", "scene_1"], "val": ["scene_2", "scene_3"]}
+    whole = dota_folder("whole", hw=(700, 640), lists=lists)
+    for line in TILE_BLOCK.splitlines():
+        text = line.split("  #")[0].replace("/data/dota_tiles", "tiles").replace("/data/dota", str(whole))
+        words = shlex.split(text)
+        if words[1] == "main.py":
+            more = [*SHORT, "--num_workers", "0"] if "train" in words else ["--num_workers", "0"]
+            code = main.main([*words[2:], *more])
+        else:
+            code = importlib.import_module(words[2]).main(words[3:])
+        assert code == 0, (line, capsys.readouterr().err)
+    assert (tmp_path / "runs" / "merged" / "metrics.json").is_file()
+    assert len(list((tmp_path / "tiles" / "images").iterdir())) > 8
 
 
 def _small_demo(folder: Path) -> Path:

@@ -337,7 +337,7 @@ def test_results_come_in_the_order_of_the_tasks(workers):
 
 def test_a_run_that_dies_leaves_no_process_behind_and_goes_on(dota_folder, tmp_path):
     """Killed in the middle, as by a machine out of memory: no half tile, no orphan, and the next run finishes."""
-    src, dst = dota_folder(names=[f"p{number}" for number in range(12)], hw=(600, 600)), tmp_path / "tiles"
+    src, dst = dota_folder(names=[f"p{number}" for number in range(8)], hw=(500, 500)), tmp_path / "tiles"
     arguments = [str(src), str(dst), "--size", "64", "--overlap", "40", "--workers", "2"]
     command = [sys.executable, "-m", "tools.split_tiles", *arguments]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -355,7 +355,7 @@ def test_a_run_that_dies_leaves_no_process_behind_and_goes_on(dota_folder, tmp_p
     for path in find_images(dst / "images").values():
         read_image(path)
     assert main(arguments) == 0
-    assert len(read_index(dst).pictures) == 12
+    assert len(read_index(dst).pictures) == 8
 
 
 def is_running(number: int) -> bool:
@@ -367,7 +367,7 @@ def is_running(number: int) -> bool:
 
 
 def test_a_request_to_stop_is_granted_after_the_pictures_begun(dota_folder, tmp_path):
-    src, dst = dota_folder(names=[f"p{number}" for number in range(12)], hw=(600, 600)), tmp_path / "tiles"
+    src, dst = dota_folder(names=[f"p{number}" for number in range(8)], hw=(500, 500)), tmp_path / "tiles"
     arguments = [str(src), str(dst), "--size", "64", "--overlap", "40", "--workers", "2"]
     command = [sys.executable, "-m", "tools.split_tiles", *arguments]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
