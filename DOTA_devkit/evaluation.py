@@ -20,7 +20,7 @@ import numpy as np
 
 from DOTA_devkit.iou import SCRATCH, Shapes, prepare, shapes_intersection
 from DOTA_devkit.jit import njit
-from DOTA_devkit.labels import ImageDetections, check_detections
+from DOTA_devkit.task_files import ImageDetections, check_detections
 
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 EVERY_CLASS = -1  # label of an ignore region that holds for every class

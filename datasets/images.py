@@ -7,6 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from datasets.layouts import Layout, read_layout, spread_values
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # else a line for each tag of a GeoTIFF
+
 IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
@@ -35,8 +39,11 @@ def find_images(folder: Path) -> dict[str, Path]:
 def read_image(path: Path) -> np.ndarray:
     """Decode a picture to (H, W, 3) uint8 BGR, its pixels as stored (an EXIF rotation is not applied).
 
-    Read through memory, so that paths in any script work on every system. Raises ImageError for a missing, empty,
-    truncated or foreign file: `cv2.imread` fills the missing part of a truncated JPEG with grey and says nothing.
+    8 bits are taken as they are; a fourth band (alpha, near infrared) is left out. 16 bits and floating point are
+    spread from black to white (`spread_values`). Read through memory, so that paths in any script work on every
+    system. Raises ImageError for a missing, empty, truncated or foreign file (`cv2.imread` fills the missing part of a
+    truncated JPEG with grey and says nothing), and for one whose bands cannot be read as colours: two, more than four,
+    or stored one after the other.
     """
     try:
         data = path.read_bytes()
@@ -46,13 +53,40 @@ def read_image(path: Path) -> np.ndarray:
         raise ImageError(f"{path}: the file is empty; copy it again")
     if _is_truncated(data):
         raise ImageError(f"{path}: the file is cut off before its end; copy it again")
+    layout = read_layout(data)
+    _refuse_bands(path, layout)
+    flags = cv2.IMREAD_COLOR if layout.is_usual else cv2.IMREAD_UNCHANGED
+    values = np.frombuffer(data, np.uint8)
+    if layout.grey_mark is not None:
+        values = values.copy()
+        values[layout.grey_mark] = 2  # red, green, blue; of several grey bands OpenCV reads the first alone
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise ImageError(f"{path}: cannot be decoded ({error.err or error})") from error
+        image = cv2.imdecode(values, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        image = None
+    if image is None and layout.grey_mark is not None:
+        remedy = "its bands are not called colours; write them anew with gdal_translate -co PHOTOMETRIC=RGB"
+        raise ImageError(f"{path}: cannot be decoded; {remedy}")
     if image is None:
         raise ImageError(f"{path}: cannot be decoded as a picture; is it damaged or of another format?")
-    return image
+    return image if layout.is_usual else _as_colours(image)
+
+
+def _as_colours(raw: np.ndarray) -> np.ndarray:
+    """A picture as OpenCV found it, (H, W) or (H, W, bands) of any kind, as (H, W, 3) uint8."""
+    if raw.ndim == 3:
+        raw = raw[:, :, :3] if raw.shape[2] >= 3 else raw[:, :, 0]
+    image = raw if raw.dtype == np.uint8 else spread_values(raw)
+    return np.ascontiguousarray(image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2))
+
+
+def _refuse_bands(path: Path, layout: Layout) -> None:
+    if layout.num_bands not in (1, 3, 4):
+        remedy = "choose one or three, for instance with gdal_translate -b 1 -b 2 -b 3"
+        raise ImageError(f"{path}: has {layout.num_bands} bands; pictures of 1, 3 and 4 can be read; {remedy}")
+    if layout.is_planar and layout.num_bands > 1:
+        remedy = "write them pixel by pixel, for instance with gdal_translate -co INTERLEAVE=PIXEL"
+        raise ImageError(f"{path}: its bands are stored one after the other, which cannot be read; {remedy}")
 
 
 def _is_truncated(data: bytes) -> bool:

@@ -17,7 +17,7 @@ from datasets.demo_scenes.canvas import placed
 from datasets.demo_scenes.things import boat, car, truck
 from DOTA_devkit.evaluation import ImageTruth, evaluate
 from DOTA_devkit.iou import poly_iou
-from DOTA_devkit.labels import ImageDetections
+from DOTA_devkit.task_files import ImageDetections
 
 NUM_SCENES = 60
 

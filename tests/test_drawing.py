@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from DOTA_devkit.labels import ImageDetections
+from DOTA_devkit.task_files import ImageDetections
 from tools.drawing import class_color, draw_boxes, write_picture
 
 QUAD = np.array([[20.5, 30.5], [60.5, 30.5], [60.5, 50.5], [20.5, 50.5]])

@@ -13,7 +13,8 @@ import pytest
 from test_evaluation import CLASSES, reference, scene
 
 from DOTA_devkit.evaluation import ImageTruth, outer_quads
-from DOTA_devkit.labels import ImageDetections, read_labels, result_path, write_labels, write_results
+from DOTA_devkit.labels import read_labels, write_labels
+from DOTA_devkit.task_files import ImageDetections, result_path, write_results
 from tools import evaluate
 
 SQUARE = "0 0 10 0 10 10 0 10"

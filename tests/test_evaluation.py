@@ -23,7 +23,7 @@ from DOTA_devkit.evaluation import (
     metrics_dict,
     outer_quads,
 )
-from DOTA_devkit.labels import ImageDetections, read_results, write_results
+from DOTA_devkit.task_files import ImageDetections, read_results, write_results
 
 CLASSES = ["plane", "ship", "small-vehicle"]
 

@@ -90,8 +90,8 @@ def test_a_lossy_picture_comes_back_nearly(tmp_path: Path, suffix: str) -> None:
     [
         (np.full((5, 7), 90, np.uint8), [90, 90, 90]),
         (np.full((5, 7, 4), (10, 20, 30, 0), np.uint8), [10, 20, 30]),
-        (np.full((5, 7, 3), (0x1234, 0x5678, 0xFFFF), np.uint16), [0x12, 0x56, 0xFF]),
-        (np.full((5, 7), 0x8000, np.uint16), [0x80, 0x80, 0x80]),
+        (np.full((5, 7, 3), (0x1234, 0x5678, 0xFFFF), np.uint16), [0, 73, 255]),  # spread
+        (np.full((5, 7), 0x8000, np.uint16), [0, 0, 0]),  # nothing to spread
         (np.full((1, 1, 3), (1, 2, 3), np.uint8), [1, 2, 3]),
     ],
     ids=["grey", "transparent", "16-bit", "16-bit grey", "1x1"],

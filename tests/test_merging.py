@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.evaluation import ImageTruth, evaluate, metrics_dict
 from DOTA_devkit.iou import poly_iou
-from DOTA_devkit.labels import ImageDetections
 from DOTA_devkit.merging import BORDER, border_weight, merge_tiles
+from DOTA_devkit.task_files import ImageDetections
 from DOTA_devkit.tiling import Tile, cut_labels, lay_tiles, tile_windows
 
 

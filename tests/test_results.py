@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from DOTA_devkit.labels import ImageDetections, read_results
+from DOTA_devkit.task_files import ImageDetections, read_results
 from tools.detect import Found
 from tools.results import ResultFiles, read_origin
 

@@ -18,6 +18,7 @@ from datasets.readers import Sample
 from datasets.targets import Targets, make_targets
 from models import CTRBOX, IMAGENET, BBAVectorsLoss, known_backbones, normalize
 from tools.benchmark_nms import benchmark_nms
+from tools.command_line import exit_code
 from tools.device import pick_device, pick_precision
 from tools.optimizer import make_optimizer, train_step
 
@@ -50,12 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     nms.add_argument("--device", default="auto", help="auto, cpu, cuda ... [default: %(default)s]")
     nms.set_defaults(run=lambda options: benchmark_nms(options.resume, device=options.device))
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         options.run(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return exit_code(work)
 
 
 def benchmark_data(size: int = 608, num_classes: int = 15, rounds: int = 60) -> dict[str, float]:

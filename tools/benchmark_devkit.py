@@ -24,8 +24,9 @@ from DOTA_devkit import (
     poly_nms,
 )
 from DOTA_devkit.evaluation import IOU_THRESHOLDS, ImageTruth, average_precision, evaluate
-from DOTA_devkit.labels import ImageDetections, write_labels, write_results
+from DOTA_devkit.labels import write_labels
 from DOTA_devkit.merging import merge_tiles
+from DOTA_devkit.task_files import ImageDetections, write_results
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, cut_labels, lay_tiles, write_index
 from tools import merge_results
 from tools.evaluate import score_files

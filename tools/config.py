@@ -12,12 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 
+from tools.command_line import Parser, SettingsError
+
 PHASES = ("train", "test", "eval")
 PRETRAINED = ("auto", "imagenet", "none")
-
-
-class SettingsError(ValueError):
-    """A setting that is unknown, of the wrong kind or contradicts another; the message names the flag."""
 
 
 def _setting(
@@ -140,11 +138,6 @@ def with_settings(config: Config, **changes: object) -> Config:
     return replace(config, **changes)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> typing.NoReturn:
-        raise SettingsError(message)
-
-
 class _DownRatio(argparse.Action):
     def __call__(self, *ignored: object) -> typing.NoReturn:
         raise SettingsError(
@@ -155,7 +148,7 @@ class _DownRatio(argparse.Action):
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="main.py",
         description="Train, test and evaluate oriented-box detectors (BBAVectors).",
         epilog="'-' and '_' in flags are the same. Order: defaults < --config file < flags. Boxes are in pixels of the "

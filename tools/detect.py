@@ -13,8 +13,8 @@ import torch
 from datasets.images import ImageError, read_image
 from datasets.loader import PictureSet, TileSet, make_picture_loader, make_tile_loader
 from DOTA_devkit import poly_nms
-from DOTA_devkit.labels import ImageDetections
 from DOTA_devkit.merging import merge_tiles
+from DOTA_devkit.task_files import ImageDetections
 from DOTA_devkit.tiling import lay_tiles, tile_windows
 from models import CTRBOX, Detections, decode, normalize
 from tools.checkpoint import Architecture

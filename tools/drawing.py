@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from DOTA_devkit.atomic import atomic_write
-from DOTA_devkit.labels import ImageDetections
+from DOTA_devkit.task_files import ImageDetections
 
 _SUBPIXEL_BITS = 4
 

@@ -12,7 +12,7 @@ import numpy as np
 from datasets.readers import read_samples
 from DOTA_devkit.atomic import atomic_write, write_json, write_text
 from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate, format_table, metrics_dict
-from DOTA_devkit.labels import ImageDetections, read_results, write_results
+from DOTA_devkit.task_files import ImageDetections, read_results, write_results
 from DOTA_devkit.tiling import INDEX_NAME, read_index
 from tools.config import Config
 from tools.data import DataFolder, open_data, read_split, truths_of

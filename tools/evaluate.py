@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,17 +25,9 @@ from DOTA_devkit.evaluation import (
     metrics_dict,
     outer_quads,
 )
-from DOTA_devkit.labels import (
-    LabelError,
-    Labels,
-    OnBad,
-    Results,
-    read_labels,
-    read_names,
-    read_results,
-    result_classes,
-)
-from tools.config import SettingsError
+from DOTA_devkit.labels import LabelError, Labels, OnBad, read_labels, read_names
+from DOTA_devkit.task_files import Results, read_results, result_classes
+from tools.command_line import Parser, exit_code
 from tools.data import report_problems
 from tools.progress import progress_bar
 from tools.run_folder import warn
@@ -46,19 +38,7 @@ NO_LABELS = Labels(np.zeros((0, 4, 2)), [], np.zeros(0, np.int64), np.zeros(0, n
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score, print the table and write the JSON; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a
     person can mend, 130 stopped by Ctrl-C."""
-    try:
-        options = _parse(arguments)
-        _run(options)
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code(lambda: _run(_parse(arguments)))
 
 
 def score_files(
@@ -247,7 +227,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m tools.evaluate",
         description="Score result files against labels: average precision a class, over exact polygon overlap.",
         epilog="A detection counts when its largest overlap is above the threshold. A class without objects in the "
@@ -325,11 +305,6 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the numbers here, unrounded fractions")
     return parser
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise SettingsError(f"{message}; {self.prog} --help lists the flags")
 
 
 if __name__ == "__main__":

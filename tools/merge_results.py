@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from DOTA_devkit.labels import ImageDetections, read_results, result_classes, result_path, write_results
 from DOTA_devkit.merging import merge_tiles
+from DOTA_devkit.task_files import ImageDetections, read_results, result_classes, result_path, write_results
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index, tile_windows
-from tools.config import SettingsError
+from tools.command_line import Parser, SettingsError, exit_code
+from tools.processes import run_tasks
 from tools.run_folder import warn
-from tools.split_tiles import Parser, run_tasks
 from tools.stop_request import StopRequest
 
 SHOWN_TILES = 3
@@ -47,21 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Merge and print the counts; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a person can
     mend, 130 and 143 stopped by Ctrl-C and SIGTERM."""
     stop = StopRequest()
-    try:
+
+    def work() -> None:
         options = _parse(arguments)
         with stop:
             index = read_index(options.index)
             merge_folder(options.results_dir, options.out_dir, index, options.nms_thresh, options.workers, stop)
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return stop.exit_code
-    return 0
+
+    return exit_code(work, stop)
 
 
 def merge_folder(

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from DOTA_devkit.atomic import atomic_write, write_json
-from DOTA_devkit.labels import ResultWriter
+from DOTA_devkit.task_files import ResultWriter
 from tools.detect import Found
 
 RESULTS, DETECTIONS, ORIGIN = "results", "detections.json", "origin.json"

@@ -5,19 +5,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import multiprocessing
 import os
-import signal
-import struct
 import sys
-import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,22 +36,17 @@ from DOTA_devkit.tiling import (
     unlearnt_objects,
     write_index,
 )
-from tools.config import SettingsError
+from tools.command_line import Parser, SettingsError, exit_code
 from tools.data import report_problems
-from tools.progress import progress_bar
+from tools.processes import run_tasks
 from tools.run_folder import warn
 from tools.stop_request import StopRequest
 
 MARKERS, SETTINGS = Path(".split/pictures"), Path(".split/settings.json")
 PADDING_BGR = (104, 116, 124)  # the mean colour of ImageNet, with which the letterbox pads by default, too
 JPEG_QUALITY = 95
-SPREAD = (0.5, 99.5)  # percentiles of a deep picture that become black and white
-MOST_SAMPLES = 1_000_000  # values by which the percentiles are estimated
 SHOWN_OBJECTS = 10
 NO_LABELS = Labels(np.zeros((0, 4, 2)), [], np.zeros(0, np.int64), np.zeros(0, np.int64))
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -108,20 +97,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Split and print the counts; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a person can
     mend, 130 and 143 stopped by Ctrl-C and SIGTERM (the same command goes on)."""
     stop = StopRequest()
-    try:
+
+    def work() -> None:
         options = _parse(arguments)
         with stop:
             split_folder(options.src, options.dst, _settings_of(options), options.workers, stop)
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on where it stopped", file=sys.stderr)
-        return stop.exit_code
-    return 0
+
+    return exit_code(work, stop, "stopped; the same command goes on where it stopped")
 
 
 def split_folder(src: Path, dst: Path, settings: SplitSettings, num_workers: int, stop: StopRequest) -> TileIndex:
@@ -224,22 +206,7 @@ def split_picture(task: PictureTask) -> dict[str, Any]:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """Decode a picture to uint8, (H, W) if it is grey and else (H, W, 3) BGR.
-
-    8 bits are taken as they are; a fourth band (alpha, near infrared) is left out. 16 bits and floating point are
-    spread linearly, all bands alike, so that the 0.5th and the 99.5th percentile of what is not 0 in every band (no
-    data) become black and white. Raises ImageError for a picture that is damaged, or whose bands cannot be read as
-    colours: two, more than four, or stored one after the other.
-    """
-    layout = _layout(path)
-    if layout.num_bands not in (1, 3, 4):
-        remedy = "choose one or three, for instance with gdal_translate -b 1 -b 2 -b 3"
-        raise ImageError(f"{path}: has {layout.num_bands} bands; pictures of 1, 3 and 4 can be read; {remedy}")
-    if layout.is_planar and layout.num_bands > 1:
-        remedy = "write them pixel by pixel, for instance with gdal_translate -co INTERLEAVE=PIXEL"
-        raise ImageError(f"{path}: its bands are stored one after the other, which cannot be read; {remedy}")
-    if layout.bits > 8 or layout.grey_mark is not None:
-        return _read_unusual(path, layout)
+    """Decode a picture with `read_image`, to (H, W) uint8 if it is grey, else (H, W, 3) BGR: grey tiles stay small."""
     image = read_image(path)
     # A glance at some pixels spares colour pictures the whole comparison.
     is_grey = all(_has_equal_bands(part) for part in (image[::32, ::32], image))
@@ -259,56 +226,6 @@ def scale_picture(picture: np.ndarray, scale: float) -> np.ndarray:
     # With fx and fy given, OpenCV samples at exactly this scale; with a size given it would bend it to the size.
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=how)[:height, :width]
-
-
-def run_tasks(
-    work: Callable[[Task], Result], tasks: Sequence[Task], num_workers: int, stop: StopRequest, **bar: Any
-) -> list[Result]:
-    """What `work` returns for each of the tasks, in their order, by so many processes (0: in this one), under a bar.
-
-    Raises what `work` raises, KeyboardInterrupt after a stop was requested, ChildProcessError when a process dies; the
-    tasks that other processes have begun are finished first, so that nothing is left half done.
-    """
-    results: dict[int, Result] = {}
-    num_threads, log_level = cv2.getNumThreads(), cv2.utils.logging.getLogLevel()
-    cv2.setNumThreads(0)  # before processes are forked: they would wait for threads that did not come along
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # not a line for each tag of a GeoTIFF
-    try:
-        if num_workers == 0:
-            for number, task in enumerate(progress_bar(tasks, **bar)):
-                results[number] = work(task)
-                stop.check()
-        elif tasks:
-            with ProcessPoolExecutor(min(num_workers, len(tasks)), initializer=_start_worker) as pool:
-                numbers: dict[Future, int] = {pool.submit(work, task): number for number, task in enumerate(tasks)}
-                try:
-                    for future in progress_bar(as_completed(numbers), total=len(tasks), **bar):
-                        results[numbers[future]] = future.result()
-                        stop.check()
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
-    except BrokenProcessPool as error:
-        remedy = "the machine may have run out of memory; try fewer --workers"
-        raise ChildProcessError(f"a worker process died, and the work with it; {remedy}") from error
-    finally:
-        cv2.setNumThreads(num_threads)
-        cv2.utils.logging.setLogLevel(log_level)
-    return [results[number] for number in range(len(tasks))]
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the main process, and end when that has died: a worker would wait for its next task for ever."""
-    cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def _read_lists(src: Path, images: Mapping[str, Path], is_labelled: bool) -> dict[str, list[str]]:
@@ -443,96 +360,6 @@ def _fraction_of(name: str) -> float:
 
 def _has_equal_bands(image: np.ndarray) -> bool:
     return bool((image[:, :, 0] == image[:, :, 1]).all() and (image[:, :, 0] == image[:, :, 2]).all())
-
-
-def _spread(raw: np.ndarray) -> np.ndarray:
-    """Values of any kind (H, W) or (H, W, bands) as uint8, from black to white."""
-    pixels = raw.reshape(len(raw), raw.shape[1], -1)
-    step = max(1, int(np.sqrt(pixels.size / MOST_SAMPLES)))
-    samples = pixels[::step, ::step].astype(np.float64)
-    samples = samples[samples.any(axis=2)]
-    samples = samples[np.isfinite(samples)]
-    low, high = np.percentile(samples, SPREAD) if samples.size else (0.0, 1.0)
-    factor = 255 / (high - low) if high > low else 0.0
-    image = np.empty(pixels.shape, np.uint8)
-    for row in range(0, len(image), 512):  # in strips, so that not the whole picture is held in floating point
-        strip = np.nan_to_num(pixels[row : row + 512].astype(np.float32), nan=low)
-        image[row : row + 512] = np.rint(np.clip((strip - low) * factor, 0, 255))
-    return image.reshape(raw.shape)
-
-
-class _Layout(NamedTuple):
-    """How a file stores its values; what is not known has the usual value, and decoding will tell.
-
-    bits of a value; number of bands; whether these are stored one after the other; where the file says that its three
-    or more bands are grey ones (a byte's place; None if it does not).
-    """
-
-    bits: int = 8
-    num_bands: int = 3
-    is_planar: bool = False
-    grey_mark: int | None = None
-
-
-def _layout(path: Path) -> _Layout:
-    """The layout by the file's header."""
-    with path.open("rb") as file:
-        head = file.read(256)
-        try:
-            if head.startswith(b"\x89PNG"):
-                return _Layout(bits=head[24])
-            if head.startswith((b"II*\0", b"MM\0*")):
-                return _tiff_layout(file, "<" if head.startswith(b"II") else ">", head[4:8])
-            place = head.find(b"ihdr")  # the image header of JPEG 2000 (ISO 15444-1, annex I.5.3.1)
-            if place >= 0:
-                num_bands, bits = struct.unpack(">HB", head[place + 12 : place + 15])
-                return _Layout((bits & 0x7F) + 1, num_bands)
-        except (IndexError, struct.error):  # cut off
-            return _Layout()
-    return _Layout()
-
-
-def _tiff_layout(file: BinaryIO, order: str, start: bytes) -> _Layout:
-    """The same of a TIFF file, by the directory of its first picture (TIFF 6.0, section 2)."""
-    file.seek(*struct.unpack(f"{order}I", start))
-    (num_entries,) = struct.unpack(f"{order}H", file.read(2))
-    place = file.tell()
-    bits, num_bands, planes, photometric, mark = 1, 1, 1, 2, place
-    for number, entry in enumerate(struct.iter_unpack(f"{order}HHI4s", file.read(12 * num_entries))):
-        tag, _, count, value = entry
-        (short,) = struct.unpack(f"{order}H", value[:2])
-        if tag == 258 and count > 2:  # a number for each band, too many to stand here
-            file.seek(*struct.unpack(f"{order}I", value))
-            (bits,) = struct.unpack(f"{order}H", file.read(2))
-        elif tag == 258:
-            bits = short
-        elif tag == 262:
-            photometric, mark = short, place + 12 * number + (8 if order == "<" else 9)
-        elif tag == 277:
-            num_bands = short
-        elif tag == 284:
-            planes = short
-    is_marked_grey = num_bands >= 3 and photometric <= 1
-    return _Layout(bits, num_bands, planes == 2, mark if is_marked_grey else None)
-
-
-def _read_unusual(path: Path, layout: _Layout) -> np.ndarray:
-    """A picture of more than 8 bits, or of several bands that are not called colours."""
-    data = np.frombuffer(path.read_bytes(), np.uint8).copy()
-    if layout.grey_mark is not None:
-        data[layout.grey_mark] = 2  # red, green, blue; of several grey bands OpenCV reads the first alone
-    try:
-        raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        raw = None
-    if raw is None:
-        doubt = "is it damaged?"
-        if layout.grey_mark is not None:
-            doubt = "its bands are not called colours; write them anew with gdal_translate -co PHOTOMETRIC=RGB"
-        raise ImageError(f"{path}: cannot be decoded as a picture of {layout.bits} bits a value; {doubt}")
-    if raw.ndim == 3:
-        raw = raw[:, :, :3] if raw.shape[2] >= 3 else raw[:, :, 0]
-    return np.ascontiguousarray(raw) if raw.dtype == np.uint8 else _spread(raw)
 
 
 def _make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict]) -> TileIndex:
@@ -688,13 +515,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "%(default)s]",
     )
     return parser.parse_args(arguments)
-
-
-class Parser(argparse.ArgumentParser):
-    """Raises SettingsError for a wrong flag, so that it is told like every other error."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SettingsError(f"{message}; {self.prog} --help lists all flags")
 
 
 if __name__ == "__main__":

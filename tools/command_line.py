@@ -1,0 +1,40 @@
+"""What every command does alike: wrong flags and other errors as one sentence, and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from tools.stop_request import StopRequest
+
+
+class SettingsError(ValueError):
+    """A setting that is unknown, of the wrong kind or contradicts another; the message names the flag."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises SettingsError for a wrong flag, so that it is told like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"{message}; {self.prog} --help lists all flags")
+
+
+def exit_code(work: Callable[[], int | None], stop: StopRequest | None = None, stopped: str = "stopped") -> int:
+    """Do the work; errors that a person can mend become one line on the standard error stream.
+
+    Returns what `work` returns (None: 0, done), 2 for a wrong setting, 1 for anything else that a person can mend, and
+    when stopped 130 (Ctrl-C) or the code of `stop`, with the sentence `stopped`.
+    """
+    try:
+        return work() or 0
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(stopped, file=sys.stderr)
+        return stop.exit_code if stop else 130
