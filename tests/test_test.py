@@ -187,3 +187,11 @@ def test_big_pictures_are_cut_merged_and_drawn_without_writing_tiles(run_dir, tm
     assert {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()} == {
         "a.png", "Task1_car.txt", "Task1_boat.txt", "detections.json", "origin.json", "log.txt",
     }  # fmt: skip
+
+
+def test_drawings_without_a_box_say_why(run_dir, pictures, tmp_path, capsys):
+    arguments = _arguments(run_dir, tmp_path / "out", "--input", str(pictures))
+    assert main.main([*arguments, "--draw_score", "1"]) == 0
+    assert "so no box was drawn; lower --draw_score" in capsys.readouterr().err
+    assert main.main([*arguments, "--draw_score", "0.01"]) == 0
+    assert "no box was drawn" not in capsys.readouterr().err

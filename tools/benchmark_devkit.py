@@ -29,6 +29,7 @@ from DOTA_devkit.merging import merge_tiles
 from DOTA_devkit.task_files import ImageDetections, write_results
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, cut_labels, lay_tiles, write_index
 from tools import merge_results
+from tools.benchmark_split import benchmark_split
 from tools.evaluate import score_files
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -47,6 +48,7 @@ def benchmark_devkit(quick: bool = False) -> dict[str, float]:
     numbers = benchmark_nms((10_000 // part, 50_000 // part), 1_000_000 // part)
     numbers |= benchmark_evaluate(500 // part, max(2, 100 // part))
     numbers |= benchmark_merge(1_000_000 // part)
+    numbers |= benchmark_split(1, (700, 800), rounds=1) if quick else benchmark_split()
     return numbers if quick else numbers | benchmark_compile()
 
 

@@ -14,6 +14,7 @@ from tools.config import parse_settings
 from tools.data import open_data, read_split, truths_of
 from tools.detect import detect
 from tools.device import pick_device
+from tools.progress import progress_bar
 from tools.test import detection_settings, load_run
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
@@ -38,7 +39,8 @@ def benchmark_nms(
         batch_size=loaded.config.batch_size,
         num_workers=loaded.config.num_workers,
     )
-    boxes = {samples[item.row].name: item.detections for item in found}
+    bar = progress_bar(found, total=len(samples), unit="picture", desc="detecting")
+    boxes = {samples[item.row].name: item.detections for item in bar}
     total = sum(int(_objects(truth).sum()) for truth in truths.values())
     print(f"{run_dir} on {split.source}: {len(samples)} pictures, {total} objects")
     print("  threshold   true objects dropped    mAP50")

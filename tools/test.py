@@ -102,7 +102,7 @@ def run_detector(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> 
     log = Log(loaded.run_dir)
     paths = list(images.values())
     log(f"detecting with {loaded.checkpoint} ({loaded.architecture.backbone}) on {len(paths)} pictures of {source}")
-    problems, num_boxes, started, hinted = [], 0, time.perf_counter(), False
+    problems, num_boxes, best_score, started, hinted = [], 0, 0.0, time.perf_counter(), False
     with ResultFiles(folder, loaded.architecture.class_names, origin_of(loaded, source)) as results:
         found = _detect_all(loaded, paths)
         for item in progress_bar(found, total=len(paths), unit="picture", desc="detecting"):
@@ -120,6 +120,7 @@ def run_detector(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> 
                 hinted = True
             results.write(path, item)
             num_boxes += len(item.detections.scores)
+            best_score = max(best_score, item.detections.scores.max(initial=0.0))
             if item.picture is not None:
                 _draw(loaded, path, item)
     seconds = time.perf_counter() - started
@@ -127,6 +128,8 @@ def run_detector(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> 
     speed = len(paths) / max(seconds, 1e-9)
     log(f"{num_boxes} boxes of score {config.conf_thresh} and more, {speed:.1f} pictures/s: {folder}")
     log(f"drawings (score {config.draw_score} and more): {loaded.run_dir / DRAWINGS}")
+    if num_boxes and best_score < config.draw_score:
+        warn(f"the best score is {best_score:.2f}, so no box was drawn; lower --draw_score, or train longer")
     return len(problems)
 
 
