@@ -204,7 +204,11 @@ def fit_rectangle(points: np.ndarray, rectangle: np.ndarray) -> None:
     Of equally small rectangles (to 1e-12) the one along the first pair of points is taken.
     """
     num_points = points.shape[0]
-    mean_x, mean_y = points[:, 0].mean(), points[:, 1].mean()
+    mean_x, mean_y = 0.0, 0.0
+    for k in range(num_points):
+        mean_x += points[k, 0]
+        mean_y += points[k, 1]
+    mean_x, mean_y = mean_x / num_points, mean_y / num_points
     best_area, cosine, sine = np.inf, 1.0, 0.0
     for i in range(num_points):
         for j in range(i + 1, num_points):

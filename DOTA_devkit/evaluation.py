@@ -300,21 +300,16 @@ def _largest_overlap(
     return best, overlap
 
 
-@njit
 def _match(
     best: np.ndarray, overlap: np.ndarray, in_region: np.ndarray, counted: np.ndarray, threshold: float
 ) -> np.ndarray:
     """What becomes of each detection, in the order of their scores: 1 a hit, 0 a false alarm, -1 neither."""
-    outcome = np.empty(best.shape[0], np.int8)
-    taken = np.zeros(counted.shape[0], np.bool_)
-    for i in range(best.shape[0]):
-        if best[i] < 0 or overlap[i] <= threshold:
-            outcome[i] = -1 if in_region[i] else 0
-        elif not counted[best[i]]:
-            outcome[i] = -1
-        else:
-            outcome[i] = 0 if taken[best[i]] else 1
-            taken[best[i]] = True
+    outcome = np.where(in_region, -1, 0)
+    over = np.flatnonzero((best >= 0) & (overlap > threshold))
+    truth = best[over]
+    first = np.empty(len(counted), np.int64)
+    first[truth[::-1]] = over[::-1]  # of several detections of a truth the one written last stays: the best score
+    outcome[over] = np.where(counted[truth], first[truth] == over, -1)
     return outcome
 
 

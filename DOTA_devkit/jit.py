@@ -15,8 +15,9 @@ def njit(function: Callable) -> Callable:
     The machine code is kept in numba's cache folder, so that a machine pays for the compilation once. Where no such
     folder can be written (a read-only installation without a home), numba refuses to cache with a RuntimeError;
     then the function is compiled anew in each process. No fast-math: results are the same on every machine.
+    Nothing in C calls a kernel, so that the wrapper for that, which takes its time to compile, is left out.
     """
-    options = {"nogil": True, "error_model": "numpy"}
+    options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
     function.__qualname__ += _imports_stamp(function)
     try:
         return numba.njit(cache=True, **options)(function)

@@ -101,7 +101,10 @@ def _given_up(
     boxes = np.concatenate([quads.min(axis=1), quads.max(axis=1)], axis=1)
     used = np.flatnonzero(np.diff(starts))  # tiles with boxes, from left to right
     used = used[np.argsort(windows[used, 0], kind="stable")]
-    pieces, wholes = _rivals(boxes, rank, weight, labels, order, starts, used, windows)
+    left, right = windows[used, 0], windows[used, 2]
+    firsts = np.searchsorted(left, left - (right - left).max(initial=0))  # further left, even the widest tile ends
+    ends = np.searchsorted(left, right)
+    pieces, wholes = _rivals(boxes, rank, weight, labels, order, starts, used, firsts, ends, windows).T
     view = windows[tiles[pieces]][:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
     seen_piece, seen_whole = paired_intersection(quads[pieces], view), paired_intersection(quads[wholes], view)
     shared = np.minimum(paired_intersection(quads[pieces], quads[wholes]), np.minimum(seen_piece, seen_whole))
@@ -122,29 +125,27 @@ def _rivals(
     order: np.ndarray,
     starts: np.ndarray,
     used: np.ndarray,
+    firsts: np.ndarray,
+    ends: np.ndarray,
     windows: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (P,), (P,) of a box near a border and a weightier one of its class, of another tile, that it may overlap.
+) -> np.ndarray:
+    """Pairs (P, 2) of a box near a border and a weightier one of its class, of another tile, that it may overlap.
 
-    boxes (N, 4) outer boxes; `order` lists them tile by tile, tile t from starts[t] on; `used` are the tiles with
-    boxes, by xmin. All in pixels of the picture. Only overlapping tiles are looked at.
+    boxes (N, 4) outer boxes; `order` lists them tile by tile, tile t from starts[t] on; `used` (U,) are the tiles with
+    boxes, by xmin, of which number k can overlap those from firsts[k] to ends[k]. All in pixels of the picture.
     """
-    pieces, wholes = np.empty(64, np.int64), np.empty(64, np.int64)
-    count, widest = 0, 0.0
-    for tile in used:
-        widest = max(widest, windows[tile, 2] - windows[tile, 0])
-    left = windows[used, 0]
-    for tile in used:
+    pairs, count = np.empty((64, 2), np.int64), 0
+    for k in range(len(used)):
+        tile = used[k]
         own = windows[tile]
-        first = np.searchsorted(left, own[0] - widest)
-        last = np.searchsorted(left, own[2])
         for place in range(starts[tile], starts[tile + 1]):
             piece = order[place]
             if weight[piece] >= 1.0:
                 continue
             xmin, ymin = max(boxes[piece, 0], own[0]), max(boxes[piece, 1], own[1])
             xmax, ymax = min(boxes[piece, 2], own[2]), min(boxes[piece, 3], own[3])
-            for other in used[first:last]:
+            for neighbour in range(firsts[k], ends[k]):
+                other = used[neighbour]
                 window = windows[other]
                 if other == tile or window[2] <= xmin or window[3] <= ymin or window[0] >= xmax or window[1] >= ymax:
                     continue
@@ -155,9 +156,10 @@ def _rivals(
                         continue
                     if labels[whole] != labels[piece] or weight[whole] <= weight[piece] or rank[whole] < rank[piece]:
                         continue
-                    if count == len(pieces):
-                        pieces = np.concatenate((pieces, np.empty(count, np.int64)))
-                        wholes = np.concatenate((wholes, np.empty(count, np.int64)))
-                    pieces[count], wholes[count] = piece, whole
+                    if count == len(pairs):
+                        fewer, pairs = pairs, np.empty((2 * count, 2), np.int64)
+                        for i in range(count):
+                            pairs[i, 0], pairs[i, 1] = fewer[i, 0], fewer[i, 1]
+                    pairs[count, 0], pairs[count, 1] = piece, whole
                     count += 1
-    return pieces[:count], wholes[:count]
+    return pairs[:count]

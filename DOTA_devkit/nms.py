@@ -63,7 +63,8 @@ def poly_nms(
         raise ValueError(f"iou_threshold must be within [0, 1], got {iou_threshold}")
     order = np.argsort(-scores, kind="stable")
     order = order[: len(order) - np.count_nonzero(np.isnan(scores))]
-    return order[_greedy(quads, _label_numbers(labels, len(quads)), order, float(iou_threshold))]
+    labels = _label_numbers(labels, len(quads))
+    return order[_greedy(quads[order], labels[order], float(iou_threshold))]
 
 
 def _label_numbers(labels: np.ndarray | None, n: int) -> np.ndarray:
@@ -78,14 +79,14 @@ def _label_numbers(labels: np.ndarray | None, n: int) -> np.ndarray:
 
 
 @njit
-def _greedy(quads: np.ndarray, labels: np.ndarray, order: np.ndarray, threshold: float) -> np.ndarray:
-    """Places in `order`, ascending, of the kept among the quads that it lists, best first.
+def _greedy(quads: np.ndarray, labels: np.ndarray, threshold: float) -> np.ndarray:
+    """Which of the quads, given best first, are kept: (N,) bool.
 
     The boxes on the stack get better from the bottom to the top, so it holds no box twice; and a box leaves it
     decided, so that none is pushed twice.
     """
-    n = len(order)
-    grid, work = _file_boxes(quads, labels, order), np.empty(SCRATCH)
+    n = len(quads)
+    grid, work = _file_boxes(quads, labels), np.empty(SCRATCH)
     kept, decided = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     rivals, met, visit = np.empty(n, np.int64), np.zeros(n, np.int64), 0
     stack = np.empty(n + 1, np.int64)
@@ -99,7 +100,8 @@ def _greedy(quads: np.ndarray, labels: np.ndarray, order: np.ndarray, threshold:
             visit += 1
             count = _find_rivals(grid, box, threshold, decided, met, visit, rivals)
             best = box
-            for rival in rivals[:count]:
+            for k in range(count):
+                rival = rivals[k]
                 if grid.ranks[rival] < grid.ranks[best]:
                     best = rival
             if best != box:
@@ -108,51 +110,49 @@ def _greedy(quads: np.ndarray, labels: np.ndarray, order: np.ndarray, threshold:
                 continue
             kept[grid.ranks[box]] = True
             decided[box] = True
-            for rival in rivals[:count]:
-                if shapes_iou(grid.shapes, box, grid.shapes, rival, work) > threshold:
-                    decided[rival] = True
-    return np.flatnonzero(kept)
+            for k in range(count):
+                if shapes_iou(grid.shapes, box, grid.shapes, rivals[k], work) > threshold:
+                    decided[rivals[k]] = True
+    return kept
 
 
 @njit
-def _file_boxes(quads: np.ndarray, labels: np.ndarray, order: np.ndarray) -> Grid:
-    """The grid of the quads that `order` lists, best first; a level has as many buckets as boxes, or up to twice."""
-    n = len(order)
-    ranks = np.full(len(quads), -1, np.int64)
-    for rank in range(n):
-        ranks[order[rank]] = rank
-    levels, sizes = np.zeros(len(quads), np.int64), np.zeros(NUM_LEVELS, np.int64)
-    for i in range(len(quads)):
-        if ranks[i] >= 0:
-            levels[i] = _level(quads[i])
-            sizes[levels[i]] += 1
-    used = np.flatnonzero(sizes)
+def _file_boxes(quads: np.ndarray, labels: np.ndarray) -> Grid:
+    """The grid of the quads, given best first; a level has as many buckets as boxes, or up to twice."""
+    n = len(quads)
+    levels, sizes = np.empty(n, np.int64), np.zeros(NUM_LEVELS, np.int64)
+    for i in range(n):
+        levels[i] = _level(quads[i])
+        sizes[levels[i]] += 1
+    used, num_used = np.empty(NUM_LEVELS, np.int64), 0
     firsts, num_buckets = np.zeros(NUM_LEVELS, np.int64), 0
-    for level in used:
-        size = 1
-        while size < sizes[level]:
-            size *= 2
-        firsts[level], sizes[level] = num_buckets, size
-        num_buckets += size
+    for level in range(NUM_LEVELS):
+        if sizes[level] > 0:
+            size = 1
+            while size < sizes[level]:
+                size *= 2
+            firsts[level], sizes[level] = num_buckets, size
+            num_buckets += size
+            if level > 0:
+                used[num_used] = level
+                num_used += 1
 
-    buckets, starts = np.empty(len(quads), np.int64), np.zeros(num_buckets + 1, np.int64)
-    for i in range(len(quads)):
-        if ranks[i] >= 0:
-            buckets[i] = firsts[levels[i]] + _home(quads[i], levels[i], labels[i], sizes[levels[i]])
-            starts[buckets[i]] += 1
+    buckets, starts = np.empty(n, np.int64), np.zeros(num_buckets + 1, np.int64)
+    for i in range(n):
+        buckets[i] = firsts[levels[i]] + _home(quads[i], levels[i], labels[i], sizes[levels[i]])
+        starts[buckets[i]] += 1
     end = 0
     for bucket in range(num_buckets + 1):  # from the numbers of boxes to where each bucket ends
         end += starts[bucket]
         starts[bucket] = end
     sorted_quads, sorted_labels, sorted_ranks = np.empty((n, 4, 2)), np.empty(n, np.int64), np.empty(n, np.int64)
-    for i in range(len(quads)):
-        if ranks[i] >= 0:
-            starts[buckets[i]] -= 1  # in the end the bucket's start
-            place = starts[buckets[i]]
-            sorted_labels[place], sorted_ranks[place] = labels[i], ranks[i]
-            for k in range(4):
-                sorted_quads[place, k, 0], sorted_quads[place, k, 1] = quads[i, k, 0], quads[i, k, 1]
-    return Grid(prepare(sorted_quads), sorted_labels, sorted_ranks, used[used > 0], firsts, sizes, starts)
+    for i in range(n - 1, -1, -1):  # a bucket fills from its end: its best box comes first, and waits for none of it
+        starts[buckets[i]] -= 1  # in the end the bucket's start
+        place = starts[buckets[i]]
+        sorted_labels[place], sorted_ranks[place] = labels[i], i
+        for k in range(4):
+            sorted_quads[place, k, 0], sorted_quads[place, k, 1] = quads[i, k, 0], quads[i, k, 1]
+    return Grid(prepare(sorted_quads), sorted_labels, sorted_ranks, used[:num_used], firsts, sizes, starts)
 
 
 @njit

@@ -70,6 +70,7 @@ def test_commands_of_tools_run(command, dota_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(benchmark, "benchmark_data", lambda *_, **__: None)
     monkeypatch.setattr(benchmark, "benchmark_train", lambda *_, **__: None)
+    monkeypatch.setattr(benchmark, "_benchmark_devkit", lambda *_, **__: None)
     assert command[2] == "tools.benchmark"
     if "--resume" in command:
         flags = ["--data_dir", str(dota_folder()), "--out", command[-1], "--num_workers", "0"]

@@ -320,8 +320,9 @@ def test_targets_decode_to_the_boxes_they_were_made_of(seed: int) -> None:
     quads = quads_of(*boxes)
     targets = targets_of(quads, labels.tolist(), num_classes=3)
     found = decode(perfect_maps(targets), num_peaks=12)
-    cells = np.floor(found.quads[0].numpy().mean(axis=1) / 4 + 1e-3) @ [1, MAP_HW[1]]
-    order = [int(np.argmin(np.abs(cells - ind))) for ind in targets.ind]
+    wanted = np.column_stack([targets.ind % MAP_HW[1], targets.ind // MAP_HW[1]]) + targets.reg
+    away = np.linalg.norm(found.quads[0].numpy().mean(axis=1) / 4 - wanted[:, None], axis=2)
+    order = away.argmin(axis=1).tolist()
     assert sorted(order) == list(range(12))
     assert np.array_equal(found.labels[0].numpy()[order], labels)
     overlap = paired_iou(found.quads[0].numpy()[order], quads)

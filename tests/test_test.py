@@ -24,7 +24,7 @@ def run_dir(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "x"
     architecture = Architecture("resnet18", False, ("car", "boat"), (64, 96), IMAGENET)
     model = architecture.build()
-    torch.nn.init.normal_(model.hm[2].weight, std=0.5)
+    torch.nn.init.normal_(model.hm[2].weight, std=0.1)
     torch.nn.init.normal_(model.wh[2].weight, std=0.2)
     torch.nn.init.constant_(model.cls_theta[2].bias, 5.0)
     folder.mkdir()

@@ -175,3 +175,13 @@ def test_the_published_optimiser_state_is_no_run_to_go_on_with(dota_folder, tmp_
     torch.save({"model_state_dict": {}, "epoch": 1}, tmp_path / "last.pth")
     assert main.main(["--resume_train", str(tmp_path)]) == 1
     assert "last.pth" in capsys.readouterr().err
+
+
+def test_a_run_finds_its_data_from_another_folder(dota_folder, tmp_path, monkeypatch):
+    dota_folder(lists=LISTS)
+    monkeypatch.chdir(tmp_path)
+    assert main.main(arguments(Path("data"), Path("run"), "--num_epoch", "1")) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main.main(["--phase", "eval", "--resume", "../run", "--num_workers", "0"]) == 0
+    assert main.main(["--resume_train", "../run", "--data_dir", "../data"]) == 0

@@ -23,13 +23,15 @@ def draw_boxes(
     min_score: float = 0.0,
     line_width: int = 0,
     labels: bool = True,
+    in_place: bool = False,
 ) -> np.ndarray:
-    """A copy of the picture (H, W, 3) BGR with the boxes that score at least `min_score`, the best on top.
+    """A copy of the picture (H, W, 3) uint8 BGR, or the picture itself with `in_place`, with the boxes that score at
+    least `min_score`, the best on top.
 
     `line_width` in pixels; 0 chooses by the picture's size. With `labels`, class and score stand above a box where no
     better box's label does: in a crowd all boxes are drawn but only some are named (colours tell the classes apart).
     """
-    canvas = np.ascontiguousarray(picture).copy()
+    canvas = picture if in_place else np.ascontiguousarray(picture).copy()
     width = line_width or max(1, round(max(canvas.shape[:2]) / 700))
     shown = np.flatnonzero(boxes.scores >= min_score)[::-1]
     for row in shown:
@@ -57,7 +59,7 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     if not done:
         raise OSError(f"{path}: cannot be coded as {path.suffix}")
     with atomic_write(path, "wb", sync=False) as file:
-        file.write(data.tobytes())
+        file.write(data.data)
 
 
 def _label_text(class_names: Sequence[str], boxes: ImageDetections, row: int) -> str:

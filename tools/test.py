@@ -158,6 +158,7 @@ def _draw(loaded: LoadedRun, path: Path, item: Found) -> None:
         min_score=config.draw_score,
         line_width=config.line_width,
         labels=config.draw_labels,
+        in_place=True,  # a big picture is not held twice
     )
     write_picture(loaded.run_dir / DRAWINGS / f"{path.stem}.png", drawing)
 

@@ -72,6 +72,8 @@ class Run:
 def run(config: Config) -> int:
     """Train by the settings; returns the exit code."""
     state = None
+    if config.data_dir is not None:  # test and eval find the data from any folder
+        config = with_settings(config, data_dir=config.data_dir.resolve())
     if config.resume_train is not None:
         config, run_dir, state = _continued(config)
     training = _prepare(config, state, run_dir if state is not None else None)
