@@ -19,6 +19,7 @@ from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.readers import Sample
 from datasets.targets import Targets, make_targets
 
+LONGEST_SIDE = 32766  # pixels; beyond, OpenCV cannot warp
 MIN_SIDE = 2.0  # input pixels; a thinner object covers less than half a cell of the map and becomes an ignore region
 
 
@@ -76,6 +77,9 @@ class TrainingSet(Dataset):
             picture = read_image(sample.image_path)
         except ImageError as error:
             return error  # raised here, it would reach the user as a worker's traceback
+        if max(picture.shape[:2]) > LONGEST_SIDE:
+            remedy = "cut it into tiles with python -m tools.split_tiles"
+            return ImageError(f"{sample.image_path}: is longer than {LONGEST_SIDE} pixels, too long to warp; {remedy}")
         rng = np.random.default_rng([self.seed, epoch, row])
         return *self.make_input(rng, picture, sample), row
 

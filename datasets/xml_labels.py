@@ -16,6 +16,8 @@ from DOTA_devkit.labels import FARTHEST, FLAGS, LabelError, Labels, OnBad
 
 BOX_TAGS = ("robndbox", "bndbox")
 
+ROOTS = {"object": "annotation", "HRSC_Object": "HRSC_Image"}  # of roLabelImg and of HRSC2016, by what they hold
+
 
 def read_rolabelimg(path: Path, on_bad: OnBad = None) -> Labels:
     """Objects of a roLabelImg file, quads (N, 4, 2) in pixels of the picture, clockwise.
@@ -41,6 +43,7 @@ class _ObjectHandler(ContentHandler):
     def __init__(self, object_tag: str) -> None:
         super().__init__()
         self.object_tag = object_tag
+        self.root: tuple[str, int] | None = None
         self.objects: list[dict[str, tuple[str, int]]] = []
         self._fields: dict[str, tuple[str, int]] | None = None
         self._path: list[str] = []  # of the element that is open, from the object element on
@@ -51,6 +54,8 @@ class _ObjectHandler(ContentHandler):
 
     def startElement(self, name: str, attrs) -> None:
         line = self._locator.getLineNumber()
+        if self.root is None:
+            self.root = (name, line)
         self._text = []
         if self._fields is not None:
             self._path.append(name)
@@ -118,6 +123,11 @@ def _read_objects(path: Path, object_tag: str) -> list[dict[str, tuple[str, int]
         ) from error
     except (SAXException, ValueError, LookupError) as error:
         raise LabelError(path, 1, f"cannot be parsed as XML ({error}); mend or delete the file") from error
+    # Another format would read as a picture without objects, and be trained on as background.
+    root, line = handler.root
+    if root != ROOTS[object_tag]:
+        why = f"the root element is <{root}>, not <{ROOTS[object_tag]}>: XML of another format"
+        raise LabelError(path, line, f"{why}; name the format with --dataset, or convert the file")
     return handler.objects
 
 

@@ -139,3 +139,23 @@ def test_a_full_disk_keeps_the_old_file(saved, tmp_path, monkeypatch):
         save_checkpoint(path, saved[1], ARCHITECTURE)
     assert file_hash(path) == before
     assert [item.name for item in tmp_path.iterdir()] == ["last.pth"]
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    model = ARCHITECTURE.build()
+    torch.nn.init.constant_(model.hm[0].bias, float("nan"))
+    save_checkpoint(tmp_path / "nan.pth", model, ARCHITECTURE)
+    with pytest.raises(CheckpointError, match=r"nan\.pth: holds weights that are not finite"):
+        load_checkpoint(tmp_path / "nan.pth")
+
+
+def test_a_write_that_torch_reports_in_its_own_words_is_a_sentence(saved, tmp_path, monkeypatch):
+    """On a full disk torch.save says `unexpected pos`, in a RuntimeError."""
+
+    def fail(content, file):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match=r"last\.pth: cannot be written .* is the disk full\?"):
+        save_checkpoint(tmp_path / "last.pth", saved[1], ARCHITECTURE)
+    assert list(tmp_path.iterdir()) == []

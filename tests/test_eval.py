@@ -143,3 +143,18 @@ def test_tiles_are_merged_and_scored_on_the_whole_pictures(dota_folder, tmp_path
     (whole / "labelTxt").rename(whole / "gone")
     assert main.main(flags) == 0
     assert "scoring the tiles as they are" in capsys.readouterr().err
+
+
+def test_results_with_a_file_missing_are_made_again(evaluated, capsys):
+    run_dir, flags, _ = evaluated
+    (run_dir / "results" / "Task1_car.txt").unlink()
+    assert main.main(flags) == 0
+    assert "running the detector" in capsys.readouterr().out
+
+
+def test_class_names_that_look_like_formulas_are_drawn_as_they_are(tmp_path):
+    quads = np.array([[[0, 0], [9, 0], [9, 9], [0, 9]]] * 2)
+    truth = {"a": evaluation.ImageTruth(quads, np.array([0, 1]), np.zeros(2, int))}
+    scored = evaluation.evaluate({}, truth, ["$\\frac$", "_hidden"])
+    evaluation.write_evaluation(tmp_path, scored, evaluation.metrics_dict(scored))
+    assert (tmp_path / "pr_curves.png").exists()

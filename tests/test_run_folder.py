@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from tools.config import Config, SettingsError
-from tools.run_folder import BEST, SETTINGS, Log, checkpoint_path, new_run_dir, newest_run, results_dir
+from tools.run_folder import (
+    BEST,
+    SETTINGS,
+    Log,
+    checkpoint_path,
+    new_run_dir,
+    newest_run,
+    refuse_inputs,
+    results_dir,
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +72,29 @@ def test_the_log_prints_and_keeps(capsys):
     log("zwei")
     assert capsys.readouterr().out == "eins\nzwei\n"
     assert [line.split("  ")[1] for line in log.path.read_text(encoding="utf-8").splitlines()] == ["eins", "zwei"]
+
+
+@pytest.mark.parametrize("out", ["data", "data/run", "data/../data"])
+def test_nothing_is_written_beside_inputs(tmp_path, out):
+    (tmp_path / "data").mkdir()
+    with pytest.raises(SettingsError, match="beside which nothing is written"):
+        refuse_inputs(tmp_path / out, tmp_path / "data")
+    with pytest.raises(SettingsError, match="lies in the inputs"):
+        new_run_dir(Config(out=tmp_path / out, data_dir=tmp_path / "data"), "data")
+
+
+def test_drawings_never_land_on_the_pictures_they_are_of(tmp_path):
+    pictures = tmp_path / "run" / "drawings"
+    pictures.mkdir(parents=True)
+    (pictures / "a.png").touch()
+    for inputs in (pictures, pictures / "a.png"):
+        with pytest.raises(SettingsError, match="name another"):
+            refuse_inputs(tmp_path / "run", inputs)
+    refuse_inputs(tmp_path / "elsewhere", pictures)
+    refuse_inputs(tmp_path / "run", None)
+
+
+def test_a_folder_with_the_settings_of_a_run_is_taken(tmp_path):
+    (tmp_path / SETTINGS).touch()
+    with pytest.raises(SettingsError, match="already holds a run"):
+        new_run_dir(Config(out=tmp_path), "demo")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -185,3 +187,38 @@ def test_a_run_finds_its_data_from_another_folder(dota_folder, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert main.main(["--phase", "eval", "--resume", "../run", "--num_workers", "0"]) == 0
     assert main.main(["--resume_train", "../run", "--data_dir", "../data"]) == 0
+
+
+def test_a_bad_validation_picture_does_not_cost_the_epoch(dota_folder, tmp_path, capsys):
+    data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
+    (data_dir / "images" / "scene_2.png").write_bytes(b"damaged")
+    assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 1
+    assert "scene_2.png" in capsys.readouterr().err
+    assert load_file(run_dir / "last.pth")["progress"]["step"] == 2
+    skipping = arguments(data_dir, tmp_path / "other", "--num_epoch", "1", "--on_bad_label", "skip")
+    assert main.main(skipping) == 0
+    assert "1 validation pictures cannot be read" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_in_its_own_folder_only(dota_folder, tmp_path, capsys):
+    run_dir = tmp_path / "run"
+    assert main.main(arguments(dota_folder(lists=LISTS), run_dir, "--num_epoch", "1")) == 0
+    assert main.main(["--resume_train", str(run_dir), "--out", str(tmp_path / "other")]) == 2
+    assert "differs from the run" in capsys.readouterr().err
+
+
+def test_a_picture_too_long_to_warp_is_named(dota_folder, tmp_path, capsys):
+    data_dir = dota_folder(lists=LISTS)
+    picture = cv2.imencode(".png", np.zeros((2, 40000, 3), np.uint8))[1]
+    (data_dir / "images" / "scene_0.png").write_bytes(picture.tobytes())
+    assert main.main(arguments(data_dir, tmp_path / "run")) == 1
+    assert "scene_0.png: is longer than 32766 pixels" in capsys.readouterr().err
+
+
+def test_want_of_memory_is_a_sentence(dota_folder, tmp_path, capsys, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(train, "train_step", fail)
+    assert main.main(arguments(dota_folder(lists=LISTS), tmp_path / "run")) == 1
+    assert capsys.readouterr().err.endswith("not enough memory; lower --batch_size, or --input_h and --input_w\n")

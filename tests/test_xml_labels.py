@@ -136,14 +136,13 @@ def test_other_encodings_that_the_file_declares_are_read(tmp_path: Path) -> None
     assert read_rolabelimg(path).names == ["船"]
 
 
-@pytest.mark.parametrize("read", [read_rolabelimg, read_hrsc])
 @pytest.mark.parametrize(
-    "text",
+    ("read", "text"),
     [
-        "<annotation></annotation>",
-        "<annotation/>",
-        "<annotation><filename>a</filename><object_count>0</object_count></annotation>",
-        "<HRSC_Image><HRSC_Objects/></HRSC_Image>",
+        (read_rolabelimg, "<annotation></annotation>"),
+        (read_rolabelimg, "<annotation/>"),
+        (read_rolabelimg, "<annotation><filename>a</filename><object_count>0</object_count></annotation>"),
+        (read_hrsc, "<HRSC_Image><HRSC_Objects/></HRSC_Image>"),
     ],
 )
 def test_a_file_without_objects_is_a_picture_without_objects(tmp_path: Path, read: Callable, text: str) -> None:
@@ -316,3 +315,11 @@ def test_every_object_of_hit_uav_is_read(real_folder: Callable[[str], Path]) -> 
     del names["DontCare"]
     assert names == {"Car": 4704, "Bicycle": 3493, "Person": 3023, "OtherVehicle": 71}
     assert names.total() == 11_291
+
+
+@pytest.mark.parametrize("text", ["<foo/>", "<HRSC_Image><HRSC_Objects/></HRSC_Image>", '<a:annotation xmlns:a="x"/>'])
+def test_xml_of_another_format_is_no_picture_without_objects(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(LabelError, match=r"a\.xml:1: the root element is <.*>, not <annotation>"):
+        read_rolabelimg(path)

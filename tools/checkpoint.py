@@ -69,8 +69,11 @@ def save_checkpoint(path: Path, model: CTRBOX, architecture: Architecture, **sta
         "model_state_dict": model.state_dict(),
         **state,
     }
-    with atomic_write(path, "wb") as file:
-        torch.save(content, file)
+    try:
+        with atomic_write(path, "wb") as file:
+            torch.save(content, file)
+    except RuntimeError as error:  # torch's word for a write that failed
+        raise OSError(f"{path}: cannot be written ({_first_line(error)}); is the disk full?") from error
 
 
 def load_file(path: Path) -> dict:
@@ -131,6 +134,8 @@ def load_weights(model: CTRBOX, weights: Mapping[str, Tensor], path: Path, backb
             f"{path}: no CTRBOX on {backbone}: of {len(own)} parameters {len(missing)} are missing, {len(shapes)} of "
             f"another shape, {len(unknown)} are unknown ({examples} ...); name its backbone with --backbone"
         )
+    if not all(value.isfinite().all() for value in weights.values()):
+        raise CheckpointError(f"{path}: holds weights that are not finite; damaged, or of a run that diverged")
     model.load_state_dict(own | dict(weights))
 
 

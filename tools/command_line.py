@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 from tools.stop_request import StopRequest
+
+RUNTIME_REMEDIES = {
+    "out of memory": "not enough memory; lower --batch_size, or --input_h and --input_w",
+    "can't allocate": "not enough memory; lower --batch_size, or --input_h and --input_w",
+    "dataloader worker": "a process that loads data was killed, for want of memory perhaps; try --num_workers 0",
+}
 
 
 class SettingsError(ValueError):
@@ -27,6 +34,9 @@ def exit_code(work: Callable[[], int | None], stop: StopRequest | None = None, s
     Returns what `work` returns (None: 0, done), 2 for a wrong setting, 1 for anything else that a person can mend, and
     when stopped 130 (Ctrl-C) or the code of `stop`, with the sentence `stopped`.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a class name that the terminal cannot show must not end a run
+            stream.reconfigure(errors="backslashreplace")
     try:
         return work() or 0
     except SettingsError as error:
@@ -34,6 +44,12 @@ def exit_code(work: Callable[[], int | None], stop: StopRequest | None = None, s
         return 2
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        remedy = next((what for word, what in RUNTIME_REMEDIES.items() if word in str(error).lower()), None)
+        if remedy is None and not isinstance(error, MemoryError):
+            raise  # a mistake of ours, which its traceback tells best
+        print(f"error: {remedy or RUNTIME_REMEDIES['out of memory']}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)

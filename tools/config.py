@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import math
 import tomllib
 import types
 import typing
@@ -265,8 +266,8 @@ def _check(config: Config) -> None:
         raise SettingsError(f"--overlap is {config.overlap}; it must be at least 0 and below --tile {config.tile}")
     if not config.scales or not all(scale > 0 for scale in config.scales):
         raise SettingsError(f"--scales is {config.scales}; each must be above 0")
-    if not config.init_lr > 0:
-        raise SettingsError(f"--init_lr is {config.init_lr}; it must be above 0")
+    if not 0 < config.init_lr < math.inf:
+        raise SettingsError(f"--init_lr is {config.init_lr}; it must be above 0 and finite")
     if config.input is not None and config.phase != "test":
         raise SettingsError(f"--input is for --phase test; --phase {config.phase} takes its pictures from --data_dir")
     if config.dataset == "demo" and config.data_dir is not None and "data_dir" in config.explicit:

@@ -12,7 +12,7 @@ import numpy as np
 from datasets.readers import read_samples
 from DOTA_devkit.atomic import atomic_write, write_json, write_text
 from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate, format_table, metrics_dict
-from DOTA_devkit.task_files import ImageDetections, read_results, write_results
+from DOTA_devkit.task_files import ImageDetections, read_results, result_path, write_results
 from DOTA_devkit.tiling import INDEX_NAME, read_index
 from tools.config import Config
 from tools.data import DataFolder, open_data, read_split, truths_of
@@ -66,7 +66,8 @@ def _find_results(loaded: LoadedRun, images: Mapping[str, Path], source: str, lo
     folder = loaded.run_dir / RESULTS
     origin, wanted = read_origin(folder), origin_of(loaded, source)
     wanted["images"] = list(images)
-    if origin is not None and all(origin.get(key) == value for key, value in wanted.items()):
+    is_whole = all(result_path(folder, name).is_file() for name in loaded.architecture.class_names)
+    if is_whole and origin is not None and all(origin.get(key) == value for key, value in wanted.items()):
         log(f"scoring the results in {folder}, which are of this checkpoint and split")
     else:
         log("no results of this checkpoint on this split yet; running the detector")
@@ -116,7 +117,8 @@ def _draw_curves(path: Path, scored: Evaluation, metrics: Mapping) -> None:
             curve = item.curves[scored.iou_thresholds.index(threshold)]
             if not item.num_truths:
                 continue
-            label = f"{name}, AP50 {metrics['classes'][name]['AP50']:.3f}" if threshold == 0.5 else None
+            shown = f" {name}".replace("$", r"\$")  # no formula, and no hidden label either
+            label = f"{shown}, AP50 {metrics['classes'][name]['AP50']:.3f}" if threshold == 0.5 else None
             axes.plot(curve.recall, curve.precision, style, color=f"C{number % 10}", label=label, linewidth=1.5)
     axes.grid(alpha=0.3)
     if axes.lines:

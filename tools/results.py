@@ -66,6 +66,7 @@ def read_origin(folder: Path) -> dict | None:
     """What the results in a folder are results of, and the names of their `images` (those without a box stand in no
     other file); None where there are no results, or not whole ones."""
     try:
-        return json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+        origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return origin if isinstance(origin, dict) else None

@@ -30,13 +30,23 @@ def warn(line: str) -> None:
     print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
+def refuse_inputs(out: Path, inputs: Path | None) -> None:
+    """Raises SettingsError when `out` would write beside the inputs, or over them."""
+    if inputs is None:
+        return
+    folder, source = out.resolve(), inputs.resolve()
+    source = source.parent if source.is_file() else source
+    if folder == source or source in folder.parents or source in (folder / "drawings", folder / "results"):
+        raise SettingsError(f"--out {out} lies in the inputs, {inputs}, beside which nothing is written; name another")
+
+
 def new_run_dir(config: Config, data_name: str) -> Path:
     """The folder of a new run: --out, or a name by data, backbone and time. Refuses a folder that holds a run."""
     if config.out is not None:
-        if (config.out / LAST).exists() or (config.out / BEST).exists():
-            raise SettingsError(
-                f"--out {config.out} already holds a run; continue it with --resume_train {config.out}, or name another"
-            )
+        refuse_inputs(config.out, config.data_dir)
+        if any((config.out / name).exists() for name in (LAST, BEST, SETTINGS)):
+            remedy = f"continue it with --resume_train {config.out}, name another folder or remove it"
+            raise SettingsError(f"--out {config.out} already holds a run; {remedy}")
         return config.out
     stem = f"{data_name}-{config.backbone.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
     run_dir, number = RUNS_DIR / stem, 2

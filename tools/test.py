@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from datasets.images import IMAGE_SUFFIXES, ImageError, find_images
 from datasets.splits import choose_split
 from models import CTRBOX
 from tools.checkpoint import Architecture, check_flags, file_hash, load_checkpoint
+from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.data import open_data, report_problems
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
@@ -20,7 +22,8 @@ from tools.device import pick_device
 from tools.drawing import draw_boxes, write_picture
 from tools.progress import progress_bar
 from tools.results import RESULTS, ResultFiles
-from tools.run_folder import Log, checkpoint_path, results_dir, warn
+from tools.run_folder import Log, checkpoint_path, refuse_inputs, results_dir, warn
+from tools.stop_request import StopRequest
 
 DRAWINGS = "drawings"
 MUCH_LARGER = 2.5  # times the input's side: what a picture shrinks by, and small objects with it
@@ -41,7 +44,9 @@ def run(config: Config) -> int:
     """Detect by the settings; returns the exit code."""
     loaded = load_run(config)
     images, source = pictures_of(loaded.config)
-    return 1 if run_detector(loaded, images, source) else 0
+    with StopRequest() as stop:
+        work = partial(run_detector, loaded, images, source, stop)
+        return exit_code(lambda: int(work() > 0), stop, "stopped; no results written")
 
 
 def load_run(config: Config) -> LoadedRun:
@@ -55,7 +60,10 @@ def load_run(config: Config) -> LoadedRun:
     kept = settings_from(content.get("settings", {}))
     from_run = {"seed", "missing_labels", "on_bad_label", *(() if config.explicit & {"data_dir", "dataset"} else _DATA)}
     changes = {name: getattr(kept, name) for name in from_run - config.explicit}
-    return LoadedRun(with_settings(config, **changes), path, results_dir(config, path), model, architecture)
+    config = with_settings(config, **changes)
+    run_dir = results_dir(config, path)
+    refuse_inputs(run_dir, config.input or config.data_dir)
+    return LoadedRun(config, path, run_dir, model, architecture)
 
 
 _DATA = ("data_dir", "dataset")
@@ -96,17 +104,20 @@ def origin_of(loaded: LoadedRun, source: str) -> dict:
     }
 
 
-def run_detector(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> int:
+def run_detector(loaded: LoadedRun, images: Mapping[str, Path], source: str, stop: StopRequest | None = None) -> int:
     """Detect on the pictures, write results and drawings to the run folder; returns the number of bad pictures."""
     config, folder = loaded.config, loaded.run_dir / RESULTS
     log = Log(loaded.run_dir)
     paths = list(images.values())
     log(f"detecting with {loaded.checkpoint} ({loaded.architecture.backbone}) on {len(paths)} pictures of {source}")
     problems, num_boxes, best_score, started, hinted = [], 0, 0.0, time.perf_counter(), False
+    side = min(loaded.architecture.input_hw)
     with ResultFiles(folder, loaded.architecture.class_names, origin_of(loaded, source)) as results:
         found = _detect_all(loaded, paths)
         for item in progress_bar(found, total=len(paths), unit="picture", desc="detecting"):
             path = paths[item.row]
+            if stop is not None:
+                stop.check()
             if item.problem is not None:
                 problems.append(item.problem)
                 if config.on_bad_label == "error":
@@ -115,7 +126,7 @@ def run_detector(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> 
             if not hinted and config.tile is None and _is_much_larger(item.size, loaded.architecture.input_hw):
                 warn(
                     f"{path.name} is {item.size[1]} x {item.size[0]} and was shrunk to the input size, where small "
-                    "objects get lost; cut such pictures with --tile 600 --overlap 100"
+                    f"objects get lost; cut such pictures with --tile {side} --overlap {side // 6}"
                 )
                 hinted = True
             results.write(path, item)

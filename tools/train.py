@@ -81,6 +81,9 @@ def run(config: Config) -> int:
         with StopRequest() as training.stop:
             while training.progress.epoch < config.num_epoch:
                 _train_epoch(training)
+    except ImageError:
+        _save(training, LAST)  # what was learnt before a bad picture came up is not lost
+        raise
     except KeyboardInterrupt:
         if not training.stop.at_once:  # else weights and optimiser may be of two steps; the last whole save stays
             _save(training, LAST)
@@ -107,7 +110,8 @@ def _continued(config: Config) -> tuple[Config, Path, dict]:
             raise SettingsError(
                 f"--{name} {changed[name]} differs from the run in {path.parent}; leave it out to go on"
             )
-    changed.setdefault("out", path.parent)
+    if changed.setdefault("out", path.parent).resolve() != path.parent.resolve():
+        raise SettingsError(f"--out {changed['out']} differs from the run in {path.parent}; leave it out to go on")
     return with_settings(settings_from(content["settings"]), **changed), path.parent, content
 
 
@@ -257,12 +261,14 @@ def _validate(run: Run) -> str:
         batch_size=run.config.batch_size,
         num_workers=run.config.num_workers,
     )
-    detections = {}
+    detections, problems = {}, []
     for item in found:
         if item.problem and run.config.on_bad_label == "error":
-            raise ImageError(item.problem)
+            raise ImageError(f"{item.problem} (--on_bad_label skip leaves such pictures out)")
+        problems += [item.problem] if item.problem else []
         detections[samples[item.row].name] = item.detections
         run.stop.check()
+    report_problems(problems, "validation pictures cannot be read; their objects count as missed")
     scored = evaluate(
         detections, truths_of(samples), run.architecture.class_names, ignore_overlap=run.config.ignore_overlap
     )
