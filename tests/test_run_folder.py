@@ -78,7 +78,7 @@ def test_the_log_prints_and_keeps(capsys):
 def test_nothing_is_written_beside_inputs(tmp_path, out):
     (tmp_path / "data").mkdir()
     with pytest.raises(SettingsError, match="beside which nothing is written"):
-        refuse_inputs(tmp_path / out, tmp_path / "data")
+        refuse_inputs(tmp_path / out, tmp_path / "data", is_data_dir=True)
     with pytest.raises(SettingsError, match="lies in the inputs"):
         new_run_dir(Config(out=tmp_path / out, data_dir=tmp_path / "data"), "data")
 
@@ -91,6 +91,7 @@ def test_drawings_never_land_on_the_pictures_they_are_of(tmp_path):
         with pytest.raises(SettingsError, match="name another"):
             refuse_inputs(tmp_path / "run", inputs)
     refuse_inputs(tmp_path / "elsewhere", pictures)
+    refuse_inputs(pictures / "runs" / "x", pictures / "a.png")  # a picture in the folder one works in
     refuse_inputs(tmp_path / "run", None)
 
 

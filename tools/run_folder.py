@@ -30,20 +30,21 @@ def warn(line: str) -> None:
     print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
-def refuse_inputs(out: Path, inputs: Path | None) -> None:
-    """Raises SettingsError when `out` would write beside the inputs, or over them."""
+def refuse_inputs(out: Path, inputs: Path | None, is_data_dir: bool = False) -> None:
+    """Raises SettingsError when files of `out` would lie beside the inputs or over them; in a data folder nowhere."""
     if inputs is None:
         return
     folder, source = out.resolve(), inputs.resolve()
     source = source.parent if source.is_file() else source
-    if folder == source or source in folder.parents or source in (folder / "drawings", folder / "results"):
+    written = (folder, folder / "drawings", folder / "results")
+    if source in written or (is_data_dir and source in folder.parents):
         raise SettingsError(f"--out {out} lies in the inputs, {inputs}, beside which nothing is written; name another")
 
 
 def new_run_dir(config: Config, data_name: str) -> Path:
     """The folder of a new run: --out, or a name by data, backbone and time. Refuses a folder that holds a run."""
     if config.out is not None:
-        refuse_inputs(config.out, config.data_dir)
+        refuse_inputs(config.out, config.data_dir, is_data_dir=True)
         if any((config.out / name).exists() for name in (LAST, BEST, SETTINGS)):
             remedy = f"continue it with --resume_train {config.out}, name another folder or remove it"
             raise SettingsError(f"--out {config.out} already holds a run; {remedy}")

@@ -62,7 +62,7 @@ def load_run(config: Config) -> LoadedRun:
     changes = {name: getattr(kept, name) for name in from_run - config.explicit}
     config = with_settings(config, **changes)
     run_dir = results_dir(config, path)
-    refuse_inputs(run_dir, config.input or config.data_dir)
+    refuse_inputs(run_dir, config.input or config.data_dir, is_data_dir=config.input is None)
     return LoadedRun(config, path, run_dir, model, architecture)
 
 
