@@ -53,6 +53,9 @@ class Labels(NamedTuple):
     lines: np.ndarray
 
 
+NO_LABELS = Labels(np.zeros((0, 4, 2)), [], np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
 def read_labels(path: Path, on_bad: OnBad = None) -> Labels:
     """Read a labelTxt file: lines `x1 y1 x2 y2 x3 y3 x4 y4 class difficult`, white space between.
 

@@ -28,6 +28,9 @@ class ImageDetections(NamedTuple):
     labels: np.ndarray
 
 
+NO_DETECTIONS = ImageDetections(np.zeros((0, 4, 2)), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+
 class Results(NamedTuple):
     """A set of result files.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from datasets.images import find_images
 from datasets.xml_labels import read_hrsc, read_rolabelimg
-from DOTA_devkit.labels import LabelError, Labels, OnBad, read_labels
+from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, read_labels
 
 IGNORED_CLASS = "DontCare"
 IGNORED_LABEL = -1
@@ -114,7 +114,7 @@ def read_samples(
     for name in names:
         path = reader.label_path(data_dir, name)
         if missing_labels == "empty" and not path.exists():
-            labels = Labels(np.zeros((0, 4, 2)), [], np.zeros(0, np.int64), np.zeros(0, np.int64))
+            labels = NO_LABELS
         elif not path.exists():
             remedy = "write one (an empty file means no objects), or give --missing_labels empty"
             raise LabelError(path, 1, f"no label file for the picture {images[name].name}; {remedy}")

@@ -14,7 +14,7 @@ from datasets.images import ImageError, read_image
 from datasets.loader import PictureSet, TileSet, make_picture_loader, make_tile_loader
 from DOTA_devkit import poly_nms
 from DOTA_devkit.merging import merge_tiles
-from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.tiling import lay_tiles, tile_windows
 from models import CTRBOX, Detections, decode, normalize
 from tools.checkpoint import Architecture
@@ -71,7 +71,7 @@ def detect(
     pictures = PictureSet(paths, architecture.input_hw, architecture.preprocessing.fill_bgr, num_kept)
     for batch in make_picture_loader(pictures, batch_size, num_workers):
         for row, problem in batch.problems.items():
-            yield Found(row, _nothing(), (0, 0), problem=problem)
+            yield Found(row, NO_DETECTIONS, (0, 0), problem=problem)
         if not len(batch.rows):
             continue
         found = _detect_batch(model, architecture, batch.images, settings, device)
@@ -102,12 +102,12 @@ def detect_tiled(
     try:
         picture = read_image(path)
     except ImageError as error:
-        return Found(0, _nothing(), (0, 0), problem=str(error))
+        return Found(0, NO_DETECTIONS, (0, 0), problem=str(error))
     hw = picture.shape[:2]
     tiles = lay_tiles(path.stem, *hw, tiling.size, tiling.overlap, tiling.scales)
     windows = tile_windows(tiles, tiling.size)
     tile_set = TileSet(picture, windows, architecture.input_hw, architecture.preprocessing.fill_bgr)
-    parts: list[ImageDetections] = [_nothing()]
+    parts: list[ImageDetections] = [NO_DETECTIONS]
     numbers: list[np.ndarray] = [np.zeros(0, np.int64)]
     batches = make_tile_loader(tile_set, batch_size, min(num_workers, len(tiles) - 1))
     total = -(-len(tiles) // batch_size)
@@ -142,7 +142,3 @@ def _detect_batch(
         images = normalize(images.to(device, non_blocking=True), architecture.preprocessing)
         found = decode(model(images), settings.num_peaks, settings.true_rectangles)
     return Detections(*(part.cpu() for part in found))
-
-
-def _nothing() -> ImageDetections:
-    return ImageDetections(np.zeros((0, 4, 2)), np.zeros(0, np.float32), np.zeros(0, np.int64))

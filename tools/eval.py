@@ -7,12 +7,10 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from datasets.readers import read_samples
 from DOTA_devkit.atomic import atomic_write, write_json, write_text
 from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate, format_table, metrics_dict
-from DOTA_devkit.task_files import ImageDetections, read_results, result_path, write_results
+from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, result_path, write_results
 from DOTA_devkit.tiling import INDEX_NAME, read_index
 from tools.config import Config
 from tools.data import DataFolder, open_data, read_split, truths_of
@@ -74,8 +72,7 @@ def _find_results(loaded: LoadedRun, images: Mapping[str, Path], source: str, lo
         run_detector(loaded, images, source)
         origin = read_origin(folder)
     found = read_results(folder, loaded.architecture.class_names).images
-    nothing = ImageDetections(np.zeros((0, 4, 2)), np.zeros(0), np.zeros(0, np.int64))
-    return {name: found.get(name, nothing) for name in origin["images"]}
+    return {name: found.get(name, NO_DETECTIONS) for name in origin["images"]}
 
 
 def _on_whole_pictures(
@@ -97,9 +94,8 @@ def _on_whole_pictures(
     samples = read_samples("dota", source, pictures, class_names, missing_labels=config.missing_labels)
     merged = merge_images(detections, index, config.nms_thresh)
     write_results(loaded.run_dir / MERGED, class_names, merged)
-    nothing = ImageDetections(np.zeros((0, 4, 2)), np.zeros(0), np.zeros(0, np.int64))
     seen = {index.tiles[name].picture for name in detections if name in index.tiles}
-    found = {name: merged.get(name, nothing) for name in pictures if name in seen}
+    found = {name: merged.get(name, NO_DETECTIONS) for name in pictures if name in seen}
     what = f"{len(pictures)} whole pictures of {source}, merged from {len(truths)} tiles of {what}"
     return found, truths_of(samples), what
 

@@ -25,14 +25,12 @@ from DOTA_devkit.evaluation import (
     metrics_dict,
     outer_quads,
 )
-from DOTA_devkit.labels import LabelError, Labels, OnBad, read_labels, read_names
+from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, read_labels, read_names
 from DOTA_devkit.task_files import Results, read_results, result_classes
 from tools.command_line import Parser, exit_code
 from tools.data import report_problems
 from tools.progress import progress_bar
 from tools.run_folder import warn
-
-NO_LABELS = Labels(np.zeros((0, 4, 2)), [], np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

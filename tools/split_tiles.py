@@ -21,7 +21,7 @@ from datasets.readers import DOTA_CLASSES, IGNORED_CLASS, read_classes
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, read_list
 from DOTA_devkit.atomic import atomic_write, write_json, write_text
 from DOTA_devkit.clipping import clip_quads
-from DOTA_devkit.labels import LabelError, Labels, read_labels, write_labels
+from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, read_labels, write_labels
 from DOTA_devkit.tiling import (
     INDEX_NAME,
     MIN_VISIBLE,
@@ -46,7 +46,6 @@ MARKERS, SETTINGS = Path(".split/pictures"), Path(".split/settings.json")
 PADDING_BGR = (104, 116, 124)  # the mean colour of ImageNet, with which the letterbox pads by default, too
 JPEG_QUALITY = 95
 SHOWN_OBJECTS = 10
-NO_LABELS = Labels(np.zeros((0, 4, 2)), [], np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
