@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from models.backbones import BACKBONES, WEIGHTS_URLS, Backbone, build_backbone, known_backbones, load_pretrained
 from models.combination import CombinationModule, channel_table
-from models.ctrbox import CTRBOX, Maps
+from models.ctrbox import CTRBOX, Maps, MapsAtCells
 from models.decoder import Detections, decode
-from models.losses import BatchTargets, BBAVectorsLoss
+from models.losses import BBAVectorsLoss
+from models.positives import BatchTargets, Cells, Positives, find_positives
 from models.preprocessing import IMAGENET, PUBLISHED, Preprocessing, normalize
 
 __all__ = [
@@ -18,13 +19,17 @@ __all__ = [
     "BBAVectorsLoss",
     "Backbone",
     "BatchTargets",
+    "Cells",
     "CombinationModule",
     "Detections",
     "Maps",
+    "MapsAtCells",
+    "Positives",
     "Preprocessing",
     "build_backbone",
     "channel_table",
     "decode",
+    "find_positives",
     "known_backbones",
     "load_pretrained",
     "normalize",

@@ -5,12 +5,15 @@ Yi et al., "Oriented Object Detection in Aerial Images with Box Boundary-Aware V
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from models.backbones import Backbone, build_backbone
 from models.combination import CombinationModule, channel_table
+from models.freezing import Freezable, batch_norms
+from models.positives import Cells
+from models.sparse_heads import heads_at
 
 _HEAD_WIDTH = 256
 _CENTRE_BIAS = -2.19  # sigmoid(-2.19) = 0.1, the prior of CornerNet and CenterNet for "there is a centre here"
@@ -24,8 +27,22 @@ class Maps(NamedTuple):
     reg: Tensor  # (B, 2, h, w) centre minus the cell's integer position, x and y
     cls_theta: Tensor  # (B, 1, h, w) logit: the box is rotated
 
+    def at(self, cells: Cells) -> MapsAtCells:
+        """Read all but `hm` in P cells."""
+        image, y, x = cells
+        return MapsAtCells(self.hm, *(values[image, :, y, x] for values in self[1:]))
 
-class CTRBOX(nn.Module):
+
+class MapsAtCells(NamedTuple):
+    """What the loss reads of the network's maps: `hm` whole, the others in P cells."""
+
+    hm: Tensor  # (B, C, h, w)
+    wh: Tensor  # (P, 10)
+    reg: Tensor  # (P, 2)
+    cls_theta: Tensor  # (P, 1)
+
+
+class CTRBOX(Freezable):
     """The detector, from images to raw maps.
 
     Args:
@@ -50,18 +67,40 @@ class CTRBOX(nn.Module):
         self.reg = _head(c1, 2, 1, head_norm)
         self.cls_theta = _head(c1, 1, 1, head_norm)
 
-    def forward(self, images: Tensor) -> Maps:
+    def forward(self, images: Tensor, cells: Cells | None = None) -> Maps | MapsAtCells:
         """Map normalised images (B, 3, H, W) to the four maps at h = H/4, w = W/4.
+
+        With `cells` all heads but `hm` are computed in these alone, which is what training needs.
 
         Raises:
             ValueError: H or W is not a multiple of 32.
         """
         _check_size(*images.shape[-2:])
+        x = self.features(images)
+        if cells is None:
+            return Maps(hm=self.hm(x), wh=self.wh(x), reg=self.reg(x), cls_theta=self.cls_theta(x))
+        sparse = {"wh": self.wh, "reg": self.reg, "cls_theta": self.cls_theta}
+        return MapsAtCells(self.hm(x), **heads_at(sparse, x, cells))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) to what the heads read, (B, c1, H/4, W/4)."""
         c1, c2, c3, c4 = self.base_network(images)
         x = self.dec_c4(c4, c3)
         x = self.dec_c3(x, c2)
-        x = self.dec_c2(x, c1)
-        return Maps(hm=self.hm(x), wh=self.wh(x), reg=self.reg(x), cls_theta=self.cls_theta(x))
+        return self.dec_c2(x, c1)
+
+    def freeze(self, num_stages: int = 0, norms: Literal["none", "backbone", "all"] = "none") -> None:
+        """Leave the first stages of the backbone as they are in training (1: the stem, 5: all), and batch norms.
+
+        Raises:
+            ValueError: more stages than there are.
+        """
+        if not 0 <= num_stages <= 5:
+            raise ValueError(f"cannot freeze {num_stages} stages; a backbone has 5, the stem and four more")
+        if num_stages:
+            self.freeze_parts(self.base_network.stage_modules()[:num_stages])
+        if norms != "none":
+            self.freeze_parts(batch_norms(self if norms == "all" else self.base_network))
 
 
 def _head(c_in: int, c_out: int, kernel: int, norm: bool, bias: float = 0.0) -> nn.Sequential:

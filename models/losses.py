@@ -5,27 +5,16 @@ Everything is computed in float32 from logits, whatever the type of the maps, so
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.ctrbox import Maps
+from models.box_distance import gaussian_distance
+from models.ctrbox import Maps, MapsAtCells
+from models.positives import BatchTargets, Positives, find_positives
 
 # Below this many centres in a batch the focal sum is divided by more, not by less; see `BBAVectorsLoss`.
 FEW_CENTERS = 10
-
-
-class BatchTargets(Protocol):
-    """What the loss reads: any object with these attributes. Lengths in cells of the stride-4 map."""
-
-    hm: Tensor  # (B, C, h, w) in [0, 1], 1 in the cells of centres; negative in cells to ignore
-    wh: Tensor  # (B, M, 10) as `Maps.wh`
-    reg: Tensor  # (B, M, 2)
-    cls_theta: Tensor  # (B, M, 1), 1 for rotated
-    ind: Tensor  # (B, M) int64, y * w + x of the centre's cell
-    mask: Tensor  # (B, M) bool, which of the M slots hold an object
 
 
 class BBAVectorsLoss(nn.Module):
@@ -37,10 +26,14 @@ class BBAVectorsLoss(nn.Module):
     so max(n, 1) would leave the same jump, and even max(n, 10) leaves an empty batch a longer gradient than one with
     ten objects (38 against 32 at 512 x 512, one class, random weights): no centre pulls against the background there.
     Reflected at ten, the divisor is continuous, and the gradient of an empty batch is the shorter one at every size.
-    The other terms are means over the objects, and 0 where there are none.
+    The other terms are means over the positives, weighted, and 0 where there are none; `box`, which the paper does
+    not have, is the distance of the decoded boxes as Gaussians (`models/box_distance.py`).
 
     Args:
-        hm_weight, wh_weight, reg_weight, cls_theta_weight: weights of the terms in the sum.
+        hm_weight, wh_weight, reg_weight, cls_theta_weight, box_weight: weights of the terms in the sum; a weight of 0
+            leaves the box term out. Published: 1, 1, 1, 1, 0.
+        vector_beta: where smooth L1 turns from square to straight, cells; 0 is L1. Published: 1.
+        positive_radius: cells around a centre's that are trained as well, see `find_positives`. Published: 0.
     """
 
     def __init__(
@@ -49,40 +42,58 @@ class BBAVectorsLoss(nn.Module):
         wh_weight: float = 1.0,
         reg_weight: float = 1.0,
         cls_theta_weight: float = 1.0,
+        box_weight: float = 0.0,
+        vector_beta: float = 1.0,
+        positive_radius: int = 0,
     ) -> None:
         super().__init__()
         self.weights = {"hm": hm_weight, "wh": wh_weight, "reg": reg_weight, "cls_theta": cls_theta_weight}
+        if box_weight:
+            self.weights["box"] = box_weight
+        self.vector_beta = vector_beta
+        self.positive_radius = positive_radius
 
-    def forward(self, maps: Maps, targets: BatchTargets, num_centers: Tensor | None = None) -> dict[str, Tensor]:
-        """Return the terms `hm`, `wh`, `reg`, `cls_theta` (unweighted) and their weighted sum `total`, all scalars.
+    def positives(self, targets: BatchTargets) -> Positives:
+        """List the cells to train in; `CTRBOX.forward` can be asked for these alone."""
+        return find_positives(targets, self.positive_radius)
+
+    def forward(
+        self,
+        maps: Maps | MapsAtCells,
+        targets: BatchTargets,
+        positives: Positives | None = None,
+        totals: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the terms `hm`, `wh`, `reg`, `cls_theta` [, `box`] (unweighted) and their weighted sum `total`.
 
         Args:
-            maps: the network's output for B images.
+            maps: the network's output for B images, whole or at the positives' cells.
             targets: as in `BatchTargets`.
-            num_centers: scalar, the number of objects to divide by, where the batch is a part of a larger one
+            positives: what `self.positives(targets)` returned, where it is at hand.
+            totals: (2,) number of objects and sum of weights to divide by, where the batch is a part of a larger one
                 (accumulated or distributed): the terms of the parts then add up to those of the whole.
         """
-        count = targets.mask.sum() if num_centers is None else num_centers
-        objects = count.clamp(min=1)
-        image, slot = targets.mask.nonzero(as_tuple=True)
-        row_length = maps.hm.shape[-1]
-        cell = targets.ind[image, slot]
-        y, x = cell // row_length, cell % row_length
-
-        def at_centers(values: Tensor) -> Tensor:
-            return values[image, :, y, x].float()
-
-        wh, reg, cls_theta = (term[image, slot].float() for term in (targets.wh, targets.reg, targets.cls_theta))
+        positives = self.positives(targets) if positives is None else positives
+        maps = maps.at(positives.cells) if isinstance(maps, Maps) else maps
+        count, weight_sum = positives.totals if totals is None else totals
+        weight, divisor = positives.weight[:, None], weight_sum.clamp(min=1)
+        wh, reg, cls_theta = (part.float() for part in maps[1:])
         terms = {
             "hm": focal_sum(maps.hm, targets.hm) / _focal_divisor(count),
-            "wh": functional.smooth_l1_loss(at_centers(maps.wh), wh, reduction="sum") / (10 * objects),
-            "reg": functional.smooth_l1_loss(at_centers(maps.reg), reg, reduction="sum") / (2 * objects),
+            "wh": (weight * self._distance(wh, positives.wh)).sum() / (10 * divisor),
+            "reg": (weight * self._distance(reg, positives.reg)).sum() / (2 * divisor),
             "cls_theta": functional.binary_cross_entropy_with_logits(
-                at_centers(maps.cls_theta), cls_theta, reduction="sum"
+                cls_theta, positives.cls_theta, weight=weight, reduction="sum"
             )
-            / objects,
+            / divisor,
         }
+        if "box" in self.weights:
+            distance = gaussian_distance(wh, reg, positives.wh, positives.reg)
+            terms["box"] = (positives.weight * distance).sum() / divisor
         return terms | {"total": sum(self.weights[name] * term for name, term in terms.items())}
+
+    def _distance(self, values: Tensor, targets: Tensor) -> Tensor:
+        return functional.smooth_l1_loss(values, targets, reduction="none", beta=self.vector_beta)
 
 
 def focal_sum(logits: Tensor, heatmap: Tensor) -> Tensor:

@@ -162,12 +162,12 @@ def test_a_batch_without_objects_has_only_background_loss(slots: int) -> None:
 def test_the_parts_of_an_accumulated_batch_add_up_to_the_whole() -> None:
     maps, targets = random_maps(2, 8), make_targets(2, 8, num_objects=7)
     targets.mask[1, 2:] = False  # the halves hold different numbers of objects
-    criterion = BBAVectorsLoss()
+    criterion = BBAVectorsLoss(box_weight=1.0, positive_radius=1)
     whole = criterion(maps, targets)
-    halves = []
+    totals, halves = criterion.positives(targets).totals, []
     for i in range(2):
         part = SimpleNamespace(**{name: value[i : i + 1] for name, value in vars(targets).items()})
-        halves.append(criterion(Maps(*(m[i : i + 1] for m in maps)), part, num_centers=targets.mask.sum()))
+        halves.append(criterion(Maps(*(m[i : i + 1] for m in maps)), part, totals=totals))
     torch.testing.assert_close({name: halves[0][name] + halves[1][name] for name in whole}, whole)
 
 

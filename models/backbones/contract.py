@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
+from models.freezing import Freezable
 
-class Backbone(nn.Module):
+
+class Backbone(Freezable):
     """A base network: an image batch in, the maps C1, C2, C3, C4 out.
 
-    A subclass sets `out_channels` (and `strides`, where they differ) and overrides `forward`. Nothing else in the
-    project writes down a channel number: the combination modules and the heads are derived from these two attributes.
+    A subclass sets `out_channels` (and `strides`, where they differ) and overrides `forward` (and, to be freezable, `stage_modules`). Nothing
+    else in the project writes down a channel number: the combination modules and the heads are derived from these two
+    attributes.
 
     Attributes:
         out_channels: channels of C1, C2, C3, C4.
@@ -24,3 +29,7 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Map images (B, 3, H, W), H and W multiples of 32, to C1 .. C4, each (B, out_channels[i], H/s, W/s)."""
         raise NotImplementedError(f"{type(self).__name__} has no forward(images) -> (C1, C2, C3, C4)")
+
+    def stage_modules(self) -> Sequence[nn.Module]:
+        """List five parts from the input on: the stem, and what leads from there to C1, C2, C3 and C4."""
+        raise NotImplementedError(f"{type(self).__name__} has no stage_modules() -> stem and what leads to C1, C2, C3, C4")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from models.backbones.contract import Backbone
@@ -64,6 +66,11 @@ class MobileNetV2(Backbone):
             if i in _MAP_ENDS:
                 maps.append(x)
         return tuple(maps)
+
+    def stage_modules(self) -> list[nn.Module]:
+        """List the first convolution with the first block, and the blocks up to C1, C2, C3 and C4."""
+        bounds = (0, 2, *(end + 1 for end in _MAP_ENDS))
+        return [self.features[first:last] for first, last in pairwise(bounds)]
 
 
 def _conv_bn_relu6(c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:

@@ -115,6 +115,10 @@ class ResNet(Backbone):
         c4 = self.layer4(c3)
         return c1, c2, c3, c4
 
+    def stage_modules(self) -> list[nn.Module]:
+        """List the stem and the four layers."""
+        return [nn.ModuleList([self.conv1, self.bn1]), self.layer1, self.layer2, self.layer3, self.layer4]
+
 
 def _conv3x3(c_in: int, c_out: int, stride: int = 1, groups: int = 1, dilation: int = 1) -> nn.Conv2d:
     return nn.Conv2d(c_in, c_out, 3, stride, padding=dilation, dilation=dilation, groups=groups, bias=False)
