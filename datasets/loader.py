@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from datasets.augment import Augmentation, jitter_colours, letterbox_matrix, ran
 from datasets.images import ImageError, read_image
 from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.readers import Sample
-from datasets.targets import Targets, make_targets
+from datasets.targets import IGNORED, Targets, make_targets
 
 LONGEST_SIDE = 32766  # pixels; beyond, OpenCV cannot warp
 MIN_SIDE = 2.0  # input pixels; a thinner object covers less than half a cell of the map and becomes an ignore region
@@ -59,6 +60,7 @@ class TrainingSet(Dataset):
         min_visible: float = 0.5,
         seed: int = 0,
     ) -> None:
+        self.pictures: list[np.ndarray | None] = [None] * len(samples)  # decoded ones, where they are kept in memory
         self.samples = samples
         self.num_classes = num_classes
         self.input_hw = input_hw
@@ -72,9 +74,9 @@ class TrainingSet(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, Targets, int] | ImageError:
         epoch, row = key
-        sample = self.samples[row]
+        sample, picture = self.samples[row], self.pictures[row]
         try:
-            picture = read_image(sample.image_path)
+            picture = read_image(sample.image_path) if picture is None else picture
         except ImageError as error:
             return error  # raised here, it would reach the user as a worker's traceback
         if max(picture.shape[:2]) > LONGEST_SIDE:
@@ -82,6 +84,13 @@ class TrainingSet(Dataset):
             return ImageError(f"{sample.image_path}: is longer than {LONGEST_SIDE} pixels, too long to warp; {remedy}")
         rng = np.random.default_rng([self.seed, epoch, row])
         return *self.make_input(rng, picture, sample), row
+
+    def decode_all(self) -> None:
+        """Decode the pictures now and keep them in memory; ones that cannot be read are told of when their turn comes.
+        Before the loader is made: its workers then share them."""
+        for row, sample in enumerate(self.samples):
+            with suppress(ImageError):
+                self.pictures[row] = read_image(sample.image_path)
 
     def make_input(self, rng: np.random.Generator, image: np.ndarray, sample: Sample) -> tuple[np.ndarray, Targets]:
         """The decoded picture (H, W, 3) and its annotation -> input (input_h, input_w, 3) uint8 and its targets."""
@@ -100,19 +109,19 @@ class TrainingSet(Dataset):
 
 
 class PictureSet(Dataset):
-    """Pictures to detect on, each decoded once, letterboxed in float; the first `num_kept` come along whole."""
+    """Pictures to detect on, each decoded once, letterboxed in float; those of `kept` come along whole."""
 
     def __init__(
         self,
         paths: Sequence[Path],
         input_hw: tuple[int, int],
         fill_bgr: tuple[float, float, float],
-        num_kept: int = 0,
+        kept: Container[int] = (),
     ) -> None:
         self.paths = paths
         self.input_hw = input_hw
         self.fill_bgr = fill_bgr
-        self.num_kept = num_kept
+        self.kept = kept
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -170,37 +179,62 @@ class TileSet(Dataset):
         return int(left), int(top), min(width, math.ceil(right)), min(height, math.ceil(bottom))
 
 
-class EpochSampler(Sampler):
-    """Keys (epoch, row) of one epoch, shuffled by (seed, epoch), from the sample at `start` on."""
+class EpochBatches(Sampler):
+    """Batches of keys (epoch, row) of one epoch, shuffled by (seed, epoch): this process's share of each.
 
-    def __init__(self, num_samples: int, seed: int = 0) -> None:
+    All processes together take `batch_size` pictures a step, in the order of the shuffle, whatever their number. The
+    last batch of an epoch may be smaller; none is dropped, so a set smaller than a batch trains too, and a share of it
+    may be empty. Set before each epoch: `epoch`, `start` (batches that are done already) and `num_rows` (pictures of
+    the epoch, where it is not to be whole).
+    """
+
+    def __init__(self, num_samples: int, batch_size: int, seed: int = 0, rank: int = 0, num_ranks: int = 1) -> None:
         self.num_samples = num_samples
+        self.batch_size = batch_size
         self.seed = seed
+        self.rank, self.num_ranks = rank, num_ranks
         self.epoch = 0
         self.start = 0
+        self.num_rows: int | None = None
 
     def __len__(self) -> int:
-        return max(0, self.num_samples - self.start)
+        return max(0, math.ceil(self._num_rows() / self.batch_size) - self.start)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_samples)
-        return iter([(self.epoch, int(row)) for row in order[self.start :]])
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_samples)[: self._num_rows()]
+        for first in range(self.start * self.batch_size, len(order), self.batch_size):
+            share = np.array_split(order[first : first + self.batch_size], self.num_ranks)[self.rank]
+            yield [(self.epoch, int(row)) for row in share]
+
+    def _num_rows(self) -> int:
+        return self.num_samples if self.num_rows is None else min(self.num_rows, self.num_samples)
 
 
 def make_training_loader(
-    training_set: TrainingSet, batch_size: int, num_workers: int, pin_memory: bool = False
+    training_set: TrainingSet,
+    batch_size: int,
+    num_workers: int,
+    pin_memory: bool = False,
+    rank: int = 0,
+    num_ranks: int = 1,
 ) -> DataLoader:
-    """Loader over an EpochSampler (`loader.sampler`: set `.epoch` and `.start` before each epoch). The last batch of an
-    epoch may be smaller; none is dropped, so a set smaller than a batch trains too."""
+    """Loader over `EpochBatches` (`loader.batch_sampler`), of this process's share of each batch."""
     return DataLoader(
         training_set,
-        batch_size=batch_size,
-        sampler=EpochSampler(len(training_set), training_set.seed),
+        batch_sampler=EpochBatches(len(training_set), batch_size, training_set.seed, rank, num_ranks),
         num_workers=_num_workers(num_workers),
         collate_fn=_collate_training,
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
     )
+
+
+def blank_batch(num_classes: int, input_hw: tuple[int, int]) -> Batch:
+    """A batch of one picture in which nothing is asked of the network: for a process whose share is empty."""
+    targets = make_targets(np.zeros((0, 4, 2)), np.zeros(0, int), np.zeros(0, bool), num_classes, input_hw)
+    targets.hm.fill(IGNORED)
+    image = np.zeros((*input_hw, 3), np.uint8)
+    return _collate_training([(image, targets, 0)])._replace(rows=torch.empty(0, dtype=torch.int64))
 
 
 def make_picture_loader(picture_set: PictureSet, batch_size: int, num_workers: int) -> DataLoader:
@@ -257,6 +291,6 @@ def _collate_pictures(picture_set: PictureSet, items: list) -> PictureBatch:
         torch.tensor([letterbox_scale(size, picture_set.input_hw) for size in sizes], dtype=torch.float64),
         torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2),
         torch.tensor([row for _, _, row in items], dtype=torch.int64),
-        [torch.from_numpy(picture) if row < picture_set.num_kept else None for _, picture, row in items],
+        [torch.from_numpy(picture) if row in picture_set.kept else None for _, picture, row in items],
         problems,
     )

@@ -18,7 +18,8 @@ CLASS_NAMES = ("car", "boat")
 COLOURS_BGR = ((40, 60, 220), (230, 200, 60))
 SIZES = ((26, 13), (36, 11))  # width and height of a car and of a boat, pixels
 
-torch.set_num_threads(2)  # the tests share the machine with their own data workers and sub-processes
+# The tests share the machine with their own data workers and sub-processes.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 
 
 @pytest.fixture(scope="session")

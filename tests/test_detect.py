@@ -84,7 +84,7 @@ def test_kept_pictures_come_whole_and_damaged_ones_by_name(network, dota_folder)
     found = list(
         detect(
             *network, paths, DetectionSettings(),
-            device=torch.device("cpu"), batch_size=2, num_workers=0, num_kept=3,
+            device=torch.device("cpu"), batch_size=2, num_workers=0, kept=range(3),
         )
     )  # fmt: skip
     by_row = {item.row: item for item in found}

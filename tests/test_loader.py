@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from datasets.augment import Augmentation
 from datasets.images import read_image
@@ -16,10 +18,11 @@ from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.loader import (
     MIN_SIDE,
     Batch,
-    EpochSampler,
+    EpochBatches,
     PictureBatch,
     PictureSet,
     TrainingSet,
+    blank_batch,
     make_picture_loader,
     make_training_loader,
 )
@@ -48,7 +51,7 @@ def epoch_of(
     samples: list[Sample], batch_size: int = 2, num_workers: int = 0, epoch: int = 0, start: int = 0, seed: int = 0
 ) -> list[Batch]:
     loader = make_training_loader(training_set(samples, seed), batch_size, num_workers)
-    loader.sampler.epoch, loader.sampler.start = epoch, start
+    loader.batch_sampler.epoch, loader.batch_sampler.start = epoch, start
     return list(loader)
 
 
@@ -92,7 +95,7 @@ def test_workers_and_batch_size_do_not_change_what_is_trained_on(samples: list[S
 def test_a_worker_that_lives_on_follows_the_epoch(samples: list[Sample]) -> None:
     loader = make_training_loader(training_set(samples), batch_size=3, num_workers=1)
     for epoch in (0, 7):
-        loader.sampler.epoch = epoch
+        loader.batch_sampler.epoch = epoch
         assert are_equal(list(loader), epoch_of(samples, batch_size=3, epoch=epoch))
 
 
@@ -105,20 +108,45 @@ def test_every_picture_comes_once_an_epoch_in_an_order_of_its_own(samples: list[
 def test_resuming_within_an_epoch_goes_on_with_the_very_next_sample(samples: list[Sample]) -> None:
     """Defect 11: resuming repeated the last epoch and forgot the random state."""
     whole = epoch_of(samples, epoch=2)
-    assert are_equal(whole[1:], epoch_of(samples, epoch=2, start=2))
-    assert epoch_of(samples, epoch=2, start=5) == []
+    assert are_equal(whole[1:], epoch_of(samples, epoch=2, start=1))
+    assert epoch_of(samples, epoch=2, start=3) == []
 
 
 def test_the_sampler_counts_what_is_left() -> None:
-    sampler = EpochSampler(10, seed=3)
-    assert len(sampler) == len(list(sampler)) == 10
+    sampler = EpochBatches(10, 3, seed=3)
+    assert len(sampler) == len(list(sampler)) == 4
     whole = list(sampler)
-    sampler.start = 7
-    assert len(sampler) == 3
-    assert list(sampler) == whole[7:]
+    assert [len(keys) for keys in whole] == [3, 3, 3, 1]
+    sampler.start = 2
+    assert len(sampler) == 2
+    assert list(sampler) == whole[2:]
     sampler.epoch, sampler.start = 5, 0
-    assert {epoch for epoch, _ in sampler} == {5}
-    assert list(EpochSampler(0)) == []
+    assert {epoch for keys in sampler for epoch, _ in keys} == {5}
+    assert list(EpochBatches(0, 3)) == []
+
+
+def test_a_part_of_an_epoch_is_the_beginning_of_the_whole() -> None:
+    sampler = EpochBatches(10, 3, seed=3)
+    whole = list(sampler)
+    sampler.num_rows = 5
+    assert list(sampler) == [whole[0], whole[1][:2]]
+    assert len(sampler) == 2
+
+
+@given(st.integers(0, 40), st.integers(1, 9), st.integers(1, 4))
+@settings(deadline=None)
+def test_the_shares_of_all_processes_together_are_the_batches_of_one(num: int, batch_size: int, num_ranks: int) -> None:
+    shares = [list(EpochBatches(num, batch_size, 1, rank, num_ranks)) for rank in range(num_ranks)]
+    together = [[key for part in parts for key in part] for parts in zip(*shares, strict=True)]
+    assert together == list(EpochBatches(num, batch_size, 1))
+
+
+def test_an_empty_share_asks_nothing_of_the_network() -> None:
+    batch = blank_batch(3, INPUT_HW)
+    assert len(batch.rows) == 0
+    assert batch.images.shape == (1, *INPUT_HW, 3)
+    assert bool((batch.targets.hm < 0).all())
+    assert not batch.targets.mask.any()
 
 
 @pytest.mark.parametrize(("batch_size", "sizes"), [(8, [5]), (3, [3, 2]), (4, [4, 1]), (1, [1] * 5)])
@@ -283,8 +311,8 @@ def pictures(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def picture_batches(paths: list[Path], batch_size: int, num_workers: int = 0, num_kept: int = 0) -> list[PictureBatch]:
-    return list(make_picture_loader(PictureSet(paths, INPUT_HW, FILL, num_kept), batch_size, num_workers))
+def picture_batches(paths: list[Path], batch_size: int, num_workers: int = 0, kept: range = range(0)) -> list[PictureBatch]:
+    return list(make_picture_loader(PictureSet(paths, INPUT_HW, FILL, kept), batch_size, num_workers))
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -304,7 +332,7 @@ def test_pictures_come_in_order_letterboxed_with_scale_and_size(pictures: list[P
 @pytest.mark.parametrize("num_kept", [0, 2, 4, 9])
 def test_only_as_many_whole_pictures_are_kept_as_asked(pictures: list[Path], num_kept: int) -> None:
     """Defect 15: images were decoded twice, and all of a set was held in memory."""
-    kept = [picture for batch in picture_batches(pictures, 3, num_kept=num_kept) for picture in batch.pictures]
+    kept = [picture for batch in picture_batches(pictures, 3, kept=range(num_kept)) for picture in batch.pictures]
     assert len(kept) == 4
     assert [picture is not None for picture in kept] == [row < num_kept for row in range(4)]
     for picture, path in zip(kept[:num_kept], pictures, strict=False):
@@ -315,7 +343,7 @@ def test_only_as_many_whole_pictures_are_kept_as_asked(pictures: list[Path], num
 def test_a_bad_picture_is_reported_by_its_row_and_the_rest_comes(pictures: list[Path], num_workers: int) -> None:
     pictures[1].write_text("no picture", encoding="utf-8")
     pictures[3].unlink()
-    first, second = picture_batches(pictures, 3, num_workers, num_kept=4)
+    first, second = picture_batches(pictures, 3, num_workers, kept=range(4))
     assert first.rows.tolist() == [0, 2]
     assert len(first.images) == len(first.scales) == len(first.sizes) == len(first.pictures) == 2
     assert list(first.problems) == [1]

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import main
-from tools import train
+from tools import train, validation
 from tools.checkpoint import load_file
 from tools.config import SettingsError, parse_settings
+from tools.training_step import StepResult, TrainingStep
 
 LISTS = {"train": ("scene_0", "scene_1", "scene_3"), "val": ("scene_2",)}
 
@@ -39,7 +40,7 @@ def assert_same_weights(first: Path, second: Path) -> None:
 
 def test_a_run_stops_with_the_names_after_too_many_bad_steps(dota_folder, tmp_path, monkeypatch, capsys):
     """Defect 3: stop with a message after several in a row."""
-    monkeypatch.setattr(train, "train_step", lambda *_: ({"total": math.nan}, False))
+    monkeypatch.setattr(TrainingStep, "__call__", lambda *_: StepResult({"total": math.nan}, False, False))
     code = main.main(arguments(dota_folder(lists=LISTS), tmp_path / "run", "--num_epoch", "40"))
     assert code == 1
     message = capsys.readouterr().err
@@ -53,8 +54,11 @@ def test_training_writes_a_run_folder_and_nothing_beside_its_inputs(dota_folder,
     run_dir = tmp_path / "run"
     assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
     there = {path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*") if path.is_file()}
-    expected = "last.pth best.pth settings.toml log.txt classes.txt lists/train.txt lists/val.txt"
-    assert there == set(expected.split())
+    expected = "last.pth best.pth settings.toml log.txt classes.txt lists/train.txt lists/val.txt history.csv loss.png"
+    assert {name for name in there if not name.startswith("tensorboard/")} == {
+        *expected.split(),
+        "validation/epoch_0001.jpg",
+    }
     assert (run_dir / "lists" / "val.txt").read_text(encoding="utf-8") == "scene_2\n"
     assert parse_settings(["--config", str(run_dir / "settings.toml")]).num_epoch == 1
     assert "mAP50" in (run_dir / "log.txt").read_text(encoding="utf-8")
@@ -78,7 +82,7 @@ def test_ctrl_c_saves_and_the_resumed_run_equals_the_straight_one(
     """Defect 11: resuming repeated the last epoch. Interrupted in an epoch, between two, and in the next."""
     data_dir = dota_folder(lists=LISTS)
     assert main.main(arguments(data_dir, tmp_path / "straight")) == 0
-    taken, step = [], train.train_step
+    taken, step = [], TrainingStep.__call__
 
     def interrupted_step(*parts):
         if len(taken) == steps_before:
@@ -86,10 +90,10 @@ def test_ctrl_c_saves_and_the_resumed_run_equals_the_straight_one(
         taken.append(1)
         return step(*parts)
 
-    monkeypatch.setattr(train, "train_step", interrupted_step)
+    monkeypatch.setattr(TrainingStep, "__call__", interrupted_step)
     assert main.main(arguments(data_dir, tmp_path / "stopped")) == 130
     assert f"--resume_train {tmp_path / 'stopped'}" in capsys.readouterr().out
-    monkeypatch.setattr(train, "train_step", step)
+    monkeypatch.setattr(TrainingStep, "__call__", step)
     assert main.main(["--phase", "train", "--resume_train", str(tmp_path / "stopped")]) == 0
     assert_same_weights(tmp_path / "straight" / "last.pth", tmp_path / "stopped" / "last.pth")
 
@@ -120,7 +124,7 @@ def test_fine_tuning_to_other_classes_starts_only_the_last_layer_anew(dota_folde
     (other / "classes.txt").write_text("car\nboat\nplane\n", encoding="utf-8")
     again = arguments(other, tmp_path / "tuned", "--num_epoch", "1", "--resume", str(run_dir / "last.pth"))
     assert main.main([*again, "--init_lr", "1e-30"]) == 0
-    old, new = weights_of(run_dir / "last.pth"), weights_of(tmp_path / "tuned" / "last.pth")
+    old, new = weights_of(run_dir / "best.pth"), weights_of(tmp_path / "tuned" / "last.pth")
     assert torch.allclose(old["wh.3.weight"], new["wh.3.weight"])
     assert new["hm.3.weight"].shape[0] == 3
 
@@ -164,8 +168,8 @@ def test_resume_train_without_any_run_says_what_to_do(tmp_path, monkeypatch):
 def test_the_best_checkpoint_is_the_one_with_the_best_map_not_the_last(dota_folder, tmp_path, monkeypatch):
     """Defect 12: no validation, and the best checkpoint chosen by the training loss."""
     scores = iter([0.2, 0.5, 0.4])
-    real = train.metrics_dict
-    monkeypatch.setattr(train, "metrics_dict", lambda scored: real(scored) | {"mAP50": next(scores)})
+    real = validation.metrics_dict
+    monkeypatch.setattr(validation, "metrics_dict", lambda scored: real(scored) | {"mAP50": next(scores)})
     run_dir = tmp_path / "run"
     assert main.main(arguments(dota_folder(lists=LISTS), run_dir, "--num_epoch", "3")) == 0
     assert load_file(run_dir / "best.pth")["epoch"] == 2
@@ -219,6 +223,6 @@ def test_want_of_memory_is_a_sentence(dota_folder, tmp_path, capsys, monkeypatch
     def fail(*_):
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(train, "train_step", fail)
+    monkeypatch.setattr(TrainingStep, "__call__", fail)
     assert main.main(arguments(dota_folder(lists=LISTS), tmp_path / "run")) == 1
     assert capsys.readouterr().err.endswith("not enough memory; lower --batch_size, or --input_h and --input_w\n")

@@ -14,6 +14,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 
 from tools.command_line import Parser, SettingsError
+from tools.recipes import RECIPES
 
 PHASES = ("train", "test", "eval")
 PRETRAINED = ("auto", "imagenet", "none")
@@ -35,9 +36,12 @@ class Config:
         "auto", "format of the data: auto, demo, dota, hrsc or rolabelimg; auto looks", metavar="NAME"
     )
     data_dir: Path | None = _setting(None, "data folder [default: the embedded demo set, drawn into data/demo]")
+    lists: Path | None = _setting(
+        None, "folder of train.txt, val.txt ..., as tools.split_train_val writes it [default: the data folder]"
+    )
     split: str | None = _setting(
         None,
-        "list to validate, test or evaluate on, NAME.txt in the data folder [default: val, else test]",
+        "list to validate, test or evaluate on, NAME.txt among the lists [default: val, else test]",
         metavar="NAME",
     )
     input: Path | None = _setting(None, "test: a picture or a folder of pictures to detect on, labelled or not")
@@ -68,13 +72,45 @@ class Config:
         "auto", "backbone weights to start from: auto (ImageNet if at hand), imagenet, none or a file", metavar="WHICH"
     )
     # training
+    recipe: str = _setting(
+        "default", "set of training settings below the other flags: ours, or the published one", tuple(RECIPES)
+    )
     num_epoch: int = _setting(30, "epochs to train")
-    batch_size: int = _setting(4, "pictures a step")
-    init_lr: float = _setting(2e-3, "highest learning rate of AdamW, reached after the warm-up, then cosine to zero")
+    num_images: int | None = _setting(None, "pictures to train on in all, with repetitions, instead of --num_epoch")
+    batch_size: int = _setting(
+        4, "pictures a step, over all processes; auto (or 0) finds the most that fit on the GPU", metavar="N"
+    )
+    accumulate: int = _setting(1, "parts that each process works its share of a step off in; more need less memory")
+    optimizer: str = _setting("adamw", "what takes the steps", ("adamw", "adam", "sgd"))
+    init_lr: float = _setting(2e-3, "highest learning rate, reached after the warm-up")
+    schedule: str = _setting(
+        "cosine", "of the rate: half a cosine to zero, or times --lr_decay each epoch", ("cosine", "exponential")
+    )
+    lr_decay: float = _setting(0.96, "factor on the rate each epoch, with --schedule exponential")
+    warmup: float = _setting(0.05, "share of all steps in which the rate rises, 0 to 1")
+    weight_decay: float = _setting(0.01, "of the optimiser, on convolutions only")
+    clip_norm: float = _setting(35.0, "longest gradient, longer ones are shortened; 0 leaves them")
+    ema: float = _setting(0.998, "decay of the averaged weights, which are validated and saved; 0 averages nothing")
+    freeze: int = _setting(0, "stages of the backbone that are not trained, counted from the stem, 0 to 5")
+    freeze_norm: str = _setting(
+        "none", "batch norms that stay as they are; for small data and batches", ("none", "backbone", "all")
+    )
+    sync_norm: bool = _setting(False, "batch norm over the batches of all GPUs")
+    patience: int = _setting(0, "stop after so many validations without a better mAP50; 0 never stops")
     val_every: int = _setting(1, "epochs between validations")
+    sparse_heads: bool = _setting(True, "compute all heads but hm only where the loss reads them; training only")
+    positive_radius: int = _setting(1, "cells around a centre's that learn the box as well; 0 is the published way")
+    vector_beta: float = _setting(1.0, "where smooth L1 turns from square to straight, cells; below, it is gentle")
+    box_weight: float = _setting(1.0, "weight of the loss on the decoded box, a distance of Gaussians; 0 leaves it out")
+    augment_scale: tuple[float, ...] = _setting((0.85, 1.18), "smallest and largest factor on a training picture")
+    augment_rotate: float = _setting(180.0, "largest turn of a training picture, degrees either way")
     resume_train: str | None = _setting(
         None, "continue a run: its folder or last.pth [without a value: the newest run]"
     )
+    allow_partial: bool = _setting(False, "start from --resume or --pretrained even if little of it fits")
+    tensorboard: str = _setting("auto", "write TensorBoard's files; auto: if it is installed", ("auto", "on", "off"))
+    cache: bool = _setting(False, "keep the decoded training pictures in memory")
+    compile: bool = _setting(False, "compile the network with torch.compile")
     # testing and evaluation
     resume: Path | None = _setting(
         None, "weights: in test and eval the checkpoint [default: best.pth of the newest run]; in train, to start from"
@@ -94,7 +130,7 @@ class Config:
     num_workers: int = _setting(2, "processes that load data; 0 loads in the main process")
     device: str = _setting("auto", "auto, cpu, cuda, cuda:1 ...", metavar="NAME")
     precision: str = _setting(
-        "auto", "arithmetic of training; auto takes bf16 where the machine has it", ("auto", "fp32", "bf16")
+        "auto", "arithmetic of training; auto takes bf16 where the machine has it", ("auto", "fp32", "bf16", "fp16")
     )
     seed: int = _setting(0, "of weights, order, augmentation and splits")
     # which flags the user gave, on the command line or in the file; not a flag itself
@@ -114,7 +150,10 @@ def parse_settings(arguments: Sequence[str]) -> Config:
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     from_file = _read_toml(config_path) if config_path is not None else {}
     values = {**from_file, **given}
-    return Config(**values, explicit=frozenset(values))
+    recipe = values.get("recipe", "default")
+    if recipe not in RECIPES:
+        raise SettingsError(f"--recipe is '{recipe}'; it can be {', '.join(RECIPES)}")
+    return Config(**{**RECIPES[recipe], **values}, explicit=frozenset(values))
 
 
 def settings_from(values: Mapping[str, object]) -> Config:
@@ -173,7 +212,7 @@ def _make_parser() -> argparse.ArgumentParser:
         elif kind is tuple:
             options |= {"type": float, "nargs": "+", "metavar": "X"}
         else:
-            options |= {"type": kind, "choices": item.metadata["choices"]}
+            options |= {"type": _count if item.name in _AUTO else kind, "choices": item.metadata["choices"]}
             options["metavar"] = None if item.metadata["choices"] else item.metadata["metavar"] or _METAVARS[kind]
         if item.name == "resume_train":
             options |= {"nargs": "?", "const": "newest", "metavar": "RUN"}
@@ -181,6 +220,11 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _count(text: str) -> int:
+    return 0 if text == "auto" else int(text)
+
+
+_AUTO = ("batch_size",)  # 0 stands for auto
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 
@@ -238,6 +282,8 @@ def _read_toml(path: Path) -> dict[str, object]:
 
 def _convert(item: Field, value: object, where: str) -> object:
     kind = _kind(item)
+    if item.name in _AUTO and value == "auto":
+        return 0
     if kind is tuple and isinstance(value, list | tuple) and all(type(entry) in (int, float) for entry in value):
         return tuple(float(entry) for entry in value)
     fitting = {float: (int, float), Path: (str,)}.get(kind, (kind,))
@@ -255,7 +301,7 @@ def _check(config: Config) -> None:
         value = getattr(config, name)
         if value is not None and not value >= least:
             raise SettingsError(f"--{name} is {value}; it must be at least {least}")
-    for name in ("conf_thresh", "nms_thresh", "draw_score", "min_visible", "ignore_overlap"):
+    for name in ("conf_thresh", "nms_thresh", "draw_score", "min_visible", "ignore_overlap", "warmup", "lr_decay"):
         if not 0 <= getattr(config, name) <= 1:
             raise SettingsError(f"--{name} is {getattr(config, name)}; it must lie between 0 and 1")
     for name in ("input_h", "input_w"):
@@ -266,6 +312,12 @@ def _check(config: Config) -> None:
         raise SettingsError(f"--overlap is {config.overlap}; it must be at least 0 and below --tile {config.tile}")
     if not config.scales or not all(scale > 0 for scale in config.scales):
         raise SettingsError(f"--scales is {config.scales}; each must be above 0")
+    if len(config.augment_scale) != 2 or not 0 < config.augment_scale[0] <= config.augment_scale[1] < math.inf:
+        raise SettingsError(f"--augment_scale is {config.augment_scale}; give the smallest and the largest factor")
+    if config.freeze > 5:
+        raise SettingsError(f"--freeze is {config.freeze}; a backbone has 5 stages, the stem and four more")
+    if not 0 <= config.ema < 1:
+        raise SettingsError(f"--ema is {config.ema}; it must be at least 0 and below 1")
     if not 0 < config.init_lr < math.inf:
         raise SettingsError(f"--init_lr is {config.init_lr}; it must be above 0 and finite")
     if config.input is not None and config.phase != "test":
@@ -279,8 +331,10 @@ def _check(config: Config) -> None:
 
 
 _LEAST = {
-    "num_epoch": 1, "batch_size": 1, "val_every": 1, "K": 1, "num_workers": 0, "num_drawings": 0, "line_width": 0,
-    "input_h": 32, "input_w": 32, "tile": 32, "overlap": 0, "seed": 0,
+    "num_epoch": 1, "num_images": 1, "batch_size": 0, "accumulate": 1, "val_every": 1, "K": 1, "num_workers": 0,
+    "num_drawings": 0, "line_width": 0, "input_h": 32, "input_w": 32, "tile": 32, "overlap": 0, "seed": 0,
+    "weight_decay": 0, "clip_norm": 0, "freeze": 0, "patience": 0, "positive_radius": 0, "vector_beta": 0,
+    "box_weight": 0, "augment_rotate": 0,
 }  # fmt: skip
 
 assert all(item.default is not MISSING for item in fields(Config))

@@ -13,6 +13,7 @@ from DOTA_devkit.atomic import write_text
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import LabelError
 from tools.config import Config, SettingsError
+from tools.ranks import is_main_process
 from tools.run_folder import warn
 
 DEMO_DIR = Path("data/demo")
@@ -33,7 +34,8 @@ def open_data(config: Config) -> DataFolder:
     if config.data_dir is None:
         if config.dataset not in ("auto", "demo"):
             raise SettingsError(f"--dataset {config.dataset} needs --data_dir, the folder of the data")
-        print(f"data: the embedded demo set in {DEMO_DIR}", flush=True)
+        if is_main_process():
+            print(f"data: the embedded demo set in {DEMO_DIR}", flush=True)
         return DataFolder("demo", DEMO_DIR, list_images("demo", ensure_demo(DEMO_DIR)))
     if not config.data_dir.is_dir():
         raise SettingsError(f"--data_dir {config.data_dir}: no such folder")
@@ -50,7 +52,7 @@ def default_input_hw(config: Config, data: DataFolder) -> tuple[int, int]:
 
 def data_classes(config: Config, data: DataFolder) -> tuple[str, ...]:
     """The class names of the training data."""
-    names = choose_split(data.data_dir, data.images, "train", seed=config.seed).names
+    names = choose_split(data.data_dir, data.images, "train", seed=config.seed, lists_dir=config.lists).names
     return read_classes(data.dataset, data.data_dir, names)
 
 
@@ -60,7 +62,12 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
     Bad labels stop, or are reported and left out with --on_bad_label skip.
     """
     split = choose_split(
-        data.data_dir, data.images, role, split=config.split if role == "val" else None, seed=config.seed
+        data.data_dir,
+        data.images,
+        role,
+        split=config.split if role == "val" else None,
+        seed=config.seed,
+        lists_dir=config.lists,
     )
     problems: list[LabelError] = []
     samples = read_samples(
@@ -79,6 +86,18 @@ def keep_lists(run_dir: Path, **lists: Sequence[str]) -> None:
     """Write the lists that a run uses to its folder: lists/train.txt, lists/val.txt."""
     for name, names in lists.items():
         write_text(run_dir / "lists" / f"{name}.txt", "".join(f"{entry}\n" for entry in names))
+
+
+def check_lists(run_dir: Path, **lists: Sequence[str]) -> None:
+    """Raises SettingsError when the lists that `keep_lists` wrote differ from these: the run cannot go on."""
+    for name, names in lists.items():
+        path = run_dir / "lists" / f"{name}.txt"
+        kept = path.read_text(encoding="utf-8").splitlines() if path.is_file() else list(names)
+        if kept != list(names):
+            raise SettingsError(
+                f"{path}: the run had {len(kept)} pictures in this list, the data now has {len(names)} or others; "
+                "restore the data, or start a new run from its weights with --resume"
+            )
 
 
 def truths_of(samples: Sequence[Sample]) -> dict[str, ImageTruth]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -61,14 +61,15 @@ def detect(
     device: torch.device,
     batch_size: int,
     num_workers: int,
-    num_kept: int = 0,
+    kept: Container[int] = (),
 ) -> Iterator[Found]:
-    """Detect on the pictures, in batches, in fp32; every picture is decoded once. The first `num_kept` are handed on.
+    """Detect on the pictures, in batches, in fp32; every picture is decoded once. Those in rows `kept` are handed
+    on.
 
     The model is put into evaluation mode and left in it.
     """
     model.eval()
-    pictures = PictureSet(paths, architecture.input_hw, architecture.preprocessing.fill_bgr, num_kept)
+    pictures = PictureSet(paths, architecture.input_hw, architecture.preprocessing.fill_bgr, kept)
     for batch in make_picture_loader(pictures, batch_size, num_workers):
         for row, problem in batch.problems.items():
             yield Found(row, NO_DETECTIONS, (0, 0), problem=problem)

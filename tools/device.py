@@ -7,10 +7,15 @@ import torch
 from tools.config import SettingsError
 
 
-def pick_device(name: str) -> torch.device:
-    """The device of --device; `auto` takes the first GPU, else the CPU. Raises SettingsError for one that is absent."""
+def pick_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device of --device; `auto` takes the GPU of this process on its machine, else the CPU. Raises SettingsError
+    for one that is absent."""
+    if name == "meta":
+        raise SettingsError("--device meta holds no numbers; give auto or cpu")
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda", local_rank % torch.cuda.device_count())
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
@@ -23,7 +28,7 @@ def pick_device(name: str) -> torch.device:
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
     """The dtype of training for --precision; `auto` takes bf16 where the machine multiplies it in hardware."""
     if name != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16}[name]
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
     has_bf16 = device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)

@@ -14,6 +14,7 @@ from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results,
 from DOTA_devkit.tiling import INDEX_NAME, read_index
 from tools.config import Config
 from tools.data import DataFolder, open_data, read_split, truths_of
+from tools.engine import Engine
 from tools.merge_results import merge_images
 from tools.results import RESULTS, read_origin
 from tools.run_folder import METRICS, Log, warn
@@ -28,8 +29,11 @@ def run(config: Config) -> int:
     config = loaded.config
     data = open_data(config)
     split, samples = read_split(config, data, "val", loaded.architecture.class_names)
-    log = Log(loaded.run_dir)
-    detections = _find_results(loaded, {sample.name: sample.image_path for sample in samples}, split.source, log)
+    log, engine = Log(loaded.run_dir), Engine(config.device)
+    detections = _find_results(loaded, engine, {sample.name: sample.image_path for sample in samples}, split.source)
+    engine.close()
+    if not engine.is_main:
+        return 0
     truths, what = truths_of(samples), split.source
     if (data.data_dir / INDEX_NAME).is_file():
         detections, truths, what = _on_whole_pictures(loaded, data, detections, truths, what)
@@ -59,20 +63,27 @@ def write_evaluation(run_dir: Path, scored: Evaluation, metrics: Mapping) -> Non
     _draw_curves(run_dir / CURVES, scored, metrics)
 
 
-def _find_results(loaded: LoadedRun, images: Mapping[str, Path], source: str, log: Log) -> dict[str, ImageDetections]:
+def _find_results(
+    loaded: LoadedRun, engine: Engine, images: Mapping[str, Path], source: str
+) -> dict[str, ImageDetections]:
     """The results in the run folder, if of this checkpoint, these pictures and these settings; else new ones."""
-    folder = loaded.run_dir / RESULTS
-    origin, wanted = read_origin(folder), origin_of(loaded, source)
-    wanted["images"] = list(images)
-    is_whole = all(result_path(folder, name).is_file() for name in loaded.architecture.class_names)
-    if is_whole and origin is not None and all(origin.get(key) == value for key, value in wanted.items()):
+    folder, log = loaded.run_dir / RESULTS, Log(loaded.run_dir)
+    if engine.from_main(lambda: _are_fresh(loaded, images, source)):
         log(f"scoring the results in {folder}, which are of this checkpoint and split")
     else:
         log("no results of this checkpoint on this split yet; running the detector")
-        run_detector(loaded, images, source)
-        origin = read_origin(folder)
+        run_detector(loaded, engine, images, source)
+    if not engine.is_main:
+        return {}
     found = read_results(folder, loaded.architecture.class_names).images
-    return {name: found.get(name, NO_DETECTIONS) for name in origin["images"]}
+    return {name: found.get(name, NO_DETECTIONS) for name in read_origin(folder)["images"]}
+
+
+def _are_fresh(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> bool:
+    folder = loaded.run_dir / RESULTS
+    origin, wanted = read_origin(folder), origin_of(loaded, source) | {"images": list(images)}
+    is_whole = all(result_path(folder, name).is_file() for name in loaded.architecture.class_names)
+    return is_whole and origin is not None and all(origin.get(key) == value for key, value in wanted.items())
 
 
 def _on_whole_pictures(

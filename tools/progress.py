@@ -8,6 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tools.ranks import is_main_process
+
 SECONDS_BETWEEN_LINES = 60.0
 
 
@@ -23,7 +25,8 @@ class _Lines:
 
 
 def progress_bar(work: Iterable, **options: Any) -> tqdm:
-    """`work`, iterated under a bar; options as tqdm's (desc, total, unit, initial)."""
+    """`work`, iterated under a bar; options as tqdm's (desc, total, unit, initial). Shown by the main process."""
+    options["disable"] = not is_main_process()
     if sys.stderr.isatty():
         return tqdm(work, leave=False, **options)
     seconds = SECONDS_BETWEEN_LINES

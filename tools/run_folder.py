@@ -7,26 +7,32 @@ import time
 from pathlib import Path
 
 from tools.config import Config, SettingsError
+from tools.ranks import is_main_process
 
 RUNS_DIR = Path("runs")
 LAST, BEST, SETTINGS, LOG, METRICS = "last.pth", "best.pth", "settings.toml", "log.txt", "metrics.json"
 
 
 class Log:
-    """Prints lines and keeps them in the run folder's log."""
+    """Prints lines and keeps them in the run folder's log, on the main process."""
 
     def __init__(self, run_dir: Path) -> None:
-        run_dir.mkdir(parents=True, exist_ok=True)
+        if is_main_process():
+            run_dir.mkdir(parents=True, exist_ok=True)
         self.path = run_dir / LOG
 
     def __call__(self, line: str) -> None:
+        if not is_main_process():
+            return
         print(line, flush=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
 
 
 def warn(line: str) -> None:
-    """A warning on the standard error stream."""
+    """A warning on the standard error stream, once for all processes."""
+    if not is_main_process():
+        return
     print(f"warning: {line}", file=sys.stderr, flush=True)
 
 

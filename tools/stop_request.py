@@ -28,6 +28,11 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @property
+    def is_requested(self) -> bool:
+        """Whether there was a first signal."""
+        return self._requested
+
     def check(self) -> None:
         """Raises KeyboardInterrupt if a stop was requested."""
         if self._requested:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +19,8 @@ from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.data import open_data, report_problems
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
-from tools.device import pick_device
 from tools.drawing import draw_boxes, write_picture
+from tools.engine import Engine
 from tools.progress import progress_bar
 from tools.results import RESULTS, ResultFiles
 from tools.run_folder import Log, checkpoint_path, refuse_inputs, results_dir, warn
@@ -44,9 +45,12 @@ def run(config: Config) -> int:
     """Detect by the settings; returns the exit code."""
     loaded = load_run(config)
     images, source = pictures_of(loaded.config)
+    engine = Engine(config.device)
     with StopRequest() as stop:
-        work = partial(run_detector, loaded, images, source, stop)
-        return exit_code(lambda: int(work() > 0), stop, "stopped; no results written")
+        work = partial(run_detector, loaded, engine, images, source, stop)
+        code = exit_code(lambda: int(work() > 0), stop, "stopped; no results written")
+    engine.close()
+    return code
 
 
 def load_run(config: Config) -> LoadedRun:
@@ -54,7 +58,8 @@ def load_run(config: Config) -> LoadedRun:
     settings where no flag says otherwise."""
     path = checkpoint_path(config)
     foreign = config.backbone if "backbone" in config.explicit else "resnet101"
-    model, architecture, content = load_checkpoint(path, foreign)
+    # Of a run that was stopped, the averaged weights: validation scored them, and best.pth holds nothing else.
+    model, architecture, content = load_checkpoint(path, foreign, averaged=True)
     if "architecture" in content:
         check_flags(config, architecture, path)
     kept = settings_from(content.get("settings", {}))
@@ -66,14 +71,16 @@ def load_run(config: Config) -> LoadedRun:
     return LoadedRun(config, path, run_dir, model, architecture)
 
 
-_DATA = ("data_dir", "dataset")
+_DATA = ("data_dir", "dataset", "lists")
 
 
 def pictures_of(config: Config) -> tuple[Mapping[str, Path], str]:
     """The pictures to detect on, by name, and where they come from: --input, else the validation split."""
     if config.input is None:
         data = open_data(config)
-        split = choose_split(data.data_dir, data.images, "val", split=config.split, seed=config.seed)
+        split = choose_split(
+            data.data_dir, data.images, "val", split=config.split, seed=config.seed, lists_dir=config.lists
+        )
         return {name: data.images[name] for name in split.names}, split.source
     if config.input.is_file():
         return {config.input.stem: config.input}, str(config.input)
@@ -104,60 +111,80 @@ def origin_of(loaded: LoadedRun, source: str) -> dict:
     }
 
 
-def run_detector(loaded: LoadedRun, images: Mapping[str, Path], source: str, stop: StopRequest | None = None) -> int:
-    """Detect on the pictures, write results and drawings to the run folder; returns the number of bad pictures."""
-    config, folder = loaded.config, loaded.run_dir / RESULTS
-    log = Log(loaded.run_dir)
-    paths = list(images.values())
+def run_detector(
+    loaded: LoadedRun, engine: Engine, images: Mapping[str, Path], source: str, stop: StopRequest | None = None
+) -> int:
+    """Detect on the pictures, shared out over the processes; the main one writes results and drawings to the run
+    folder. Returns the number of bad pictures."""
+    config, paths, log = loaded.config, list(images.values()), Log(loaded.run_dir)
     log(f"detecting with {loaded.checkpoint} ({loaded.architecture.backbone}) on {len(paths)} pictures of {source}")
-    problems, num_boxes, best_score, started, hinted = [], 0, 0.0, time.perf_counter(), False
-    side = min(loaded.architecture.input_hw)
-    with ResultFiles(folder, loaded.architecture.class_names, origin_of(loaded, source)) as results:
-        found = _detect_all(loaded, paths)
+    started, report = time.perf_counter(), _Report(loaded)
+    found = engine.gathered(_detect_share(loaded, engine, paths), len(paths))
+    writer = ResultFiles(loaded.run_dir / RESULTS, loaded.architecture.class_names, origin_of(loaded, source))
+    with writer if engine.is_main else nullcontext() as results:
         for item in progress_bar(found, total=len(paths), unit="picture", desc="detecting"):
-            path = paths[item.row]
             if stop is not None:
                 stop.check()
-            if item.problem is not None:
-                problems.append(item.problem)
-                if config.on_bad_label == "error":
-                    raise ImageError(f"{item.problem} (--on_bad_label skip leaves such pictures out)")
-                continue
-            if not hinted and config.tile is None and _is_much_larger(item.size, loaded.architecture.input_hw):
-                warn(
-                    f"{path.name} is {item.size[1]} x {item.size[0]} and was shrunk to the input size, where small "
-                    f"objects get lost; cut such pictures with --tile {side} --overlap {side // 6}"
-                )
-                hinted = True
-            results.write(path, item)
-            num_boxes += len(item.detections.scores)
-            best_score = max(best_score, item.detections.scores.max(initial=0.0))
-            if item.picture is not None:
-                _draw(loaded, path, item)
-    seconds = time.perf_counter() - started
-    report_problems(problems, "pictures could not be read and have no results")
-    speed = len(paths) / max(seconds, 1e-9)
-    log(f"{num_boxes} boxes of score {config.conf_thresh} and more, {speed:.1f} pictures/s: {folder}")
+            if report.takes(paths[item.row], item):
+                results.write(paths[item.row], item)
+                if item.picture is not None:
+                    _draw(loaded, paths[item.row], item)
+    if engine.is_main:
+        report_problems(report.problems, "pictures could not be read and have no results")
+    speed = len(paths) / max(time.perf_counter() - started, 1e-9)
+    folder = loaded.run_dir / RESULTS
+    log(f"{report.num_boxes} boxes of score {config.conf_thresh} and more, {speed:.1f} pictures/s: {folder}")
     log(f"drawings (score {config.draw_score} and more): {loaded.run_dir / DRAWINGS}")
-    if num_boxes and best_score < config.draw_score:
-        warn(f"the best score is {best_score:.2f}, so no box was drawn; lower --draw_score, or train longer")
-    return len(problems)
+    if report.num_boxes and report.best_score < config.draw_score:
+        warn(f"the best score is {report.best_score:.2f}, so no box was drawn; lower --draw_score, or train longer")
+    return len(report.problems)
 
 
-def _detect_all(loaded: LoadedRun, paths: Sequence[Path]) -> Iterator[Found]:
-    """Detect on the pictures, whole or in tiles; those to draw are handed on with their outcome."""
+class _Report:
+    """Counts what is found, and warns of pictures that are too large for the input."""
+
+    def __init__(self, loaded: LoadedRun) -> None:
+        self._config, self._input_hw = loaded.config, loaded.architecture.input_hw
+        self.problems: list[str] = []
+        self.num_boxes, self.best_score = 0, 0.0
+        self._hinted = loaded.config.tile is not None
+
+    def takes(self, path: Path, item: Found) -> bool:
+        """Whether the picture has results. Raises ImageError for an unreadable one, unless they are skipped."""
+        if item.problem is not None:
+            if self._config.on_bad_label == "error":
+                raise ImageError(f"{item.problem} (--on_bad_label skip leaves such pictures out)")
+            self.problems.append(item.problem)
+            return False
+        if not self._hinted and _is_much_larger(item.size, self._input_hw):
+            side = min(self._input_hw)
+            warn(
+                f"{path.name} is {item.size[1]} x {item.size[0]} and was shrunk to the input size, where small "
+                f"objects get lost; cut such pictures with --tile {side} --overlap {side // 6}"
+            )
+            self._hinted = True
+        self.num_boxes += len(item.detections.scores)
+        self.best_score = max(self.best_score, item.detections.scores.max(initial=0.0))
+        return True
+
+
+def _detect_share(loaded: LoadedRun, engine: Engine, paths: Sequence[Path]) -> Iterator[Found]:
+    """Detect on this process's share of the pictures, whole or in tiles; those to draw are handed on. The rows are
+    those of the whole list."""
     config, architecture = loaded.config, loaded.architecture
-    device = pick_device(config.device)
-    model = loaded.model.to(device, memory_format=torch.channels_last)
+    model = loaded.model.to(engine.device, memory_format=torch.channels_last)
     settings = detection_settings(config)
-    how = {"device": device, "batch_size": config.batch_size, "num_workers": config.num_workers}
+    how = {"device": engine.device, "batch_size": config.batch_size or 1, "num_workers": config.num_workers}
+    rows = engine.share(range(len(paths)))
+    kept = [number for number, row in enumerate(rows) if row < config.num_drawings]
     if config.tile is None:
-        yield from detect(model, architecture, paths, settings, num_kept=config.num_drawings, **how)
+        for found in detect(model, architecture, [paths[row] for row in rows], settings, kept=kept, **how):
+            yield found._replace(row=rows[found.row])
         return
     tiling = Tiling(config.tile, config.overlap, config.scales)
-    for row, path in enumerate(paths):
-        found = detect_tiled(model, architecture, path, tiling, settings, **how)
-        yield found._replace(row=row, picture=found.picture if row < config.num_drawings else None)
+    for number, row in enumerate(rows):
+        found = detect_tiled(model, architecture, paths[row], tiling, settings, **how)
+        yield found._replace(row=row, picture=found.picture if number in kept else None)
 
 
 def _draw(loaded: LoadedRun, path: Path, item: Found) -> None:

@@ -1,0 +1,96 @@
+"""Where the work runs: one process or many (torchrun, accelerate launch), their device, precision and talk.
+
+Hugging Face Accelerate carries device placement, mixed precision with its scaler and DistributedDataParallel.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import Tensor, nn
+
+from tools.device import pick_device, pick_precision
+
+Item = TypeVar("Item")
+_MIXED = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+
+class Engine:
+    """One process's view of the job. `rank` 0 is the one that writes files and speaks.
+
+    Attributes:
+        device, dtype: of the training steps. rank, num_ranks: this process and how many there are.
+    """
+
+    def __init__(self, device: str, precision: str = "fp32") -> None:
+        chosen = pick_device(device, int(os.environ.get("LOCAL_RANK", 0)))
+        self.dtype = pick_precision(precision, chosen)
+        # Accelerate keeps one state a process and refuses another precision; a program may train twice.
+        AcceleratorState._reset_state()
+        if "LOCAL_RANK" not in os.environ:
+            PartialState._reset_state()
+        if chosen.type == "cuda":
+            os.environ["ACCELERATE_TORCH_DEVICE"] = str(chosen)
+        self.accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision=_MIXED[self.dtype])
+        self.device = self.accelerator.device
+        self.rank, self.num_ranks = self.accelerator.process_index, self.accelerator.num_processes
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """The model on the device, in channels_last, with autocast and shared gradients, and its optimiser."""
+        return self.accelerator.prepare(model.to(memory_format=torch.channels_last), optimizer)
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum of the values over all ranks, on every rank."""
+        return self.accelerator.reduce(values, "sum") if self.num_ranks > 1 else values
+
+    def share(self, items: Sequence[Item]) -> list[Item]:
+        """This rank's share: every num_ranks-th item."""
+        return list(items[self.rank :: self.num_ranks])
+
+    def gathered(self, items: Iterator[Item], num_items: int) -> Iterator[Item]:
+        """What all ranks find, on rank 0, in turns as it is found; the other ranks get nothing, but must iterate too.
+
+        `items` are the outcomes of this rank's `share` of `num_items`.
+        """
+        if self.num_ranks == 1:
+            yield from items
+            return
+        for _ in range(-(-num_items // self.num_ranks)):
+            found: list[Any] = [item for item in (next(items, None),) if item is not None]
+            everyone = gather_object(found)
+            if self.is_main:
+                yield from everyone
+
+    def all_of(self, item: Item) -> list[Item]:
+        """What every process has, in the order of their ranks, on every process."""
+        return gather_object([item]) if self.num_ranks > 1 else [item]
+
+    def from_main(self, make: Callable[[], Item]) -> Item:
+        """What `make` returns on the main process, on every process."""
+        made = [make() if self.is_main else None]
+        return broadcast_object_list(made)[0] if self.num_ranks > 1 else made[0]
+
+    def main_first(self) -> AbstractContextManager[None]:
+        """A part of the code that the main process goes through before the others."""
+        return self.accelerator.main_process_first()
+
+    def wait(self) -> None:
+        """Until every rank has come so far."""
+        self.accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        """Leave the group of processes."""
+        if self.num_ranks > 1 and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

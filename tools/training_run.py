@@ -1,0 +1,310 @@
+"""A training run, put together from its settings or from its last checkpoint, and saved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from datasets.augment import Augmentation
+from datasets.loader import TrainingSet, make_training_loader
+from datasets.readers import Sample
+from DOTA_devkit.atomic import write_text
+from models import CTRBOX, IMAGENET, BBAVectorsLoss
+from tools.averaging import WeightAverage
+from tools.batch_size import largest_batch
+from tools.checkpoint import (
+    Architecture,
+    CheckpointError,
+    check_flags,
+    check_run_state,
+    load_checkpoint,
+    load_weights,
+    restoring,
+    save_checkpoint,
+)
+from tools.config import Config, SettingsError, settings_dict, settings_from, settings_toml, with_settings
+from tools.data import check_lists, data_classes, default_input_hw, keep_lists, open_data, read_split
+from tools.engine import Engine
+from tools.history import History
+from tools.optimizer import make_optimizer
+from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run, warn
+from tools.stop_request import StopRequest
+from tools.training_step import TrainingStep
+from tools.weights import pretrained_backbone, start_from
+
+UNCHANGEABLE = ("seed", "batch_size", "accumulate", "data_dir", "dataset", "lists", "recipe", "optimizer")
+
+
+@dataclass
+class Progress:
+    """Where a run stands: epochs done, batches done of the current one (all of them while it is validated), best mAP50,
+    validations since then, steps that were skipped, pictures trained on."""
+
+    epoch: int = 0
+    step: int = 0
+    best_map: float = -1.0
+    since_best: int = 0
+    skipped: int = 0
+    num_images: int = 0
+
+
+@dataclass
+class Run:
+    """Everything that a training run holds; `network` is the bare one that is trained, `average` the validated one."""
+
+    config: Config
+    engine: Engine
+    run_dir: Path
+    log: Log
+    architecture: Architecture
+    network: CTRBOX
+    average: WeightAverage
+    step: TrainingStep
+    loader: DataLoader
+    val_samples: Sequence[Sample]
+    progress: Progress
+    history: History | None
+    stop: StopRequest = field(default_factory=StopRequest)
+    bad_steps: int = 0  # in a row, over the end of an epoch too
+    last_terms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def num_samples(self) -> int:
+        return len(self.loader.dataset)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(self.num_samples / self.config.batch_size)
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs to begin; with --num_images the last one may be a part."""
+        if self.config.num_images is None:
+            return self.config.num_epoch
+        return math.ceil(self.config.num_images / self.num_samples)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run."""
+        whole = self.num_epochs - 1
+        return whole * self.steps_per_epoch + math.ceil(self.images_in(whole) / self.config.batch_size)
+
+    def images_in(self, epoch: int) -> int:
+        """Pictures of an epoch, counted from 0."""
+        if self.config.num_images is None:
+            return self.num_samples
+        return min(self.num_samples, self.config.num_images - epoch * self.num_samples)
+
+    @property
+    def images_in_step(self) -> int:
+        """Pictures of the batch that is due, of all processes."""
+        done = self.progress.step * self.config.batch_size
+        return min(self.config.batch_size, self.images_in(self.progress.epoch) - done)
+
+    def save(self, name: str, as_best: bool = False) -> None:
+        """Write a checkpoint, on the main process: a whole run, or as the best the averaged weights alone."""
+        if not self.engine.is_main:
+            return
+        state = {
+            "epoch": self.progress.epoch + self.progress.step // self.steps_per_epoch,
+            "progress": vars(self.progress).copy(),
+            "settings": settings_dict(self.config),
+        }
+        if as_best:
+            self.average.catch_up(self.network)
+            save_checkpoint(self.run_dir / name, self.average.module, self.architecture, **state)
+            return
+        scaler = self.engine.accelerator.scaler
+        save_checkpoint(
+            self.run_dir / name,
+            self.network,
+            self.architecture,
+            **state,
+            ema_state_dict=self.average.module.state_dict() if self.config.ema else None,
+            ema_steps=self.average.num_steps,
+            optimizer_state_dict=self.step.optimizer.state_dict(),
+            scaler_state_dict=scaler.state_dict() if scaler is not None else None,
+            torch_rng_state=torch.get_rng_state(),
+        )
+
+
+def find_run(config: Config) -> tuple[Config, Path, dict]:
+    """The settings of the run that --resume_train names (flags given now come on top), its folder, its checkpoint."""
+    path = newest_run(LAST) if config.resume_train == "newest" else Path(config.resume_train)
+    path = path / LAST if path.is_dir() else path
+    _, architecture, content = load_checkpoint(path)
+    check_run_state(content, path)
+    check_flags(config, architecture, path)
+    kept = settings_from(content["settings"])
+    changed = {name: getattr(config, name) for name in config.explicit - {"resume_train", "phase"}}
+    for name in UNCHANGEABLE:
+        if name in changed and changed[name] != getattr(kept, name):
+            raise SettingsError(
+                f"--{name} {changed[name]} differs from the run in {path.parent}; leave it out to go on"
+            )
+    if changed.setdefault("out", path.parent).resolve() != path.parent.resolve():
+        raise SettingsError(f"--out {changed['out']} differs from the run in {path.parent}; leave it out to go on")
+    return with_settings(kept, **changed), path.parent, content
+
+
+def prepare(config: Config, run_dir: Path | None = None, state: dict | None = None) -> Run:
+    """A new run, or the one in `run_dir` as its checkpoint `state` has it."""
+    engine = Engine(config.device, config.precision)
+    with engine.main_first():  # it may draw the demo set
+        data = open_data(config)
+    class_names = data_classes(config, data)
+    train_split, train_samples = read_split(config, data, "train", class_names)
+    val_split, val_samples = read_split(config, data, "val", class_names)
+    torch.manual_seed(config.seed)
+    network, architecture, weights_line = _network(config, state, class_names, default_input_hw(config, data))
+    network.freeze(config.freeze, config.freeze_norm)
+    config = _settle_batch_size(config, engine, network, architecture, len(train_samples))
+    loader = _loader(config, engine, architecture, train_samples)
+    if run_dir is None:
+        run_dir = engine.from_main(lambda: new_run_dir(config, data.data_dir.resolve().name))
+    else:
+        check_lists(run_dir, train=train_split.names, val=val_split.names)
+    if engine.is_main:
+        write_text(run_dir / SETTINGS, settings_toml(config))
+        write_text(run_dir / "classes.txt", "".join(f"{name}\n" for name in class_names))
+        keep_lists(run_dir, train=train_split.names, val=val_split.names)
+    run = _assemble(config, engine, run_dir, architecture, network, loader, val_samples, state)
+    run.log(f"run folder: {run_dir}")
+    _describe(run, train_samples)
+    run.log(weights_line)
+    run.log(f"training pictures: {train_split.source}; validation pictures: {val_split.source}")
+    return run
+
+
+def _network(
+    config: Config, state: dict | None, class_names: tuple[str, ...], input_hw: tuple[int, int]
+) -> tuple[CTRBOX, Architecture, str]:
+    """The network, what it is, and a line that says where its weights come from: the run that goes on, --resume, or
+    --pretrained."""
+    if state is not None:
+        architecture = Architecture.from_dict(state["architecture"])
+        if architecture.class_names != class_names:
+            raise CheckpointError(
+                f"the classes of the data have changed from {', '.join(architecture.class_names)} to "
+                f"{', '.join(class_names)}; the run cannot go on, but --resume FILE can start from its weights"
+            )
+        network = architecture.build()
+        load_weights(network, state["model_state_dict"], Path(LAST), architecture.backbone)
+        return network, architecture, "weights: of the run"
+    if config.resume is not None:
+        named = config.backbone if "backbone" in config.explicit else None
+        start = start_from(config.resume, class_names, input_hw, named, allow_partial=config.allow_partial)
+        check_flags(config, start.architecture, config.resume, ("backbone", "head_norm"))
+        return start.model, start.architecture, f"weights: of {config.resume}: {start.report}"
+    backbone, line = pretrained_backbone(config.pretrained, config.backbone, allow_partial=config.allow_partial)
+    network = CTRBOX(len(class_names), backbone, config.head_norm)
+    return network, Architecture(config.backbone, config.head_norm, class_names, input_hw, IMAGENET), line
+
+
+def _settle_batch_size(
+    config: Config, engine: Engine, network: CTRBOX, architecture: Architecture, num_samples: int
+) -> Config:
+    """The settings with a batch size that is a number and can be shared out."""
+    if config.batch_size == 0:
+        config = with_settings(config, batch_size=largest_batch(config, engine, network, architecture, num_samples))
+    if config.batch_size % engine.num_ranks:
+        raise SettingsError(
+            f"--batch_size {config.batch_size} is that of all {engine.num_ranks} processes together; give a multiple "
+            f"of {engine.num_ranks}"
+        )
+    return config
+
+
+def _loader(config: Config, engine: Engine, architecture: Architecture, samples: Sequence[Sample]) -> DataLoader:
+    augmentation = Augmentation(scale=tuple(config.augment_scale), rotate=config.augment_rotate)
+    training_set = TrainingSet(
+        samples,
+        len(architecture.class_names),
+        architecture.input_hw,
+        architecture.preprocessing.fill_bgr,
+        augmentation,
+        config.min_visible,
+        config.seed,
+    )
+    if config.cache:
+        training_set.decode_all()
+    is_cuda = engine.device.type == "cuda"
+    return make_training_loader(
+        training_set, config.batch_size, config.num_workers, is_cuda, engine.rank, engine.num_ranks
+    )
+
+
+def _assemble(
+    config: Config,
+    engine: Engine,
+    run_dir: Path,
+    architecture: Architecture,
+    network: CTRBOX,
+    loader: DataLoader,
+    val_samples: Sequence[Sample],
+    state: dict | None,
+) -> Run:
+    """The run, with optimiser, average and progress as the checkpoint has them."""
+    network = network.to(engine.device, memory_format=torch.channels_last)
+    average = WeightAverage(network, config.ema)
+    optimizer, progress = make_optimizer(network, config), Progress()
+    if state is not None:
+        with restoring(run_dir / LAST, "optimiser's state"):
+            optimizer.load_state_dict(state["optimizer_state_dict"])
+        with restoring(run_dir / LAST, "progress"):
+            progress = Progress(**state["progress"])
+            torch.set_rng_state(state["torch_rng_state"])
+        if config.ema and state.get("ema_state_dict") is not None:
+            with restoring(run_dir / LAST, "averaged weights"):
+                average.restore(state["ema_state_dict"], state["ema_steps"])
+    if config.compile:
+        network.features = torch.compile(network.features)
+    if config.sync_norm and engine.num_ranks > 1:
+        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    model, optimizer = engine.prepare(network, optimizer)
+    if state is not None and engine.accelerator.scaler is not None and state.get("scaler_state_dict"):
+        engine.accelerator.scaler.load_state_dict(state["scaler_state_dict"])
+    criterion = BBAVectorsLoss(
+        box_weight=config.box_weight, vector_beta=config.vector_beta, positive_radius=config.positive_radius
+    )
+    step = TrainingStep(
+        engine,
+        model,
+        optimizer,
+        criterion,
+        architecture.preprocessing,
+        clip_norm=config.clip_norm,
+        sparse=config.sparse_heads,
+        num_parts=config.accumulate,
+    )
+    history = History(run_dir, progress.epoch, config.tensorboard) if engine.is_main else None
+    return Run(
+        config, engine, run_dir, Log(run_dir), architecture, network, average, step, loader, val_samples, progress,
+        history,
+    )  # fmt: skip
+
+
+def _describe(run: Run, train_samples: Sequence[Sample]) -> None:
+    """Log what is about to be trained."""
+    config, engine = run.config, run.engine
+    size = sum(parameter.numel() for parameter in run.network.parameters()) / 1e6
+    height, width = run.architecture.input_hw
+    precision = str(engine.dtype).removeprefix("torch.")
+    ranks = f"{engine.num_ranks} processes, " if engine.num_ranks > 1 else ""
+    run.log(
+        f"{run.architecture.backbone}, {size:.1f} M parameters, {ranks}on {engine.device}, {precision}; "
+        f"input {height} x {width} (height x width)"
+    )
+    num_objects = sum(int((~sample.ignored).sum()) for sample in train_samples)
+    run.log(f"{len(train_samples)} pictures to train on, {num_objects} objects; {len(run.val_samples)} to validate on")
+    run.log(f"classes: {', '.join(run.architecture.class_names)}")
+    run.log(f"recipe {config.recipe}: batch {config.batch_size}, {run.num_steps} steps, {config.optimizer}")
+    if not num_objects:
+        warn("no training picture holds an object; the network will learn to see nothing")
+    if run.progress.epoch or run.progress.step:
+        run.log(f"going on after {run.progress.epoch} epochs and {run.progress.step} steps")

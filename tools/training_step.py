@@ -1,0 +1,104 @@
+"""One step of training: forward, loss over the whole batch of all ranks, gradient, optimiser; or nothing at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from datasets.targets import Targets
+from models import BBAVectorsLoss, Positives, normalize
+from models.preprocessing import Preprocessing
+from tools.engine import Engine
+
+
+class StepResult(NamedTuple):
+    """The loss terms over the whole batch, whether the step was taken, and whether any rank asked to stop."""
+
+    terms: dict[str, float]
+    taken: bool
+    stop: bool
+
+
+class TrainingStep:
+    """Steps of one network.
+
+    The batch of a step is what all ranks hold together; the loss is divided by the objects of all of it, so that
+    neither the number of ranks nor that of the parts changes what is learnt (batch norm aside, which sees a part).
+
+    Args:
+        model: as `Engine.prepare` returned it. clip_norm: longest gradient, 0 for any. sparse: compute the heads only
+            where the loss reads them. num_parts: parts in which a rank works its share off.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        criterion: BBAVectorsLoss,
+        preprocessing: Preprocessing,
+        *,
+        clip_norm: float = 0.0,
+        sparse: bool = True,
+        num_parts: int = 1,
+    ) -> None:
+        self.engine, self.model, self.optimizer, self.criterion = engine, model, optimizer, criterion
+        self.preprocessing = preprocessing
+        self.clip_norm, self.sparse, self.num_parts = clip_norm, sparse, num_parts
+        self._buffers = list(model.buffers())
+
+    def __call__(self, images: Tensor, targets: Targets, stop: bool = False) -> StepResult:
+        """Train on this rank's share: images (B, H, W, 3) uint8 BGR, at least one, and their targets.
+
+        With a gradient that is not finite, on any rank, weights and batch norm statistics stay as they were.
+        """
+        parts = self._parts(images, targets)
+        positives = [self.criterion.positives(targets) for _, targets in parts]
+        totals = sum((found.totals for found in positives), torch.zeros(2, device=self.engine.device))
+        totals, num_stops = self.engine.total(torch.cat((totals, totals.new_tensor([float(stop)])))).split((2, 1))
+        before = [buffer.clone() for buffer in self._buffers]
+        self.optimizer.zero_grad(set_to_none=True)
+        terms = self._backward(parts, positives, totals)
+        taken = self._update(terms)
+        if not taken:
+            torch._foreach_copy_(self._buffers, before)
+        return StepResult({name: float(value) for name, value in terms.items()}, taken, bool(num_stops > 0))
+
+    def _parts(self, images: Tensor, targets: Targets) -> list[tuple[Tensor, Targets]]:
+        """The share in parts, on the device."""
+        device = self.engine.device
+        targets = Targets(*(field.to(device, non_blocking=True) for field in targets))
+        chunks = [field.tensor_split(min(self.num_parts, len(images))) for field in (images, *targets)]
+        return [
+            (normalize(part.to(device, non_blocking=True), self.preprocessing), Targets(*rest))
+            for part, *rest in zip(*chunks, strict=True)
+        ]
+
+    def _backward(
+        self, parts: Sequence[tuple[Tensor, Targets]], positives: Sequence[Positives], totals: Tensor
+    ) -> dict[str, Tensor]:
+        """Gradients of all parts; returns the terms, summed over parts and ranks."""
+        sums: dict[str, Tensor] = {}
+        for number, ((images, targets), found) in enumerate(zip(parts, positives, strict=True)):
+            is_last = number == len(parts) - 1
+            with nullcontext() if is_last else self.engine.accelerator.no_sync(self.model):
+                maps = self.model(images, found.cells) if self.sparse else self.model(images)
+                terms = self.criterion(maps, targets, found, totals)
+                # The ranks' gradients are averaged, but the terms are shares of a sum already.
+                self.engine.accelerator.backward(terms["total"] * self.engine.num_ranks)
+            sums = {name: sums.get(name, 0.0) + term.detach() for name, term in terms.items()}
+        return dict(zip(sums, self.engine.total(torch.stack(list(sums.values()))), strict=True))
+
+    def _update(self, terms: dict[str, Tensor]) -> bool:
+        """Clip, and step unless something is not finite; every rank decides the same, for all see the same numbers."""
+        accelerator = self.engine.accelerator
+        norm = accelerator.clip_grad_norm_(self.model.parameters(), self.clip_norm or math.inf)
+        is_finite = bool(torch.isfinite(norm)) and bool(torch.isfinite(terms["total"]))
+        if is_finite or accelerator.scaler is not None:  # the scaler has to see an overflow to lower its scale
+            self.optimizer.step()
+        return is_finite and not accelerator.optimizer_step_was_skipped

@@ -1,0 +1,74 @@
+"""Validation within training: the averaged network on the validation pictures, shared out over the processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.images import ImageError
+from DOTA_devkit.evaluation import evaluate, format_table, metrics_dict
+from DOTA_devkit.task_files import ImageDetections
+from tools.comparison_page import PageItem, draw_page
+from tools.data import truths_of
+from tools.detect import DetectionSettings, Found, detect
+from tools.training_run import Run
+
+PAGE_PICTURES = 8
+
+
+class Outcome(NamedTuple):
+    """The metrics (as `metrics_dict`), what was wrong with pictures, and on the main process the page of pictures
+    (H, W, 3) uint8 BGR."""
+
+    metrics: dict
+    problems: list[str]
+    page: np.ndarray | None
+
+
+def validate(run: Run) -> Outcome:
+    """Detect with the averaged network and score. Every process must call it and gets the same metrics."""
+    samples, config = run.val_samples, run.config
+    shown = set(np.linspace(0, len(samples) - 1, min(PAGE_PICTURES, len(samples))).round().astype(int).tolist())
+    detections: dict[str, ImageDetections] = {}
+    items: list[PageItem] = []
+    problems: list[str] = []
+    for found in run.engine.gathered(_detect_share(run, shown), len(samples)):
+        sample = samples[found.row]
+        detections[sample.name] = found.detections
+        if found.problem is not None:
+            problems.append(found.problem)
+        elif found.picture is not None:
+            items.append(PageItem(sample.name, found.picture, sample, found.detections))
+        if run.engine.num_ranks == 1:
+            run.stop.check()
+    truths = truths_of(samples)
+    names = run.architecture.class_names
+    metrics = run.engine.from_main(
+        lambda: metrics_dict(evaluate(detections, truths, names, ignore_overlap=config.ignore_overlap))
+    )
+    if run.progress.epoch + 1 == run.num_epochs and metrics["mAP50"] is not None:
+        run.log(format_table(metrics))
+    page = draw_page(items, names, min_score=config.draw_score) if run.engine.is_main and items else None
+    return Outcome(metrics, problems, page)
+
+
+def _detect_share(run: Run, shown: set[int]) -> Iterator[Found]:
+    """This process's share of the pictures, with rows in the whole list."""
+    config, engine = run.config, run.engine
+    rows = engine.share(range(len(run.val_samples)))
+    found = detect(
+        run.average.module,
+        run.architecture,
+        [run.val_samples[row].image_path for row in rows],
+        DetectionSettings(config.K, config.conf_thresh, config.nms_thresh),
+        device=engine.device,
+        batch_size=max(1, config.batch_size // engine.num_ranks),
+        num_workers=config.num_workers,
+        kept=[number for number, row in enumerate(rows) if row in shown],
+    )
+    for item in found:
+        if item.problem is not None and config.on_bad_label == "error":
+            raise ImageError(f"{item.problem} (--on_bad_label skip leaves such pictures out)")
+        yield item._replace(row=rows[item.row])
