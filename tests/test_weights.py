@@ -8,10 +8,32 @@ import time
 import pytest
 import torch
 
-from models import CTRBOX, WEIGHTS_URLS, build_backbone
+from models import CTRBOX, IMAGENET, PUBLISHED, WEIGHTS_URLS, build_backbone
 from tools import weights
-from tools.checkpoint import CheckpointError
-from tools.weights import find_backbone_weights
+from tools.checkpoint import Architecture, CheckpointError, load_file, save_checkpoint
+from tools.weights import find_backbone_weights, pretrained_backbone, start_from
+
+ARCHITECTURE = Architecture("resnet18", True, ("car", "boat"), (96, 160), IMAGENET)
+HM_LAST = {"hm.3.weight", "hm.3.bias"}
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return ARCHITECTURE.build()
+
+
+@pytest.fixture(scope="module")
+def published():
+    """Weights by the names and of the shapes of the published resnet101; each tensor has one value, to be small."""
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in CTRBOX(15, "resnet101").state_dict().items()}
+    return {f"module.{name}": torch.tensor(float(row)).expand(shapes[name]) for row, name in enumerate(shapes)}
+
+
+def _differing(model, weights):
+    """Names of tensors of the model that are not those of the weights."""
+    return {name for name, value in model.state_dict().items() if not torch.equal(value, weights[name])}
 
 
 @pytest.fixture
@@ -42,8 +64,12 @@ def test_auto_without_network_says_so_in_one_line_and_goes_on(no_network):
 
 
 def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch, tmp_path):
+    def hang(*_, **__):
+        time.sleep(30)
+        raise OSError("timed out")
+
     monkeypatch.setattr(weights, "PROBE_SECONDS", 0.2)
-    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: time.sleep(30))
+    monkeypatch.setattr(socket, "create_connection", hang)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     started = time.perf_counter()
     assert "does not answer within 0.2 s" in find_backbone_weights("auto", "resnet18")[1]
@@ -90,3 +116,147 @@ def test_weights_of_another_backbone_are_refused(real_folder):
     found, _ = find_backbone_weights(str(real_folder("weights") / "mobilenet_v2_imagenet.pth"), "resnet18")
     with pytest.raises(ValueError, match="not of backbone 'resnet18'"):
         build_backbone("resnet18", found)
+
+
+def test_a_checkpoint_of_ours_starts_a_run_with_all_its_weights(model, tmp_path):
+    save_checkpoint(tmp_path / "数据 1.pth", model, ARCHITECTURE)
+    start = start_from(tmp_path / "数据 1.pth", ("car", "boat"), (64, 64), "resnet101")
+    assert not _differing(start.model, model.state_dict())
+    assert start.report.is_whole
+    assert start.architecture == Architecture("resnet18", True, ("car", "boat"), (64, 64), IMAGENET)
+    assert str(start.report) == "168 tensors matched (100 %), 0 re-shaped, 0 missing, 0 unknown"
+
+
+@pytest.mark.parametrize("names", [("car",), ("a", "b", "c"), ("boat", "car"), ("ship", "plane")])
+def test_other_classes_renew_the_last_layer_of_hm_alone(model, tmp_path, names):
+    save_checkpoint(tmp_path / "best.pth", model, ARCHITECTURE)
+    start = start_from(tmp_path / "best.pth", names, (96, 160))
+    weights = model.state_dict()
+    assert _differing(start.model, weights) - HM_LAST == set()
+    assert start.model.hm[3].weight.shape == (len(names), 256, 1, 1)
+    assert not set(start.model.hm[3].weight.ravel().tolist()) & set(weights["hm.3.weight"].ravel().tolist())
+    assert set(start.report.renewed) == HM_LAST
+    assert len(start.report.matched) == 166
+    assert str(start.report).endswith(
+        "(100 %), 0 re-shaped, 0 missing, 0 unknown, started anew: hm.3.weight, hm.3.bias"
+    )
+
+
+def test_the_average_is_taken_where_there_is_one(model, tmp_path):
+    average = {f"module.{name}": torch.full_like(value, 3) for name, value in model.state_dict().items()}
+    save_checkpoint(tmp_path / "last.pth", model, ARCHITECTURE, ema_state_dict=average | {"n_averaged": torch.ones(())})
+    assert (start_from(tmp_path / "last.pth", ("car", "boat"), (96, 160)).model.hm[0].weight == 3).all()
+
+
+def test_a_published_file_is_resnet101_in_its_own_colours(published, tmp_path):
+    path = tmp_path / "model_50.pth"
+    torch.save({"epoch": 50, "model_state_dict": published, "optimizer_state_dict": {"state": {}}}, path)
+    start = start_from(path, ("ship",), (640, 640))
+    assert start.architecture == Architecture("resnet101", False, ("ship",), (640, 640), PUBLISHED)
+    assert start.report.renewed == ("hm.2.weight", "hm.2.bias")
+    weights = {name.removeprefix("module."): value for name, value in published.items()}
+    del weights["hm.2.weight"], weights["hm.2.bias"]
+    loaded = start.model.state_dict()
+    assert {name for name in weights if not torch.equal(loaded[name], weights[name].to(loaded[name].dtype))} == set()
+
+
+def test_a_published_file_of_dota_keeps_hm_for_the_same_classes(published, tmp_path):
+    torch.save({"model_state_dict": published}, tmp_path / "x.pth")
+    names = tuple(
+        "plane baseball-diamond bridge ground-track-field small-vehicle large-vehicle ship tennis-court "
+        "basketball-court storage-tank soccer-ball-field roundabout harbor swimming-pool helicopter".split()
+    )
+    start = start_from(tmp_path / "x.pth", names, (608, 608))
+    assert start.report.is_whole
+    assert torch.equal(start.model.hm[2].weight, published["module.hm.2.weight"])
+
+
+def test_a_bare_state_dict_of_a_named_backbone_keeps_hm_for_as_many_classes(model, tmp_path):
+    torch.save(model.state_dict(), tmp_path / "x.pth")
+    start = start_from(tmp_path / "x.pth", ("car", "boat"), (96, 160), "resnet18")
+    assert not _differing(start.model, model.state_dict())
+    assert (start.architecture.head_norm, start.architecture.preprocessing) == (True, PUBLISHED)
+
+
+def test_the_backbone_that_a_published_file_is_of_is_told(model, tmp_path):
+    torch.save(model.state_dict(), tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match=r"CTRBOX on resnet101, 90% are needed: .* give --backbone resnet18;"):
+        start_from(tmp_path / "x.pth", ("car", "boat"), (96, 160))
+
+
+def test_a_foreign_file_with_no_matching_key_is_refused_with_counts(tmp_path):
+    """Defect 11: strict=False took a checkpoint with no matching key, and the boxes were random."""
+    torch.save({f"encoder.{number}": torch.ones(3) for number in range(9)}, tmp_path / "x.pth")
+    sentence = r"x\.pth: nothing in it is of CTRBOX on resnet101: 0 tensors .* 9 unknown .*name it with --backbone"
+    for allowed in (False, True):
+        with pytest.raises(CheckpointError, match=sentence):
+            start_from(tmp_path / "x.pth", ("car",), (96, 160), allow_partial=allowed)
+
+
+def test_a_backbone_alone_belongs_to_another_flag(tmp_path):
+    torch.save(build_backbone("resnet18").state_dict(), tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match="only the backbone resnet18: give --backbone resnet18 --pretrained FILE"):
+        start_from(tmp_path / "x.pth", ("car",), (96, 160))
+
+
+def test_half_a_model_needs_to_be_allowed(model, tmp_path):
+    weights = {name: value for name, value in model.state_dict().items() if not name.startswith(("dec", "wh", "reg"))}
+    torch.save(weights, tmp_path / "x.pth")
+    sentence = "the backbone fits, but what comes after it does not; --allow_partial starts from what matches"
+    with pytest.raises(CheckpointError, match=sentence):
+        start_from(tmp_path / "x.pth", ("car", "boat"), (96, 160), "resnet18")
+    start = start_from(tmp_path / "x.pth", ("car", "boat"), (96, 160), "resnet18", allow_partial=True)
+    assert torch.equal(start.model.hm[3].weight, model.hm[3].weight)
+    assert len(start.report.missing) == 36 + 2 * 8  # of three combination modules and two heads
+    assert "52 missing (dec_c4.up.0.weight, dec_c4.up.0.bias, dec_c4.up.1.weight, ...)" in str(start.report)
+
+
+def test_a_checkpoint_whose_architecture_was_edited_is_told_apart(model, tmp_path):
+    save_checkpoint(tmp_path / "best.pth", model, ARCHITECTURE)
+    content = load_file(tmp_path / "best.pth")
+    content["architecture"]["backbone"] = "resnet50"
+    torch.save(content, tmp_path / "edited.pth")
+    with pytest.raises(CheckpointError, match=r"edited\.pth: .* contradict each other; edited\?"):
+        start_from(tmp_path / "edited.pth", ("car", "boat"), (96, 160))
+    content["architecture"]["class_names"] = "car boat"
+    torch.save(content, tmp_path / "edited.pth")
+    with pytest.raises(CheckpointError, match="class_names is 'car boat'"):
+        start_from(tmp_path / "edited.pth", ("car", "boat"), (96, 160))
+
+
+def test_the_share_of_a_backbone_file_is_told(model, tmp_path):
+    weights = {f"module.{name}": value for name, value in model.state_dict().items()}
+    torch.save({"model_state_dict": weights, "epoch": 3}, tmp_path / "whole.pth")
+    backbone, line = pretrained_backbone(str(tmp_path / "whole.pth"), "resnet18")
+    assert torch.equal(backbone.conv1.weight, model.base_network.conv1.weight)
+    assert line == (
+        f"backbone: weights of {tmp_path / 'whole.pth'}: 100 tensors matched (100 %), 0 re-shaped, 0 missing, 0 unknown"
+    )
+
+
+def test_a_backbone_file_needs_ninety_percent_of_the_backbone(tmp_path):
+    weights = build_backbone("resnet18").state_dict()
+    first = [name for name in weights if not name.endswith("num_batches_tracked")]
+    torch.save({name: weights[name] for name in first[10:]}, tmp_path / "enough.pth")
+    assert "90 tensors matched (90 %)" in pretrained_backbone(str(tmp_path / "enough.pth"), "resnet18")[1]
+    torch.save({name: weights[name] for name in first[11:]}, tmp_path / "less.pth")
+    with pytest.raises(CheckpointError, match=r"less\.pth: .* 89 tensors matched \(89 %\), .* 11 missing \(conv1"):
+        pretrained_backbone(str(tmp_path / "less.pth"), "resnet18")
+    assert "89 tensors" in pretrained_backbone(str(tmp_path / "less.pth"), "resnet18", allow_partial=True)[1]
+
+
+def test_without_weights_the_backbone_is_random_and_says_so():
+    backbone, line = pretrained_backbone("none", "resnet18")
+    assert backbone.out_channels == (64, 128, 256, 512)
+    assert line == "backbone: random weights (--pretrained none)"
+
+
+def test_the_real_mobilenet_weights_are_whole_and_of_no_other_backbone(real_folder):
+    path = real_folder("weights") / "mobilenet_v2_imagenet.pth"
+    line = pretrained_backbone(str(path), "mobilenetv2")[1]
+    assert line.endswith("255 tensors matched (100 %), 0 re-shaped, 0 missing, 0 unknown")
+    sentence = "nothing in it is of the backbone resnet18: .*its backbone is mobilenetv2: give --backbone mobilenetv2"
+    with pytest.raises(CheckpointError, match=sentence):
+        pretrained_backbone(str(path), "resnet18")
+    with pytest.raises(CheckpointError, match="give --backbone mobilenetv2 --pretrained FILE"):
+        start_from(path, ("car",), (96, 160))

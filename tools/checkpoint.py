@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import pickle
-import zipfile
-from collections.abc import Mapping, Sequence
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +18,23 @@ from torch import Tensor
 from datasets.readers import DOTA_CLASSES
 from DOTA_devkit.atomic import atomic_write
 from models import CTRBOX, PUBLISHED, Preprocessing
-from tools.config import Config, SettingsError
+from tools.config import Config, SettingsError, settings_from
+from tools.transfer import CheckpointError, compare, copy_matched, likely_cause, unwrapped
 
 FORMAT_VERSION = 1
 PUBLISHED_SIDE = 608
+PUBLISHED_BACKBONE = "resnet101"
 ARCHITECTURE_FLAGS = ("backbone", "head_norm", "input_h", "input_w")
-
-
-class CheckpointError(ValueError):
-    """A file that is missing, cut off, no state dict or of another network; the message names it."""
+# What else may be in a checkpoint of ours, and of which kind it is.
+STATE_KINDS: dict[str, type] = {
+    "epoch": int,
+    "settings": Mapping,
+    "progress": Mapping,
+    "optimizer_state_dict": Mapping,
+    "ema_state_dict": Mapping,
+    "torch_rng_state": Tensor,
+}
+RUN_STATE = ("optimizer_state_dict", "progress", "settings", "torch_rng_state")
 
 
 @dataclass(frozen=True)
@@ -51,12 +62,22 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, values: Mapping) -> Architecture:
+        """From what `to_dict` returned. Raises ValueError that names the entry that is missing or of another kind."""
+        names, sides = _entry(values, "class_names", list | tuple), _entry(values, "input_hw", list | tuple)
+        if not names or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"class_names are {names!r}, not names")
+        if len(sides) != 2 or not all(type(side) is int and side > 0 and side % 32 == 0 for side in sides):
+            raise ValueError(f"input_hw is {sides!r}, not height and width, multiples of 32")
+        colours = _entry(values, "preprocessing", Mapping)
+        numbers = [colours.get("scale"), *_entry(colours, "mean", list | tuple), *_entry(colours, "std", list | tuple)]
+        if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+            raise ValueError(f"preprocessing holds something else than numbers: {numbers}")
         return cls(
-            backbone=values["backbone"],
-            head_norm=values["head_norm"],
-            class_names=tuple(values["class_names"]),
-            input_hw=tuple(values["input_hw"]),
-            preprocessing=Preprocessing.from_dict(values["preprocessing"]),
+            backbone=_entry(values, "backbone", str),
+            head_norm=_entry(values, "head_norm", bool),
+            class_names=tuple(names),
+            input_hw=(sides[0], sides[1]),
+            preprocessing=Preprocessing.from_dict(colours),
         )
 
 
@@ -82,14 +103,22 @@ def load_file(path: Path) -> dict:
     Raises CheckpointError for a file that is missing, cut off, or something else.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
+        what = "is a folder; name a file in it, such as best.pth" if path.is_dir() else "no such file"
+        raise CheckpointError(f"{path}: {what}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of the age of a file, which its reader cannot mend
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
     except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        if named is None:
+            raise CheckpointError(f"{path}: is damaged, or no file that torch.save wrote") from error
         raise CheckpointError(
-            f"{path}: holds more than tensors and plain values, or is damaged; it is not loaded"
+            f"{path}: holds more than tensors and plain values ({named[1]}), which could run code; it is not loaded. "
+            "If you trust it, save its state dict alone to another file"
         ) from error
-    except (RuntimeError, EOFError, ValueError, zipfile.BadZipFile, KeyError) as error:
+    except Exception as error:  # a damaged file can make the reader stumble over anything
         raise CheckpointError(
             f"{path}: cannot be read as a checkpoint; cut off or damaged ({_first_line(error)})"
         ) from error
@@ -98,45 +127,124 @@ def load_file(path: Path) -> dict:
     return content
 
 
-def load_checkpoint(path: Path, foreign_backbone: str = "resnet101") -> tuple[CTRBOX, Architecture, dict]:
+def weights_of(content: Mapping, path: Path, *, averaged: bool = False) -> dict[str, Tensor]:
+    """The weights in the content of a file, by the names that their network gives them: its `model_state_dict`, or
+    those of others by another key, or the content itself.
+
+    With `averaged` the running average of the weights (EMA), where the file has one. Raises CheckpointError.
+    """
+    has_average = content.get("ema_state_dict") is not None
+    keys = ("ema_state_dict",) if averaged and has_average else ("model_state_dict", "state_dict")
+    found = next((content[key] for key in keys if key in content), content)
+    if isinstance(found, Mapping) and isinstance(found.get("model"), Mapping):  # as torchvision and timm save a run
+        found = found["model"]
+    is_named = isinstance(found, Mapping) and all(isinstance(name, str) for name in found)
+    weights = unwrapped(found) if is_named else {}
+    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(f"{path}: holds no {keys[0]} (names -> tensors)")
+    return weights
+
+
+def load_checkpoint(
+    path: Path, foreign_backbone: str = PUBLISHED_BACKBONE, *, averaged: bool = False
+) -> tuple[CTRBOX, Architecture, dict]:
     """The network with its weights, its architecture, and the whole content of the file.
 
     A published BBAVectors file, which has no architecture inside, is taken as what those weights are: resnet101 (or
     `foreign_backbone`), BGR, pixel / 255 - 0.5, 608 x 608, classes and head norm read from `hm`. Every parameter must
-    match.
+    match. `averaged`: the weights are those of the EMA where the file has one, which are those that were validated;
+    without it they are the raw ones, with which a run goes on.
     """
     content = load_file(path)
-    weights = content.get("model_state_dict", content)
-    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise CheckpointError(f"{path}: holds no model_state_dict (names -> tensors)")
-    weights = {key.removeprefix("module."): value for key, value in weights.items()}
-    try:
-        if "architecture" in content:
-            architecture = Architecture.from_dict(content["architecture"])
-        else:
-            architecture = _published_architecture(weights, foreign_backbone)
-        model = architecture.build()
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: does not describe a network of this project ({error})") from error
+    weights = weights_of(content, path, averaged=averaged)
+    architecture = architecture_of(content, weights, path, foreign_backbone)
+    if "architecture" in content:
+        check_state(content, path)
+    model = build(architecture, path)
     load_weights(model, weights, path, architecture.backbone)
     return model, architecture, content
 
 
+def architecture_of(
+    content: Mapping,
+    weights: Mapping[str, Tensor],
+    path: Path,
+    foreign_backbone: str = PUBLISHED_BACKBONE,
+    default_classes: Sequence[str] = (),
+) -> Architecture:
+    """What the file says of its network; a foreign file says it by its weights, and where these have no `hm` the
+    classes are `default_classes`, if any. Raises CheckpointError."""
+    try:
+        if "architecture" in content:
+            return Architecture.from_dict(content["architecture"])
+        return _published_architecture(weights, foreign_backbone, tuple(default_classes))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: does not describe a network of this project ({error})") from error
+
+
+def unnamed_classes(num_classes: int) -> tuple[str, ...]:
+    """Names for the classes of a file that holds none."""
+    return tuple(f"class{number}" for number in range(num_classes))
+
+
+def build(architecture: Architecture, path: Path) -> CTRBOX:
+    """The network with random weights. Raises CheckpointError when the file names a backbone that is not known."""
+    try:
+        return architecture.build()
+    except ValueError as error:
+        raise CheckpointError(f"{path}: does not describe a network of this project ({error})") from error
+
+
 def load_weights(model: CTRBOX, weights: Mapping[str, Tensor], path: Path, backbone: str) -> None:
     """Copy the weights into the model; all or nothing. Raises CheckpointError that counts what does not match."""
-    own = model.state_dict()
-    missing = [key for key in own if key not in weights and not key.endswith("num_batches_tracked")]
-    unknown = [key for key in weights if key not in own]
-    shapes = [key for key in own if key in weights and own[key].shape != weights[key].shape]
-    if missing or unknown or shapes:
-        examples = ", ".join([*shapes, *missing, *unknown][:3])
+    report = compare(model, weights)
+    if not report.is_whole:
+        raise CheckpointError(f"{path}: no CTRBOX on {backbone}: {report}; {likely_cause(model, weights)}")
+    copy_matched(model, weights, report, str(path))
+
+
+def check_run_state(content: Mapping, path: Path, names: Sequence[str] = RUN_STATE) -> None:
+    """Raises CheckpointError unless all that a run needs to go on is there, and of the right kind; the entries of
+    `progress` are numbers."""
+    if "architecture" not in content or "optimizer_state_dict" not in content:
+        raise CheckpointError(f"{path}: holds weights but no training run to go on with; start from it with --resume")
+    missing = [name for name in names if content.get(name) is None]
+    if missing:
         raise CheckpointError(
-            f"{path}: no CTRBOX on {backbone}: of {len(own)} parameters {len(missing)} are missing, {len(shapes)} of "
-            f"another shape, {len(unknown)} are unknown ({examples} ...); name its backbone with --backbone"
+            f"{path}: the training run in it cannot go on, {', '.join(missing)} missing; start from its weights with "
+            "--resume"
         )
-    if not all(value.isfinite().all() for value in weights.values()):
-        raise CheckpointError(f"{path}: holds weights that are not finite; damaged, or of a run that diverged")
-    model.load_state_dict(own | dict(weights))
+    check_state(content, path)
+    for name, value in content["progress"].items():
+        if not isinstance(value, int | float | None):
+            raise CheckpointError(f"{path}: its progress is damaged, {name} is {value!r}, not a number")
+
+
+def check_state(content: Mapping, path: Path) -> None:
+    """Raises CheckpointError when what a checkpoint holds beside weights and architecture is of a wrong kind."""
+    for name, kind in STATE_KINDS.items():
+        if not isinstance(content.get(name), kind | None):
+            raise CheckpointError(
+                f"{path}: its {name} is of the kind {type(content[name]).__name__}, not {kind.__name__}"
+            )
+    try:
+        settings_from(content.get("settings") or {})
+    except SettingsError as error:
+        raise CheckpointError(f"{path}: its settings are not of this program ({error})") from error
+
+
+@contextmanager
+def restoring(path: Path, what: str) -> Iterator[None]:
+    """A block that gives `what` of a checkpoint to an optimiser, a random generator, a record ...: what these raise
+    for a state that is not theirs becomes a CheckpointError."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: its {what} does not fit this run ({_first_line(error)}); start from its weights with --resume"
+        ) from error
 
 
 def check_flags(
@@ -159,15 +267,26 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _published_architecture(weights: Mapping[str, Tensor], backbone: str) -> Architecture:
+def _published_architecture(weights: Mapping[str, Tensor], backbone: str, default: tuple[str, ...]) -> Architecture:
     head_norm = "hm.3.weight" in weights
-    last = "hm.3.weight" if head_norm else "hm.2.weight"
-    if last not in weights:
+    last = weights.get("hm.3.weight" if head_norm else "hm.2.weight")
+    if last is not None and last.ndim == 4 and len(last):
+        versions = [names for names in DOTA_CLASSES.values() if len(names) == len(last)]
+        class_names = versions[0] if versions else unnamed_classes(len(last))
+    elif default:
+        class_names = default
+    else:
         raise ValueError("no architecture inside, and no parameter hm.2.weight as in the published files")
-    num_classes = weights[last].shape[0]
-    versions = [names for names in DOTA_CLASSES.values() if len(names) == num_classes]
-    class_names = versions[0] if versions else tuple(f"class{number}" for number in range(num_classes))
     return Architecture(backbone, head_norm, class_names, (PUBLISHED_SIDE, PUBLISHED_SIDE), PUBLISHED)
+
+
+def _entry(values: object, name: str, kind: type) -> object:
+    """An entry of a hand-editable record. Raises ValueError that names it."""
+    if not isinstance(values, Mapping) or name not in values:
+        raise ValueError(f"{name} is missing")
+    if not isinstance(values[name], kind):
+        raise ValueError(f"{name} is {values[name]!r}, of the kind {type(values[name]).__name__}")
+    return values[name]
 
 
 def _first_line(error: Exception) -> str:

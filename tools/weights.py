@@ -1,21 +1,94 @@
-"""Backbone weights to start from: ImageNet's, from torch's cache or the network, or a file."""
+"""Weights to start from: a backbone's (ImageNet's, from torch's cache or the network, or a file) or a whole model's."""
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 from urllib.error import URLError
 from urllib.parse import urlparse
 
 import torch
 from torch import Tensor
 
-from models import WEIGHTS_URLS
-from tools.checkpoint import CheckpointError, load_file
+from models import CTRBOX, WEIGHTS_URLS, Backbone, build_backbone
+from tools.checkpoint import (
+    PUBLISHED_BACKBONE,
+    Architecture,
+    CheckpointError,
+    architecture_of,
+    build,
+    load_file,
+    unnamed_classes,
+    weights_of,
+)
+from tools.transfer import TransferReport, base_weights, transfer
 
 PROBE_SECONDS = 3.0  # how long `auto` waits for a network that may not be there
+
+
+class StartingPoint(NamedTuple):
+    """A network to train on, what it is, and how much of the file that it was read from fitted."""
+
+    model: CTRBOX
+    architecture: Architecture
+    report: TransferReport
+
+
+def start_from(
+    path: Path,
+    class_names: Sequence[str],
+    input_hw: tuple[int, int],
+    backbone_if_foreign: str | None = None,
+    *,
+    allow_partial: bool = False,
+) -> StartingPoint:
+    """A network for these classes and this input that starts from the weights of a whole model: a checkpoint of ours,
+    a published BBAVectors file, or a state dict of a whole CTRBOX; of the latter two `backbone_if_foreign` is the
+    backbone, resnet101 if None.
+
+    For other classes the last layer of `hm` starts anew, and that alone. Raises CheckpointError for a file that is no
+    such thing, or of which less than 90 % match (unless `allow_partial`).
+    """
+    content = load_file(path)
+    # The average (EMA) where there is one: it is what a run's scores were scores of, and an optimiser that starts anew
+    # has no use for the raw weights.
+    weights = weights_of(content, path, averaged=True)
+    found = architecture_of(content, weights, path, backbone_if_foreign or PUBLISHED_BACKBONE, class_names)
+    architecture = replace(found, class_names=tuple(class_names), input_hw=input_hw)
+    model = build(architecture, path)
+    # Where a foreign file has no names for its classes, as many classes are taken to be the same ones.
+    is_same = found.class_names in (architecture.class_names, unnamed_classes(len(class_names)))
+    last = f"hm.{len(model.hm) - 1}"
+    report = transfer(
+        model,
+        weights,
+        str(path),
+        f"CTRBOX on {architecture.backbone}",
+        renewed=() if is_same else (f"{last}.weight", f"{last}.bias"),
+        allow_partial=allow_partial,
+        cause="its architecture and its weights contradict each other; edited?" if "architecture" in content else "",
+    )
+    return StartingPoint(model, architecture, report)
+
+
+def pretrained_backbone(pretrained: str, name: str, *, allow_partial: bool = False) -> tuple[Backbone, str]:
+    """The backbone of that name with the weights of `--pretrained auto|imagenet|none|FILE`, and a line that says which
+    they are and how much of the backbone they filled.
+
+    A file of a whole model gives its base network. Raises CheckpointError as `find_backbone_weights` does, and when
+    less than 90 % match (unless `allow_partial`); ValueError for an unknown name.
+    """
+    backbone = build_backbone(name)
+    weights, line = find_backbone_weights(pretrained, name)
+    if weights is None:
+        return backbone, line
+    source = "ImageNet weights" if pretrained in ("auto", "imagenet") else pretrained
+    report = transfer(backbone, weights, source, f"the backbone {name}", allow_partial=allow_partial)
+    return backbone, f"{line}: {report}"
 
 
 def find_backbone_weights(pretrained: str, backbone: str) -> tuple[Mapping[str, Tensor] | None, str]:
@@ -81,12 +154,4 @@ def _probe(host: str) -> None:
 
 
 def _state_dict(path: Path) -> Mapping[str, Tensor]:
-    loaded = load_file(path)
-    weights = loaded.get("model_state_dict", loaded.get("state_dict", loaded))
-    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise CheckpointError(f"{path}: holds no state dict (names -> tensors)")
-    prefix = "base_network."
-    weights = {key.removeprefix("module."): value for key, value in weights.items()}
-    if any(key.startswith(prefix) for key in weights):  # a whole model: take its base network
-        return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    return weights
+    return base_weights(weights_of(load_file(path), path, averaged=True))
