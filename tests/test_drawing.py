@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 
 from DOTA_devkit.task_files import ImageDetections
-from tools.drawing import class_color, draw_boxes, write_picture
+from tools.drawing import (
+    LegendEntry,
+    class_color,
+    class_text,
+    draw_boxes,
+    draw_legend,
+    draw_quad,
+    draw_text,
+    drawable,
+    text_size,
+    write_picture,
+)
 
 QUAD = np.array([[20.5, 30.5], [60.5, 30.5], [60.5, 50.5], [20.5, 50.5]])
 
@@ -44,6 +55,48 @@ def test_labels_are_a_switch_and_stay_inside():
 
 def test_colours_of_twenty_classes_differ():
     assert len({class_color(label) for label in range(20)}) == 20
+
+
+def test_a_dashed_line_lies_on_the_same_place_with_gaps():
+    solid, dashed = np.zeros((80, 100, 3), np.uint8), np.zeros((80, 100, 3), np.uint8)
+    draw_quad(solid, QUAD, (255, 255, 255))
+    draw_quad(dashed, QUAD, (255, 255, 255), dashed=True)
+    assert not (dashed.any(axis=2) & ~cv2.dilate(solid, np.ones((3, 3))).any(axis=2)).any()
+    assert 0.3 < (dashed > 128).sum() / (solid > 128).sum() < 0.8
+    assert dashed[30, 20].any()  # corners are drawn
+
+
+@pytest.mark.parametrize("quad", [QUAD * 0, QUAD * 1e7, QUAD - 1e7, QUAD * np.nan])
+def test_boxes_that_no_picture_holds_are_drawn_without_a_crash(quad):
+    draw_quad(np.zeros((80, 100, 3), np.uint8), quad, (255, 255, 255), dashed=True)
+
+
+@pytest.mark.parametrize("text", ["car 0.93", "Грузовик", "Bäume"])
+def test_letters_lie_where_their_size_says(text):
+    """Defect of OpenCV's strokes: they are ASCII only, and draw '??' for a letter of another script."""
+    canvas = np.zeros((80, 300, 3), np.uint8)
+    draw_text(canvas, text, (40, 50), (255, 255, 255), 1.0)
+    rows, columns = np.nonzero(canvas.max(axis=2) > 100)
+    width, height, depth = text_size(text, 1.0)
+    assert 38 <= columns.min() <= columns.max() <= 42 + width
+    assert 48 - height <= rows.min() <= rows.max() <= 52 + depth
+    assert rows.max() - rows.min() > 15
+    for place in ((-30, 50), (290, 90), (0, -100)):
+        draw_text(canvas, text, place, (255, 255, 255), 1.0)  # partly or wholly outside
+
+
+def test_a_name_that_no_font_has_is_replaced():
+    private = "\ue123\U000f1234"  # private use: no font has them all
+    assert drawable("car", "#0") == "car"
+    assert drawable(private, "#0") == "#0"
+    assert class_text(["car", private], 1) == "#1"
+    assert draw_legend([LegendEntry(private, (0, 0, 255))], 200).shape[1] == 200
+
+
+def test_a_legend_takes_as_many_lines_as_it_needs():
+    entries = [LegendEntry(f"entry {number}", (0, 200, 0), "patch") for number in range(12)]
+    assert draw_legend(entries, 300).shape[0] > 2 * draw_legend(entries, 3000).shape[0]
+    assert draw_legend([], 300).shape[1] == 300
 
 
 def test_pictures_are_written_to_paths_in_any_script(tmp_path):

@@ -1,0 +1,207 @@
+"""The command that draws what the network is trained on: `python -m tools.draw_targets DATA_DIR OUT_DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from DOTA_devkit.atomic import write_json
+from tools.command_line import Parser, SettingsError, exit_code
+from tools.config import Config, parse_settings
+from tools.progress import progress_bar
+from tools.recipes import RECIPES
+from tools.run_folder import warn
+
+if TYPE_CHECKING:
+    from datasets.loader import TrainingSet
+    from datasets.readers import Sample
+    from datasets.targets import Targets
+
+SUMMARY = "summary.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw and print the counts; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a person can
+    mend, 130 stopped by Ctrl-C."""
+
+    def work() -> None:
+        options = _parse(arguments)
+        _refuse_data_folder(options.out_dir, options.data_dir)
+        config = _config_of(options)
+        draw_folder(config, options.out_dir, options.num, options.augment)
+
+    return exit_code(work)
+
+
+def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) -> None:
+    """Draw the first epoch's inputs of some pictures of the split, count all of it, print and write the counts.
+
+    Raises SettingsError, ImageError, LabelError and ListError for what is wrong with the settings or the data.
+    """
+    from datasets.augment import Augmentation
+    from models import IMAGENET
+    from tools.data import data_classes, default_input_hw, open_data, read_split
+    from tools.target_statistics import MOSTLY_HORIZONTAL, format_summary, summarize
+
+    data = open_data(config)
+    class_names = data_classes(config, data)
+    split, samples = read_split(config, data, "train" if config.split is None else "val", class_names)
+    input_hw = default_input_hw(config, data)
+    augmentation = Augmentation(scale=config.augment_scale, rotate=config.augment_rotate) if augment else None
+    training_set = _measured_set()(
+        samples, len(class_names), input_hw, IMAGENET.fill_bgr, augmentation, config.min_visible, config.seed
+    )
+    print(f"{split.source}; input {input_hw[0]} x {input_hw[1]} (height x width)", flush=True)
+    drawn = choose_rows(samples, num_drawn, config.seed)
+    inputs = _draw_and_count(config, training_set, class_names, out_dir, drawn)
+    summary = summarize(training_set.counts, inputs, class_names)
+    settings = {"source": split.source, "input_hw": input_hw, "augment": augment, "recipe": config.recipe}
+    settings |= {"min_visible": config.min_visible, "seed": config.seed}
+    write_json(out_dir / SUMMARY, settings | summary)
+    print(format_summary(summary, config.min_visible))
+    print(f"written: {out_dir}, {len(drawn)} pictures and {SUMMARY}")
+    if summary["horizontal"] is not None and summary["horizontal"] > MOSTLY_HORIZONTAL:
+        warn(
+            f"{summary['horizontal']:.1%} of the labelled boxes are horizontal. Were they drawn as horizontal boxes? "
+            "The network learns boxes as they are labelled, and horizontal ones do not tell it where objects point to"
+        )
+
+
+def choose_rows(samples: Sequence[Sample], number: int, seed: int) -> list[int]:
+    """The rows of so many pictures, drawn by seed, those with objects before those without; in order."""
+    order = np.random.default_rng(seed).permutation(len(samples)).tolist()
+    order.sort(key=lambda row: bool(samples[row].ignored.all()))  # stable; true for no object at all
+    return sorted(order[:number])
+
+
+def positive_cells(targets: Targets, radius: int) -> np.ndarray:
+    """Rows and columns (P, 2) int64 of the map's cells in which vectors, offset and flag are trained."""
+    import torch
+
+    from datasets.targets import Targets
+    from models import find_positives
+
+    batch = Targets(*(torch.from_numpy(part)[None] for part in targets))
+    cells = find_positives(batch, radius).cells
+    return torch.stack([cells.y, cells.x], dim=1).numpy()
+
+
+def _draw_and_count(
+    config: Config, training_set: TrainingSet, class_names: Sequence[str], out_dir: Path, drawn: Sequence[int]
+) -> list:
+    """Make each input once: draw those of the rows `drawn`, count all. Returns the counts of the inputs."""
+    from datasets.images import ImageError
+    from tools.data import report_problems
+    from tools.drawing import drawable, write_picture
+    from tools.target_picture import draw_targets
+    from tools.target_statistics import count_input
+
+    counts, problems, chosen = [], [], set(drawn)
+    for row in progress_bar(range(len(training_set)), desc="making inputs", unit="picture"):
+        item = training_set[0, row]
+        if isinstance(item, ImageError):
+            if config.on_bad_label == "error":
+                raise ImageError(f"{item} (--on_bad_label skip leaves such pictures out)")
+            problems.append(str(item))
+            continue
+        image, targets, _ = item
+        counts.append(count_input(targets))
+        if row in chosen:
+            name = training_set.samples[row].name
+            cells = positive_cells(targets, config.positive_radius)
+            picture = draw_targets(drawable(name, f"picture {row + 1}"), image, targets, class_names, cells)
+            write_picture(out_dir / f"{name}.png", picture)
+    report_problems(problems, "bad pictures left out")
+    return counts
+
+
+def _measured_set() -> type[TrainingSet]:
+    """The training set, whose `counts` tell of each picture that an input was made of what became of its objects.
+
+    A class made here, because its parent needs torch, which `--help` need not wait for.
+    """
+    from datasets.loader import TrainingSet
+    from tools.target_statistics import PictureCount, count_picture
+
+    class MeasuredSet(TrainingSet):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)
+            self.counts: list[PictureCount] = []
+
+        def make_input(self, rng: np.random.Generator, image: np.ndarray, sample: Sample) -> tuple[np.ndarray, Targets]:
+            self.counts.append(count_picture(sample, image.shape[:2], self.input_hw, self.min_visible))
+            return super().make_input(rng, image, sample)
+
+    return MeasuredSet
+
+
+def _refuse_data_folder(out_dir: Path, data_dir: Path) -> None:
+    folder, data = out_dir.resolve(), data_dir.resolve()
+    if folder == data or data in folder.parents:
+        raise SettingsError(f"{out_dir}: lies in the data folder {data_dir}, where nothing is written; name another")
+
+
+def _config_of(options: argparse.Namespace) -> Config:
+    """The settings of a training run on this data, checked as they would be there."""
+    from tools.data import DEMO_DIR
+
+    given = {
+        name: getattr(options, name)
+        for name in ("recipe", "dataset", "split", "input_h", "input_w", "min_visible", "seed", "on_bad_label",
+                     "missing_labels")
+    }  # fmt: skip
+    is_demo = options.data_dir.resolve() == DEMO_DIR.resolve() and options.dataset in ("auto", "demo")
+    if not is_demo:  # the demo set is the default, is drawn when it is not there, and has an input size of its own
+        given["data_dir"] = options.data_dir
+    return parse_settings([f"--{name}={value}" for name, value in given.items() if value is not None])
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m tools.draw_targets",
+        description="Draw what the network is trained on: the input with the boundary vectors, boxes, the flag rotated "
+        "or horizontal and ignore regions, beside it the heat map; and count the targets of all pictures.",
+        epilog="Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("data_dir", type=Path, metavar="DATA_DIR", help="data folder; nothing is written there")
+    add("out_dir", type=Path, metavar="OUT_DIR", help=f"folder to write a PNG a picture and {SUMMARY} to")
+    add("--dataset", default="auto", metavar="NAME", help="format: dota, hrsc, rolabelimg; auto looks [default: auto]")
+    add("--split", metavar="NAME", help="list to draw, NAME.txt in the data folder [default: the training pictures]")
+    add("--num", type=int, default=20, metavar="N", help="pictures to draw; all are counted [default: %(default)s]")
+    add("--input_h", type=int, metavar="PX", help="input height, pixels [default: as in training, 608; demo: 256]")
+    add("--input_w", type=int, metavar="PX", help="input width, pixels [default: as in training, 608; demo: 256]")
+    add(
+        "--augment",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="as in the first epoch of training, turned, flipped and scaled; else upright and whole [default: yes]",
+    )
+    add("--recipe", choices=tuple(RECIPES), default="default", help="whose augmentation and cells [default: default]")
+    add("--seed", type=int, default=0, metavar="N", help="of choice and augmentation [default: %(default)s]")
+    add(
+        "--min_visible",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="fraction of an object's area that must be inside; below, it is an ignore region [default: %(default)s]",
+    )
+    for name, choices, text in (
+        ("on_bad_label", ("error", "skip"), "a bad label or picture stops, or is left out and counted"),
+        ("missing_labels", ("error", "empty"), "a listed picture without a label file is an error, or empty"),
+    ):
+        add(f"--{name}", choices=choices, default="error", help=f"{text} [default: %(default)s]")
+    options = parser.parse_args(arguments)
+    if options.num < 0:
+        parser.error(f"--num is {options.num}; it must be at least 0")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

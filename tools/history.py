@@ -1,0 +1,247 @@
+"""The history of a run: a table that a spreadsheet opens, a plot, pages of pictures, and TensorBoard where it is."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from DOTA_devkit.atomic import atomic_write
+from tools.command_line import SettingsError
+from tools.drawing import write_picture
+from tools.run_folder import warn
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CSV, PLOT, PAGES, TENSORBOARD = "history.csv", "loss.png", "validation", "tensorboard"
+DAMAGED = "history.damaged.csv"
+LOSS_TERMS = ("total", "hm", "wh", "reg", "cls_theta", "box")  # and every other column that begins with `loss_`
+CLASS_PREFIX = "AP50 "
+LOG_SCALE_FROM = 30.0  # ratio of the largest to the smallest loss shown, from which on a logarithmic scale tells more
+MARKED_UP_TO = 40  # epochs: fewer points get a dot each
+
+Value = float | int | None
+
+
+class History:
+    """What a run writes about itself, epoch by epoch; made by rank 0 only.
+
+    `history.csv`: a row an epoch, UTF-8 with the mark by which spreadsheets know it, written whole each time, so that
+    no reader and no kill ever meets half a row. `loss.png`: its plot. `validation/epoch_0007.jpg`: pages of pictures.
+    `tensorboard/`: the same and the steps between, where the package is installed.
+
+    start_epoch: epochs that are done; rows of later ones, of a run that went further before it was resumed from here,
+    are cut off. tensorboard: "auto" where it is installed, "on" (raises SettingsError where it is not), "off".
+    """
+
+    def __init__(self, run_dir: Path, start_epoch: int = 0, tensorboard: Literal["auto", "on", "off"] = "auto") -> None:
+        has_package = tensorboard != "off" and importlib.util.find_spec("tensorboard") is not None
+        if tensorboard == "on" and not has_package:
+            raise SettingsError(
+                "--tensorboard on: the package is not installed; pip install -r requirements-tensorboard.txt"
+            )
+        self.run_dir = Path(run_dir)
+        self._rows = [row for row in _read_rows(self.run_dir) if row["epoch"] <= start_epoch]
+        self._columns = list(dict.fromkeys(name for row in self._rows for name in row))
+        self._uses_tensorboard = has_package
+        self._writer: Any = None
+        self._step = 0
+
+    def add(self, row: Mapping[str, Value]) -> None:
+        """Add the row of an epoch, in place of one that there was; columns that are new come behind the others.
+
+        "epoch" (counted from 1) is needed; "step" (optimiser steps since the start) places it in TensorBoard. Drawn
+        are the loss terms (LOSS_TERMS, `loss_*`), "mAP50" and "lr". None is an empty cell. Raises OSError (disk full).
+        """
+        row = {name: _plain(value) for name, value in row.items()}
+        self._rows = [other for other in self._rows if other["epoch"] < row["epoch"]] + [row]
+        self._columns = list(dict.fromkeys([*self._columns, *row]))
+        try:
+            self._write_table()
+            draw_history(self.run_dir / PLOT, self._rows)
+        except PermissionError as error:  # on Windows, a program that shows a file keeps others from writing it
+            warn(f"{error.filename}: cannot be written now ({error.strerror}); the next epoch's row tries again")
+        scalars = {_tag(name): value for name, value in row.items() if name not in ("epoch", "step")}
+        self.add_step(int(row.get("step") or row["epoch"]), scalars)
+        if self._writer is not None:
+            self._writer.flush()
+
+    def add_step(self, step: int, scalars: Mapping[str, Value]) -> None:
+        """Add values of an optimiser step to TensorBoard, if there is one, under `step/` unless the name has
+        a group of its own; every 20 steps or so are enough."""
+        self._step = step
+        if not self._open_writer():
+            return
+        for name, value in scalars.items():
+            if value is not None:
+                self._writer.add_scalar(name if "/" in name else f"step/{name}", float(value), step)
+
+    def page(self, epoch: int, image: np.ndarray) -> Path:
+        """Write the page of pictures (H, W, 3) uint8 BGR of an epoch; returns where it lies. Raises OSError."""
+        path = self.run_dir / PAGES / f"epoch_{epoch:04d}.jpg"
+        write_picture(path, image)
+        if self._open_writer():
+            self._writer.add_image("validation", np.ascontiguousarray(image[:, :, ::-1]), self._step, dataformats="HWC")
+        return path
+
+    def close(self) -> None:
+        """Hand on what TensorBoard has not written yet. The rest is on the disk already."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _write_table(self) -> None:
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(self._columns)
+        writer.writerows([_cell(row.get(name)) for name in self._columns] for row in self._rows)
+        with atomic_write(self.run_dir / CSV, "wb") as file:
+            # Without the byte-order mark Excel takes the file for its own code page, and class names for noise.
+            file.write(table.getvalue().encode("utf-8-sig"))
+
+    def _open_writer(self) -> bool:
+        """Whether there is a writer; made at its first use, whose step tells from where on an earlier one is void."""
+        if self._writer is None and self._uses_tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.run_dir / TENSORBOARD), purge_step=self._step)
+        return self._writer is not None
+
+
+def validation_columns(metrics: Mapping[str, Any]) -> dict[str, Value]:
+    """The columns of a row that come from `metrics_dict`: the means and the AP50 of each class."""
+    classes = {f"{CLASS_PREFIX}{name}": item["AP50"] for name, item in metrics["classes"].items()}
+    return {"mAP50": metrics["mAP50"], "mAP75": metrics["mAP75"], **classes}
+
+
+def draw_history(path: Path, rows: list[Mapping[str, Value]]) -> None:
+    """Plot the rows of a history: loss terms above, mAP50 and learning rate below. Raises OSError."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(9, 7), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    epochs = _column(rows, "epoch")
+    marker = "o" if len(rows) <= MARKED_UP_TO else ""
+    _draw_losses(upper, rows, epochs, marker)
+    _draw_accuracy(lower, rows, epochs, marker)
+    lower.set_xlabel("epoch")
+    lower.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    with atomic_write(path, "wb", sync=False) as file:
+        figure.savefig(file, format="png")
+
+
+def _draw_losses(axes: Axes, rows: list[Mapping[str, Value]], epochs: np.ndarray, marker: str) -> None:
+    names = dict.fromkeys(name for row in rows for name in row)
+    names = [name for name in (*LOSS_TERMS, *sorted(set(names) - set(LOSS_TERMS))) if name in names and _is_loss(name)]
+    curves = {name: _column(rows, name) for name in names}
+    curves = {name: values for name, values in curves.items() if np.nan_to_num(values).any()}
+    for number, (name, values) in enumerate(curves.items()):
+        is_total = name == "total"
+        color, width = ("black", 2.2) if is_total else (f"C{number}", 1.4)
+        axes.plot(epochs, values, marker=marker, markersize=3.5, color=color, linewidth=width, label=name)
+    shown = np.concatenate([np.zeros(0), *curves.values()])
+    shown = shown[np.isfinite(shown) & (shown > 0)]
+    if shown.size and shown.max() >= LOG_SCALE_FROM * shown.min():
+        axes.set_yscale("log")
+    elif curves:
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    axes.set_ylabel("training loss")
+    axes.grid(alpha=0.3, which="both", linewidth=0.6)
+    if curves:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+
+
+def _draw_accuracy(axes: Axes, rows: list[Mapping[str, Value]], epochs: np.ndarray, marker: str) -> None:
+    rates, scores = _column(rows, "lr"), _column(rows, "mAP50")
+    if np.isfinite(rates).any():
+        right = axes.twinx()
+        right.plot(epochs, rates, "--", marker=marker, markersize=2.5, color="0.6", linewidth=1.2)
+        right.set_ylabel("learning rate (dashed)", color="0.45")
+        right.set_ylim(0, 1.1 * float(np.nanmax(rates)) or 1.0)
+        right.ticklabel_format(axis="y", scilimits=(-2, 3))
+        right.tick_params(colors="0.45")
+        axes.set_zorder(right.get_zorder() + 1)
+        axes.patch.set_visible(False)
+    scored = np.isfinite(scores)
+    axes.set_ylabel("mAP50 in validation", color="C0")
+    axes.grid(alpha=0.3, linewidth=0.6)
+    if not scored.any():
+        axes.set_ylim(0, 1)
+        axes.text(0.5, 0.5, "not validated yet", transform=axes.transAxes, ha="center", color="0.4")
+        return
+    axes.plot(epochs[scored], scores[scored], marker="o", markersize=3.5, color="C0", linewidth=1.8)
+    best = int(np.nanargmax(scores))
+    axes.set_ylim(0, max(0.01, 1.2 * float(scores[best])))
+    side = "center" if len(rows) == 1 else "right" if best > 0.8 * len(rows) else "left" if best < 2 else "center"
+    place = (epochs[best], scores[best])
+    axes.annotate(f"best {scores[best]:.3f}", place, (0, 6), textcoords="offset points", ha=side, color="C0")
+
+
+def _is_loss(name: str) -> bool:
+    return name in LOSS_TERMS or name.startswith("loss_")
+
+
+def _column(rows: list[Mapping[str, Value]], name: str) -> np.ndarray:
+    """A column (n,), NaN where it has nothing."""
+    values = (row.get(name) for row in rows)
+    return np.array([math.nan if value is None else value for value in values], np.float64)
+
+
+def _tag(name: str) -> str:
+    """What TensorBoard files a column under."""
+    if _is_loss(name):
+        return f"epoch_loss/{name}"
+    if name.startswith(("mAP", "AP")):
+        return f"validation/{name}"
+    return f"run/{name}"
+
+
+def _plain(value: Any) -> Value:
+    """A number of any library as Python's."""
+    if value is None or isinstance(value, int | float):
+        return value
+    return value.item() if hasattr(value, "item") else float(value)
+
+
+def _cell(value: Value) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _read_rows(run_dir: Path) -> list[dict[str, Value]]:
+    """The rows of an earlier part of the run. A table that another program has changed beyond reading is kept under
+    another name, and a new one begins: a run does not end over it."""
+    path = run_dir / CSV
+    if not path.is_file():
+        return []
+    try:
+        table = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
+        rows = [{name: _number(text) for name, text in row.items()} for row in table]
+        if "epoch" not in (table.fieldnames or ("epoch",)) or any(row["epoch"] is None for row in rows):
+            raise ValueError("no column 'epoch', or a row without it")
+    except (ValueError, TypeError, csv.Error):
+        path.replace(run_dir / DAMAGED)
+        warn(f"{path}: is not the table that this program wrote; kept as {DAMAGED}, and a new one begins")
+        return []
+    return rows
+
+
+def _number(text: str) -> Value:
+    if text == "":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
