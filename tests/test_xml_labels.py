@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import pickle
+import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.xml_labels import read_hrsc, read_rolabelimg
+from datasets.xml_labels import ObjectError, read_annotation, read_hrsc, read_rolabelimg
 from DOTA_devkit.boxes import signed_area
 from DOTA_devkit.labels import LabelError
 
 ROTATED = "<robndbox><cx>50</cx><cy>40</cy><w>30</w><h>10</h><angle>0.5</angle></robndbox>"
+SIZE = "<size><width>640</width><height>512</height></size>"
 UPRIGHT = "<bndbox><xmin>10</xmin><ymin>20</ymin><xmax>40</xmax><ymax>60</ymax></bndbox>"
 
 
@@ -124,16 +128,161 @@ def test_parts_and_attributes_of_an_object_are_not_taken_for_its_own(tmp_path: P
         read_rolabelimg(write(tmp_path, rolabelimg_object(inner)))
 
 
-def test_other_encodings_that_the_file_declares_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("declared", "written", "name"),
+    [
+        ("gb2312", "gbk", "船喆"),  # the second character is in GBK only, which Windows writes under the name gb2312
+        ("GBK", "gbk", "船"),
+        ("gb18030", "gb18030", "船"),
+        ("Big5", "big5", "船"),
+        ("Shift_JIS", "cp932", "船①"),
+        ("EUC-KR", "euc_kr", "배"),
+        ("windows-1251", "cp1251", "корабль"),
+        ("latin-1", "latin-1", "bâteau"),
+        ("iso-8859-1", "latin-1", "bâteau"),
+        ("us-ascii", "ascii", "ship"),
+        ("utf-16", "utf-16", "船"),
+        ("UTF-16", "utf-16-be", "船"),
+        ("utf-32", "utf-32", "船"),
+        ("utf-16", "utf-8", "船"),  # what .NET writes when it writes text first
+        ("gb2312", "utf-8-sig", "船"),  # saved anew by an editor that knows nothing of XML
+        ("gbk", "utf-16", "船"),
+        ("utf-8", "utf-8-sig", "船"),
+    ],
+)
+def test_any_encoding_that_the_file_declares_is_read(tmp_path: Path, declared: str, written: str, name: str) -> None:
     path = tmp_path / "a.xml"
-    text = (
-        f'<?xml version="1.0" encoding="gb2312"?><annotation>{rolabelimg_object(name="<name>船</name>")}</annotation>'
-    )
-    path.write_bytes(text.encode("gb2312"))
-    with pytest.raises(LabelError, match=r"a\.xml:1: "):  # expat knows four encodings, and says so of others
+    body = f"<annotation>{rolabelimg_object(name=f'<name>{name}</name>')}</annotation>"
+    mark = "\ufeff" if written == "utf-16-be" else ""
+    path.write_bytes(f'{mark}<?xml version="1.0" encoding="{declared}"?>\n{body}'.encode(written))
+    labels = read_rolabelimg(path)
+    assert labels.names == [name]
+    assert labels.lines.tolist() == [2]
+
+
+@pytest.mark.parametrize("name", ["klingon", "rot13", "zlib", "punycode", "idna", "unicode_escape", "undefined"])
+def test_an_encoding_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(f'<?xml version="1.0" encoding="{name}"?><annotation/>', encoding="utf-8")
+    with pytest.raises(LabelError, match=r"a\.xml:1: "):
         read_rolabelimg(path)
-    path.write_bytes(text.replace("gb2312", "utf-16").encode("utf-16"))
-    assert read_rolabelimg(path).names == ["船"]
+
+
+def test_text_that_is_not_in_its_declared_encoding_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_bytes(b'<?xml version="1.0" encoding="euc-jp"?>\n<annotation>\n\xff</annotation>')
+    with pytest.raises(LabelError, match=r"a\.xml:3: is not text in euc_jp"):
+        read_rolabelimg(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gbk", "utf-16"])
+def test_a_damaged_file_is_read_or_refused_but_never_a_crash(tmp_path: Path, encoding: str) -> None:
+    rng = np.random.default_rng(0)
+    body = "".join(rolabelimg_object(box, "<name>船</name>") for box in (ROTATED, UPRIGHT, DIOR_R))
+    whole = f'<?xml version="1.0" encoding="{encoding}"?><annotation>{SIZE}{body}</annotation>'.encode(encoding)
+    path = tmp_path / "a.xml"
+    for _ in range(150):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), rng.integers(1, 4)):
+            data[place] = rng.integers(256)
+        path.write_bytes(data[: rng.integers(len(data))] if rng.random() < 0.2 else data)
+        with suppress(LabelError):
+            annotation = read_annotation(path, lambda error: None)
+            assert np.isfinite(annotation.labels.quads).all()
+            assert len(annotation.kinds) == len(annotation.labels.names) <= 3
+
+
+def test_entities_in_another_encoding_are_refused_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    text = f'<?xml version="1.0" encoding="utf-7"?>{BOMB}<annotation>&i;</annotation>'
+    for encoding in ("ascii", "utf-16", "utf-32"):  # plain characters are the same in utf-7 as in ascii
+        path.write_bytes(text.encode(encoding))
+        with pytest.raises(LabelError, match=r"a\.xml:1: declares entities, which are refused"):
+            read_rolabelimg(path)
+
+
+# -- what the command asks for beside the objects
+
+
+# As in DIOR-R's own files (Cheng et al., TGRS 2022): the angle stands outside of the box; golden, written by hand.
+DIOR_R = """<angle>-1.2</angle><robndbox>
+<x_left_top>100</x_left_top><y_left_top>60</y_left_top>
+<x_right_top>160</x_right_top><y_right_top>20</y_right_top>
+<x_right_bottom>180</x_right_bottom><y_right_bottom>50</y_right_bottom>
+<x_left_bottom>120</x_left_bottom><y_left_bottom>90</y_left_bottom>
+</robndbox>"""
+
+
+def test_the_corners_of_dior_r_are_taken_as_they_are(tmp_path: Path) -> None:
+    annotation = read_annotation(
+        write(tmp_path, rolabelimg_object(DIOR_R), rolabelimg_object(), rolabelimg_object(UPRIGHT))
+    )
+    assert annotation.labels.quads[0].tolist() == [[100, 60], [160, 20], [180, 50], [120, 90]]
+    assert annotation.kinds == ["corners", "rotated", "horizontal"]
+    assert annotation.wide_angles == []
+
+
+def test_corners_that_run_the_other_way_are_turned_round(tmp_path: Path) -> None:
+    turned = DIOR_R.replace("right_top", "?").replace("left_bottom", "right_top").replace("?", "left_bottom")
+    labels = read_rolabelimg(write(tmp_path, rolabelimg_object(turned)))
+    assert labels.quads[0].tolist() == [[100, 60], [160, 20], [180, 50], [120, 90]]
+
+
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        (DIOR_R.replace(">180<", ">x<"), "<x_right_bottom> is 'x', not a number"),
+        (DIOR_R.replace("<x_left_top>100</x_left_top>", ""), "<x_left_top> is '', not a number"),
+        (DIOR_R.replace(">180<", ">100<").replace(">50<", ">60<"), "the quad has no area"),
+        (
+            DIOR_R.replace(">160<", ">120<").replace(">20<", ">90<").replace(">120</x_l", ">160</x_l"),
+            "the quad crosses itself",
+        ),
+        (ROTATED.replace(">10<", ">1e-15<"), "the quad has no area"),
+        (ROTATED.replace(">30<", ">1e9<").replace(">50<", ">1e9<"), "beyond 1e+09 pixels"),
+    ],
+)
+def test_boxes_that_no_label_line_could_hold_are_reported(tmp_path: Path, bad: str, sentence: str) -> None:
+    path = write(tmp_path, rolabelimg_object(), rolabelimg_object(bad), rolabelimg_object(UPRIGHT))
+    with pytest.raises(LabelError, match=re.escape(sentence)):
+        read_rolabelimg(path)
+    reported: list[LabelError] = []
+    annotation = read_annotation(path, reported.append)
+    assert annotation.kinds == ["rotated", "horizontal"]
+    assert len(reported) == 1
+
+
+@pytest.mark.parametrize("angle", [-40.0, -6.2, -0.5, 3.2, 6.2, 6.3, 45.0, 1e6])
+def test_an_angle_of_any_range_is_read_in_radians_and_beyond_a_turn_noted(tmp_path: Path, angle: float) -> None:
+    box = ROTATED.replace("0.5</angle>", f"{angle}</angle>")
+    annotation = read_annotation(write(tmp_path, rolabelimg_object(UPRIGHT), rolabelimg_object(box)))
+    assert np.abs(annotation.labels.quads[1] - rolabelimg_corners(50, 40, 30, 10, angle)).max() < 1e-6
+    assert annotation.wide_angles == ([3] if abs(angle) > 2 * math.pi else [])
+
+
+@pytest.mark.parametrize(
+    ("size", "hw"),
+    [
+        ("", None),
+        ("<size><width>640</width><height>512</height><depth>1</depth></size>", (512, 640)),
+        ("<size><width>640.0</width><height> 512 </height></size>", (512, 640)),
+        ("<size><width>0</width><height>0</height></size>", None),
+        ("<size><width>640</width></size>", None),
+        ("<size><width>?</width><height>512</height></size>", None),
+        ("<size><width>nan</width><height>inf</height></size>", None),
+        ("<source><width>3</width><height>4</height></source>", None),
+    ],
+)
+def test_the_size_is_told_where_there_is_one(tmp_path: Path, size: str, hw: tuple[int, int] | None) -> None:
+    inner = "<size><width>1</width><height>2</height></size>"
+    assert read_annotation(write(tmp_path, size, rolabelimg_object(rest=inner))).hw == hw
+
+
+def test_a_fault_tells_its_kind_in_a_worker_process_too(tmp_path: Path) -> None:
+    faults: list[ObjectError] = []
+    read_annotation(write(tmp_path, rolabelimg_object(ROTATED.replace(">30<", ">0<"))), faults.append)
+    sent = pickle.loads(pickle.dumps(faults[0]))
+    assert (str(sent), sent.kind, sent.line) == (str(faults[0]), "zero or negative size", 2)
 
 
 @pytest.mark.parametrize(

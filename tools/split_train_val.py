@@ -1,0 +1,287 @@
+"""The command that shares out pictures to lists: `python -m tools.split_train_val DATA_DIR --out LISTS_DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Hashable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.near_duplicates import MAX_DISTANCE, join_pairs, picture_hashes, twin_pairs
+from datasets.readers import FORMATS, Sample, detect_format, list_images, read_classes, read_samples
+from datasets.splits import ListError, split_balanced, split_by_seed
+from DOTA_devkit.atomic import write_text
+from DOTA_devkit.labels import LabelError
+from DOTA_devkit.tiling import INDEX_NAME, read_index
+from tools.command_line import Parser, SettingsError, exit_code
+from tools.data import report_problems
+from tools.progress import progress_bar
+from tools.run_folder import warn
+
+LISTS = ("train", "val", "test")
+SHOWN_NAMES = 3
+MOST_OF_ALL = 0.5  # part of the pictures beyond which one group of twins spoils a split
+
+
+class Pictures(NamedTuple):
+    """The pictures of a data folder, N by name, and their objects of each class (N, C), ignore regions left out."""
+
+    names: list[str]
+    paths: list[Path]
+    class_names: tuple[str, ...]
+    counts: np.ndarray
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Split and print the table; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a person can
+    mend, 130 stopped by Ctrl-C."""
+    return exit_code(lambda: split_folder(_parse(arguments)))
+
+
+def split_folder(options: argparse.Namespace) -> None:
+    """Share out the pictures of options.data_dir and write the four lists to options.out.
+
+    Raises SettingsError for flags that do not fit the data; ListError, LabelError, ImageError, ValueError and OSError
+    for what is wrong in the data or on the disk. Then nothing is written.
+    """
+    pictures = read_pictures(options)
+    groups, twins = group_pictures(pictures, options)
+    fractions = [1 - options.val - options.test, options.val, options.test][: 3 if options.test else 2]
+    if len(set(groups.tolist())) < len(fractions):
+        raise ListError(_too_few(options.data_dir, pictures, len(fractions)))
+    list_of = split_balanced(pictures.counts, groups, fractions, np.random.default_rng(options.seed))
+    lists = _make_lists(pictures.names, list_of, has_test=bool(options.test))
+    _write_lists(options.out, lists, options.overwrite)
+    print_table(pictures, groups, list_of)
+    if options.near_duplicates:
+        _print_twins(pictures.names, groups, twins, options)
+    repeated = "; trainval.txt is train.txt and test.txt is val.txt once more, for want of --test"
+    print(f"written: {', '.join(f'{name}.txt' for name in lists)} to {options.out}{'' if options.test else repeated}")
+
+
+def read_pictures(options: argparse.Namespace) -> Pictures:
+    """Names and objects of the pictures in options.data_dir, by name; bad labels are reported and not counted."""
+    if not options.data_dir.is_dir():
+        raise SettingsError(f"{options.data_dir}: no such data folder")
+    dataset = detect_format(options.data_dir) if options.dataset == "auto" else options.dataset
+    images = list_images(dataset, options.data_dir)
+    if not images:
+        raise ListError(f"{options.data_dir}: holds no picture with a known suffix")
+    names = sorted(images)
+    class_names = read_classes(dataset, options.data_dir, names)
+    problems: list[LabelError] = []
+    samples = read_samples(
+        dataset,
+        options.data_dir,
+        names,
+        class_names,
+        on_bad_label=problems.append,
+        missing_labels=options.missing_labels,
+    )
+    report_problems([str(problem) for problem in problems], "bad labels, which are not counted")
+    counts = np.array([_count_objects(sample, len(class_names)) for sample in samples])
+    return Pictures(names, [images[name] for name in names], class_names, counts)
+
+
+def group_pictures(pictures: Pictures, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """The group (N,) of each picture, and the pairs (P, 2) of near twins; without --near_duplicates there are none.
+
+    Together belong pictures of one --group_by text, tiles of one picture, near twins, and what these chain together.
+    """
+    names = pictures.names
+    links = []
+    if options.group_by is not None:
+        links.append(_link_equal(_group_texts(names, options.group_by)))
+    if (options.data_dir / INDEX_NAME).is_file():
+        tiles = read_index(options.data_dir).tiles
+        links.append(_link_equal([tiles[name].picture if name in tiles else None for name in names]))
+        print(f"tiles of one picture stay together, by {options.data_dir / INDEX_NAME}")
+    twins = np.zeros((0, 2), np.int64)
+    if options.near_duplicates:
+        problems: list[str] = []
+        track = partial(progress_bar, total=len(names), desc="hashing", unit="picture")
+        hashes = picture_hashes(pictures.paths, options.workers, lambda error: problems.append(str(error)), track)
+        report_problems(problems, "pictures that cannot be read, and so have no twins")
+        twins = twin_pairs(hashes, options.max_distance)
+    return join_pairs(len(names), np.concatenate([*links, twins])), twins
+
+
+def print_table(pictures: Pictures, groups: np.ndarray, list_of: np.ndarray) -> None:
+    """Pictures, groups and objects of each class, by list, with the list's share of them."""
+    chosen = [list_of == number for number in range(int(list_of.max()) + 1)]
+    rows = [("pictures", [int(part.sum()) for part in chosen])]
+    rows += [("groups", [len(set(groups[part].tolist())) for part in chosen])]
+    for label, name in enumerate(pictures.class_names):
+        rows.append((name, [int(pictures.counts[part, label].sum()) for part in chosen]))
+    width = max(len(name) for name, _ in rows)
+    print(" " * width + "".join(f"{name:>18}" for name in LISTS[: len(chosen)]))
+    for name, numbers in rows:
+        total = max(sum(numbers), 1)
+        print(f"{name:{width}}" + "".join(f"{number:10} {number / total:6.1%}" for number in numbers))
+    for label, name in enumerate(pictures.class_names):
+        holders = len(set(groups[pictures.counts[:, label] > 0].tolist()))
+        absent = [LISTS[k] for k, part in enumerate(chosen) if not pictures.counts[part, label].any()]
+        if holders and absent:
+            warn(f"class '{name}', which is in {holders} of the groups, is not in {' and '.join(absent)}")
+
+
+def _count_objects(sample: Sample, num_classes: int) -> np.ndarray:
+    return np.bincount(sample.labels[~sample.ignored], minlength=num_classes)
+
+
+def _group_texts(names: Sequence[str], pattern: re.Pattern[str]) -> list[str | None]:
+    """What the pattern finds in each name: its first group, else all of it; None where it finds nothing."""
+    found = [pattern.search(name) for name in names]
+    texts = [(match[min(pattern.groups, 1)] or None) if match else None for match in found]
+    unmatched = [name for name, text in zip(names, texts, strict=True) if text is None]
+    if len(unmatched) == len(names):
+        raise SettingsError(f"--group_by {pattern.pattern!r} finds nothing in any name, such as '{names[0]}'")
+    if unmatched:
+        such = ", ".join(f"'{name}'" for name in unmatched[:SHOWN_NAMES])
+        warn(f"--group_by finds nothing in {len(unmatched)} names, such as {such}; each is a group of its own")
+    return texts
+
+
+def _link_equal(keys: Iterable[Hashable]) -> np.ndarray:
+    """Pairs (P, 2) that join all items with the same key; None is no key."""
+    last: dict[Hashable, int] = {}
+    links = []
+    for item, key in enumerate(keys):
+        if key is not None:
+            if key in last:
+                links.append((last[key], item))
+            last[key] = item
+    return np.array(links, np.int64).reshape(-1, 2)
+
+
+def _too_few(data_dir: Path, pictures: Pictures, num_lists: int) -> str:
+    if len(pictures.names) == 1:
+        return f"{data_dir}: one picture cannot be split; main.py without lists trains on it and scores on it"
+    return (
+        f"{data_dir}: {len(pictures.names)} pictures in fewer groups than the {num_lists} lists; add pictures, or "
+        "group less (--group_by, --max_distance)"
+    )
+
+
+def _make_lists(names: Sequence[str], list_of: np.ndarray, has_test: bool) -> dict[str, list[str]]:
+    """The four lists. Whichever pair a reader takes, train and val or trainval and test, no group is on both sides."""
+    train, val, test = ([name for name, k in zip(names, list_of.tolist(), strict=True) if k == n] for n in range(3))
+    if not has_test:
+        return {"trainval": train, "train": train, "val": val, "test": val}
+    trainval = [name for name, k in zip(names, list_of.tolist(), strict=True) if k != 2]
+    return {"trainval": trainval, "train": train, "val": val, "test": test}
+
+
+def _write_lists(out: Path, lists: dict[str, list[str]], overwrite: bool) -> None:
+    texts = {out / f"{name}.txt": "".join(f"{entry}\n" for entry in names) for name, names in lists.items()}
+    others = [path for path, text in texts.items() if path.exists() and path.read_bytes() != text.encode()]
+    if others and not overwrite:
+        raise SettingsError(f"{others[0]}: is there with other content; name another --out, or give --overwrite")
+    for path, text in texts.items():
+        write_text(path, text)
+
+
+def _print_twins(names: list[str], groups: np.ndarray, twins: np.ndarray, options: argparse.Namespace) -> None:
+    """How many twins there are, and how many of them a split without regard to them would have torn apart."""
+    members = np.bincount(join_pairs(len(names), twins))
+    united = members[members > 1]
+    biggest = int(united.max(initial=0))
+    print(f"near twins: {united.sum()} pictures in {len(united)} groups, the biggest of {biggest}")
+    in_val = np.isin(names, split_by_seed(names, options.seed, options.val)[1])
+    crossing = twins[in_val[twins[:, 0]] != in_val[twins[:, 1]]]
+    seen = np.unique(crossing)[in_val[np.unique(crossing)]]
+    print(
+        f"  in a random split of as many pictures {len(seen)} of {in_val.sum()} validation pictures "
+        f"({len(seen) / in_val.sum():.0%}) would have a twin in training; here none has"
+    )
+    if biggest > MOST_OF_ALL * len(names):
+        warn(f"one group of twins holds {biggest} of {len(names)} pictures; try a lower --max_distance or --group_by")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m tools.split_train_val",
+        description="Share out the pictures of a data folder to lists for training, validation and test, so that each "
+        "has its share of every class and nothing that belongs together is torn apart; `main.py --lists LISTS_DIR` "
+        "reads them.",
+        epilog="The same pictures, labels and flags give the same lists on every machine. trainval.txt is train and "
+        "val together, to go with test.txt. With --test 0 (the default) test.txt is the same as val.txt, and "
+        "trainval.txt the same as train.txt: whichever pair a program reads, train and val or trainval and test, no "
+        f"picture of the one is in the other. Tiles that tools.split_tiles has cut ({INDEX_NAME} lies beside them) "
+        "stay together with the others of their picture. Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "data_dir",
+        type=Path,
+        metavar="DATA_DIR",
+        help="folder of the data; nothing is written there unless --out is it",
+    )
+    add("--out", type=Path, required=True, metavar="LISTS_DIR", help="folder to write the four lists to")
+    add(
+        "--dataset",
+        choices=["auto", *FORMATS],
+        default="auto",
+        help="format of the data; auto: by what lies in the folder [default: %(default)s]",
+    )
+    add("--val", type=float, default=0.1, metavar="X", help="part that validates, 0 to 1 [default: %(default)s]")
+    add("--test", type=float, default=0.0, metavar="X", help="part held out for testing, 0 to 1 [default: %(default)s]")
+    add(
+        "--group_by",
+        metavar="REGEX",
+        help="pictures in whose names this regular expression finds the same text stay together; the text is that of "
+        r"the first group in brackets, else all of it: '^(\w+)_\d+$' keeps the frames of a video together",
+    )
+    add(
+        "--near_duplicates",
+        action="store_true",
+        help="keep pictures together that show nearly the same, by a perceptual hash of each",
+    )
+    add(
+        "--max_distance",
+        type=int,
+        default=MAX_DISTANCE,
+        metavar="BITS",
+        help="bits of 64 in which the hashes of near twins differ at most [default: %(default)s]",
+    )
+    add("--seed", type=int, default=0, metavar="N", help="another seed, another split [default: %(default)s]")
+    add(
+        "--missing_labels",
+        choices=("error", "empty"),
+        default="error",
+        help="a picture without a label file is an error, or has no objects [default: %(default)s]",
+    )
+    add("--overwrite", action="store_true", help="replace lists that are in LISTS_DIR already and read otherwise")
+    add(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="threads that hash pictures; the result is the same [default: one for each core, here %(default)s]",
+    )
+    options = parser.parse_args(arguments)
+    if not (options.val > 0 and options.test >= 0 and options.val + options.test < 1):
+        parser.error(
+            f"--val {options.val:g} --test {options.test:g}: --val must be above 0, --test at least 0, and both "
+            "together below 1"
+        )
+    for name, most in (("workers", None), ("seed", None), ("max_distance", 31)):
+        value = getattr(options, name)
+        if value < 0 or (most is not None and value > most):
+            parser.error(f"--{name} is {value}; it must be at least 0{'' if most is None else f' and at most {most}'}")
+    try:
+        options.group_by = options.group_by if options.group_by is None else re.compile(options.group_by)
+    except re.error as error:
+        parser.error(f"--group_by {options.group_by!r}: no regular expression ({error})")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
