@@ -10,17 +10,22 @@ import numpy as np
 from datasets.letterbox import letterbox_scale
 from DOTA_devkit.clipping import clip_quads
 
+WINDOWS_ON_OBJECTS = 0.8  # share of the windows that are laid about an object
+WINDOW_REACH = 0.3  # how far from the window's middle its object may lie, of the window's sides
+
 
 @dataclass(frozen=True)
 class Augmentation:
     """How far training inputs are changed. The defaults suit pictures from above, which have no upright.
 
-    flip: probability of each of the two flips; rotate: largest angle in degrees, either way, evenly drawn; scale:
-    smallest and largest factor, evenly drawn on a logarithmic scale; shift: largest move of the picture's middle, as a
-    fraction of the input's sides; gain, offset: largest relative and absolute (of 255) change of each colour channel.
+    flip: probability of each of the two flips; quarter_turns: turn by a random multiple of 90 degrees; rotate: largest
+    further angle in degrees, either way, evenly drawn; scale: smallest and largest factor, evenly drawn on a
+    logarithmic scale; shift: largest move of the picture's middle, as a fraction of the input's sides; gain, offset:
+    largest relative and absolute (of 255) change of each colour channel.
     """
 
     flip: float = 0.5
+    quarter_turns: bool = False
     rotate: float = 180.0
     scale: tuple[float, float] = (0.85, 1.18)
     shift: float = 0.05
@@ -39,15 +44,33 @@ def random_matrix(
 ) -> np.ndarray:
     """A random affine matrix (2, 3), points of the picture -> points of the input: the letterbox's scale times the
     drawn one, turned and flipped about the picture's middle, which lands near the middle of the input."""
-    low, high = augmentation.scale
-    scale = letterbox_scale(image_hw, input_hw) * low * (high / low) ** rng.random()
-    angle = np.deg2rad(rng.uniform(-augmentation.rotate, augmentation.rotate))
-    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    turn *= np.where(rng.random(2) < augmentation.flip, -1.0, 1.0)
+    turn = _random_turn(rng, letterbox_scale(image_hw, input_hw), augmentation)
     sides = np.array([input_hw[1], input_hw[0]])
     target = sides * (0.5 + rng.uniform(-augmentation.shift, augmentation.shift, 2))
     middle = np.array([image_hw[1], image_hw[0]]) / 2
     return np.column_stack([turn, target - turn @ middle])
+
+
+def random_window_matrix(
+    rng: np.random.Generator,
+    image_hw: tuple[int, int],
+    input_hw: tuple[int, int],
+    window_hw: tuple[int, int],
+    centers: np.ndarray,
+    augmentation: Augmentation,
+) -> np.ndarray:
+    """A random affine matrix (2, 3), points of the picture -> points of a window of the input, which is smaller than
+    the input but shows things as large as the whole input would.
+
+    centers (N, 2): of objects, pixels of the picture. Mostly one of them, now and then any place of the picture, lands
+    somewhere in the inner part of the window.
+    """
+    turn = _random_turn(rng, letterbox_scale(image_hw, input_hw), augmentation)
+    place = rng.uniform(0, 1, 2) * np.array([image_hw[1], image_hw[0]])
+    if len(centers) and rng.random() < WINDOWS_ON_OBJECTS:
+        place = centers[rng.integers(len(centers))]
+    target = np.array([window_hw[1], window_hw[0]]) * rng.uniform(0.5 - WINDOW_REACH, 0.5 + WINDOW_REACH, 2)
+    return np.column_stack([turn, target - turn @ place])
 
 
 def warp_image(
@@ -94,6 +117,17 @@ def jitter_colours(rng: np.random.Generator, image: np.ndarray, augmentation: Au
     levels = np.arange(256)[:, None]
     table = np.clip((levels - 127.5) * gain + 127.5 + offset, 0, 255).astype(np.uint8)
     return cv2.LUT(image, table[None])
+
+
+def _random_turn(rng: np.random.Generator, scale: float, augmentation: Augmentation) -> np.ndarray:
+    """A random matrix (2, 2): `scale` times the drawn scale, a turn, and flips."""
+    low, high = augmentation.scale
+    scale = scale * low * (high / low) ** rng.random()
+    angle = np.deg2rad(rng.uniform(-augmentation.rotate, augmentation.rotate))
+    if augmentation.quarter_turns:
+        angle += rng.integers(4) * np.pi / 2
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return turn * np.where(rng.random(2) < augmentation.flip, -1.0, 1.0)
 
 
 def _transform(quads: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -14,7 +14,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datasets.augment import Augmentation, jitter_colours, letterbox_matrix, random_matrix, warp_image, warp_quads
+from datasets.augment import (
+    Augmentation,
+    jitter_colours,
+    letterbox_matrix,
+    random_matrix,
+    random_window_matrix,
+    warp_image,
+    warp_quads,
+)
 from datasets.images import ImageError, read_image
 from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.readers import Sample
@@ -48,7 +56,10 @@ class PictureBatch(NamedTuple):
 
 
 class TrainingSet(Dataset):
-    """Training inputs. A key is (epoch, row); the same key always gives the same input."""
+    """Training inputs. A key is (epoch, row); the same key always gives the same input.
+
+    With `window_hw` and an augmentation they are windows of that size out of inputs of size `input_hw`.
+    """
 
     def __init__(
         self,
@@ -59,7 +70,9 @@ class TrainingSet(Dataset):
         augmentation: Augmentation | None,
         min_visible: float = 0.5,
         seed: int = 0,
+        window_hw: tuple[int, int] | None = None,
     ) -> None:
+        self.window_hw = window_hw
         self.pictures: list[np.ndarray | None] = [None] * len(samples)  # decoded ones, where they are kept in memory
         self.samples = samples
         self.num_classes = num_classes
@@ -94,18 +107,22 @@ class TrainingSet(Dataset):
 
     def make_input(self, rng: np.random.Generator, image: np.ndarray, sample: Sample) -> tuple[np.ndarray, Targets]:
         """The decoded picture (H, W, 3) and its annotation -> input (input_h, input_w, 3) uint8 and its targets."""
-        image_hw = image.shape[:2]
+        image_hw, input_hw = image.shape[:2], self.input_hw
         if self.augmentation is None:
-            matrix = letterbox_matrix(image_hw, self.input_hw)
+            matrix = letterbox_matrix(image_hw, input_hw)
+        elif self.window_hw is None:
+            matrix = random_matrix(rng, image_hw, input_hw, self.augmentation)
         else:
-            matrix = random_matrix(rng, image_hw, self.input_hw, self.augmentation)
-        image = warp_image(image, matrix, self.input_hw, self.fill_bgr)
+            centers = sample.quads[~sample.ignored].mean(axis=1)
+            matrix = random_window_matrix(rng, image_hw, input_hw, self.window_hw, centers, self.augmentation)
+            input_hw = self.window_hw
+        image = warp_image(image, matrix, input_hw, self.fill_bgr)
         if self.augmentation is not None:
             image = jitter_colours(rng, image, self.augmentation)
-        quads, rows, hidden = warp_quads(sample.quads, matrix, image_hw, self.input_hw, self.min_visible)
+        quads, rows, hidden = warp_quads(sample.quads, matrix, image_hw, input_hw, self.min_visible)
         sides = np.linalg.norm(quads[:, 1:3] - quads[:, 0:2], axis=2)
         ignored = sample.ignored[rows] | hidden | (sides < MIN_SIDE).any(axis=1)
-        return image, make_targets(quads, sample.labels[rows], ignored, self.num_classes, self.input_hw)
+        return image, make_targets(quads, sample.labels[rows], ignored, self.num_classes, input_hw)
 
 
 class PictureSet(Dataset):

@@ -13,6 +13,7 @@ from datasets.augment import (
     jitter_colours,
     letterbox_matrix,
     random_matrix,
+    random_window_matrix,
     warp_image,
     warp_quads,
 )
@@ -100,6 +101,38 @@ def test_random_matrices_reach_their_bounds_and_flip_half_of_the_time() -> None:
     assert (np.linalg.det(turns) < 0).mean() == pytest.approx(0.5, abs=0.05)
     angles = np.rad2deg(np.arcsin(np.abs(turns[:, 1, 0]) / scales))
     assert 29 < angles.max() <= 30 + 1e-9
+
+
+def test_quarter_turns_keep_upright_boxes_upright_and_come_in_all_four() -> None:
+    turning = Augmentation(flip=0, quarter_turns=True, rotate=0, scale=(1, 1), shift=0)
+    rng, angles = np.random.default_rng(0), set()
+    for _ in range(60):
+        matrix = random_matrix(rng, IMAGE_HW, INPUT_HW, turning)
+        angles.add(round(float(np.rad2deg(np.arctan2(matrix[1, 0], matrix[0, 0]))) % 360))
+    assert angles == {0, 90, 180, 270}
+
+
+def test_windows_show_things_as_large_as_the_whole_input_and_mostly_an_object() -> None:
+    rng, window_hw = np.random.default_rng(0), (64, 96)
+    same_size = Augmentation(scale=(1, 1))
+    centers = np.array([[20.0, 30.0], [200.0, 150.0]])
+    num_seen = 0
+    for _ in range(200):
+        matrix = random_window_matrix(rng, IMAGE_HW, INPUT_HW, window_hw, centers, same_size)
+        scale = letterbox_scale(IMAGE_HW, INPUT_HW)
+        np.testing.assert_allclose(np.linalg.norm(matrix[:, :2], axis=0), scale)
+        shown = centers @ matrix[:, :2].T + matrix[:, 2]
+        num_seen += ((shown >= 0) & (shown <= (96, 64))).all(axis=1).any()
+    assert num_seen > 150
+
+
+def test_windows_of_a_picture_without_objects_lie_anywhere() -> None:
+    rng = np.random.default_rng(0)
+    places = []
+    for _ in range(100):
+        matrix = random_window_matrix(rng, IMAGE_HW, INPUT_HW, (64, 64), np.zeros((0, 2)), NO_CHANGE)
+        places.append(np.linalg.solve(matrix[:, :2], np.array([32, 32]) - matrix[:, 2]))
+    assert (np.ptp(places, axis=0) > np.array([200, 150])).all()
 
 
 def test_no_change_is_the_letterbox_about_the_middle() -> None:

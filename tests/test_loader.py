@@ -165,6 +165,25 @@ def test_no_samples_give_no_batches() -> None:
     assert list(loader) == []
 
 
+def test_a_window_is_smaller_than_the_input_and_has_targets_of_its_size(samples: list[Sample]) -> None:
+    windows = TrainingSet(samples, 2, INPUT_HW, FILL, AUGMENTATION, window_hw=(64, 96))
+    image, targets, row = windows[0, 0]
+    assert image.shape == (64, 96, 3)
+    assert targets.hm.shape == (2, 16, 24)
+    assert row == 0
+    whole = TrainingSet(samples, 2, INPUT_HW, FILL, None, window_hw=(64, 96))
+    assert whole[0, 0][0].shape == (*INPUT_HW, 3)  # without augmentation the whole input
+
+
+def test_pictures_kept_in_memory_give_the_same_inputs(samples: list[Sample]) -> None:
+    kept = training_set(samples)
+    kept.decode_all()
+    assert all(picture is not None for picture in kept.pictures)
+    fresh = training_set(samples)
+    for row in range(len(samples)):
+        np.testing.assert_array_equal(kept[3, row][0], fresh[3, row][0])
+
+
 def test_objects_are_padded_to_the_most_of_the_batch_and_the_mask_tells(samples: list[Sample]) -> None:
     (batch,) = epoch_of(samples, batch_size=5)
     dataset = training_set(samples)
@@ -311,7 +330,9 @@ def pictures(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def picture_batches(paths: list[Path], batch_size: int, num_workers: int = 0, kept: range = range(0)) -> list[PictureBatch]:
+def picture_batches(
+    paths: list[Path], batch_size: int, num_workers: int = 0, kept: range = range(0)
+) -> list[PictureBatch]:
     return list(make_picture_loader(PictureSet(paths, INPUT_HW, FILL, kept), batch_size, num_workers))
 
 

@@ -102,8 +102,13 @@ class Config:
     positive_radius: int = _setting(1, "cells around a centre's that learn the box as well; 0 is the published way")
     vector_beta: float = _setting(1.0, "where smooth L1 turns from square to straight, cells; below, it is gentle")
     box_weight: float = _setting(1.0, "weight of the loss on the decoded box, a distance of Gaussians; 0 leaves it out")
+    window_h: int | None = _setting(
+        None, "train on windows of this height about objects, pixels of the input [default: whole inputs]", metavar="PX"
+    )
+    window_w: int | None = _setting(None, "and of this width; both or none", metavar="PX")
     augment_scale: tuple[float, ...] = _setting((0.85, 1.18), "smallest and largest factor on a training picture")
-    augment_rotate: float = _setting(180.0, "largest turn of a training picture, degrees either way")
+    augment_quarter: bool = _setting(True, "turn training pictures by random multiples of 90 degrees")
+    augment_rotate: float = _setting(0.0, "largest further turn of a training picture, degrees either way")
     resume_train: str | None = _setting(
         None, "continue a run: its folder or last.pth [without a value: the newest run]"
     )
@@ -120,6 +125,7 @@ class Config:
     nms_thresh: float = _setting(0.3, "of two boxes of a class that overlap by more IoU the better stays, 0 to 1")
     quads: bool = _setting(False, "write the four free corners instead of true rectangles")
     ignore_overlap: float = _setting(0.5, "a false positive with more of its area in an ignore region is not counted")
+    bootstrap: int = _setting(0, "resamplings of the pictures for 95 % intervals of AP50; 0 for none", metavar="N")
     # drawing
     num_drawings: int = _setting(50, "most pictures to draw boxes on")
     draw_score: float = _setting(0.3, "lowest score that is drawn, 0 to 1")
@@ -304,7 +310,9 @@ def _check(config: Config) -> None:
     for name in ("conf_thresh", "nms_thresh", "draw_score", "min_visible", "ignore_overlap", "warmup", "lr_decay"):
         if not 0 <= getattr(config, name) <= 1:
             raise SettingsError(f"--{name} is {getattr(config, name)}; it must lie between 0 and 1")
-    for name in ("input_h", "input_w"):
+    if (config.window_h is None) != (config.window_w is None):
+        raise SettingsError("--window_h and --window_w go together; give both or none")
+    for name in ("input_h", "input_w", "window_h", "window_w"):
         side = getattr(config, name)
         if side is not None and side % 32:
             raise SettingsError(f"--{name} is {side}; it must be a multiple of 32, such as {-(-side // 32) * 32}")
@@ -332,9 +340,9 @@ def _check(config: Config) -> None:
 
 _LEAST = {
     "num_epoch": 1, "num_images": 1, "batch_size": 0, "accumulate": 1, "val_every": 1, "K": 1, "num_workers": 0,
-    "num_drawings": 0, "line_width": 0, "input_h": 32, "input_w": 32, "tile": 32, "overlap": 0, "seed": 0,
-    "weight_decay": 0, "clip_norm": 0, "freeze": 0, "patience": 0, "positive_radius": 0, "vector_beta": 0,
-    "box_weight": 0, "augment_rotate": 0,
+    "num_drawings": 0, "line_width": 0, "input_h": 32, "input_w": 32, "window_h": 32, "window_w": 32, "tile": 32,
+    "overlap": 0, "seed": 0, "weight_decay": 0, "clip_norm": 0, "freeze": 0, "patience": 0, "positive_radius": 0,
+    "vector_beta": 0, "box_weight": 0, "augment_rotate": 0, "bootstrap": 0,
 }  # fmt: skip
 
 assert all(item.default is not MISSING for item in fields(Config))

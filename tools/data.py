@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets.augment import Augmentation
 from datasets.demo import SCENE_SIZE, ensure_demo
 from datasets.readers import Sample, detect_format, get_format, list_images, read_classes, read_samples
 from datasets.splits import Split, choose_split
@@ -48,6 +49,13 @@ def default_input_hw(config: Config, data: DataFolder) -> tuple[int, int]:
     """--input_h and --input_w, else 608 x 608, else the demo's own size."""
     side = SCENE_SIZE if data.dataset == "demo" else DEFAULT_SIDE
     return config.input_h or side, config.input_w or side
+
+
+def augmentation_of(config: Config) -> Augmentation:
+    """What is done to training inputs, among all settings."""
+    return Augmentation(
+        quarter_turns=config.augment_quarter, rotate=config.augment_rotate, scale=tuple(config.augment_scale)
+    )
 
 
 def data_classes(config: Config, data: DataFolder) -> tuple[str, ...]:

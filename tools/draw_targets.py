@@ -43,16 +43,15 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
 
     Raises SettingsError, ImageError, LabelError and ListError for what is wrong with the settings or the data.
     """
-    from datasets.augment import Augmentation
     from models import IMAGENET
-    from tools.data import data_classes, default_input_hw, open_data, read_split
+    from tools.data import augmentation_of, data_classes, default_input_hw, open_data, read_split
     from tools.target_statistics import MOSTLY_HORIZONTAL, format_summary, summarize
 
     data = open_data(config)
     class_names = data_classes(config, data)
     split, samples = read_split(config, data, "train" if config.split is None else "val", class_names)
     input_hw = default_input_hw(config, data)
-    augmentation = Augmentation(scale=config.augment_scale, rotate=config.augment_rotate) if augment else None
+    augmentation = augmentation_of(config) if augment else None
     training_set = _measured_set()(
         samples, len(class_names), input_hw, IMAGENET.fill_bgr, augmentation, config.min_visible, config.seed
     )

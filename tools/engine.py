@@ -82,6 +82,13 @@ class Engine:
         made = [make() if self.is_main else None]
         return broadcast_object_list(made)[0] if self.num_ranks > 1 else made[0]
 
+    def copy_from_main(self, network: nn.Module) -> None:
+        """Give every process the main one's weights and batch norm statistics; the latter differ, for each process has
+        seen its own pictures."""
+        if self.num_ranks > 1:
+            for values in network.state_dict().values():
+                torch.distributed.broadcast(values, src=0)
+
     def main_first(self) -> AbstractContextManager[None]:
         """A part of the code that the main process goes through before the others."""
         return self.accelerator.main_process_first()

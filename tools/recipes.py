@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# Yi et al., WACV 2021, section 4.1, and the published code: Adam, 1.25e-4, x0.96 an epoch; scale 0.9 to 1.1, flips and
-# a turn; smooth L1 in the centre's cell, no clipping, no averaging. With the batch norm in the heads that its README
+# Yi et al., WACV 2021, section 4.2, and the published code: Adam, 1.25e-4, x0.96 an epoch; flips and scales of 0.9 to
+# 1.1; smooth L1 in the centre's cell alone, no clipping, no averaging. With the batch norm in the heads that its README
 # advises against a diverging loss.
 _PUBLISHED = {
     "optimizer": "adam",
@@ -21,7 +21,8 @@ _PUBLISHED = {
     "vector_beta": 1.0,
     "box_weight": 0.0,
     "augment_scale": (0.9, 1.1),
-    "augment_rotate": 90.0,
+    "augment_quarter": False,
+    "augment_rotate": 0.0,
 }
 
 RECIPES: Mapping[str, Mapping[str, object]] = {"default": {}, "published": _PUBLISHED}

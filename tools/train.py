@@ -168,7 +168,8 @@ def _take(run: Run, batch: Batch, meter: _Meter) -> bool:
     if not len(batch.rows):
         if run.engine.num_ranks == 1:
             return run.stop.is_requested
-        batch = blank_batch(len(run.architecture.class_names), run.architecture.input_hw)
+        training_set = run.loader.dataset
+        batch = blank_batch(training_set.num_classes, training_set.window_hw or training_set.input_hw)
     result = run.step(batch.images, batch.targets, run.stop.is_requested)
     run.last_terms = result.terms
     if not result.taken:
@@ -186,6 +187,7 @@ def _validate(run: Run, row: dict) -> str:
     The numbers go into the row."""
     started = time.perf_counter()
     run.average.catch_up(run.network)
+    run.engine.copy_from_main(run.average.module)
     outcome = validate(run)
     report_problems(outcome.problems, "validation pictures cannot be read and count as empty")
     row |= validation_columns(outcome.metrics)

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from datasets.augment import Augmentation
 from datasets.loader import TrainingSet, make_training_loader
 from datasets.readers import Sample
 from DOTA_devkit.atomic import write_text
@@ -28,7 +27,7 @@ from tools.checkpoint import (
     save_checkpoint,
 )
 from tools.config import Config, SettingsError, settings_dict, settings_from, settings_toml, with_settings
-from tools.data import check_lists, data_classes, default_input_hw, keep_lists, open_data, read_split
+from tools.data import augmentation_of, check_lists, data_classes, default_input_hw, keep_lists, open_data, read_split
 from tools.engine import Engine
 from tools.history import History
 from tools.optimizer import make_optimizer
@@ -221,7 +220,7 @@ def _settle_batch_size(
 
 
 def _loader(config: Config, engine: Engine, architecture: Architecture, samples: Sequence[Sample]) -> DataLoader:
-    augmentation = Augmentation(scale=tuple(config.augment_scale), rotate=config.augment_rotate)
+    augmentation = augmentation_of(config)
     training_set = TrainingSet(
         samples,
         len(architecture.class_names),
@@ -230,6 +229,7 @@ def _loader(config: Config, engine: Engine, architecture: Architecture, samples:
         augmentation,
         config.min_visible,
         config.seed,
+        _window_hw(config, architecture),
     )
     if config.cache:
         training_set.decode_all()
@@ -237,6 +237,17 @@ def _loader(config: Config, engine: Engine, architecture: Architecture, samples:
     return make_training_loader(
         training_set, config.batch_size, config.num_workers, is_cuda, engine.rank, engine.num_ranks
     )
+
+
+def _window_hw(config: Config, architecture: Architecture) -> tuple[int, int] | None:
+    if config.window_h is None or config.window_w is None:
+        return None
+    height, width = architecture.input_hw
+    if config.window_h > height or config.window_w > width:
+        raise SettingsError(
+            f"--window_h {config.window_h} and --window_w {config.window_w} exceed the input, {height} x {width}"
+        )
+    return config.window_h, config.window_w
 
 
 def _assemble(
