@@ -33,6 +33,8 @@ class BBAVectorsLoss(nn.Module):
         hm_weight, wh_weight, reg_weight, cls_theta_weight, box_weight: weights of the terms in the sum; a weight of 0
             leaves the box term out. Published: 1, 1, 1, 1, 0.
         vector_beta: where smooth L1 turns from square to straight, cells; 0 is L1. Published: 1.
+        rotated_weight: weight of rotated objects in `cls_theta`. The decoder calls a box rotated above 0.8, so with a
+            weight of 1 one is horizontal even where rotated is likelier; with 4 the two meet at a half. Published: 1.
         positive_radius: cells around a centre's that are trained as well, see `find_positives`. Published: 0.
     """
 
@@ -44,6 +46,7 @@ class BBAVectorsLoss(nn.Module):
         cls_theta_weight: float = 1.0,
         box_weight: float = 0.0,
         vector_beta: float = 1.0,
+        rotated_weight: float = 1.0,
         positive_radius: int = 0,
     ) -> None:
         super().__init__()
@@ -51,6 +54,7 @@ class BBAVectorsLoss(nn.Module):
         if box_weight:
             self.weights["box"] = box_weight
         self.vector_beta = vector_beta
+        self.rotated_weight = rotated_weight
         self.positive_radius = positive_radius
 
     def positives(self, targets: BatchTargets) -> Positives:
@@ -83,7 +87,11 @@ class BBAVectorsLoss(nn.Module):
             "wh": (weight * self._distance(wh, positives.wh)).sum() / (10 * divisor),
             "reg": (weight * self._distance(reg, positives.reg)).sum() / (2 * divisor),
             "cls_theta": functional.binary_cross_entropy_with_logits(
-                cls_theta, positives.cls_theta, weight=weight, reduction="sum"
+                cls_theta,
+                positives.cls_theta,
+                weight=weight,
+                reduction="sum",
+                pos_weight=cls_theta.new_tensor(self.rotated_weight),
             )
             / divisor,
         }

@@ -281,7 +281,11 @@ def _assemble(
     if state is not None and engine.accelerator.scaler is not None and state.get("scaler_state_dict"):
         engine.accelerator.scaler.load_state_dict(state["scaler_state_dict"])
     criterion = BBAVectorsLoss(
-        box_weight=config.box_weight, vector_beta=config.vector_beta, positive_radius=config.positive_radius
+        cls_theta_weight=config.theta_weight,
+        box_weight=config.box_weight,
+        vector_beta=config.vector_beta,
+        rotated_weight=config.rotated_weight,
+        positive_radius=config.positive_radius,
     )
     step = TrainingStep(
         engine,

@@ -12,9 +12,9 @@ from models.freezing import Freezable
 class Backbone(Freezable):
     """A base network: an image batch in, the maps C1, C2, C3, C4 out.
 
-    A subclass sets `out_channels` (and `strides`, where they differ) and overrides `forward` (and, to be freezable, `stage_modules`). Nothing
-    else in the project writes down a channel number: the combination modules and the heads are derived from these two
-    attributes.
+    A subclass sets `out_channels` (and `strides`, where they differ) and overrides `forward` (and, to be freezable,
+    `stage_modules`). Nothing else in the project writes down a channel number: the combination modules and the heads
+    are derived from these two attributes.
 
     Attributes:
         out_channels: channels of C1, C2, C3, C4.
@@ -32,4 +32,4 @@ class Backbone(Freezable):
 
     def stage_modules(self) -> Sequence[nn.Module]:
         """List five parts from the input on: the stem, and what leads from there to C1, C2, C3 and C4."""
-        raise NotImplementedError(f"{type(self).__name__} has no stage_modules() -> stem and what leads to C1, C2, C3, C4")
+        raise NotImplementedError(f"{type(self).__name__} has no stage_modules(), and so nothing that can be frozen")
