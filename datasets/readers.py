@@ -11,10 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.images import find_images
+from datasets.label_formats.annotations import IGNORED_CLASS
+from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo
+from datasets.label_formats.yolo_obb import read_yolo_obb
 from datasets.xml_labels import read_hrsc, read_rolabelimg
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, read_labels
 
-IGNORED_CLASS = "DontCare"
 IGNORED_LABEL = -1
 
 _DOTA_V1 = (
@@ -56,12 +58,18 @@ class Format(NamedTuple):
 
     `image_dir(data_dir)` holds the pictures; `label_path(data_dir, name)` is the label file of a picture;
     `read(path, on_bad)` parses it; `class_names(data_dir, label files)` are its classes where the user names none.
+    `images(data_dir)` are the pictures by name, where they do not all lie in one folder; `splits(data_dir)` are the
+    names that the format itself has for `train`, `val` and `test`, {} where it has no such thing. In some formats a
+    picture without a label file is one without objects (`missing_is_empty`).
     """
 
     image_dir: Callable[[Path], Path]
     label_path: Callable[[Path, str], Path]
     read: Callable[[Path, OnBad], Labels]
     class_names: Callable[[Path, Sequence[Path]], tuple[str, ...]]
+    images: Callable[[Path], dict[str, Path]] | None = None
+    splits: Callable[[Path], dict[str, list[str]]] = lambda data_dir: {}
+    missing_is_empty: bool = False
 
 
 def detect_format(data_dir: Path) -> str:
@@ -72,17 +80,21 @@ def detect_format(data_dir: Path) -> str:
         return "hrsc"
     if any(_xml_dir(data_dir).glob("*.xml")):
         return "rolabelimg"
+    if is_yolo_folder(data_dir):
+        return "yolo_obb"
     if not data_dir.is_dir():
         raise ValueError(f"{data_dir}: no such data folder")
     raise ValueError(
-        f"{data_dir}: no known dataset; looked for labelTxt/ (dota), AllImages/ and Annotations/ (hrsc) and "
-        "roLabelImg's *.xml in the folder itself or in xml/; name it with --dataset"
+        f"{data_dir}: no known dataset; looked for labelTxt/ (dota), AllImages/ and Annotations/ (hrsc), roLabelImg's "
+        "*.xml in the folder itself or in xml/, data.yaml or images/ and labels/ (yolo_obb); name it with --dataset "
+        "or convert it with tools.convert_labels"
     )
 
 
 def list_images(dataset: str, data_dir: Path) -> dict[str, Path]:
     """All pictures of a data folder: {name without suffix: path}."""
-    return find_images(get_format(dataset).image_dir(data_dir))
+    reader = get_format(dataset)
+    return reader.images(data_dir) if reader.images else find_images(reader.image_dir(data_dir))
 
 
 def read_classes(dataset: str, data_dir: Path, names: Sequence[str]) -> tuple[str, ...]:
@@ -113,7 +125,7 @@ def read_samples(
     samples = []
     for name in names:
         path = reader.label_path(data_dir, name)
-        if missing_labels == "empty" and not path.exists():
+        if (missing_labels == "empty" or reader.missing_is_empty) and not path.exists():
             labels = NO_LABELS
         elif not path.exists():
             remedy = "write one (an empty file means no objects), or give --missing_labels empty"
@@ -193,6 +205,18 @@ def _names_found(label_paths: Sequence[Path], read: Callable[[Path, OnBad], Labe
     return found - {IGNORED_CLASS}
 
 
+def _yolo_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ...]:
+    names = tuple(name for name in open_yolo(data_dir).class_names if name != IGNORED_CLASS)
+    if not names:
+        raise ValueError(f"{data_dir}: nothing names the classes; write a data.yaml with names")
+    return names
+
+
+def _yolo_label_path(data_dir: Path, name: str) -> Path:
+    image_path = open_yolo(data_dir).images.get(name, data_dir / "images" / f"{name}.jpg")
+    return label_of(image_path)
+
+
 def _xml_dir(data_dir: Path) -> Path:
     """roLabelImg's XML lies beside the pictures, or in xml/ or Annotations/ beside images/."""
     return next((data_dir / name for name in ("xml", "Annotations") if (data_dir / name).is_dir()), data_dir)
@@ -223,5 +247,14 @@ FORMATS: dict[str, Format] = {
         label_path=lambda data_dir, name: _xml_dir(data_dir) / f"{name}.xml",
         read=read_rolabelimg,
         class_names=_found_classes,
+    ),
+    "yolo_obb": Format(
+        image_dir=lambda data_dir: data_dir / "images",
+        label_path=_yolo_label_path,
+        read=read_yolo_obb,
+        class_names=_yolo_classes,
+        images=lambda data_dir: open_yolo(data_dir).images,
+        splits=lambda data_dir: open_yolo(data_dir).splits,
+        missing_is_empty=True,
     ),
 }

@@ -56,6 +56,7 @@ def choose_split(
     split: str | None = None,
     seed: int = 0,
     lists_dir: Path | None = None,
+    known: Mapping[str, Sequence[str]] | None = None,
 ) -> Split:
     """The pictures of a role, `train` or `val`.
 
@@ -65,10 +66,12 @@ def choose_split(
 
     `lists_dir` is a folder of lists, such as tools.split_train_val writes, in place of those in the data folder, which
     then do not count. Whoever names one wants its lists, so that nothing is filled in: a missing one raises ListError.
+
+    `known` is the split that the format itself knows (train, val, test), used where the data folder has no list.
     """
     if not images:
         raise ListError(f"{data_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    if split is not None:
+    if split is not None and not (known or {}).get(split):
         path = _named_list(lists_dir or data_dir, split)
         return Split(read_list(path, images), str(path))
     if lists_dir is not None:
@@ -76,6 +79,9 @@ def choose_split(
         return Split(read_list(path, images), str(path))
     lists = {"train": _first_list(data_dir, TRAIN_LISTS), "val": _first_list(data_dir, VAL_LISTS)}
     own, other = lists[role], lists["val" if role == "train" else "train"]
+    given = _known_names(known or {}, role, split)
+    if given and own is None and other is None:
+        return Split(given, f"{data_dir}, its own {role} split")
     if own is not None:
         names = read_list(own, images)
         if other is not None or role == "val":
@@ -91,6 +97,13 @@ def choose_split(
     if not rest:
         raise ListError(f"{other}: lists every picture, so none is left to train on; write a train.txt beside it")
     return Split(rest, f"{data_dir}, less {other.name}")
+
+
+def _known_names(known: Mapping[str, Sequence[str]], role: str, split: str | None) -> list[str]:
+    """The format's own names of a role, or of the split that was asked for; `test` serves where there is no `val`."""
+    if split is not None:
+        return list(known.get(split, ()))
+    return list(known.get(role) or (known.get("test", ()) if role == "val" else ()))
 
 
 def split_by_seed(names: Sequence[str], seed: int, fraction: float = VAL_FRACTION) -> tuple[list[str], list[str]]:

@@ -23,6 +23,7 @@ from datasets.readers import (
 )
 from datasets.splits import read_list
 from DOTA_devkit.labels import LabelError
+from tests.label_documents import DATA_YAML, QUAD, YOLO_LINE, yolo_folder
 
 SQUARE = "10 10 30 10 30 30 10 30"
 CLASSES = ("car", "boat")
@@ -95,7 +96,7 @@ def test_a_folder_of_no_known_format_tells_what_was_looked_for(tmp_path: Path) -
 
 def test_an_unknown_format_tells_the_known_ones() -> None:
     assert get_format("dota") is FORMATS["dota"]
-    with pytest.raises(ValueError, match="unknown dataset 'coco'; known: auto, demo, dota, hrsc, rolabelimg"):
+    with pytest.raises(ValueError, match="unknown dataset 'coco'; known: auto, demo, dota, hrsc, rolabelimg, yolo_obb"):
         get_format("coco")
 
 
@@ -310,6 +311,37 @@ def test_a_missing_label_file_is_an_error_or_no_objects_as_asked(tmp_path: Path,
     (sample,) = read_samples(dataset, data_dir, ["图 1"], CLASSES, missing_labels="empty")
     assert sample.quads.shape == (0, 4, 2)
     assert sample.labels.dtype == sample.difficult.dtype == np.int64
+
+
+# -- folders made for Ultralytics
+
+
+@pytest.mark.parametrize("yaml", [DATA_YAML, None])
+def test_a_folder_made_for_ultralytics_is_read_as_it_is(tmp_path: Path, yaml: str | None) -> None:
+    """A picture without a label file is one without objects there, whatever --missing_labels says."""
+    data_dir = yolo_folder(tmp_path / "数据", {"train/图 1": YOLO_LINE, "train/b": None, "val/c": YOLO_LINE}, yaml)
+    if yaml is None:
+        (data_dir / "classes.txt").write_text("car\n船 船\n", encoding="utf-8")
+    assert detect_format(data_dir) == "yolo_obb"
+    assert {*list_images("yolo_obb", data_dir)} == {"图 1", "b", "c"}
+    splits = get_format("yolo_obb").splits(data_dir)
+    assert splits == {"train": ["b", "图 1"], "val": ["c"]}
+    classes = read_classes("yolo_obb", data_dir, splits["train"])
+    assert classes == ("car", "船 船")
+    samples = read_samples("yolo_obb", data_dir, ["图 1", "b", "c"], classes)
+    assert [sample.labels.tolist() for sample in samples] == [[1], [], [1]]
+    assert samples[0].quads.tolist() == [QUAD]
+    assert samples[2].image_path == data_dir / "images" / "val" / "c.png"
+
+
+def test_only_formats_with_a_split_of_their_own_tell_one(tmp_path: Path) -> None:
+    assert [name for name, reader in FORMATS.items() if reader.images or reader.missing_is_empty] == ["yolo_obb"]
+    assert FORMATS["dota"].splits(tmp_path) == {}
+
+
+def test_a_folder_that_names_no_class_asks_for_a_data_yaml(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nothing names the classes; write a data\.yaml with names"):
+        read_classes("yolo_obb", yolo_folder(tmp_path, {"train/a": YOLO_LINE}, None), ["a"])
 
 
 # -- real data

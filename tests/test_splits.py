@@ -304,3 +304,13 @@ def test_a_seed_gives_the_same_split_on_every_machine_and_another_seed_another()
     # As numpy 2.4 draws it: a change would mix training and validation pictures of older runs.
     assert np.flatnonzero(splits[0]).tolist() == [0, 1, 3, 14, 25, 26]
     assert balanced(np.zeros((4, 0), int), np.arange(4), [0.5, 0.5]).sum() == 2, "without any class by pictures"
+
+
+def test_the_split_that_a_format_knows_is_used_where_there_is_no_list(tmp_path: Path) -> None:
+    images = {name: tmp_path / f"{name}.png" for name in "abcd"}
+    known = {"train": ["a", "b"], "val": [], "test": ["c"]}
+    assert choose_split(tmp_path, images, "train", known=known).names == ["a", "b"]
+    assert choose_split(tmp_path, images, "val", known=known).names == ["c"]
+    assert choose_split(tmp_path, images, "val", split="test", known=known).names == ["c"]
+    (tmp_path / "val.txt").write_text("d\n", encoding="utf-8")
+    assert choose_split(tmp_path, images, "val", known=known).names == ["d"]

@@ -33,7 +33,7 @@ class Config:
     phase: str = _setting("train", "what to do", PHASES)
     # data
     dataset: str = _setting(
-        "auto", "format of the data: auto, demo, dota, hrsc or rolabelimg; auto looks", metavar="NAME"
+        "auto", "format of the data: auto, demo, dota, hrsc, rolabelimg or yolo_obb; auto looks", metavar="NAME"
     )
     data_dir: Path | None = _setting(None, "data folder [default: the embedded demo set, drawn into data/demo]")
     lists: Path | None = _setting(

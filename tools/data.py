@@ -60,8 +60,21 @@ def augmentation_of(config: Config) -> Augmentation:
 
 def data_classes(config: Config, data: DataFolder) -> tuple[str, ...]:
     """The class names of the training data."""
-    names = choose_split(data.data_dir, data.images, "train", seed=config.seed, lists_dir=config.lists).names
+    names = split_of(config, data, "train").names
     return read_classes(data.dataset, data.data_dir, names)
+
+
+def split_of(config: Config, data: DataFolder, role: str) -> Split:
+    """The names of the pictures of a role, `train` or `val`; the latter follows --split."""
+    return choose_split(
+        data.data_dir,
+        data.images,
+        role,
+        split=config.split if role == "val" else None,
+        seed=config.seed,
+        lists_dir=config.lists,
+        known=get_format(data.dataset).splits(data.data_dir),
+    )
 
 
 def read_split(config: Config, data: DataFolder, role: str, class_names: Sequence[str]) -> tuple[Split, list[Sample]]:
@@ -69,14 +82,7 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
 
     Bad labels stop, or are reported and left out with --on_bad_label skip.
     """
-    split = choose_split(
-        data.data_dir,
-        data.images,
-        role,
-        split=config.split if role == "val" else None,
-        seed=config.seed,
-        lists_dir=config.lists,
-    )
+    split = split_of(config, data, role)
     problems: list[LabelError] = []
     samples = read_samples(
         data.dataset,

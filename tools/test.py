@@ -12,12 +12,11 @@ from typing import NamedTuple
 import torch
 
 from datasets.images import IMAGE_SUFFIXES, ImageError, find_images
-from datasets.splits import choose_split
 from models import CTRBOX
 from tools.checkpoint import Architecture, check_flags, file_hash, load_checkpoint
 from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
-from tools.data import open_data, report_problems
+from tools.data import open_data, report_problems, split_of
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
 from tools.drawing import draw_boxes, write_picture
 from tools.engine import Engine
@@ -78,9 +77,7 @@ def pictures_of(config: Config) -> tuple[Mapping[str, Path], str]:
     """The pictures to detect on, by name, and where they come from: --input, else the validation split."""
     if config.input is None:
         data = open_data(config)
-        split = choose_split(
-            data.data_dir, data.images, "val", split=config.split, seed=config.seed, lists_dir=config.lists
-        )
+        split = split_of(config, data, "val")
         return {name: data.images[name] for name in split.names}, split.source
     if config.input.is_file():
         return {config.input.stem: config.input}, str(config.input)

@@ -1,0 +1,196 @@
+"""What all label formats have in common: annotated pictures, sound objects, and a ledger of what was lost."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.images import IMAGE_SUFFIXES
+from DOTA_devkit.boxes import minimum_area_rectangles
+from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, geometry_faults, is_text
+
+IGNORED_CLASS = "DontCare"
+ROLES = {"train": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+AS_RECTANGLE = "outlines of another number of corners than four became their minimum-area rectangles"
+
+
+Track = Callable[[Sequence], Iterable]  # goes through a sequence under a progress bar, or as it is
+
+
+class Picture(NamedTuple):
+    """One annotated picture.
+
+    name: without folder and suffix.  labels: in pixels.  file_name: as the labels name the picture, with its suffix,
+    if they do.  hw: height and width in pixels, if the labels tell.  split: `train`, `val`, `test`, or "" for none.
+    path: the picture's file, if it is known.
+    """
+
+    name: str
+    labels: Labels = NO_LABELS
+    file_name: str | None = None
+    hw: tuple[int, int] | None = None
+    split: str = ""
+    path: Path | None = None
+
+
+class AnnotatedSet(NamedTuple):
+    """The pictures of a source, and its class names in its own order; () where it has none."""
+
+    pictures: list[Picture]
+    class_names: tuple[str, ...] = ()
+
+
+class Row(NamedTuple):
+    """An object on its way into `Labels`: quad (4, 2) in pixels, class name, difficult flag, line of the file."""
+
+    quad: np.ndarray
+    name: str
+    difficult: int
+    line: int
+
+
+@dataclass
+class Ledger:
+    """What a conversion could not carry over as it was; each sentence is said once, with its count.
+
+    changed: carried over in another form, or left out as asked.  left_out: objects that the new format cannot hold.
+    faults: what could not be trusted and was left out.
+    """
+
+    changed: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    faults: list[LabelError] = field(default_factory=list)
+
+
+def sound_rows(path: Path, rows: Sequence[Row], faults: list[LabelError]) -> list[Row]:
+    """The objects that any format can hold; for every other one a LabelError goes to `faults`."""
+    if not rows:
+        return []
+    bad = geometry_faults(np.array([row.quad for row in rows], np.float64))
+    for index, row in enumerate(rows):
+        reason = name_fault(row.name)
+        if reason:
+            bad[index] = reason
+    faults += [LabelError(path, rows[index].line, reason) for index, reason in bad.items()]
+    return [row for index, row in enumerate(rows) if index not in bad]
+
+
+def as_labels(rows: Sequence[Row]) -> Labels:
+    if not rows:
+        return NO_LABELS
+    quads, names, difficult, lines = zip(*rows, strict=True)
+    return Labels(np.array(quads, np.float64), list(names), np.array(difficult, np.int64), np.array(lines, np.int64))
+
+
+def take(labels: Labels, rows: np.ndarray) -> Labels:
+    """The objects of these rows (n,)."""
+    names = [labels.names[row] for row in rows.tolist()]
+    return Labels(labels.quads[rows], names, labels.difficult[rows], labels.lines[rows])
+
+
+@cache
+def name_fault(name: str) -> str | None:
+    """Why a class name cannot stand in a line of text or in XML; None for a good one."""
+    if not name:
+        return "an object without a class name; add it"
+    if not is_text(name) or any(unicodedata.category(char) == "Cc" or char in "\ufeff\ufffe\uffff" for char in name):
+        return f"the class name {name!r} holds characters that are no text; rename it"
+    return None
+
+
+def clean_name(name: object) -> str:
+    """A class name with single blanks and none around it. Raises ValueError for what is no text."""
+    if not isinstance(name, str):
+        raise ValueError(f"the class name is {shown(name)}, not text; correct it")
+    return " ".join(name.split())
+
+
+def outline_to_quad(points: Sequence[Sequence[float]], changed: Counter[str], is_one: bool = True) -> np.ndarray:
+    """An outline (P, 2) of finite points as a quad: its four corners, or for another number, and where the points are
+    those of several outlines (`is_one` False), their minimum-area rectangle.
+
+    Raises ValueError for fewer than three points, and for points on one line.
+    """
+    if len(points) < 3:
+        raise ValueError(f"an outline of {len(points)} points has no area; draw the object again")
+    if is_one and len(points) == 4:
+        return np.array(points, np.float64)
+    rectangle = smallest_rectangle(np.array(points, np.float64))
+    changed[AS_RECTANGLE] += 1
+    return rectangle
+
+
+def smallest_rectangle(points: np.ndarray) -> np.ndarray:
+    """The minimum-area rectangle (4, 2) of many points (P, 2), in time that even an outline of thousands allows.
+
+    It has a side along an edge of the points' hull (Freeman and Shapira, CACM 1975). Raises ValueError when all lie on
+    one line.
+    """
+    import shapely  # here, so that formats without outlines do not wait for it
+
+    origin = points.mean(axis=0)
+    hull = shapely.get_coordinates(shapely.convex_hull(shapely.MultiPoint(points - origin)))[:-1]
+    if len(hull) < 3:
+        raise ValueError("all points of the outline lie on one line; draw the object again")
+    best_area, best = np.inf, hull[:1]
+    for edge in np.roll(hull, -1, axis=0) - hull:
+        axes = np.array([edge, (-edge[1], edge[0])]) / np.hypot(*edge)
+        places = hull @ axes.T
+        low, high = places.min(axis=0), places.max(axis=0)
+        area = float(np.prod(high - low))
+        if area < best_area:
+            corners = np.array([low, (high[0], low[1]), high, (low[0], high[1])])
+            best_area, best = area, corners @ axes
+    return minimum_area_rectangles(best[None])[0] + origin
+
+
+def picture_name(file_name: object) -> str:
+    """The name of a picture from a path in somebody's label file, of any system: without folder and picture suffix.
+
+    Raises ValueError for what can be no file's name: it would be written to another folder, or nowhere.
+    """
+    if not isinstance(file_name, str):
+        raise ValueError(f"the picture's file name is {shown(file_name)}, not text; correct it")
+    last = file_name.replace("\\", "/").rsplit("/", 1)[-1]
+    stem, dot, suffix = last.rpartition(".")
+    name = stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else last
+    if name.strip(" .") == "" or name_fault(name):
+        raise ValueError(f"the picture's file name is {file_name!r}, which names no file; correct it")
+    return name
+
+
+def name_in_list(path: Path, line: int, entry: object) -> str:
+    """`picture_name` of an entry of a list, for which LabelError is raised where it can be none."""
+    try:
+        return picture_name(entry)
+    except ValueError as error:
+        raise LabelError(path, line, str(error)) from error
+
+
+def refuse_same_names(pictures: Iterable[tuple[str, object]]) -> None:
+    """Raise ValueError when two pictures, (name, where it stands), have one name: their labels would be mixed up."""
+    seen: dict[str, object] = {}
+    for name, place in pictures:
+        if name in seen:
+            raise ValueError(
+                f"two pictures are called '{name}': {seen[name]} and {place}; folder and suffix do not tell labels and "
+                "results apart, so rename one of them, or convert the parts one by one"
+            )
+        seen[name] = place
+
+
+def shown(value: object) -> str:
+    """A value of a damaged file as it can stand in a sentence."""
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, dict):
+        return "an object"
+    text = {None: "null", True: "true", False: "false"}.get(value) if isinstance(value, bool | None) else repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

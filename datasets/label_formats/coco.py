@@ -1,0 +1,240 @@
+"""COCO's JSON (`images`, `annotations`, `categories`), read and written.
+
+Oriented boxes stand in `segmentation` as polygons of four corners. A `bbox` of four numbers is x, y, width, height; of
+five it is read as detectron2 has it: cx, cy, w, h and the angle in degrees, counter-clockwise on the screen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.label_formats.annotations import (
+    IGNORED_CLASS,
+    ROLES,
+    AnnotatedSet,
+    Ledger,
+    Picture,
+    Row,
+    as_labels,
+    clean_name,
+    name_fault,
+    outline_to_quad,
+    picture_name,
+    refuse_same_names,
+    shown,
+    sound_rows,
+)
+from datasets.label_formats.json_documents import (
+    Document,
+    difficult_flag,
+    fields_of,
+    numbers,
+    picture_hw,
+    read_document,
+)
+from DOTA_devkit.atomic import atomic_write
+from DOTA_devkit.boxes import boxes_to_quads, polygon_area
+from DOTA_devkit.labels import LabelError, OnBad, report_faults
+
+RADIANS = "rotated boxes have angles that all lie within 3.15: radians? they were read as degrees"
+OWN_KEY = "difficult flags stand in a key of their own, which COCO does not know"
+NO_SIZE = "pictures of unknown size stand without width and height; name their folder with --images"
+
+
+def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = None) -> AnnotatedSet:
+    """All pictures of a COCO file, those without objects too; class names in the order of the category ids.
+
+    An object is its one polygon of four corners, else its `bbox` of five numbers, else the minimum-area rectangle
+    around its polygons (counted in `changed`), else its `bbox` of four. `iscrowd` makes an ignore region, unless a key
+    `difficult` tells. Masks in run lengths are refused. Raises LabelError for what cannot be used, or reports it to
+    `on_bad` and leaves it out; ValueError for two pictures of one name.
+    """
+    changed = Counter() if changed is None else changed
+    faults: list[LabelError] = []
+    document = read_document(path)
+    names = _by_id(document, "categories", faults, _class_name)
+    pictures = _by_id(document, "images", faults, _picture)
+    refuse_same_names((picture.name, f"{path}: {picture.file_name}") for picture in pictures.values())
+    objects: dict[int, list[Row]] = {key: [] for key in pictures}
+    angles: list[float] = []
+    for line, item in document.entries("annotations"):
+        try:
+            fields = fields_of(item, "the annotation")
+            name = _known(fields, "category_id", names)
+            _known(fields, "image_id", objects).append(Row(_quad(fields, changed, angles), name, _flag(fields), line))
+        except ValueError as error:
+            faults.append(LabelError(path, line, str(error)))
+    if any(angles) and max(map(abs, angles)) <= 3.15:
+        changed[RADIANS] += len(angles)
+    annotated = [
+        picture._replace(labels=as_labels(sound_rows(path, objects[key], faults))) for key, picture in pictures.items()
+    ]
+    report_faults(faults, on_bad)
+    return AnnotatedSet(annotated, tuple(names[key] for key in sorted(names)))
+
+
+def read_coco_folder(folder: Path, on_bad: OnBad = None, changed: Counter[str] | None = None) -> AnnotatedSet:
+    """All COCO files of a folder, or of its `annotations/`; `train`, `val` or `test` in a file's name is its split."""
+    paths = sorted((folder / "annotations").glob("*.json")) or sorted(folder.glob("*.json"))
+    if not paths:
+        raise ValueError(f"{folder}: holds no *.json, nor does its annotations/; name the COCO file itself")
+    pictures: list[Picture] = []
+    class_names: dict[str, None] = {}
+    for path in paths:
+        part = read_coco(path, on_bad, changed)
+        pictures += [picture._replace(split=_split_of(path)) for picture in part.pictures]
+        class_names |= dict.fromkeys(part.class_names)
+    refuse_same_names((picture.name, picture.file_name) for picture in pictures)
+    return AnnotatedSet(pictures, tuple(class_names))
+
+
+def write_coco(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
+    """Write one file, if `dst` is called *.json, else `annotations/instances_<split>.json` for each split in a folder.
+
+    An entry a line. Quads become `segmentation`, exactly, `bbox` their outer box of four numbers. Ignore regions get
+    `iscrowd` 1; the difficult flag stands in a key `difficult`, which other programs pass over.
+    """
+    splits: dict[str, list[Picture]] = {}
+    for picture in annotated.pictures:
+        splits.setdefault("" if dst.suffix == ".json" else picture.split, []).append(picture)
+    flagged = sum(int((picture.labels.difficult > 0).sum()) for picture in annotated.pictures)
+    if flagged:
+        ledger.changed[OWN_KEY] += flagged
+    for split, pictures in (splits or {"": []}).items():
+        name = f"instances_{split}.json" if split else "instances.json"
+        path = dst if dst.suffix == ".json" else dst / "annotations" / name
+        _write_file(path, pictures, annotated.class_names, ledger)
+
+
+def _write_file(path: Path, pictures: Sequence[Picture], class_names: Sequence[str], ledger: Ledger) -> None:
+    used = {name for picture in pictures for name in picture.labels.names}
+    ids = {name: number for number, name in enumerate([*class_names, *sorted(used - {*class_names})], start=1)}
+    images, annotations = [], []
+    for image_id, picture in enumerate(pictures, start=1):
+        file_name = picture.path.name if picture.path else picture.file_name or picture.name
+        image = {"id": image_id, "file_name": file_name}
+        if picture.hw is None:
+            ledger.changed[NO_SIZE] += 1
+        else:
+            image |= {"height": picture.hw[0], "width": picture.hw[1]}
+        images.append(image)
+        for quad, name, flag in zip(picture.labels.quads, picture.labels.names, picture.labels.difficult, strict=True):
+            entry = {"id": len(annotations) + 1, "image_id": image_id, "category_id": ids[name]}
+            annotations.append(entry | _as_annotation(quad, int(flag), name))
+    categories = [{"id": number, "name": name} for name, number in ids.items()]
+    parts = {"images": images, "annotations": annotations, "categories": categories}
+    with atomic_write(path, sync=False) as file:
+        start = "{"
+        for key, entries in parts.items():
+            lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
+            file.write(f'{start}\n"{key}": [\n{lines}\n]')
+            start = ","
+        file.write("\n}\n")
+
+
+def _as_annotation(quad: np.ndarray, flag: int, name: str) -> dict[str, Any]:
+    left, top = quad.min(axis=0).tolist()
+    width, height = np.ptp(quad, axis=0).tolist()
+    return {
+        "segmentation": [quad.ravel().tolist()],
+        "bbox": [left, top, width, height],
+        "area": float(polygon_area(quad[None])[0]),
+        "iscrowd": int(flag == 2 or name == IGNORED_CLASS),
+        "difficult": flag,
+    }
+
+
+def _by_id(document: Document, key: str, faults: list[LabelError], read: Callable[[dict], Any]) -> dict[int, Any]:
+    """The entries of a list by their `id`."""
+    found: dict[int, Any] = {}
+    for line, item in document.entries(key):
+        try:
+            fields = fields_of(item, f"the entry of {key}")
+            number = fields.get("id")
+            if type(number) is not int:
+                raise ValueError(f'"id" is {shown(number)}, not a whole number; correct it')
+            if number in found:
+                raise ValueError(f'the "id" {number} stands twice in "{key}"; which is meant cannot be known')
+            found[number] = read(fields)
+        except ValueError as error:
+            faults.append(LabelError(document.path, line, str(error)))
+    return found
+
+
+def _class_name(fields: dict[str, Any]) -> str:
+    name = clean_name(fields.get("name"))
+    fault = name_fault(name)
+    if fault:
+        raise ValueError(fault)
+    return name
+
+
+def _picture(fields: dict[str, Any]) -> Picture:
+    file_name = fields.get("file_name")
+    return Picture(picture_name(file_name), file_name=file_name, hw=picture_hw(fields, "height", "width"))
+
+
+def _known(fields: dict[str, Any], key: str, known: Mapping[int, Any]) -> Any:
+    """What the number under `key` stands for."""
+    value = fields.get(key)
+    if type(value) is not int or value not in known:
+        raise ValueError(f'"{key}" is {shown(value)}, which no sound entry has as its id; correct it')
+    return known[value]
+
+
+def _quad(fields: dict[str, Any], changed: Counter[str], angles: list[float]) -> np.ndarray:
+    outlines = fields.get("segmentation") or []
+    if isinstance(outlines, dict):
+        raise ValueError("a mask in run lengths (RLE), which is no outline; export polygons")
+    if not isinstance(outlines, list):
+        raise ValueError(f'"segmentation" is {shown(outlines)}, not a list of polygons; correct it')
+    points = [_points(outline) for outline in outlines]
+    bbox = numbers(fields.get("bbox") or [], '"bbox"')
+    if len(points) == 1 and len(points[0]) == 4:
+        return np.array(points[0])
+    if len(bbox) == 5:
+        angles.append(bbox[4])
+        _refuse_empty(bbox)
+        return boxes_to_quads(np.array([[*bbox[:4], -math.radians(bbox[4])]]), "rolabelimg")[0]
+    if points:
+        return outline_to_quad([point for outline in points for point in outline], changed, is_one=len(points) == 1)
+    if len(bbox) != 4:
+        raise ValueError(f'no "segmentation" and a "bbox" of {len(bbox)} numbers; it needs one of them, of 4 or 5')
+    _refuse_empty(bbox)
+    left, top, width, height = bbox
+    return np.array([[left, top], [left + width, top], [left + width, top + height], [left, top + height]])
+
+
+def _refuse_empty(bbox: Sequence[float]) -> None:
+    if bbox[2] <= 0 or bbox[3] <= 0:
+        raise ValueError(f"a box of size {bbox[2]:g} x {bbox[3]:g}; draw the box again")
+
+
+def _points(outline: Any) -> list[list[float]]:
+    values = numbers(outline, "a polygon")
+    if len(values) % 2:
+        raise ValueError(f"a polygon of {len(values)} numbers, which are no pairs; correct it")
+    return [values[place : place + 2] for place in range(0, len(values), 2)]
+
+
+def _flag(fields: dict[str, Any]) -> int:
+    if "difficult" in fields:
+        return difficult_flag(fields["difficult"])
+    crowd = fields.get("iscrowd", 0)
+    if type(crowd) not in (bool, int) or crowd not in (0, 1):
+        raise ValueError(f'"iscrowd" is {shown(crowd)}; it must be 0 or 1')
+    return 2 * int(crowd)
+
+
+def _split_of(path: Path) -> str:
+    """The split that a file's name tells: `instances_train2017.json` is `train`."""
+    words = re.split(r"[^a-z]+", path.stem.lower())
+    return next((ROLES[word] for word in words if word in ROLES), "")

@@ -1,0 +1,117 @@
+"""Results of a detector as labels: `Task1_<class>.txt` files, and our own `detections.json`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.label_formats.annotations import (
+    AnnotatedSet,
+    Picture,
+    Row,
+    as_labels,
+    clean_name,
+    name_in_list,
+    picture_name,
+    refuse_same_names,
+    sound_rows,
+)
+from datasets.label_formats.json_documents import ROOT, fields_of, number, numbers, picture_hw, read_document
+from DOTA_devkit.labels import LabelError, OnBad, report_faults
+from DOTA_devkit.task_files import read_results
+
+FILE_NAME, ORIGIN = "detections.json", "origin.json"  # as tools.results names them
+BELOW = "boxes with a score below {} were left out, as asked"
+SCORES = "scores of boxes, which no label format holds, were left out"
+
+
+def read_task1(
+    src: Path, on_bad: OnBad = None, changed: Counter[str] | None = None, min_score: float = 0.0
+) -> AnnotatedSet:
+    """A folder of Task1 files, or one of them: the pictures with a box, and those that origin.json names besides."""
+    results = read_results(src, on_bad=on_bad)
+    faults: list[LabelError] = []
+    pictures: list[Picture] = []
+    for image, boxes in results.images.items():
+        try:
+            name = picture_name(image)
+        except ValueError as error:
+            faults.append(LabelError(src, 1, str(error)))
+            continue
+        rows = [
+            Row(quad, results.class_names[label], 0, 1)
+            for quad, label, score in zip(boxes.quads, boxes.labels.tolist(), boxes.scores.tolist(), strict=True)
+            if _is_wanted(score, min_score, changed)
+        ]
+        pictures.append(Picture(name, as_labels(sound_rows(src, rows, faults)), image))
+    refuse_same_names((picture.name, f"{src}: {picture.file_name}") for picture in pictures)
+    found = {picture.name for picture in pictures}
+    pictures += [Picture(name) for name in _looked_at(src) if name not in found]
+    report_faults(faults, on_bad)
+    return AnnotatedSet(sorted(pictures, key=lambda picture: picture.name), tuple(results.class_names))
+
+
+def read_detections(
+    src: Path, on_bad: OnBad = None, changed: Counter[str] | None = None, min_score: float = 0.0
+) -> AnnotatedSet:
+    """detections.json, or the folder that it is in: every picture that was looked at, with its size."""
+    path = src / FILE_NAME if src.is_dir() else src
+    faults: list[LabelError] = []
+    pictures: list[Picture] = []
+    for line, record in read_document(path).entries(ROOT):
+        try:
+            pictures.append(_picture(path, record, line, faults, changed, min_score))
+        except ValueError as error:
+            faults.append(LabelError(path, line, str(error)))
+    refuse_same_names((picture.name, f"{path}: {picture.file_name}") for picture in pictures)
+    report_faults(faults, on_bad)
+    names = {name for picture in pictures for name in picture.labels.names}
+    return AnnotatedSet(pictures, tuple(sorted(names)))
+
+
+def _looked_at(src: Path) -> list[str]:
+    """The pictures that our own results are of, with or without a box."""
+    path = src / ORIGIN if src.is_dir() else src.with_name(ORIGIN)
+    if not path.is_file() or "images" not in read_document(path).fields:
+        return []
+    return [name_in_list(path, line, name) for line, name in read_document(path).entries("images")]
+
+
+def _picture(
+    path: Path, record: Any, line: int, faults: list[LabelError], changed: Counter[str] | None, min_score: float
+) -> Picture:
+    fields = fields_of(record, "the record of a picture")
+    name = picture_name(fields.get("image"))
+    boxes = fields.get("boxes")
+    if not isinstance(boxes, list):
+        raise ValueError(f'the record of {name} has no list "boxes"; is it a detections.json?')
+    rows = []
+    for box in boxes:
+        try:
+            row, score = _box(fields_of(box, "a box"), line)
+        except ValueError as error:
+            faults.append(LabelError(path, line, str(error)))
+            continue
+        if _is_wanted(score, min_score, changed):
+            rows.append(row)
+    return Picture(
+        name, as_labels(sound_rows(path, rows, faults)), fields["image"], picture_hw(fields, "height", "width")
+    )
+
+
+def _box(fields: Mapping[str, Any], line: int) -> tuple[Row, float]:
+    corners = numbers(fields.get("quad"), '"quad"')
+    if len(corners) != 8:
+        raise ValueError(f'a "quad" of {len(corners)} numbers; it needs 8, x and y of four corners')
+    row = Row(np.array(corners).reshape(4, 2), clean_name(fields.get("class")), 0, line)
+    return row, number(fields.get("score"), '"score"')
+
+
+def _is_wanted(score: float, min_score: float, changed: Counter[str] | None) -> bool:
+    if changed is not None:
+        changed[SCORES if score >= min_score else BELOW.format(f"{min_score:g}")] += 1
+    return score >= min_score

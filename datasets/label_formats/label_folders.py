@@ -1,0 +1,132 @@
+"""Folders of label files, one a picture: DOTA, roLabelImg, VOC, HRSC2016, labelme; and the lists of their splits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from datasets.label_formats.annotations import (
+    IGNORED_CLASS,
+    ROLES,
+    AnnotatedSet,
+    Ledger,
+    Picture,
+    Row,
+    Track,
+    as_labels,
+    name_fault,
+    name_in_list,
+    sound_rows,
+)
+from datasets.label_formats.labelme import read_labelme
+from datasets.xml_labels import read_hrsc, read_rolabelimg
+from DOTA_devkit.atomic import write_text
+from DOTA_devkit.labels import LabelError, Labels, OnBad, read_labels, read_names, report_faults, write_labels
+
+CLASS_LIST = "classes.txt"
+LIST_NAMES = ("train.txt", "trainval.txt", "val.txt", "test.txt")  # of two lists with one picture the first counts
+LIST_FOLDERS = ("", "ImageSets", "ImageSets/Main")  # of HRSC2016 and of VOC the second and third
+
+
+def read_dota_folder(src: Path, on_bad: OnBad = None, track: Track = iter) -> AnnotatedSet:
+    """`labelTxt/*.txt`, or the *.txt of the folder itself."""
+    return _read_folder(src, ("labelTxt",), ".txt", _of_file(read_labels), on_bad, track)
+
+
+def read_rolabelimg_folder(src: Path, on_bad: OnBad = None, track: Track = iter) -> AnnotatedSet:
+    """`xml/*.xml`, `Annotations/*.xml`, or the *.xml of the folder itself; also VOC, whose `bndbox` is taken as
+    labelImg writes it: no pixel is added or taken away."""
+    return _read_folder(src, ("xml", "Annotations"), ".xml", _of_file(read_rolabelimg), on_bad, track)
+
+
+def read_hrsc_folder(src: Path, on_bad: OnBad = None, track: Track = iter) -> AnnotatedSet:
+    """`Annotations/*.xml`, or the *.xml of the folder itself; the one class is `ship`."""
+    return _read_folder(src, ("Annotations",), ".xml", _of_file(read_hrsc), on_bad, track)
+
+
+def read_labelme_folder(
+    src: Path, on_bad: OnBad = None, track: Track = iter, changed: Counter[str] | None = None
+) -> AnnotatedSet:
+    """The *.json of the folder itself, or of its `labels/`."""
+    return _read_folder(
+        src, ("labels",), ".json", lambda path, report: read_labelme(path, report, changed), on_bad, track
+    )
+
+
+def write_dota(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
+    """Write `labelTxt/<name>.txt` for every picture; nothing is lost."""
+    for picture in annotated.pictures:
+        labels = picture.labels
+        path = dst / "labelTxt" / f"{picture.name}.txt"
+        write_labels(path, labels.quads, labels.names, labels.difficult, sync=False)
+
+
+def write_lists(dst: Path, annotated: AnnotatedSet) -> None:
+    """Write classes.txt, and train.txt, val.txt and test.txt where the pictures have such a split."""
+    names = [name for name in annotated.class_names if name != IGNORED_CLASS]
+    if names:
+        write_text(dst / CLASS_LIST, "".join(f"{name}\n" for name in names))
+    for split in sorted({picture.split for picture in annotated.pictures} - {""}):
+        listed = [picture.name for picture in annotated.pictures if picture.split == split]
+        write_text(dst / f"{split}.txt", "".join(f"{name}\n" for name in listed))
+
+
+def _of_file(read: Callable[[Path, OnBad], Labels]) -> Callable[[Path, OnBad], Picture]:
+    """A reader of labels as one of pictures, whose objects any format can hold."""
+
+    def read_picture(path: Path, on_bad: OnBad) -> Picture:
+        labels, faults = read(path, on_bad), []
+        rows = [Row(*values) for values in zip(*labels, strict=True)] if any(map(name_fault, labels.names)) else None
+        if rows is not None:
+            rows = [row._replace(difficult=int(row.difficult), line=int(row.line)) for row in rows]
+            labels = as_labels(sound_rows(path, rows, faults))
+            report_faults(faults, on_bad)
+        return Picture(path.stem, labels)
+
+    return read_picture
+
+
+def _read_folder(
+    src: Path,
+    folders: Sequence[str],
+    suffix: str,
+    read: Callable[[Path, OnBad], Picture],
+    on_bad: OnBad,
+    track: Track,
+) -> AnnotatedSet:
+    label_dir = next((src / name for name in folders if (src / name).is_dir()), src)
+    if not label_dir.is_dir():
+        raise ValueError(f"{src}: no such folder of labels")
+    paths = sorted(path for path in label_dir.glob(f"*{suffix}") if not path.name.startswith("."))
+    if suffix == ".txt" and label_dir == src:
+        paths = [path for path in paths if path.name not in (*LIST_NAMES, CLASS_LIST)]
+    if not paths:
+        raise ValueError(f"{label_dir}: holds no *{suffix}; is it the folder of the labels, and --from its format?")
+    pictures, faults = [], []
+    for path in track(paths):
+        try:
+            pictures.append(read(path, on_bad))
+        except LabelError as error:
+            if on_bad is None:
+                raise
+            faults.append(error)
+    report_faults(faults, on_bad)
+    splits = _read_splits(src)
+    listed = src / CLASS_LIST
+    class_names = tuple(" ".join(name.split()) for name in read_names(listed)) if listed.is_file() else ()
+    return AnnotatedSet([picture._replace(split=splits.get(picture.name, "")) for picture in pictures], class_names)
+
+
+def _read_splits(src: Path) -> dict[str, str]:
+    """{name: split} of the lists in a data folder; of two lists with one picture the first counts."""
+    splits: dict[str, str] = {}
+    for folder in LIST_FOLDERS:
+        for name in LIST_NAMES:
+            path = src / folder / name
+            if path.is_file():
+                for entry, line in read_names(path).items():
+                    splits.setdefault(name_in_list(path, line, entry), ROLES[path.stem])
+        if splits:
+            break
+    return splits

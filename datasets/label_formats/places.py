@@ -1,0 +1,69 @@
+"""Where the pictures of an annotated set lie, and how large they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from datasets.image_sizes import read_header
+from datasets.images import ImageError, find_images
+from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Track
+from DOTA_devkit.labels import LabelError
+
+PICTURE_FOLDERS = ("images", "AllImages", "JPEGImages", "")
+NOT_FOUND = "pictures were not found; name their folder with --images"
+TURNED = "is turned by EXIF (orientation {}), but read as stored, and others turn it; save it upright"
+OTHER_SIZE = "pictures have another size than their labels say; the pictures' own counts"
+
+
+def locate_pictures(annotated: AnnotatedSet, src: Path, images_dir: Path | None, ledger: Ledger) -> AnnotatedSet:
+    """The set with the paths of its pictures, as far as they are found: in `images_dir`, else beside the labels.
+
+    A picture that the labels name with a folder is looked for in that folder first. Raises ImageError for a folder
+    `images_dir` that is not there, or pictures in it that differ in their suffix only.
+    """
+    if all(picture.path for picture in annotated.pictures):
+        return annotated
+    folders = list(_likely_folders(images_dir or src, beside=images_dir is None))
+    by_name = {name: path for folder in reversed(folders) for name, path in find_images(folder).items()}
+    located = []
+    for picture in annotated.pictures:
+        named = [folder / picture.file_name.replace("\\", "/") for folder in folders if picture.file_name]
+        inside = (path for path in named if ".." not in path.parts and path.is_file())
+        path = picture.path or next(inside, None) or by_name.get(picture.name)
+        ledger.changed[NOT_FOUND] += path is None
+        located.append(picture._replace(path=path))
+    return annotated._replace(pictures=located)
+
+
+def measure_pictures(annotated: AnnotatedSet, ledger: Ledger, track: Track, is_needed: bool) -> AnnotatedSet:
+    """The set with the sizes of its pictures by their headers, else as the labels tell. Where a size `is_needed`, a
+    picture without one is a fault and left out."""
+    measured: list[Picture] = []
+    for picture in track(annotated.pictures):
+        hw = picture.hw
+        try:
+            if picture.path:
+                header = read_header(picture.path)
+                hw = (header.height, header.width)
+                if is_needed and header.orientation > 1:
+                    raise ImageError(f"{picture.path}: {TURNED.format(header.orientation)}")
+        except ImageError as error:
+            ledger.faults.append(LabelError(picture.path, 1, str(error).removeprefix(f"{picture.path}: ")))
+            if is_needed:
+                continue
+        ledger.changed[OTHER_SIZE] += None not in (hw, picture.hw) and hw != picture.hw
+        if hw is None and is_needed:
+            why = "the size of the picture is not known, and fractions of it are to be written; give --images"
+            ledger.faults.append(LabelError(Path(picture.file_name or picture.name), 1, why))
+            continue
+        measured.append(picture._replace(hw=hw))
+    return annotated._replace(pictures=measured)
+
+
+def _likely_folders(place: Path, beside: bool) -> Iterator[Path]:
+    """Folders that may hold pictures, the likeliest first: at a folder or file, and `beside` it."""
+    base = place if place.is_dir() else place.parent
+    yield from (base / name for name in PICTURE_FOLDERS if (base / name).is_dir())
+    if beside:
+        yield from (base.parent / name for name in PICTURE_FOLDERS[:-1] if (base.parent / name).is_dir())

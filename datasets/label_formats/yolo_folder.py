@@ -1,0 +1,164 @@
+"""A folder as Ultralytics lays it out: where its pictures, labels, splits and class names are.
+
+Pictures lie in `images/train`, `images/val`..., in `train/images`, `valid/images`... (Roboflow), in `images`, or where
+data.yaml says: in folders or in lists of pictures. The label file of a picture lies in `labels` in place of `images`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets.images import IMAGE_SUFFIXES, ImageError
+from datasets.label_formats.annotations import ROLES, refuse_same_names
+from datasets.label_formats.data_yaml import DataYaml, find_data_yaml, read_data_yaml
+from DOTA_devkit.labels import LabelError, read_names
+
+IMAGES, LABELS = "images", "labels"
+SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
+USUAL_SUFFIXES = (".jpg", ".png", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2")
+
+
+class YoloFolder(NamedTuple):
+    """images: {name: picture}.  splits: {`train`, `val`, `test`: names}, {} where the folder has none.
+    class_names: by their number."""
+
+    images: dict[str, Path]
+    splits: dict[str, list[str]]
+    class_names: tuple[str, ...]
+
+    def labels_without_picture(self) -> list[Path]:
+        folders = sorted({label_of(path).parent for path in self.images.values()})
+        return [path for folder in folders for path in sorted(folder.glob("*.txt")) if path.stem not in self.images]
+
+
+def is_yolo_folder(data_dir: Path) -> bool:
+    """Whether the folder holds a data.yaml, or `images` and `labels`."""
+    if not data_dir.is_dir():
+        return False
+    return ((data_dir / IMAGES).is_dir() and (data_dir / LABELS).is_dir()) or find_data_yaml(data_dir) is not None
+
+
+def open_yolo(data_dir: Path) -> YoloFolder:
+    """The pictures, splits and class names of a folder; listed anew only when something there has changed.
+
+    Raises LabelError for a bad data.yaml, ImageError for a folder without pictures, ValueError for two pictures of one
+    name: labels and results name a picture without its folder.
+    """
+    yaml_path = find_data_yaml(data_dir)
+    sources = _sources(data_dir, read_data_yaml(yaml_path) if yaml_path else None)
+    stamp = tuple(path.stat().st_mtime_ns for paths in sources.values() for path in paths)
+    return _list_folder(data_dir, tuple(sources.items()), stamp, _class_names(data_dir, yaml_path))
+
+
+def label_of(image_path: Path) -> Path:
+    """Where Ultralytics looks for the labels of a picture: the last `images` of its path replaced by `labels`."""
+    return _swap(image_path, IMAGES, LABELS).with_name(f"{image_path.stem}.txt")
+
+
+def picture_of(label_path: Path) -> Path | None:
+    """The picture of a label file, whatever its suffix; None where there is none."""
+    folder = _swap(label_path, LABELS, IMAGES).parent
+    for suffix in USUAL_SUFFIXES:
+        path = folder / f"{label_path.stem}{suffix}"
+        if path.is_file():
+            return path
+    if not folder.is_dir():
+        return None
+    return next((path for path in _pictures_in(folder) if path.stem == label_path.stem), None)
+
+
+def class_names_of(label_path: Path) -> tuple[str, ...]:
+    """The class names that hold for a label file, by their number. Raises LabelError where nothing tells them."""
+    parts = label_path.absolute().parts
+    depth = len(parts) - 1 - parts[::-1].index(LABELS) if LABELS in parts[:-1] else len(parts) - 1
+    root = Path(*parts[:depth])
+    names = class_names_in(root)
+    if not names and root.name in SPLIT_FOLDERS:
+        names = class_names_in(root.parent)
+    if not names:
+        raise LabelError(label_path, 1, f"nothing names the classes; write {root / 'data.yaml'} with names")
+    return names
+
+
+def class_names_in(data_dir: Path) -> tuple[str, ...]:
+    """The class names that the folder's data.yaml gives, else its classes.txt; () where there is neither."""
+    return _class_names(data_dir, find_data_yaml(data_dir))
+
+
+def _class_names(data_dir: Path, yaml_path: Path | None) -> tuple[str, ...]:
+    if yaml_path:
+        return read_data_yaml(yaml_path).class_names
+    listed = data_dir / "classes.txt"
+    return tuple(" ".join(name.split()) for name in read_names(listed)) if listed.is_file() else ()
+
+
+def _sources(data_dir: Path, told: DataYaml | None) -> dict[str, tuple[Path, ...]]:
+    """{split: folders and lists of pictures}, as data.yaml tells or as they lie there; under "" those of no split."""
+    if told and told.entries:
+        return {
+            split: tuple(_place(data_dir, told.root, text) for text in texts) for split, texts in told.entries.items()
+        }
+    found: dict[str, tuple[Path, ...]] = {}
+    for name in SPLIT_FOLDERS:
+        for folder in (data_dir / IMAGES / name, data_dir / name / IMAGES):
+            if folder.is_dir():
+                found[ROLES[name]] = (*found.get(ROLES[name], ()), folder)
+    if found:
+        return found
+    if not (data_dir / IMAGES).is_dir():
+        raise ImageError(f"{data_dir / IMAGES}: no such folder of pictures")
+    return {"": (data_dir / IMAGES,)}
+
+
+def _place(data_dir: Path, root: str, text: str) -> Path:
+    """Where an entry of data.yaml is: in the folder that was named if it can be, so that a copy of a data set reads
+    itself; else below its `path`. Roboflow writes ../train/images for what is train/images."""
+    bases = [data_dir] + ([data_dir / root] if root else [])
+    candidates = [base / each for base in bases for each in dict.fromkeys((text, text.removeprefix("../")))]
+    if ".." not in Path(text).parts and candidates[0].exists():
+        return candidates[0]
+    # ../train/images must not lead to another data set beside this one.
+    candidates.sort(key=lambda path: not path.resolve().is_relative_to(data_dir.resolve()))
+    for path in candidates:
+        if path.exists():
+            return path
+    raise ImageError(f"{data_dir / text}: no such folder of pictures, though data.yaml names it; correct the entry")
+
+
+@lru_cache(maxsize=8)
+def _list_folder(
+    data_dir: Path, sources: tuple[tuple[str, tuple[Path, ...]], ...], stamp: tuple[int, ...], names: tuple[str, ...]
+) -> YoloFolder:
+    images: dict[str, Path] = {}
+    splits: dict[str, list[str]] = {}
+    for split, places in sources:
+        for path in sorted({path for place in places for path in _pictures_in(place)}):
+            if images.setdefault(path.stem, path) != path:
+                refuse_same_names([(path.stem, images[path.stem]), (path.stem, path)])
+            if split:
+                splits.setdefault(split, []).append(path.stem)
+    return YoloFolder(dict(sorted(images.items())), splits, names)
+
+
+def _pictures_in(place: Path) -> Iterable[Path]:
+    """The pictures of a folder and the folders in it, or of a list, whose entries are relative to its own folder."""
+    if place.is_dir():
+        paths = (path for path in place.rglob("*") if not path.name.startswith("."))
+        return sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    paths = [place.parent / name for name in read_names(place)]
+    missing = next((path for path in paths if not path.is_file()), None)
+    if missing:
+        raise ImageError(f"{place}: lists {missing}, which is not there; correct the list")
+    return paths
+
+
+def _swap(path: Path, old: str, new: str) -> Path:
+    """The path with the last folder called `old` renamed."""
+    parts = path.parts
+    if old not in parts[:-1]:
+        return path
+    place = len(parts) - 2 - parts[:-1][::-1].index(old)
+    return Path(*parts[:place], new, *parts[place + 1 :])

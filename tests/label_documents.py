@@ -1,0 +1,106 @@
+"""One turned box, worked out by hand, in the words of every label format; and the files of each for the tests.
+
+Centre (100, 100), 100 x 50, turned clockwise on the screen by atan2(3, 4) = 36.87 degrees: half sides (40, 30) and
+(-15, 20), so that all corners are whole numbers. The picture is 200 x 160.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+QUAD = [[75, 50], [155, 110], [125, 150], [45, 90]]
+UPRIGHT = [[10, 20], [40, 20], [40, 60], [10, 60]]
+WIDTH, HEIGHT = 200, 160
+DEGREES = math.degrees(math.atan2(3, 4))
+PNG = cv2.imencode(".png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))[1].tobytes()
+YOLO_LINE = "1 0.375 0.3125 0.775 0.6875 0.625 0.9375 0.225 0.5625\n"
+DATA_YAML = "train: images/train\nval: images/val\nnames:\n  0: car\n  1: 船 船\n"
+
+
+def labelme(**changes: object) -> dict:
+    """A shape of labelme's, a polygon around the turned box."""
+    return {"label": "船 船", "points": QUAD, "group_id": None, "shape_type": "polygon", "flags": {}} | changes
+
+
+def labelme_text(*shapes: object, **changes: object) -> str:
+    """A file of labelme's, of which the first shape begins on line 5."""
+    document = {"version": "5.4.1", "flags": {}, "shapes": [*shapes]}
+    document |= {"imagePath": "..\\别的.png", "imageData": None, "imageHeight": HEIGHT, "imageWidth": WIDTH} | changes
+    return json.dumps(document, ensure_ascii=False, indent=1)
+
+
+def annotation(**changes: object) -> dict:
+    """An annotation of COCO's, the turned box as a polygon."""
+    flat = [value for corner in QUAD for value in corner]
+    base = {"id": 1, "image_id": 7, "category_id": 3, "segmentation": [flat], "bbox": [45, 50, 110, 100], "iscrowd": 0}
+    return base | changes
+
+
+def coco_text(*annotations: object, **changes: object) -> str:
+    """A file of COCO's with two pictures; an entry a line, the first annotation on line 10."""
+    images = [
+        {"id": 7, "file_name": "图 1.png", "width": WIDTH, "height": HEIGHT},
+        {"id": 9, "file_name": "子/b.c.jpg", "width": 30, "height": 20},
+    ]
+    categories = [{"id": 3, "name": "船 船"}, {"id": 1, "name": "car"}]
+    parts = {"images": images, "categories": categories, "annotations": [*annotations]} | changes
+    blocks = []
+    for key, entries in parts.items():
+        listed = isinstance(entries, list)
+        lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in (entries if listed else [entries]))
+        blocks.append(f'"{key}": [\n{lines}\n]' if listed else f'"{key}": {lines}')
+    return "{" + ",\n".join(blocks) + "}"
+
+
+def cvat_text(*shapes: str, image: str = f'name="子/图 1.png" width="{WIDTH}" height="{HEIGHT}" subset="Train"') -> str:
+    """A file of CVAT's, of which the first shape stands on line 5."""
+    labels = "<labels><label><name>car</name></label><label><name>船 船</name></label></labels>"
+    lines = [
+        '<?xml version="1.0" encoding="utf-8"?>',
+        "<annotations><version>1.1</version>",
+        f"<meta><task><name>no class</name>{labels}</task></meta>",
+        f'<image id="0" {image}>',
+        *shapes,
+        "</image>",
+        "</annotations>",
+    ]
+    return "\n".join(lines)
+
+
+CVAT_BOX = f'<box label="船 船" occluded="0" xtl="50" ytl="75" xbr="150" ybr="125" rotation="{DEGREES!r}" z_order="0"/>'
+CVAT_POLYGON = '<polygon label="船 船" points="75,50;155,110;125,150;45,90"></polygon>'
+ROLABELIMG = (
+    "<annotation>\n<object><name>船 船</name><robndbox><cx>100</cx><cy>100</cy><w>100</w><h>50</h>"
+    f"<angle>{math.atan2(3, 4)!r}</angle></robndbox></object>\n</annotation>"
+)
+
+
+def yolo_folder(data_dir: Path, labels: dict[str, str | None], yaml: str | None = DATA_YAML) -> Path:
+    """A folder as Ultralytics lays it out; labels: {"train/图 1": lines}, None for a picture without a label file."""
+    for name, text in labels.items():
+        image_path, label_path = data_dir / "images" / f"{name}.png", data_dir / "labels" / f"{name}.txt"
+        for path in (image_path, label_path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        image_path.write_bytes(PNG)
+        if text is not None:
+            label_path.write_text(text, encoding="utf-8")
+    if yaml is not None:
+        (data_dir / "data.yaml").write_text(yaml, encoding="utf-8")
+    return data_dir
+
+
+def age(path: Path, seconds: int = 1) -> None:
+    """Make the last change of a file or folder an earlier one, as if the test had waited: clocks of disks are slow."""
+    os.utime(path, ns=(0, path.stat().st_mtime_ns - seconds * 10**9))
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path

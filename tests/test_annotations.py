@@ -1,0 +1,85 @@
+"""Names from strangers' files cannot lead anywhere, and outlines get the smallest rectangle that there is."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datasets.label_formats.annotations import (
+    as_labels,
+    name_fault,
+    outline_to_quad,
+    picture_name,
+    refuse_same_names,
+    shown,
+    smallest_rectangle,
+)
+from DOTA_devkit.boxes import minimum_area_rectangles, polygon_area
+
+
+@pytest.mark.parametrize(
+    ("file_name", "name"),
+    [
+        ("图 1.png", "图 1"),
+        ("a/b/P0001.JPG", "P0001"),
+        ("C:\\data\\x.tif", "x"),
+        ("a.b.jpeg", "a.b"),
+        ("tile__1__0___0", "tile__1__0___0"),
+        ("archive.tar", "archive.tar"),
+        ("../../etc/passwd", "passwd"),
+    ],
+)
+def test_a_pictures_name_has_neither_folder_nor_picture_suffix(file_name: str, name: str) -> None:
+    assert picture_name(file_name) == name
+
+
+@pytest.mark.parametrize("file_name", ["", "/", "..", "a/..", "a\\.", " ", ".png", "a\0b.png", "a\nb", None, 3, ["a"]])
+def test_what_can_be_no_files_name_is_refused(file_name: object) -> None:
+    with pytest.raises(ValueError, match="the picture's file name is"):
+        picture_name(file_name)
+
+
+def test_pictures_of_one_name_are_refused_with_both_places() -> None:
+    refuse_same_names([("a", 1), ("b", 2)])
+    with pytest.raises(ValueError, match="two pictures are called 'a': here and there"):
+        refuse_same_names([("a", "here"), ("b", ""), ("a", "there")])
+
+
+def test_names_that_no_text_can_hold_are_known() -> None:
+    assert [name for name in ("船 船", "a&b", "می‌خواهم", "😀", "0") if name_fault(name)] == []
+    assert all(map(name_fault, ("", "a\tb", "a\x00", "\ud800", "a\x85", "\ufeffa", "a\uffff")))
+
+
+def test_values_are_shown_in_few_words() -> None:
+    values = [None, True, 1, "x" * 99, [[]], {}]
+    assert [len(shown(value)) <= 40 for value in values] == [True] * len(values)
+    assert [shown(value) for value in values[:3]] == ["null", "true", "1"]
+
+
+def test_no_rows_are_no_labels() -> None:
+    assert as_labels([]).quads.shape == (0, 4, 2)
+
+
+@given(points=st.lists(st.tuples(*[st.integers(0, 60)] * 2), min_size=3, max_size=20))
+@settings(deadline=None, max_examples=100)
+def test_the_smallest_rectangle_is_that_of_the_codec(points: list[tuple[int, int]]) -> None:
+    array = np.array(points, float)
+    expected = minimum_area_rectangles(array[None])
+    try:
+        found = smallest_rectangle(array)
+    except ValueError:
+        assert polygon_area(expected)[0] < 1e-6
+        return
+    assert polygon_area(found) == pytest.approx(polygon_area(expected)[0], rel=1e-9)
+
+
+def test_four_points_of_several_outlines_are_no_quad() -> None:
+    changed: Counter[str] = Counter()
+    points = [[0, 0], [9, 9], [9, 0], [0, 9]]
+    assert outline_to_quad(points, changed).tolist() == points
+    assert outline_to_quad(points, changed, is_one=False).tolist() == [[0, 0], [9, 0], [9, 9], [0, 9]]
+    assert changed.total() == 1

@@ -1,0 +1,179 @@
+"""COCO's annotations become quads and come back, and what is no box is refused with its line."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datasets.label_formats.annotations import AS_RECTANGLE, AnnotatedSet, Ledger, Picture, Row, as_labels
+from datasets.label_formats.coco import OWN_KEY, RADIANS, read_coco, read_coco_folder, write_coco
+from DOTA_devkit.boxes import boxes_to_quads
+from DOTA_devkit.labels import LabelError, Labels
+from tests.label_documents import DEGREES, HEIGHT, QUAD, UPRIGHT, WIDTH, annotation, coco_text, write
+
+FIRST_LINE = 10  # of the annotations in `coco_text`
+
+
+def read(folder: Path, *annotations: object, **changes: object) -> Labels:
+    """The objects of the picture with the id 7."""
+    return read_coco(write(folder / "注.json", coco_text(*annotations, **changes))).pictures[0].labels
+
+
+def test_pictures_and_classes_are_read_with_or_without_objects(tmp_path: Path) -> None:
+    annotated = read_coco(write(tmp_path / "注.json", coco_text(annotation())))
+    assert annotated.class_names == ("car", "船 船"), "in the order of the ids"
+    first, second = annotated.pictures
+    assert (first.name, first.hw, second.name) == ("图 1", (HEIGHT, WIDTH), "b.c")
+    assert first.labels.quads.tolist() == [QUAD]
+    assert first.labels.names == ["船 船"]
+    assert first.labels.lines.tolist() == [FIRST_LINE]
+    assert second.labels.quads.shape == (0, 4, 2)
+
+
+def test_a_bbox_of_five_numbers_is_read_as_detectron2_has_it(tmp_path: Path) -> None:
+    """cx, cy, w, h and degrees counter-clockwise on the screen."""
+    labels = read(tmp_path, annotation(segmentation=[], bbox=[100, 100, 100, 50, -DEGREES]))
+    assert np.abs(labels.quads[0] - QUAD).max() < 1e-9
+
+
+def test_angles_that_look_like_radians_are_told(tmp_path: Path) -> None:
+    changed: Counter[str] = Counter()
+    boxes = [annotation(segmentation=None, bbox=[100, 100, 100, 50, angle]) for angle in (0.6, -1.5)]
+    read_coco(write(tmp_path / "a.json", coco_text(*boxes)), changed=changed)
+    assert changed == {RADIANS: 2}
+
+
+def test_the_polygon_of_four_counts_more_than_the_bbox_and_other_polygons_less_than_a_rotated_one(
+    tmp_path: Path,
+) -> None:
+    flat = [value for corner in QUAD for value in corner]
+    rotated = [100, 100, 100, 50, -DEGREES]
+    labels = read(
+        tmp_path,
+        annotation(bbox=[0, 0, 9, 9, 45]),
+        annotation(segmentation=[[1, 1, 2, 9, 3, 1]], bbox=rotated),
+        annotation(segmentation=[], bbox=[10, 20, 30, 40]),
+        annotation(segmentation=[flat[:6], flat[4:] + flat[:2]], bbox=[45, 50, 110, 100]),
+    )
+    assert np.abs(labels.quads[:2] - QUAD).max() < 1e-9
+    assert labels.quads[2].tolist() == UPRIGHT
+    assert np.abs(np.sort(labels.quads[3], axis=0) - np.sort(QUAD, axis=0)).max() < 1e-9
+
+
+def test_outlines_become_their_smallest_rectangles_and_are_counted(tmp_path: Path) -> None:
+    changed: Counter[str] = Counter()
+    text = coco_text(annotation(segmentation=[[0, 0, 10, 0, 10, 5, 5, 5, 0, 5]]))
+    quad = read_coco(write(tmp_path / "a.json", text), changed=changed).pictures[0].labels.quads[0]
+    assert quad.tolist() == [[0, 0], [10, 0], [10, 5], [0, 5]]
+    assert changed == {AS_RECTANGLE: 1}
+
+
+def test_a_crowd_is_an_ignore_region_unless_a_flag_tells(tmp_path: Path) -> None:
+    flags = [{"iscrowd": 1}, {"iscrowd": 0}, {"iscrowd": 1, "difficult": 0}, {"difficult": 1}, {"difficult": True}]
+    assert read(tmp_path, *(annotation(**flag) for flag in flags)).difficult.tolist() == [2, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"segmentation": {"counts": [1, 2], "size": [2, 2]}}, r"run lengths \(RLE\)"),
+        ({"segmentation": "x"}, "\"segmentation\" is 'x'"),
+        ({"segmentation": [[1, 2, 3]]}, "3 numbers, which are no pairs"),
+        ({"segmentation": [[1, 2, "3", 4]]}, "is '3', not a number"),
+        ({"segmentation": [[1, 1, 5, 1, 5, 5, 1, float("nan")]]}, "nan, which is no place"),
+        ({"segmentation": [[1, 1, 5, 5, 5, 1, 1, 5]]}, "crosses itself"),
+        ({"segmentation": [], "bbox": [1, 2, 3]}, 'a "bbox" of 3 numbers'),
+        ({"segmentation": [], "bbox": None}, 'a "bbox" of 0 numbers'),
+        ({"segmentation": [], "bbox": [1, 2, 0, 4]}, "a box of size 0 x 4"),
+        ({"segmentation": [], "bbox": [1, 2, 3, -4, 5]}, "a box of size 3 x -4"),
+        ({"image_id": 8}, '"image_id" is 8, which no sound entry has'),
+        ({"image_id": "7"}, "\"image_id\" is '7'"),
+        ({"category_id": [3]}, '"category_id" is a list'),
+        ({"iscrowd": 2}, '"iscrowd" is 2'),
+        ({"difficult": "1"}, "\"difficult\" is '1'"),
+    ],
+)
+def test_a_bad_annotation_is_named_with_its_line_or_left_out(tmp_path: Path, changes: dict, sentence: str) -> None:
+    path = write(tmp_path / "注.json", coco_text(annotation(), annotation(**changes)))
+    with pytest.raises(LabelError, match=rf"注\.json:{FIRST_LINE + 1}: .*{sentence}"):
+        read_coco(path)
+    reported: list[LabelError] = []
+    assert len(read_coco(path, reported.append).pictures[0].labels.names) == 1
+    assert [error.line for error in reported] == [FIRST_LINE + 1]
+
+
+def test_bad_pictures_and_categories_take_their_objects_with_them(tmp_path: Path) -> None:
+    images = [{"id": 7, "file_name": "../.."}, {"id": 9, "file_name": "b.jpg"}, {"id": 9, "file_name": "c.jpg"}, 5]
+    categories = [{"id": 3, "name": "船"}, {"id": 1, "name": ""}, {"id": True, "name": "x"}]
+    objects = [annotation(), annotation(image_id=9, category_id=1), annotation(image_id=9)]
+    path = write(tmp_path / "a.json", coco_text(*objects, images=images, categories=categories))
+    reported: list[LabelError] = []
+    (picture,) = read_coco(path, reported.append).pictures
+    assert (picture.name, picture.labels.names) == ("b", ["船"])
+    assert len(reported) == 7
+
+
+def test_two_pictures_of_one_name_are_refused_and_other_json_too(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "a/x.png"}, {"id": 2, "file_name": "b\\x.jpg"}]
+    with pytest.raises(ValueError, match=r"two pictures are called 'x': .*a/x\.png and .*b\\x\.jpg"):
+        read_coco(write(tmp_path / "a.json", coco_text(images=images)))
+    for text in ("[]", "{}", '{"shapes": []}'):
+        with pytest.raises(LabelError, match="is missing; is it a file of another format"):
+            read_coco(write(tmp_path / "a.json", text))
+
+
+def test_what_is_written_is_read_the_same(tmp_path: Path) -> None:
+    rows = [Row(np.array(QUAD) / 3, "船 船", 1, 1), Row(np.array(UPRIGHT), "DontCare", 0, 1)]
+    rows += [Row(np.array(QUAD[::-1]), "car", 2, 1)]
+    pictures = [
+        Picture("图 1", as_labels(rows), "图 1.png", (HEIGHT, WIDTH), "train"),
+        Picture("b", hw=(20, 30), split="val", file_name="b.tif"),
+    ]
+    ledger = Ledger()
+    write_coco(tmp_path / "out", AnnotatedSet(pictures, ("car", "船 船", "unused")), ledger)
+    assert ledger.changed == {OWN_KEY: 2}
+    back = read_coco_folder(tmp_path / "out")
+    assert back.class_names == ("car", "船 船", "unused", "DontCare")
+    assert [(item.name, item.split, item.hw) for item in back.pictures] == [
+        ("图 1", "train", (HEIGHT, WIDTH)),
+        ("b", "val", (20, 30)),
+    ]
+    labels = back.pictures[0].labels
+    assert np.array_equal(labels.quads, [row.quad for row in rows])
+    assert labels.names == [row.name for row in rows]
+    assert labels.difficult.tolist() == [1, 0, 2]
+    document = json.loads((tmp_path / "out" / "annotations" / "instances_train.json").read_text(encoding="utf-8"))
+    assert [item["iscrowd"] for item in document["annotations"]] == [0, 1, 1]
+    assert document["annotations"][1]["bbox"] == [10, 20, 30, 40]
+    assert document["annotations"][1]["area"] == 1200
+
+
+def test_nothing_is_written_and_read_too(tmp_path: Path) -> None:
+    write_coco(tmp_path / "none.json", AnnotatedSet([]), Ledger())
+    assert read_coco(tmp_path / "none.json") == AnnotatedSet([])
+
+
+@given(
+    box=st.tuples(st.floats(-100, 5000), st.floats(-100, 5000), st.floats(0.5, 900), st.floats(0.5, 900)),
+    angle=st.floats(-7, 7),
+    flag=st.integers(0, 2),
+    name=st.text(st.characters(exclude_categories=("Cs", "Cc", "Z")), min_size=1, max_size=8),
+)
+@settings(deadline=None, max_examples=60)
+def test_any_box_comes_back_to_the_last_bit(box: tuple, angle: float, flag: int, name: str) -> None:
+    if {*name} & {*"\ufeff\ufffe\uffff"}:
+        return
+    quad = boxes_to_quads(np.array([[*box, angle]]), "rolabelimg")[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.json"
+        write_coco(path, AnnotatedSet([Picture("a", as_labels([Row(quad, name, flag, 1)]))], (name,)), Ledger())
+        labels = read_coco(path).pictures[0].labels
+    assert np.array_equal(labels.quads, [quad])
+    assert (labels.names, labels.difficult.tolist()) == ([name], [flag])

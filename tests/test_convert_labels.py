@@ -1,0 +1,282 @@
+"""Labels go from any program to any other and come back; what got lost is told, and ends with exit code 1."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets.label_formats import PREDICTIONS, SOURCES, TARGETS
+from datasets.label_formats.rolabelimg_xml import FREE
+from datasets.xml_labels import read_rolabelimg
+from DOTA_devkit.labels import read_labels
+from tests.label_documents import (
+    CVAT_BOX,
+    CVAT_POLYGON,
+    DEGREES,
+    PNG,
+    QUAD,
+    ROLABELIMG,
+    UPRIGHT,
+    YOLO_LINE,
+    annotation,
+    coco_text,
+    cvat_text,
+    labelme,
+    labelme_text,
+    write,
+    yolo_folder,
+)
+from tools import convert_labels
+from tools.convert_labels import main
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DOTA_LINE = "75 50 155 110 125 150 45 90 船 船 0\n"
+
+
+def source(folder: Path, name: str) -> Path:
+    """The turned box in a source of this format, with its picture in images/."""
+    data_dir = folder / "数据"
+    (data_dir / "images").mkdir(parents=True)
+    (data_dir / "images" / "图 1.png").write_bytes(PNG)
+    match name:
+        case "yolo_obb":
+            (data_dir / "images" / "图 1.png").unlink()
+            return yolo_folder(data_dir, {"train/图 1": YOLO_LINE}, "train: images/train\nnames: [car, 船 船]\n")
+        case "coco":
+            turned = annotation(segmentation=[], bbox=[100, 100, 100, 50, -DEGREES])
+            return write(data_dir / "注.json", coco_text(turned, images=[{"id": 7, "file_name": "图 1.png"}]))
+        case "labelme":
+            write(data_dir / "图 1.json", labelme_text(labelme(shape_type="rotation")))
+        case "cvat":
+            write(data_dir / "annotations.xml", cvat_text(CVAT_BOX))
+        case "rolabelimg" | "voc":
+            write(data_dir / "Annotations" / "图 1.xml", ROLABELIMG)
+        case "dota":
+            write(data_dir / "labelTxt" / "图 1.txt", DOTA_LINE)
+    return data_dir
+
+
+def convert(src: Path, dst: Path, source_format: str, target: str, *flags: str) -> int:
+    return main([str(src), str(dst), "--from", source_format, "--to", target, *flags])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", [name for name in SOURCES if name != "hrsc"])
+def test_the_turned_box_of_every_format_comes_out_of_every_other_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture, name: str, target: str
+) -> None:
+    """Golden corners worked out by hand, see tests/label_documents.py."""
+    assert convert(source(tmp_path, name), tmp_path / "out", name, target, "--copy_images") == 0
+    back = tmp_path / "out"
+    if target != "dota":
+        back = tmp_path / "back"
+        assert convert(tmp_path / "out", back, target, "dota") == 0
+    labels = read_labels(back / "labelTxt" / "图 1.txt")
+    assert np.abs(labels.quads[0] - QUAD).max() < 1e-6
+    assert labels.names == ["船 船"]
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_the_names_on_the_command_line_are_those_of_the_registry() -> None:
+    assert (*SOURCES, *PREDICTIONS) == convert_labels.SOURCES
+    assert (*PREDICTIONS,) == convert_labels.PREDICTIONS
+    assert (*TARGETS,) == convert_labels.TARGETS
+
+
+def test_what_is_written_holds_pictures_classes_and_splits(tmp_path: Path) -> None:
+    src = yolo_folder(tmp_path / "数据", {"train/图 1": YOLO_LINE, "train/b": None, "val/c": ""})
+    assert convert(src, tmp_path / "dota", "yolo_obb", "dota", "--link_images") == 0
+    lists = {path.name: path.read_text("utf-8") for path in (tmp_path / "dota").glob("*.txt")}
+    assert lists == {"classes.txt": "car\n船 船\n", "train.txt": "b\n图 1\n", "val.txt": "c\n"}
+    assert (tmp_path / "dota" / "labelTxt" / "b.txt").read_text() == "", "no label file is no object in YOLO"
+    assert (tmp_path / "dota" / "images" / "图 1.png").resolve() == src / "images" / "train" / "图 1.png"
+    assert convert(tmp_path / "dota", tmp_path / "back", "dota", "yolo_obb", "--copy_images") == 0
+    for name in ("labels/train/图 1.txt", "images/train/图 1.png", "labels/val/c.txt", "images/val/c.png"):
+        assert (tmp_path / "back" / name).read_bytes() == (src / name).read_bytes()
+
+
+def test_yolo_dota_yolo_is_byte_stable(tmp_path: Path, real_folder: Callable[[str], Path]) -> None:
+    here, source_format = real_folder("dota8"), "yolo_obb"
+    for number, target in enumerate(("dota", "yolo_obb", "dota", "yolo_obb")):
+        assert convert(here, tmp_path / str(number), source_format, target, "--copy_images") == 0
+        here, source_format = tmp_path / str(number), target
+    for one, other in (("0", "2"), ("1", "3")):
+        names = [path.relative_to(tmp_path / one) for path in (tmp_path / one).rglob("*") if path.is_file()]
+        assert len(names) > 16
+        assert filecmp.cmpfiles(tmp_path / one, tmp_path / other, names, shallow=False) == (names, [], [])
+
+
+def test_faults_are_told_by_kind_and_end_with_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    circle = labelme(shape_type="circle", points=QUAD[:2])
+    write(tmp_path / "in" / "a.json", labelme_text(labelme(), circle, circle, circle))
+    write(tmp_path / "in" / "b.json", "{")
+    assert convert(tmp_path / "in", tmp_path / "out", "labelme", "dota") == 1
+    out, err = capsys.readouterr()
+    assert "and 1 more: a shape of kind 'circle' is no box" in err
+    assert "b.json:1: is not JSON" in err
+    assert "left out without being asked for: 0 objects, and 4 faults" in out
+    assert [path.name for path in (tmp_path / "out" / "labelTxt").iterdir()] == ["a.txt"]
+
+
+def test_what_a_format_cannot_hold_is_told_once_with_its_count(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    lines = [DOTA_LINE.replace(" 0\n", f" {flag}\n") for flag in (0, 1, 2)] + [DOTA_LINE.replace("船 船", "DontCare")]
+    src = source(tmp_path, "dota")
+    write(src / "labelTxt" / "图 1.txt", "".join([*lines, "0 0 10 0 10 5 1 5 船 船 0\n"]))
+    assert convert(src, tmp_path / "1", "dota", "yolo_obb") == 1
+    out, err = capsys.readouterr()
+    assert "left out: 2 ignore regions" in err
+    assert "1 difficult objects became normal ones" in err
+    assert "2 objects, and 0 faults" in out
+    assert convert(src, tmp_path / "2", "dota", "yolo_obb", "--drop_ignored") == 0
+    assert convert(src, tmp_path / "3", "dota", "rolabelimg") == 0
+    assert f"1 {FREE}" in capsys.readouterr().err
+    assert convert(src, tmp_path / "4.json", "dota", "coco") == 0
+    assert convert(tmp_path / "4.json", tmp_path / "5", "coco", "dota") == 0
+    assert (tmp_path / "5" / "labelTxt" / "图 1.txt").read_text("utf-8").startswith("".join(lines))
+
+
+def test_a_list_of_classes_gives_their_numbers_and_leaves_others_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    src = source(tmp_path, "dota")
+    write(src / "labelTxt" / "图 1.txt", DOTA_LINE + DOTA_LINE.replace("船 船", "cart"))
+    listed = write(tmp_path / "classes.txt", "boat\ncar\n船 船\n")
+    assert convert(src, tmp_path / "out", "dota", "yolo_obb", "--classes", str(listed)) == 1
+    assert "class 'cart' is not in the list of --classes; did you mean 'car'?" in capsys.readouterr().err
+    assert (tmp_path / "out" / "labels" / "train" / "图 1.txt").read_text("utf-8") == "2" + YOLO_LINE[1:]
+
+
+def test_dota_classes_keep_the_order_of_their_version(tmp_path: Path) -> None:
+    src = source(tmp_path, "dota")
+    write(src / "labelTxt" / "图 1.txt", DOTA_LINE.replace("船 船", "ship"))
+    assert convert(src, tmp_path / "out", "dota", "yolo_obb") == 0
+    assert (tmp_path / "out" / "labels" / "train" / "图 1.txt").read_text("utf-8") == "6" + YOLO_LINE[1:]
+
+
+def test_pictures_of_unknown_size_are_faults_where_fractions_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    src = source(tmp_path, "dota")
+    (src / "images" / "图 1.png").rename(tmp_path / "图 1.png")
+    assert convert(src, tmp_path / "1", "dota", "yolo_obb") == 1
+    assert "the size of the picture is not known" in capsys.readouterr().err
+    assert convert(src, tmp_path / "2", "dota", "yolo_obb", "--images", str(tmp_path)) == 0
+    assert convert(src, tmp_path / "3", "dota", "rolabelimg") == 0
+    assert "1 pictures were not found; name their folder with --images" in capsys.readouterr().err
+
+
+def test_sizes_that_differ_from_the_pictures_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    src = source(tmp_path, "cvat")
+    write(src / "annotations.xml", cvat_text(CVAT_POLYGON).replace('width="200"', 'width="100"'))
+    assert convert(src, tmp_path / "out", "cvat", "coco") == 0
+    assert "1 pictures have another size than their labels say" in capsys.readouterr().err
+    document = json.loads((tmp_path / "out" / "annotations" / "instances_train.json").read_text("utf-8"))
+    assert document["images"] == [{"id": 1, "file_name": "图 1.png", "height": 160, "width": 200}]
+
+
+def test_predictions_become_boxes_to_correct(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    flat = [value for corner in QUAD for value in corner]
+    boxes = [{"class": "car", "score": score, "quad": flat} for score in (0.9, 0.29, 0.1)]
+    record = {"image": "图 1.png", "height": 160, "width": 200, "boxes": boxes}
+    write(tmp_path / "results" / "detections.json", json.dumps([record]))
+    for name in ("0.9", "0.29"):
+        write(tmp_path / "results" / f"Task1_{name}.txt", f"图 1 {name} {' '.join(map(str, flat))}\n")
+    assert convert(tmp_path / "results", tmp_path / "1", "detections", "rolabelimg") == 0
+    assert "2 boxes with a score below 0.3 were left out" in capsys.readouterr().err
+    labels = read_rolabelimg(tmp_path / "1" / "xml" / "图 1.xml")
+    assert np.abs(labels.quads - QUAD).max() < 1e-6
+    assert convert(tmp_path / "results", tmp_path / "2", "task1", "rolabelimg", "--min_score", "0.2") == 0
+    assert read_rolabelimg(tmp_path / "2" / "xml" / "图 1.xml").names == ["0.29", "0.9"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["{src}", "{src}", "--from", "dota", "--to", "dota"], "nothing is written beside the source"),
+        (["{src}", "{src}/labels", "--from", "dota", "--to", "yolo_obb"], "nothing is written beside the source"),
+        (["{src}", "{used}", "--from", "dota", "--to", "yolo_obb"], "is in use; name a new or empty folder"),
+        (["{src}/none", "{out}", "--from", "dota", "--to", "yolo_obb"], "none: no such file or folder"),
+        (["{src}", "{out}", "--from", "dota", "--to", "hrsc"], "invalid choice: 'hrsc'"),
+        (["{src}", "{out}", "--from", "dota"], "required: --to"),
+        (["{src}", "{out}", "--from", "dota", "--to", "coco", "--images", "{src}/none"], "--images .*: no such folder"),
+        (["{src}", "{out}", "--from", "yolo_obb", "--to", "coco", "--images", "{src}"], "does not go with"),
+        (["{src}", "{out}", "--from", "task1", "--to", "coco", "--min_score", "2"], "between 0 and 1"),
+        (["{src}", "{out}", "--from", "dota", "--to", "coco", "--copy_images", "--link_images"], "not allowed with"),
+    ],
+)
+def test_a_wrong_flag_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture, flags: list[str], sentence: str
+) -> None:
+    src, used = source(tmp_path, "dota"), write(tmp_path / "used" / "a.txt", "").parent
+    places = {"src": src, "used": used, "out": tmp_path / "out"}
+    assert main([flag.format(**places) for flag in flags]) == 2
+    assert re.search(f"^error: .*{sentence}", capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", [*SOURCES, *PREDICTIONS])
+def test_a_source_of_another_format_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture, name: str) -> None:
+    write(tmp_path / "in" / "readme.md", "nothing")
+    assert convert(tmp_path / "in", tmp_path / "out", name, "dota") == 1
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_source_without_objects_gives_negative_pictures(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    src = source(tmp_path, "dota")
+    write(src / "labelTxt" / "图 1.txt", "")
+    for target in TARGETS:
+        assert convert(src, tmp_path / target, "dota", target) == 0
+    assert capsys.readouterr().out.count("1 pictures, 1 of them without objects") == len(TARGETS)
+    assert read_rolabelimg(tmp_path / "rolabelimg" / "xml" / "图 1.xml").names == []
+
+
+def test_hit_uav_comes_back_to_the_last_byte(tmp_path: Path, real_folder: Callable[[str], Path]) -> None:
+    data_dir = real_folder("hit-uav")
+    names = (data_dir / "val.txt").read_text().split()[:40]
+    for name in names:
+        write(tmp_path / "in" / f"{name}.xml", (data_dir / "xml" / f"{name}.xml").read_text("utf-8"))
+    images = ("--images", str(data_dir))
+    assert convert(tmp_path / "in", tmp_path / "0", "rolabelimg", "rolabelimg", *images) == 0
+    for target in ("dota", "coco", "yolo_obb"):
+        assert convert(tmp_path / "0", tmp_path / target, "rolabelimg", target, *images, "--drop_ignored") == 0
+    for target in ("dota", "coco"):
+        assert convert(tmp_path / target, tmp_path / f"{target}_back", target, "rolabelimg", *images) == 0
+        files = [f"xml/{name}.xml" for name in names]
+        assert filecmp.cmpfiles(tmp_path / "0", tmp_path / f"{target}_back", files, shallow=False)[0] == files
+    for name in names:
+        before = read_rolabelimg(data_dir / "xml" / f"{name}.xml").quads
+        after = read_labels(tmp_path / "dota" / "labelTxt" / f"{name}.txt").quads
+        assert np.abs(before - after).max(initial=0) < 1e-6
+
+
+def test_the_command_explains_its_conventions_and_needs_no_torch() -> None:
+    program = (
+        "import sys; from tools.convert_labels import main; code = main(sys.argv[1:]); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.convert_labels", "--help"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "degrees counter-clockwise" in " ".join(done.stdout.split())
+    command = [sys.executable, "-c", program, "none", "out", "--from", "dota", "--to", "coco"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_an_upright_box_stays_upright(tmp_path: Path) -> None:
+    src = source(tmp_path, "dota")
+    write(src / "labelTxt" / "图 1.txt", " ".join(str(v) for corner in UPRIGHT for v in corner) + " car 0\n")
+    assert convert(src, tmp_path / "out", "dota", "rolabelimg") == 0
+    assert "<angle>0.0</angle>" in (tmp_path / "out" / "xml" / "图 1.xml").read_text("utf-8")

@@ -1,0 +1,62 @@
+"""The size of a picture comes from its header, for every kind, as decoding tells it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets.image_sizes import picture_size, read_header
+from datasets.images import ImageError, read_image
+
+EXIF = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x08\0\0\0\0\0\0\0"  # orientation 8
+
+
+def code(suffix: str, *options: int) -> bytes:
+    return cv2.imencode(suffix, np.zeros((48, 65, 3), np.uint8), options)[1].tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".jp2"])
+def test_every_kind_of_picture_tells_its_size(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"图 1{suffix.upper()}"
+    path.write_bytes(code(suffix))
+    assert picture_size(path) == read_image(path).shape[:2] == (48, 65)
+    assert read_header(path).orientation == 1
+
+
+def test_progressive_jpegs_and_those_with_segments_before_the_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    data = code(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    thumbnail = b"\xff\xe2" + (60_002).to_bytes(2, "big") + code(".jpg").ljust(60_000, b"\xff")
+    path.write_bytes(data[:2] + b"\xff" * 5 + thumbnail[:2] + thumbnail[2:] + data[2:])
+    assert picture_size(path) == (48, 65)
+
+
+def test_the_orientation_is_told_and_not_applied(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    data = code(".jpg")
+    for exif, orientation in ((EXIF, 8), (EXIF[:12], 1), (EXIF.replace(b"II*", b"MM\0"), 1)):
+        path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
+        assert read_header(path) == (48, 65, orientation)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
+def test_a_header_that_is_cut_off_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"图 1{suffix}"
+    for length in (0, 3, 8, 17, 20):
+        path.write_bytes(code(suffix)[:length])
+        with pytest.raises(ImageError, match="图 1"):
+            picture_size(path)
+
+
+def test_what_is_no_picture_or_not_there_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"no picture at all")
+    for each in (path, tmp_path / "none.png", tmp_path):
+        with pytest.raises(ImageError, match=each.name):
+            picture_size(each)
+    path.write_bytes(code(".png")[:16] + bytes(8) + code(".png")[24:])
+    with pytest.raises(ImageError, match="a size of 0 x 0"):
+        picture_size(path)

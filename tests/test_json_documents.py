@@ -1,0 +1,63 @@
+"""JSON is read whole or refused with a line, however it is damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from datasets.label_formats.json_documents import ROOT, read_document
+from DOTA_devkit.labels import LabelError
+from tests.label_documents import write
+
+
+def test_entries_of_lists_know_their_lines(tmp_path: Path) -> None:
+    text = '\ufeff{ "a": [\n 1,\n\n {"b": [1,\n 2]}, []\n],\n "c": {"d": []},\r\n"e":[ ] }\n'
+    document = read_document(write(tmp_path / "图 1.json", text))
+    assert document.fields == {"a": [1, {"b": [1, 2]}, []], "c": {"d": []}, "e": []}
+    assert document.entries("a") == [(2, 1), (4, {"b": [1, 2]}), (5, [])]
+    assert document.entries("e") == []
+
+
+def test_a_list_may_be_the_root(tmp_path: Path) -> None:
+    assert read_document(write(tmp_path / "a.json", "[\n1,\n2]")).entries(ROOT) == [(2, 1), (3, 2)]
+    assert read_document(write(tmp_path / "a.json", "[]")).entries(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "sentence"),
+    [
+        ("", 1, "is not JSON"),
+        ("{", 1, "is not JSON"),
+        ('{"a": [1,\n2', 2, "is not JSON"),
+        ('{"a": [1,\n2,]}', 2, "is not JSON"),
+        ('{"a": 1\n"b": 2}', 2, "is not JSON"),
+        ('{"a": [{}\n]]', 2, "is not JSON"),
+        ("{a: 1}", 1, "is not JSON"),
+        ("{}\n{}", 2, r"is not JSON \(Extra data"),
+        ('{"a": "x\ny"}', 1, "is not JSON"),
+        ("12", 1, "holds 12 and nothing else"),
+        ('{"a": 1,\n"a": 2}', 2, "the key 'a' stands twice"),
+        ('{"a": [\n1,\n{"b": 1, "b": 1}]}', 3, "the key 'b' stands twice"),
+        ('{"a": [1,\n' + "[" * 100_000, 2, "nested too deep|is not JSON"),
+        ('{"a":\n' + '{"a":' * 100_000, 2, "nested too deep|is not JSON"),
+    ],
+)
+def test_what_is_no_sound_json_is_refused_with_its_line(tmp_path: Path, text: str, line: int, sentence: str) -> None:
+    with pytest.raises(LabelError, match=rf"图 1\.json:{line}: .*({sentence})"):
+        read_document(write(tmp_path / "图 1.json", text))
+
+
+def test_bytes_that_are_no_text_and_files_that_are_not_there_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b'{"a":\n"\xff"}')
+    with pytest.raises(LabelError, match=r"a\.json:2: is not UTF-8"):
+        read_document(path)
+    for missing in (tmp_path / "none.json", tmp_path):
+        with pytest.raises(LabelError, match="cannot be read"):
+            read_document(missing)
+
+
+def test_numbers_of_thousands_of_digits_are_infinite_and_not_an_error_of_python(tmp_path: Path) -> None:
+    document = read_document(write(tmp_path / "a.json", f'{{"a": [{"9" * 5000}, -{"9" * 5000}, 1e999]}}'))
+    assert document.fields["a"] == [float("inf"), float("-inf"), float("inf")]

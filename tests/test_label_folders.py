@@ -1,0 +1,118 @@
+"""Folders of label files are found wherever their programs put them, with the lists of their splits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from datasets.label_formats.annotations import AS_RECTANGLE, AnnotatedSet, Ledger
+from datasets.label_formats.label_folders import (
+    read_dota_folder,
+    read_hrsc_folder,
+    read_labelme_folder,
+    read_rolabelimg_folder,
+    write_dota,
+    write_lists,
+)
+from DOTA_devkit.labels import LabelError
+from tests.label_documents import QUAD, ROLABELIMG, UPRIGHT, labelme, labelme_text, write
+
+LINE = "75 50 155 110 125 150 45 90 船 船 1\n"
+HRSC = (
+    "<HRSC_Image><HRSC_Objects><HRSC_Object><mbox_cx>25</mbox_cx><mbox_cy>40</mbox_cy><mbox_w>30</mbox_w>"
+    "<mbox_h>40</mbox_h><mbox_ang>0</mbox_ang></HRSC_Object></HRSC_Objects></HRSC_Image>"
+)
+VOC = (
+    "<annotation><object><name>船 船</name><difficult>1</difficult><bndbox><xmin>10</xmin><ymin>20</ymin>"
+    "<xmax>40</xmax><ymax>60</ymax></bndbox></object></annotation>"
+)
+
+
+@pytest.mark.parametrize("place", ["labelTxt", "."])
+def test_dota_labels_lie_in_their_folder_or_in_the_one_that_is_named(tmp_path: Path, place: str) -> None:
+    write(tmp_path / place / "图 1.txt", LINE)
+    write(tmp_path / place / "train.v2.txt", "")
+    write(tmp_path / "classes.txt", "car\n船  船\n")
+    write(tmp_path / "train.txt", "图 1.png\n")
+    annotated = read_dota_folder(tmp_path)
+    assert annotated.class_names == ("car", "船 船")
+    assert [(item.name, item.split, item.labels.names) for item in annotated.pictures] == [
+        ("train.v2", "", []),
+        ("图 1", "train", ["船 船"]),
+    ]
+
+
+@pytest.mark.parametrize("place", ["xml", "Annotations", "."])
+def test_xml_lies_in_its_folder_or_in_the_one_that_is_named(tmp_path: Path, place: str) -> None:
+    write(tmp_path / place / "a.xml", ROLABELIMG)
+    write(tmp_path / place / "b.xml", VOC)
+    first, second = read_rolabelimg_folder(tmp_path).pictures
+    assert first.labels.quads[0].round(9).tolist() == QUAD
+    assert (second.labels.quads.tolist(), second.labels.difficult.tolist()) == ([UPRIGHT], [1])
+
+
+def test_hrsc_and_voc_have_their_lists_in_folders_of_their_own(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path / "hrsc" / "Annotations" / f"{name}.xml", HRSC)
+        write(tmp_path / "voc" / "Annotations" / f"{name}.xml", VOC)
+    for folder in ("hrsc/ImageSets", "voc/ImageSets/Main"):
+        write(tmp_path / folder / "trainval.txt", "a\nb\n")
+        write(tmp_path / folder / "val.txt", "b\n")
+        write(tmp_path / folder / "test.txt", "c\nnot here\n")
+    for annotated in (read_hrsc_folder(tmp_path / "hrsc"), read_rolabelimg_folder(tmp_path / "voc")):
+        assert [item.split for item in annotated.pictures] == ["train", "train", "test"]
+    assert read_hrsc_folder(tmp_path / "hrsc").pictures[0].labels.quads.tolist() == [UPRIGHT]
+
+
+def test_labelme_files_are_read_and_what_changed_is_counted(tmp_path: Path) -> None:
+    write(tmp_path / "图 1.json", labelme_text(labelme(), labelme(points=[*QUAD[:2], [140, 130], *QUAD[2:]])))
+    changed: Counter[str] = Counter()
+    (picture,) = read_labelme_folder(tmp_path, changed=changed).pictures
+    assert (picture.name, len(picture.labels.names), changed) == ("图 1", 2, {AS_RECTANGLE: 1})
+
+
+def test_a_file_that_cannot_be_read_is_left_out_and_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    for name, text in (("a", VOC), ("b", "<annotation>"), ("c", "<annotation/>")):
+        write(tmp_path / f"{name}.xml", text)
+    with pytest.raises(LabelError, match=r"b\.xml:1: is not well-formed"):
+        read_rolabelimg_folder(tmp_path)
+    reported: list[LabelError] = []
+    assert [item.name for item in read_rolabelimg_folder(tmp_path, reported.append).pictures] == ["a", "c"]
+    assert len(reported) == 1
+
+
+def test_names_that_other_formats_cannot_hold_are_reported(tmp_path: Path) -> None:
+    write(tmp_path / "a.txt", LINE + LINE.replace("船 船", "a\x01b"))
+    with pytest.raises(LabelError, match=r"a\.txt:2: .*characters that are no text"):
+        read_dota_folder(tmp_path)
+    reported: list[LabelError] = []
+    labels = read_dota_folder(tmp_path, reported.append).pictures[0].labels
+    assert (labels.names, labels.lines.tolist(), len(reported)) == (["船 船"], [1], 1)
+
+
+def test_a_folder_without_labels_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds no \*\.xml; is it the folder of the labels"):
+        read_rolabelimg_folder(tmp_path)
+    with pytest.raises(ValueError, match="no such folder of labels"):
+        read_dota_folder(tmp_path / "none")
+
+
+def test_dota_is_written_with_its_classes_and_lists(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "labelTxt" / "图 1.txt", LINE)
+    write(tmp_path / "in" / "labelTxt" / "b.txt", "")
+    write(tmp_path / "in" / "val.txt", "b\n")
+    annotated = read_dota_folder(tmp_path / "in")._replace(class_names=("船 船", "DontCare"))
+    write_dota(tmp_path / "out", annotated, Ledger())
+    write_lists(tmp_path / "out", annotated)
+    files = {
+        path.relative_to(tmp_path / "out").as_posix(): path.read_text("utf-8") for path in _files(tmp_path / "out")
+    }
+    assert files == {"labelTxt/图 1.txt": LINE, "labelTxt/b.txt": "", "classes.txt": "船 船\n", "val.txt": "b\n"}
+    write_lists(tmp_path / "none", AnnotatedSet([]))
+    assert not (tmp_path / "none").exists()
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]

@@ -1,0 +1,119 @@
+"""labelme's shapes become quads, and what is no box is refused with its line."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datasets.label_formats.annotations import AS_RECTANGLE, Picture
+from datasets.label_formats.labelme import read_labelme
+from DOTA_devkit.labels import LabelError
+from tests.label_documents import HEIGHT, QUAD, UPRIGHT, WIDTH, labelme, labelme_text, write
+
+
+def read(folder: Path, *shapes: object, **changes: object) -> Picture:
+    return read_labelme(write(folder / "图 1.json", labelme_text(*shapes, **changes)))
+
+
+def test_a_polygon_of_four_points_is_taken_as_it_is(tmp_path: Path) -> None:
+    picture = read(tmp_path, labelme(), labelme(label="car", points=QUAD[::-1], flags={"difficult": True}))
+    assert picture.name == "图 1", "by the label file: imagePath is often that of another machine"
+    assert picture.hw == (HEIGHT, WIDTH)
+    assert picture.labels.quads.tolist() == [QUAD, QUAD[::-1]]
+    assert picture.labels.names == ["船 船", "car"]
+    assert picture.labels.difficult.tolist() == [0, 1]
+    assert picture.labels.lines[0] == 5
+
+
+def test_a_rectangle_may_be_dragged_from_any_corner(tmp_path: Path) -> None:
+    drags = [[[10, 20], [40, 60]], [[40, 60], [10, 20]], [[40, 20], [10, 60]]]
+    picture = read(tmp_path, *(labelme(shape_type="rectangle", points=points) for points in [*drags, UPRIGHT]))
+    assert picture.labels.quads.tolist() == [UPRIGHT] * 4
+
+
+def test_the_rotated_boxes_of_anylabeling_are_read(tmp_path: Path) -> None:
+    shape = labelme(shape_type="rotation", direction=0.6435, difficult=True)
+    picture = read(tmp_path, shape)
+    assert picture.labels.quads.tolist() == [QUAD]
+    assert picture.labels.difficult.tolist() == [1]
+
+
+def test_another_outline_becomes_its_smallest_rectangle_and_is_counted(tmp_path: Path) -> None:
+    around = [QUAD[0], [115, 80], *QUAD[1:]]  # with the middle of the upper side
+    changed: Counter[str] = Counter()
+    path = write(tmp_path / "a.json", labelme_text(labelme(points=around), labelme(points=around), labelme()))
+    labels = read_labelme(path, changed=changed).labels
+    assert changed == {AS_RECTANGLE: 2}
+    assert np.abs(np.sort(labels.quads[0], axis=0) - np.sort(QUAD, axis=0)).max() < 1e-9
+
+
+def test_an_outline_of_thousands_of_points_does_not_hang(tmp_path: Path) -> None:
+    turn = np.linspace(0, 2 * np.pi, 5000, endpoint=False)
+    points = np.column_stack([100 + 50 * np.cos(turn), 80 + 50 * np.sin(turn)]).tolist()
+    (quad,) = read(tmp_path, labelme(points=points)).labels.quads
+    assert np.hypot(*(quad[1] - quad[0])) == pytest.approx(100, abs=0.01)
+
+
+def test_a_shape_without_a_kind_is_a_polygon_and_a_file_without_shapes_a_negative_picture(tmp_path: Path) -> None:
+    assert read(tmp_path, labelme(shape_type=None)).labels.names == ["船 船"]
+    assert read(tmp_path).labels.quads.shape == (0, 4, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"shape_type": "circle", "points": QUAD[:2]}, "of kind 'circle' is no box"),
+        ({"shape_type": "rotation", "points": QUAD[:3]}, "a rotation of 3 points"),
+        ({"points": QUAD[:2]}, "an outline of 2 points has no area"),
+        ({"points": [[1, 1], [2, 2], [3, 3], [4, 4], [5, 5]]}, "lie on one line"),
+        ({"points": [[1, 1], [2, 2], [3, 3], [4, 4]]}, "the quad has no area"),
+        ({"points": [QUAD[0], QUAD[2], QUAD[1], QUAD[3]]}, "crosses itself"),
+        ({"points": "no"}, "\"points\" is 'no', not a list"),
+        ({"points": [[1, 2, 3]] * 4}, "not a list of two numbers"),
+        ({"points": [[1, True]] * 4}, "a coordinate is true, not a number"),
+        ({"points": [[1, float("nan")], *QUAD[1:]]}, "is nan, which is no place"),
+        ({"points": [[1, 10**400], *QUAD[1:]]}, "is inf, which is no place"),
+        ({"label": 3}, "the class name is 3, not text"),
+        ({"label": " "}, "without a class name"),
+        ({"label": "a\u0000b"}, "characters that are no text"),
+        ({"label": "\ud800"}, "characters that are no text"),
+        ({"difficult": 3}, '"difficult" is 3; it must be 0, 1 or 2'),
+    ],
+)
+def test_a_bad_shape_is_named_with_its_line_or_left_out(tmp_path: Path, changes: dict, sentence: str) -> None:
+    text = labelme_text(labelme(), labelme(**changes)).replace("\ud800", "\\ud800")
+    path = write(tmp_path / "图 1.json", text)
+    line = text[: text.rindex('{\n   "label"')].count("\n") + 1
+    with pytest.raises(LabelError, match=rf"图 1\.json:{line}: .*{sentence}"):
+        read_labelme(path)
+    reported: list[LabelError] = []
+    assert read_labelme(path, reported.append).labels.names == ["船 船"]
+    assert [error.line for error in reported] == [line]
+
+
+def test_another_json_is_no_picture_without_objects(tmp_path: Path) -> None:
+    for text in ("{}", '{"shapes": {}}', '{"annotations": []}'):
+        with pytest.raises(LabelError, match='the list "shapes"'):
+            read_labelme(write(tmp_path / "a.json", text))
+
+
+@given(points=st.lists(st.tuples(*[st.floats(-1e4, 1e4, width=32)] * 2), min_size=3, max_size=12))
+@settings(deadline=None, max_examples=60)
+def test_the_smallest_rectangle_holds_every_point(
+    tmp_path_factory: pytest.TempPathFactory, points: list[tuple[float, float]]
+) -> None:
+    path = write(tmp_path_factory.getbasetemp() / "h.json", json.dumps({"shapes": [labelme(points=points)]}))
+    reported: list[LabelError] = []
+    labels = read_labelme(path, reported.append).labels
+    assert len(labels.quads) + len(reported) == 1
+    if len(points) != 4 and len(labels.quads):
+        quad = labels.quads[0]
+        for corner, side in zip(quad, np.roll(quad, -1, axis=0) - quad, strict=True):
+            normal = np.array([-side[1], side[0]]) / np.hypot(*side)
+            assert ((np.array(points) - corner) @ normal > -1e-3).all()

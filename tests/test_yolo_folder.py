@@ -1,0 +1,135 @@
+"""Folders made for Ultralytics are found with their pictures, splits and names, whichever way they are laid out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from datasets.images import ImageError
+from datasets.label_formats.yolo_folder import class_names_of, is_yolo_folder, label_of, open_yolo, picture_of
+from DOTA_devkit.labels import LabelError
+from tests.label_documents import DATA_YAML, PNG, YOLO_LINE, age, write, yolo_folder
+
+LABELS = {"train/图 1": YOLO_LINE, "train/b": None, "val/c": ""}
+SPLITS = {"train": ["b", "图 1"], "val": ["c"]}
+
+
+@pytest.mark.parametrize(
+    "yaml",
+    [
+        DATA_YAML,
+        None,
+        f"path: .\n{DATA_YAML}",
+        f"path: /somewhere/else\n{DATA_YAML}",
+        DATA_YAML.replace("train: images/train", "train: [images/train]").replace("val:", "validation:"),
+        DATA_YAML.replace("images/", "../images/"),
+        DATA_YAML.replace("images/", "./images/"),
+    ],
+)
+def test_the_splits_are_those_of_the_folders(tmp_path: Path, yaml: str | None) -> None:
+    folder = open_yolo(yolo_folder(tmp_path / "数据", LABELS, yaml))
+    assert folder.splits == SPLITS
+    assert {*folder.images} == {"图 1", "b", "c"}
+    assert folder.class_names == (("car", "船 船") if yaml else ())
+
+
+def test_the_path_in_the_file_counts_where_the_folder_itself_has_nothing(tmp_path: Path) -> None:
+    yolo_folder(tmp_path / "elsewhere", LABELS, None)
+    write(tmp_path / "here" / "data.yaml", f"path: ../elsewhere\n{DATA_YAML}")
+    assert open_yolo(tmp_path / "here").splits == SPLITS
+    copy = yolo_folder(tmp_path / "copy", {"train/x": "", "val/y": ""}, f"path: {tmp_path / 'elsewhere'}\n{DATA_YAML}")
+    assert open_yolo(copy).splits == {"train": ["x"], "val": ["y"]}, "a copy reads itself and not what it came from"
+
+
+def test_the_layout_of_roboflow_is_found(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        path = tmp_path / split / "images" / f"{split}.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(PNG)
+    assert open_yolo(tmp_path).splits == {"train": ["train"], "val": ["valid"]}
+    write(tmp_path / "data.yaml", "train: ../train/images\nval: ../valid/images\nnc: 1\nnames: ['car']\n")
+    folder = open_yolo(tmp_path)
+    assert folder.splits == {"train": ["train"], "val": ["valid"]}
+    label_path = label_of(folder.images["valid"])
+    assert label_path == tmp_path / "valid" / "labels" / "valid.txt"
+    assert class_names_of(label_path) == ("car",)
+
+
+def test_one_folder_of_pictures_has_no_split_and_folders_in_folders_are_looked_through(tmp_path: Path) -> None:
+    yolo_folder(tmp_path, {"a": "", "cam 1/b": ""}, "names: [car]\n")
+    folder = open_yolo(tmp_path)
+    assert ({*folder.images}, folder.splits) == ({"a", "b"}, {})
+    assert label_of(folder.images["b"]) == tmp_path / "labels" / "cam 1" / "b.txt"
+
+
+def test_lists_of_pictures_are_read(tmp_path: Path) -> None:
+    yolo_folder(tmp_path, LABELS, DATA_YAML.replace("images/train", "lists/t.txt"))
+    write(tmp_path / "lists" / "t.txt", "../images/train/b.png\n\n../images/train/图 1.png\n")
+    age(tmp_path / "lists" / "t.txt")
+    assert open_yolo(tmp_path).splits == SPLITS
+    write(tmp_path / "lists" / "t.txt", "../images/train/none.png\n")
+    with pytest.raises(ImageError, match=r"t\.txt: lists .*none\.png, which is not there"):
+        open_yolo(tmp_path)
+
+
+def test_pictures_of_one_name_in_two_splits_are_refused_but_one_picture_may_serve_both(tmp_path: Path) -> None:
+    yolo_folder(tmp_path, {"train/a": "", "val/a": ""})
+    with pytest.raises(ValueError, match=r"two pictures are called 'a': .*train/a\.png and .*val/a\.png"):
+        open_yolo(tmp_path)
+    write(tmp_path / "data.yaml", "train: images/train\nval: images/train\nnames: [a]\n")
+    assert open_yolo(tmp_path).splits == {"train": ["a"], "val": ["a"]}
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="images: no such folder of pictures"):
+        open_yolo(tmp_path)
+    write(tmp_path / "data.yaml", "train: pictures\nnames: [a]\n")
+    with pytest.raises(ImageError, match=r"pictures: no such folder of pictures, though data\.yaml names it"):
+        open_yolo(tmp_path)
+
+
+def test_a_folder_is_listed_anew_when_something_has_changed(tmp_path: Path) -> None:
+    yolo_folder(tmp_path, LABELS)
+    age(tmp_path / "images" / "train")
+    assert len(open_yolo(tmp_path).images) == 3
+    yolo_folder(tmp_path, {"train/new": ""})
+    assert len(open_yolo(tmp_path).images) == 4
+
+
+def test_label_files_without_a_picture_are_found(tmp_path: Path) -> None:
+    stray = write(yolo_folder(tmp_path, LABELS) / "labels" / "val" / "stray.txt", YOLO_LINE)
+    assert open_yolo(tmp_path).labels_without_picture() == [stray]
+
+
+def test_a_picture_is_found_by_its_labels_whatever_its_suffix(tmp_path: Path) -> None:
+    yolo_folder(tmp_path, {"train/a.b": ""})
+    image_path, label_path = tmp_path / "images" / "train" / "a.b.png", tmp_path / "labels" / "train" / "a.b.txt"
+    assert (label_of(image_path), picture_of(label_path)) == (label_path, image_path)
+    shutil.move(image_path, image_path.with_suffix(".PNG"))
+    assert picture_of(label_path) == image_path.with_suffix(".PNG")
+    assert picture_of(tmp_path / "labels" / "none" / "a.txt") is None
+    assert picture_of(tmp_path / "labels" / "train" / "none.txt") is None
+
+
+def test_the_names_of_a_label_file_come_from_its_own_data_set(tmp_path: Path) -> None:
+    """Folders of many data sets often lie beside each other, and their yaml files above them."""
+    write(tmp_path / "other.yaml", "names: [wrong]\n")
+    label_path = yolo_folder(tmp_path / "数据", LABELS, None) / "labels" / "train" / "图 1.txt"
+    with pytest.raises(LabelError, match=r"nothing names the classes; write .*数据/data\.yaml"):
+        class_names_of(label_path)
+    write(tmp_path / "数据" / "classes.txt", "car\n船  船\n")
+    assert class_names_of(label_path) == ("car", "船 船")
+
+
+def test_a_folder_is_known_by_its_file_or_its_folders(tmp_path: Path, real_folder: Callable[[str], Path]) -> None:
+    assert not is_yolo_folder(tmp_path)
+    assert not is_yolo_folder(tmp_path / "none")
+    assert is_yolo_folder(yolo_folder(tmp_path / "a", LABELS, None))
+    write(tmp_path / "b" / "data.yaml", DATA_YAML)
+    assert is_yolo_folder(tmp_path / "b")
+    folder = open_yolo(real_folder("dota8"))
+    assert [len(names) for names in folder.splits.values()] == [4, 4]
+    assert folder.class_names[:2] == ("plane", "ship")

@@ -1,0 +1,219 @@
+"""YOLO OBB lines become quads in pixels and come back the same; what YOLO cannot hold is counted."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Row, as_labels
+from datasets.label_formats.data_yaml import read_data_yaml
+from datasets.label_formats.yolo_obb import (
+    BEYOND,
+    DIFFICULT,
+    DROPPED,
+    IGNORED,
+    UNLISTED,
+    keep_holdable,
+    read_yolo_folder,
+    read_yolo_obb,
+    write_yolo_obb,
+)
+from DOTA_devkit.labels import LabelError
+from tests.label_documents import HEIGHT, PNG, QUAD, UPRIGHT, WIDTH, YOLO_LINE, write, yolo_folder
+
+FRACTIONS = YOLO_LINE[2:].strip()
+
+
+def picture(*rows: Row, split: str = "train", hw: tuple[int, int] = (HEIGHT, WIDTH)) -> Picture:
+    return Picture("图 1", as_labels(rows), hw=hw, split=split)
+
+
+def test_corners_are_fractions_of_the_pictures_width_and_height(tmp_path: Path) -> None:
+    text = f"{YOLO_LINE}\r\n 0\t{FRACTIONS} \n1.0 {FRACTIONS}"
+    yolo_folder(tmp_path / "数据", {"train/图 1": f"\ufeff{text}", "train/b": "", "val/c": None})
+    labels = read_yolo_obb(tmp_path / "数据" / "labels" / "train" / "图 1.txt")
+    assert labels.quads.tolist() == [QUAD] * 3
+    assert labels.names == ["船 船", "car", "船 船"]
+    assert labels.lines.tolist() == [1, 3, 4]
+    assert read_yolo_obb(tmp_path / "数据" / "labels" / "train" / "b.txt").quads.shape == (0, 4, 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (f"2 {FRACTIONS}", r"class 2 has no name; data\.yaml names 0 to 1"),
+        (f"-1 {FRACTIONS}", "class -1 has no name"),
+        (f"0.5 {FRACTIONS}", r"class 0\.5 has no name"),
+        (f"nan {FRACTIONS}", "class nan has no name"),
+        (f"car {FRACTIONS}", "a word is not a number"),
+        (f"0 {FRACTIONS} 0.9", "10 numbers; an oriented box has 9"),
+        ("0 0.5 0.5 0.1 0.1", r"5 numbers \(a horizontal box of YOLO detection"),
+        ("0 75 50 155 110 125 150 45 90", "a corner is no fraction"),
+        ("0 nan 0 1 0 1 1 0 1", "a corner is no fraction"),
+        ("0 1e400 0 1 0 1 1 0 1", "a corner is no fraction"),
+        ("0 0 0 1 1 1 0 0 1", "crosses itself"),
+        ("0 0 0 1 1 1 1 0 0", "has no area"),
+    ],
+)
+def test_a_bad_line_is_named_or_left_out(tmp_path: Path, line: str, sentence: str) -> None:
+    yolo_folder(tmp_path, {"train/图 1": f"{YOLO_LINE}{line}\n"})
+    path = tmp_path / "labels" / "train" / "图 1.txt"
+    with pytest.raises(LabelError, match=rf"图 1\.txt:2: .*{sentence}"):
+        read_yolo_obb(path)
+    reported: list[LabelError] = []
+    assert read_yolo_obb(path, reported.append).names == ["船 船"]
+    assert [error.line for error in reported] == [2]
+
+
+def test_labels_without_a_picture_or_names_are_refused(tmp_path: Path) -> None:
+    stray = write(yolo_folder(tmp_path, {"train/a": YOLO_LINE}) / "labels" / "train" / "stray.txt", YOLO_LINE)
+    with pytest.raises(LabelError, match=r"stray\.txt:1: has no picture of this name"):
+        read_yolo_obb(stray, lambda error: None)
+    (tmp_path / "data.yaml").unlink()
+    with pytest.raises(LabelError, match="nothing names the classes"):
+        read_yolo_obb(tmp_path / "labels" / "train" / "a.txt", lambda error: None)
+    (tmp_path / "images" / "train" / "a.png").write_bytes(PNG[:20])
+    with pytest.raises(LabelError, match="the size of its picture is not to be had"):
+        read_yolo_obb(tmp_path / "labels" / "train" / "a.txt")
+    with pytest.raises(LabelError, match="cannot be read"):
+        read_yolo_obb(tmp_path / "labels" / "train" / "none.txt")
+
+
+def test_a_picture_that_viewers_turn_is_refused(tmp_path: Path) -> None:
+    """Ultralytics turns it before it looks; the fractions would be those of another picture."""
+    jpeg = cv2.imencode(".jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))[1].tobytes()
+    tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # orientation 6, TIFF 6.0
+    exif = b"\xff\xe1" + (len(tiff) + 8).to_bytes(2, "big") + b"Exif\0\0" + tiff
+    yolo_folder(tmp_path, {"train/a": YOLO_LINE})
+    (tmp_path / "images" / "train" / "a.png").unlink()
+    (tmp_path / "images" / "train" / "a.jpg").write_bytes(jpeg[:2] + exif + jpeg[2:])
+    with pytest.raises(LabelError, match=r"a\.jpg is turned by EXIF \(orientation 6\)"):
+        read_yolo_obb(tmp_path / "labels" / "train" / "a.txt")
+
+
+def test_a_folder_is_read_with_its_split_and_its_faults(tmp_path: Path) -> None:
+    yolo_folder(tmp_path, {"train/a": YOLO_LINE, "train/b": None, "val/c": f"{YOLO_LINE}bad\n", "val/d": YOLO_LINE})
+    (tmp_path / "images" / "val" / "d.png").write_bytes(b"")
+    write(tmp_path / "labels" / "val" / "stray.txt", YOLO_LINE)
+    reported: list[LabelError] = []
+    annotated = read_yolo_folder(tmp_path, reported.append)
+    assert annotated.class_names == ("car", "船 船")
+    assert [(item.name, item.split, len(item.labels.names)) for item in annotated.pictures] == [
+        ("a", "train", 1),
+        ("b", "train", 0),
+        ("c", "val", 1),
+    ], "d, whose labels are lost, does not become a picture without objects"
+    assert sorted(error.path.stem for error in reported) == ["c", "d", "stray"]
+
+
+def test_what_yolo_cannot_hold_is_counted(tmp_path: Path) -> None:
+    quad = np.array(QUAD)
+    rows = [Row(quad, "car", flag, 1) for flag in (0, 1, 2)]
+    rows += [Row(quad, "DontCare", 0, 1), Row(quad + 11 * WIDTH, "car", 0, 1)]
+    ledger = Ledger()
+    (kept,) = keep_holdable(AnnotatedSet([picture(*rows)], ("car",)), ledger).pictures
+    assert kept.labels.names == ["car", "car"]
+    assert (ledger.left_out, ledger.changed) == ({IGNORED: 2, BEYOND: 1}, {DIFFICULT: 1})
+    asked = Ledger()
+    keep_holdable(AnnotatedSet([picture(*rows[:4])], ("car",)), asked, drop_ignored=True)
+    assert (asked.left_out, asked.changed) == ({}, {DIFFICULT: 1, DROPPED: 2})
+
+
+@pytest.mark.parametrize(
+    ("splits", "folders", "train", "val"),
+    [
+        (("train", "val"), {"train", "val"}, "train", "val"),
+        (("", ""), {"train"}, "train", "train"),
+        (("train", "test"), {"train", "test"}, "train", "test"),
+        (("val", ""), {"val", "rest"}, "val", "val"),
+    ],
+)
+def test_splits_become_folders_and_train_and_val_are_always_named(
+    tmp_path: Path, splits: tuple[str, ...], folders: set[str], train: str, val: str
+) -> None:
+    pictures = [picture(split=split)._replace(name=name) for name, split in zip("ab", splits, strict=True)]
+    ledger = Ledger()
+    write_yolo_obb(tmp_path, AnnotatedSet(pictures, ("car", "DontCare")), ledger)
+    assert {path.name for path in (tmp_path / "labels").iterdir()} == folders
+    yaml = read_data_yaml(tmp_path / "data.yaml")
+    assert (yaml.entries["train"], yaml.entries["val"]) == ((f"images/{train}",), (f"images/{val}",))
+    assert yaml.class_names == ("car",)
+    assert (UNLISTED in ledger.changed) == ("rest" in folders)
+
+
+def write_and_read(folder: Path, *rows: Row, hw: tuple[int, int]) -> tuple[str, np.ndarray]:
+    """The text that is written and the quads that it gives."""
+    write_yolo_obb(folder, AnnotatedSet([picture(*rows, hw=hw)], ("car",)), Ledger())
+    path = folder / "images" / "train" / "图 1.bmp"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bitmap_header(hw))
+    label_path = folder / "labels" / "train" / "图 1.txt"
+    return label_path.read_text(encoding="utf-8"), read_yolo_obb(label_path).quads
+
+
+def bitmap_header(hw: tuple[int, int]) -> bytes:
+    """The header of a BMP file of this size; the labels ask for no more."""
+    sizes = [part.to_bytes(4, "little") for part in (40, hw[1], hw[0])]
+    return b"BM" + bytes(12) + b"".join(sizes) + bytes(28)
+
+
+@given(
+    values=st.lists(st.floats(-2, 3), min_size=8, max_size=8),
+    hw=st.tuples(st.integers(1, 9999), st.integers(1, 9999)),
+    digits=st.integers(3, 17),
+)
+@settings(deadline=None, max_examples=100)
+def test_what_came_from_a_yolo_file_is_written_so_that_it_gives_the_same_pixels_for_ever(
+    values: list[float], hw: tuple[int, int], digits: int
+) -> None:
+    fractions = np.array([float(f"{value:.{digits}g}") for value in values]).reshape(4, 2)
+    quad = fractions * (hw[1], hw[0])
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            text, quads = write_and_read(Path(folder), Row(quad, "car", 0, 1), hw=hw)
+        except LabelError:
+            return  # it crosses itself
+        assert np.array_equal(quads, [quad])
+        assert write_and_read(Path(folder), Row(quads[0], "car", 0, 1), hw=hw)[0] == text
+
+
+@given(
+    values=st.lists(st.floats(-999, 19999), min_size=8, max_size=8),
+    hw=st.tuples(st.integers(1000, 9999), st.integers(1000, 9999)),
+)
+@settings(deadline=None, max_examples=100)
+def test_pixels_come_back_to_a_billionth_and_the_second_writing_is_the_first(
+    values: list[float], hw: tuple[int, int]
+) -> None:
+    quad = np.array(values).reshape(4, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            text, quads = write_and_read(Path(folder), Row(quad, "car", 0, 1), hw=hw)
+        except LabelError:
+            return
+        assert np.abs(quads[0] - quad).max() < 1e-9
+        again, same = write_and_read(Path(folder), Row(quads[0], "car", 0, 1), hw=hw)
+        assert np.array_equal(same, quads)
+        assert again == text
+
+
+def test_the_text_is_the_one_that_was_read(tmp_path: Path) -> None:
+    text, _ = write_and_read(tmp_path, Row(np.array(UPRIGHT), "car", 0, 1), hw=(160, 200))
+    assert text == "0 0.05 0.125 0.2 0.125 0.2 0.375 0.05 0.375\n"
+
+
+def test_the_published_tiles_are_written_as_they_were(tmp_path: Path, real_folder: Callable[[str], Path]) -> None:
+    source = real_folder("dota8")
+    annotated = read_yolo_folder(source)
+    assert sum(len(item.labels.names) for item in annotated.pictures) == 133
+    sized = [item._replace(hw=(1024, 1024)) for item in annotated.pictures]
+    write_yolo_obb(tmp_path, annotated._replace(pictures=sized), Ledger())
+    for path in sorted((source / "labels").rglob("*.txt")):
+        assert (tmp_path / path.relative_to(source)).read_text() == path.read_text().rstrip("\n") + "\n"

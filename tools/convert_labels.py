@@ -1,0 +1,235 @@
+"""The command that turns the labels of one program into those of another: `python -m tools.convert_labels SRC DST`."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tools.command_line import Parser, SettingsError, exit_code
+from tools.progress import progress_bar
+from tools.run_folder import warn
+
+if TYPE_CHECKING:
+    from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
+
+SOURCES = ("rolabelimg", "yolo_obb", "coco", "labelme", "cvat", "voc", "dota", "hrsc", "task1", "detections")
+TARGETS = ("dota", "yolo_obb", "coco", "rolabelimg")
+PREDICTIONS = ("task1", "detections")
+MIN_SCORE = 0.3
+SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Convert and print a summary; returns the exit code: 0 done, 1 something was left out without being asked for, or
+    cannot be read or written, 2 a wrong flag, 130 stopped by Ctrl-C."""
+
+    def work() -> int:
+        from datasets.label_formats.annotations import Ledger
+
+        options, ledger = _parse(arguments), Ledger()
+        convert(options, ledger)
+        return 1 if ledger.faults or ledger.left_out else 0
+
+    return exit_code(work)
+
+
+def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
+    """Read the source, write the target and print what came of it; what got lost goes to the ledger.
+
+    Raises SettingsError for a source that is not there and a target that is in use, ValueError and OSError for what
+    cannot be read or written at all.
+    """
+    from datasets.label_formats import TARGETS as WRITERS
+    from datasets.label_formats.places import locate_pictures, measure_pictures
+
+    _check_places(options)
+    target = WRITERS[options.to]
+    annotated = _with_classes(_read(options, ledger), options, ledger)
+    needs_pictures = target.tells_size or options.copy_images or options.link_images
+    if needs_pictures:
+        annotated = locate_pictures(annotated, options.src, options.images, ledger)
+    if target.tells_size:
+        track = partial(progress_bar, desc="measuring", unit="picture")
+        annotated = measure_pictures(annotated, ledger, track, target.needs_size)
+    annotated = target.keep(annotated, ledger, options.drop_ignored)
+    target.write(options.dst, annotated, ledger)
+    if options.copy_images or options.link_images:
+        folder = options.dst.parent if options.dst.suffix == ".json" else options.dst
+        _place_pictures(annotated, folder, target.image_folder, is_link=options.link_images)
+    _print_summary(annotated, options, ledger)
+    return annotated
+
+
+def _read(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
+    from datasets import label_formats
+
+    if options.source in PREDICTIONS:
+        return label_formats.PREDICTIONS[options.source](options.src, ledger, options.min_score)
+    track = partial(progress_bar, desc="reading", unit="file")
+    return label_formats.SOURCES[options.source](options.src, ledger, track)
+
+
+def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
+    """The set with the class names in their order: of --classes, whose others are faults; else the source's own, DOTA's
+    where its labels name no others, and what else is found, sorted."""
+    from datasets.label_formats.annotations import IGNORED_CLASS
+    from datasets.readers import DOTA_CLASSES
+    from DOTA_devkit.labels import read_names
+
+    found = {name for picture in annotated.pictures for name in picture.labels.names} - {IGNORED_CLASS}
+    if options.classes is None:
+        known = annotated.class_names
+        if not known and options.source == "dota":
+            known = next((names for names in DOTA_CLASSES.values() if found <= {*names}), ())
+        return annotated._replace(class_names=(*known, *sorted(found - {*known})))
+    known = tuple(" ".join(name.split()) for name in read_names(options.classes))
+    pictures = [_without_strangers(picture, known, ledger) for picture in annotated.pictures]
+    return annotated._replace(pictures=pictures, class_names=known)
+
+
+def _without_strangers(picture: Picture, known: Sequence[str], ledger: Ledger) -> Picture:
+    """The picture with the objects of known classes; every other object is a fault."""
+    from datasets.label_formats.annotations import IGNORED_CLASS, take
+    from DOTA_devkit.labels import LabelError
+
+    labels, allowed = picture.labels, {*known, IGNORED_CLASS}
+    strange = [row for row, name in enumerate(labels.names) if name not in allowed]
+    for row in strange:
+        nearest = difflib.get_close_matches(labels.names[row], known, n=1)
+        remedy = f"did you mean '{nearest[0]}'?" if nearest else "add it there, or correct the label"
+        why = f"class '{labels.names[row]}' is not in the list of --classes; {remedy}"
+        ledger.faults.append(LabelError(Path(picture.name), int(labels.lines[row]), why))
+    if not strange:
+        return picture
+    return picture._replace(labels=take(labels, np.setdiff1d(np.arange(len(labels.names)), strange)))
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    """Raise SettingsError for a source that is not there and a target in which other labels would be mixed up."""
+    src, dst = options.src, options.dst
+    if not src.exists():
+        raise SettingsError(f"{src}: no such file or folder")
+    if options.images and not options.images.is_dir():
+        raise SettingsError(f"--images {options.images}: no such folder")
+    if options.images and options.source == "yolo_obb":
+        raise SettingsError("--images does not go with --from yolo_obb, whose pictures lie in images/ beside labels/")
+    if dst.resolve().is_relative_to(src.resolve()):
+        raise SettingsError(f"{dst}: is {src} or inside it, and nothing is written beside the source; name another")
+    if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
+        raise SettingsError(f"{dst}: is in use; name a new or empty folder" + " or a new file" * (options.to == "coco"))
+
+
+def _place_pictures(
+    annotated: AnnotatedSet, dst: Path, image_folder: Callable[[AnnotatedSet, Picture], str], is_link: bool
+) -> None:
+    """Copy the pictures to where the new format expects them, or set links there to where they are."""
+    for picture in progress_bar(annotated.pictures, desc="pictures", unit="picture"):
+        if picture.path is None:
+            continue
+        place = dst / image_folder(annotated, picture) / f"{picture.name}{picture.path.suffix}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if is_link:
+            place.symlink_to(picture.path.resolve())
+        else:
+            shutil.copyfile(picture.path, place)
+
+
+def _print_summary(annotated: AnnotatedSet, options: argparse.Namespace, ledger: Ledger) -> None:
+    """What was left out and why, to the standard error stream; what was written, to the other."""
+    _warn_of_faults(ledger)
+    for sentence, count in (+ledger.left_out).most_common():
+        warn(f"left out: {count} {sentence}")
+    for sentence, count in (+ledger.changed).most_common():
+        warn(f"{count} {sentence}")
+    objects = Counter(name for picture in annotated.pictures for name in picture.labels.names)
+    num_empty = sum(not picture.labels.names for picture in annotated.pictures)
+    splits = Counter(picture.split for picture in annotated.pictures if picture.split)
+    parts = f" ({', '.join(f'{count} {split}' for split, count in splits.items())})" if splits else ""
+    print(f"{len(annotated.pictures)} pictures{parts}, {num_empty} of them without objects")
+    width = max(map(len, ("all classes", *objects)))
+    for name in [*annotated.class_names, *sorted(objects.keys() - {*annotated.class_names})]:
+        if objects[name]:
+            print(f"{name:{width}}{objects[name]:10}")
+    print(f"{'all classes':{width}}{objects.total():10}")
+    num_lost = sum(ledger.left_out.values())
+    if num_lost or ledger.faults:
+        print(f"left out without being asked for: {num_lost} objects, and {len(ledger.faults)} faults")
+    print(f"written: {options.dst}")
+
+
+def _warn_of_faults(ledger: Ledger) -> None:
+    """Faults by their reason, the most frequent first, each with where it stands."""
+    by_reason: dict[str, list[str]] = {}
+    for fault in ledger.faults:
+        by_reason.setdefault(fault.reason, []).append(f"{fault.path}:{fault.line}")
+    ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    for reason, places in ordered[:SHOWN_REASONS]:
+        more = f" and {len(places) - SHOWN_EXAMPLES} more" if len(places) > SHOWN_EXAMPLES else ""
+        warn(f"{', '.join(places[:SHOWN_EXAMPLES])}{more}: {reason}")
+    if len(ordered) > SHOWN_REASONS:
+        warn(f"and faults of {len(ordered) - SHOWN_REASONS} other kinds")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m tools.convert_labels",
+        description="Turn the labels of one program into those of another. Corners keep their place to 1e-3 pixels and "
+        "better, classes and difficult flags stay; what the new format cannot hold is said once, with its count.",
+        epilog="Conventions. Pixel i covers [i, i + 1). rolabelimg: angle in radians, clockwise on the screen, from +x "
+        "to the side w. cvat: rotation in degrees, clockwise about the centre. coco: polygons; a bbox of five numbers "
+        "is read as detectron2 has it, cx cy w h and degrees counter-clockwise; iscrowd is an ignore region. voc: "
+        "bndbox as labelImg writes it, no pixel added. yolo_obb: corners as fractions of the picture, class numbers "
+        "and splits by data.yaml. Outlines of another number of corners than four become their minimum-area "
+        "rectangles. Written are: dota labelTxt/, rolabelimg xml/, yolo_obb labels/<split>/ and data.yaml, coco "
+        "annotations/instances_<split>.json or the file DST.json; and, where they are needed, classes.txt and lists of "
+        "the splits. Exit codes: 0 done, 1 something was left out without being asked for, or cannot be read or "
+        "written, 2 a wrong flag.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("src", type=Path, metavar="SRC", help="folder of the data or of its labels; the file for coco and cvat")
+    add("dst", type=Path, metavar="DST", help="new or empty folder to write to; for coco also the name of a new *.json")
+    add("--from", dest="source", choices=SOURCES, required=True, help="the format of SRC; the last two are predictions")
+    add("--to", choices=TARGETS, required=True, help="the format to write")
+    add(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="folder of the pictures, whose sizes yolo_obb needs and coco and rolabelimg tell [default: images/, "
+        "AllImages/ or JPEGImages/ in SRC or beside it, or SRC]",
+    )
+    add(
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="class names, one a line, in the order that their numbers get; objects of others are left out [default: "
+        "the order of SRC, and any name]",
+    )
+    add(
+        "--min_score",
+        type=float,
+        default=MIN_SCORE,
+        metavar="S",
+        help="of predictions, leave out boxes with a lower score, 0 to 1 [default: %(default)s]",
+    )
+    add("--drop_ignored", action="store_true", help="to yolo_obb: leave out ignore regions, which it cannot hold")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--copy_images", action="store_true", help="also copy the pictures, so that DST can be trained on")
+    how.add_argument("--link_images", action="store_true", help="also set links to the pictures, for the same")
+    options = parser.parse_args(arguments)
+    if not 0 <= options.min_score <= 1:
+        parser.error(f"--min_score is {options.min_score}; it must lie between 0 and 1")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
