@@ -1,0 +1,90 @@
+"""A data folder laid out: who has no partner is told, in both directions, and lists are read as training reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from datasets.images import ImageError
+from datasets.readers import list_images
+from datasets.splits import read_list
+from tools.data_folder import DataLayout, lay_out, read_members
+
+
+def told(layout: DataLayout, kind: str) -> list[tuple[str, int]]:
+    """(file, line) of the findings of a kind."""
+    return [(Path(item.path).name, item.line) for item in layout.findings if item.kind == kind]
+
+
+def test_a_whole_folder_has_nothing_to_tell(dota_folder):
+    layout = lay_out("dota", dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2"]}))
+    assert layout.findings == []
+    assert [pair.part for pair in layout.pairs] == ["train", "train", "val", ""]
+    assert all(pair.image_path.stem == pair.label_path.stem == pair.name for pair in layout.pairs)
+
+
+def test_both_directions_are_told(dota_folder):
+    data_dir = dota_folder("数据", names=("图 1", "b"))
+    (data_dir / "labelTxt" / "图 1.txt").rename(data_dir / "labelTxt" / "图 2.txt")
+    layout = lay_out("dota", data_dir)
+    assert told(layout, "no-labels") == [("图 1.png", 0)]
+    assert told(layout, "no-picture") == [("图 2.txt", 0)]
+    assert [(pair.name, pair.image_path is None, pair.label_path is None) for pair in layout.pairs] == [
+        ("b", False, False),
+        ("图 1", False, True),
+        ("图 2", True, False),
+    ]
+
+
+def test_pictures_that_differ_in_their_suffix_are_told_and_the_rest_is_looked_at(dota_folder):
+    data_dir = dota_folder()
+    (data_dir / "images" / "scene_1.JPG").write_bytes(b"")
+    layout = lay_out("dota", data_dir)
+    assert told(layout, "same-name") == [("scene_1.png", 0)]
+    assert len(layout.pairs) == 4
+
+
+def test_lists_are_told_of_what_they_name_wrongly_and_twice(dota_folder):
+    data_dir = dota_folder(lists={"trainval": ["scene_0", "", "nope", "scene_1.png"], "test": ["x/scene_1.png"]})
+    layout = lay_out("dota", data_dir)
+    assert told(layout, "bad-list") == [("trainval.txt", 3)]
+    assert told(layout, "both-lists") == [("test.txt", 1)]
+
+
+def test_members_are_those_that_training_reads(dota_folder):
+    data_dir = dota_folder(names=("a", "a.b", "图 1", "c"))
+    images = list_images("dota", data_dir)
+    (data_dir / "train.txt").write_text("a\n\\x\\a.b.png\n./图 1.PNG\na\n\nc", encoding="utf-8-sig")
+    members, findings = read_members(data_dir / "train.txt", images)
+    assert list(members) == read_list(data_dir / "train.txt", images)
+    assert members == {"a": 1, "a.b": 2, "图 1": 3, "c": 6}
+    assert findings == []
+
+
+def test_an_empty_list_is_told(dota_folder):
+    data_dir = dota_folder()
+    (data_dir / "val.txt").write_text("\n")
+    assert told(lay_out("dota", data_dir), "bad-list") == [("val.txt", 1)]
+
+
+def test_no_picture_at_all_is_an_error(tmp_path):
+    (tmp_path / "labelTxt").mkdir()
+    with pytest.raises(ImageError, match="holds no picture"):
+        lay_out("dota", tmp_path)
+
+
+def test_yolo_folders_are_laid_out_with_their_splits(real_folder):
+    layout = lay_out("yolo_obb", real_folder("dota8"))
+    assert layout.findings == []
+    assert [pair.part for pair in layout.pairs].count("train") == 4
+    assert [pair.part for pair in layout.pairs].count("val") == 4
+
+
+def test_lists_of_another_folder_take_the_place_of_its_own(dota_folder, tmp_path):
+    data_dir = dota_folder(lists={"train": ["scene_0"], "val": ["nope"]})
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "train.txt").write_text("scene_1\n")
+    layout = lay_out("dota", data_dir, tmp_path / "lists")
+    assert layout.findings == []
+    assert [pair.name for pair in layout.pairs if pair.part] == ["scene_1"]

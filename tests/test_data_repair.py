@@ -1,0 +1,180 @@
+"""The repaired copy: what can be mended is, a guess is not made, each change is listed, the input untouched."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datasets.readers import read_classes, read_samples
+from datasets.splits import choose_split
+from DOTA_devkit.boxes import self_crossing, signed_area
+from DOTA_devkit.labels import Labels, read_labels
+from tools.command_line import SettingsError
+from tools.data_folder import lay_out
+from tools.data_repair import check_out_dir, repair_folder, repair_labels, untangled
+from tools.stop_request import StopRequest
+
+BOX = np.array([[10.0, 10.0], [40.0, 10.0], [40.0, 30.0], [10.0, 30.0]])
+
+
+def labels_of(*quads: np.ndarray, names: list[str] | None = None) -> Labels:
+    count = len(quads)
+    array = np.array(quads, np.float64).reshape(-1, 4, 2)
+    return Labels(array, names or ["car"] * count, np.zeros(count, np.int64), np.arange(count) + 1)
+
+
+def repair(
+    data_dir: Path, out_dir: Path, dataset: str = "dota", unreadable: frozenset[str] = frozenset()
+) -> list[dict]:
+    """The lines of changes.csv."""
+    layout = lay_out(dataset, data_dir)
+    repair_folder(layout, dataset, out_dir, ("car", "boat"), set(unreadable), 0, StopRequest())
+    with (out_dir / "changes.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_good_labels_stay_as_they_are_to_the_last_bit():
+    labels = labels_of(BOX + 1 / 3, BOX + 20)
+    kept, changes = repair_labels(labels, (100, 100), "a.txt")
+    assert changes == []
+    assert np.array_equal(kept.quads, labels.quads)
+    assert kept.names == labels.names
+
+
+def test_a_picture_without_labels_has_nothing_to_repair():
+    assert repair_labels(labels_of(), (100, 100), "a.txt")[1] == []
+
+
+def test_doubles_and_boxes_outside_are_left_out_and_the_rest_turned():
+    labels = labels_of(
+        BOX, BOX + np.array([200, 0]), BOX + 0.1, BOX[::-1] + 40, BOX - [20, 0], BOX + np.array([200.1, 0])
+    )
+    kept, changes = repair_labels(labels, (100, 100), "a.txt")
+    assert [(item.line, item.change) for item in changes] == [
+        (2, "left out, outside the picture"),
+        (3, "left out, repeats line 1"),
+        (4, "turned clockwise"),
+        (6, "left out, outside the picture"),
+    ]
+    assert kept.lines.tolist() == [1, 4, 5]
+    assert (signed_area(kept.quads) > 0).all()
+    assert kept.quads[1, 0].tolist() == (BOX[::-1] + 40)[0].tolist()  # the first corner stays the first
+    assert np.array_equal(kept.quads[2], BOX - [20, 0])  # half outside, as it was
+
+
+def test_a_double_of_another_class_stays():
+    assert repair_labels(labels_of(BOX, BOX, names=["car", "boat"]), (100, 100), "a.txt")[1] == []
+
+
+@settings(deadline=None)
+@given(st.permutations(range(4)), st.floats(0, 6.28), st.floats(1, 50))
+def test_corners_in_any_order_are_put_in_order(order, angle, height):
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    quad = (np.array([[-20, -1], [20, -1], [20, 1], [-20, 1]]) * [1, height / 2]) @ turn
+    mended = untangled(quad[list(order)])
+    assert not self_crossing(mended[None]).any()
+    assert signed_area(mended[None])[0] == pytest.approx(40 * height)
+    assert mended[0].tolist() == quad[order[0]].tolist()
+
+
+def test_the_copy_trains_and_every_change_is_listed(dota_folder, tmp_path):
+    data_dir = dota_folder(
+        "数据", names=("图 1", "b", "c", "d", "e"), lists={"trainval": ["图 1", "b", "nope", "c"], "test": ["d", "e"]}
+    )
+    path = data_dir / "labelTxt" / "图 1.txt"
+    before = path.read_text(encoding="utf-8")
+    number = before.count("\n") + 3
+    bad = "10 10 40 30 40 10 10 30 car 1\r\n1 2 three 4 5 6 7 8 car 0\n50 50 50 70 90 70 90 50 little boat\n"
+    path.write_text("imagesource:GoogleEarth\ngsd:0.1\n" + before + bad, encoding="utf-8-sig", newline="")
+    (data_dir / "labelTxt" / "b.txt").unlink()
+    (data_dir / "images" / "c.png").write_bytes(b"")
+    inputs = tree(data_dir)
+    out_dir = tmp_path / "mended"
+    changes = repair(data_dir, out_dir, unreadable=frozenset("c"))
+    assert tree(data_dir) == inputs
+    listed = {(Path(row["file"]).name, int(row["line"]), row["change"]) for row in changes}
+    assert listed == {
+        ("图 1.txt", number, "corners put in order"),
+        ("图 1.txt", number + 1, "left out, x2 is 'three', not a number"),
+        ("图 1.txt", number + 2, "turned clockwise"),
+        ("b.png", 0, "picture left out, it has no label file"),
+        ("c.png", 0, "picture left out, it cannot be read"),
+        ("trainval.txt", 3, "left out, no picture named 'nope'"),
+        ("trainval.txt", 2, "line left out, 'b' is not in the copy"),
+        ("trainval.txt", 4, "line left out, 'c' is not in the copy"),
+    }
+    (mended,) = (row for row in changes if row["change"] == "corners put in order")
+    assert mended["before"] == "10 10 40 30 40 10 10 30 car 1"
+    assert mended["after"] == "10 10 40 10 40 30 10 30 car 1"
+    text = (out_dir / "labelTxt" / "图 1.txt").read_text(encoding="utf-8")
+    assert text.startswith("imagesource:GoogleEarth\ngsd:0.1\n")
+    names = read_labels(out_dir / "labelTxt" / "图 1.txt").names
+    assert names[-2:] == ["car", "little boat"]
+    layout = lay_out("dota", out_dir)
+    assert layout.findings == []
+    images = {pair.name: pair.image_path for pair in layout.pairs}
+    classes = (*read_classes("dota", out_dir, []), "little boat")
+    train = choose_split(out_dir, images, "train").names
+    assert [sample.name for sample in read_samples("dota", out_dir, train, classes)] == ["图 1"]
+    assert (out_dir / "images" / "图 1.png").read_bytes() == inputs["images/图 1.png"]
+
+
+def test_a_damaged_picture_that_nobody_told_of_is_left_out(dota_folder, tmp_path):
+    data_dir = dota_folder(names=("a", "b"))
+    (data_dir / "images" / "a.png").write_bytes(b"")
+    (row,) = repair(data_dir, tmp_path / "mended")
+    assert row["change"].startswith("picture left out")
+    assert not (tmp_path / "mended" / "labelTxt" / "a.txt").exists()
+
+
+def test_where_no_links_can_be_made_pictures_are_copied(dota_folder, tmp_path, monkeypatch):
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    data_dir = dota_folder()
+    repair(data_dir, tmp_path / "mended")
+    path = tmp_path / "mended" / "images" / "scene_0.png"
+    assert not path.is_symlink()
+    assert path.read_bytes() == (data_dir / "images" / "scene_0.png").read_bytes()
+
+
+def test_an_xml_folder_becomes_labelTxt(real_folder, tmp_path):
+    repair(real_folder("rolabelimg"), tmp_path / "mended", dataset="rolabelimg")
+    assert sorted(path.name for path in (tmp_path / "mended" / "labelTxt").iterdir()) == [
+        "demo.txt",
+        "demo2.txt",
+        "demo3.txt",
+    ]
+    labels = read_labels(tmp_path / "mended" / "labelTxt" / "demo.txt")
+    assert labels.names == ["dog", "person", "dog", "dog"]
+    assert labels.quads[0].tolist() == [[241, 52], [383, 52], [383, 107], [241, 107]]
+
+
+def test_a_change_that_looks_like_a_formula_is_made_harmless(dota_folder, tmp_path):
+    data_dir = dota_folder(names=("a", "b"))
+    with (data_dir / "labelTxt" / "a.txt").open("a", encoding="utf-8") as file:
+        file.write('=HYPERLINK("x") 2 3 4 5 6 7 8 car\n')
+    (row,) = repair(data_dir, tmp_path / "mended")
+    assert row["before"].startswith("'=HYPERLINK")
+
+
+def test_the_copy_goes_to_a_new_folder_outside_the_data(dota_folder, tmp_path):
+    data_dir = dota_folder()
+    for folder in (data_dir, data_dir / "fixed", data_dir / "images" / "x"):
+        with pytest.raises(SettingsError, match="lies in the data folder"):
+            check_out_dir(folder, data_dir)
+    (tmp_path / "used").mkdir()
+    check_out_dir(tmp_path / "used", data_dir)
+    (tmp_path / "used" / "file").touch()
+    with pytest.raises(SettingsError, match="is in use"):
+        check_out_dir(tmp_path / "used", data_dir)

@@ -1,0 +1,95 @@
+"""Drawn truth: boxes where they are, the start of each marked, difficult and ignored ones told apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from DOTA_devkit.labels import NO_LABELS, Labels
+from tools.drawing import class_color
+from tools.truth_drawing import GREY, draw_outline, draw_truth, shown_name
+
+SIDE = 800  # large enough not to be enlarged
+BOX = np.array([[200.0, 300.0], [600.0, 300.0], [600.0, 500.0], [200.0, 500.0]])
+
+
+def draw(*, difficult: int = 0, ignored: bool = False, quad: np.ndarray = BOX, name: str = "car") -> np.ndarray:
+    picture = np.zeros((SIDE, SIDE, 3), np.uint8)
+    labels = Labels(quad[None], [name], np.array([difficult]), np.array([1]))
+    return draw_truth(picture, labels, np.array([ignored]), ["car", "boat"])[:SIDE]
+
+
+def share(canvas: np.ndarray, color: tuple[int, int, int], rows: slice, columns: slice) -> float:
+    return float((np.abs(canvas[rows, columns].astype(int) - color).max(axis=2) < 60).mean())
+
+
+def green(canvas: np.ndarray, rows: slice, columns: slice) -> float:
+    """How much there is of the colour of class 0."""
+    return float(canvas[rows, columns, 1].mean())
+
+
+def test_the_first_side_is_thick_and_the_others_thin():
+    canvas = draw()
+    top, bottom = (green(canvas, slice(y - 4, y + 4), slice(450, 550)) for y in (300, 500))
+    assert top > 1.8 * bottom > 0
+    turned = draw(quad=np.roll(BOX, -2, axis=0))
+    assert green(turned, slice(496, 504), slice(450, 550)) == pytest.approx(top, rel=0.1)
+
+
+def test_the_first_corner_is_a_white_dot():
+    assert (draw()[300, 200] > 200).all()
+    assert not (draw()[300, 600] > 200).all()
+
+
+def test_difficult_is_dashed():
+    whole, dashed = (green(draw(difficult=flag), slice(498, 502), slice(230, 570)) for flag in (0, 1))
+    assert 0.35 * whole < dashed < 0.75 * whole
+
+
+def test_ignored_is_grey_hatched_and_has_no_start():
+    canvas = draw(difficult=2, ignored=True)
+    assert share(canvas, GREY, slice(350, 450), slice(250, 550)) > 0.1
+    assert share(canvas, class_color(0), slice(0, SIDE), slice(0, SIDE)) == 0
+    assert share(draw(), class_color(0), slice(295, 305), slice(300, 500)) > 0
+    assert share(draw(), GREY, slice(350, 450), slice(250, 550)) == 0
+
+
+def test_small_pictures_are_enlarged_and_a_legend_is_below():
+    drawn = draw_truth(np.zeros((100, 200, 3), np.uint8), NO_LABELS, np.zeros(0, bool), ["car"])
+    assert drawn.shape[1] == 800
+    assert drawn.shape[0] > 400
+    assert (drawn[-1] == 255).all()
+
+
+def test_the_given_picture_stays_as_it_was():
+    picture = np.zeros((SIDE, SIDE, 3), np.uint8)
+    labels = Labels(BOX[None], ["car"], np.array([0]), np.array([1]))
+    draw_truth(picture, labels, np.array([False]), ["car"])
+    assert not picture.any()
+
+
+def test_boxes_far_outside_and_strange_names_do_no_harm():
+    draw(quad=BOX + 1e8, name="港口")
+    draw(quad=BOX * 1e6 - 1e8, ignored=True, difficult=2, name="a\x1bb")
+    draw(quad=BOX * 1e6, difficult=1)
+
+
+def test_names_that_cannot_be_drawn_are_numbers():
+    numbers = {"car": 0, "港口": 1}
+    assert [shown_name(name, numbers) for name in numbers] == ["car", "#1"]
+
+
+def test_an_outline_is_drawn_between_pixels():
+    canvas = np.zeros((20, 20, 3), np.uint8)
+    draw_outline(canvas, np.array([[5.0, 5.0], [15.0, 5.0], [15.0, 15.0], [5.0, 15.0]]), (255, 255, 255), 1)
+    assert canvas[4, 10, 0] == pytest.approx(canvas[5, 10, 0], abs=12)
+    assert canvas[5, 10, 0] > 100
+
+
+def test_the_legend_has_the_colours_of_the_boxes():
+    labels = Labels(np.stack([BOX, BOX + 50, BOX - 90]), ["car", "DontCare", "boat"], np.zeros(3, int), np.arange(3))
+    ignored = np.array([False, True, False])
+    drawn = draw_truth(np.zeros((SIDE, SIDE, 3), np.uint8), labels, ignored, ["car", "boat"])
+    legend = drawn[SIDE:].reshape(-1, 3).tolist()
+    assert all(list(color) in legend for color in (class_color(0), class_color(1), GREY))
+    assert list(class_color(2)) not in legend

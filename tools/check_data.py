@@ -1,0 +1,155 @@
+"""The command that looks through a data folder for what is wrong with it: `python -m tools.check_data DATA_DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from datasets.readers import detect_format, get_format
+from DOTA_devkit.atomic import write_json, write_text
+from tools.command_line import Parser, SettingsError, exit_code
+from tools.data_checks import KINDS, Finding, escaped
+from tools.data_folder import DataLayout, lay_out
+from tools.data_repair import BY_HAND, CHANGES, check_out_dir, repair_folder
+from tools.data_report import report_page, report_values, terminal_lines
+from tools.data_survey import Survey, SurveySettings, survey_folder
+from tools.data_thumbnails import Thumbnails
+from tools.data_twins import find_twins
+from tools.stop_request import StopRequest
+
+MOST_PIXELS = 2e9  # up to so many in all pictures, near-twins are looked for unasked: half a minute of decoding or so
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check, print and write what was found; returns the exit code: 0 no error found, 1 errors found or something that
+    a person can mend, 2 a wrong flag, 130 and 143 stopped by Ctrl-C and SIGTERM."""
+    stop = StopRequest()
+
+    def work() -> int:
+        options = _parse(arguments)
+        with stop:
+            return check_folder(options, stop)
+
+    return exit_code(work, stop)
+
+
+def check_folder(options: argparse.Namespace, stop: StopRequest) -> int:
+    """Do what the flags say; returns the exit code."""
+    data_dir: Path = options.data_dir
+    if not data_dir.is_dir():
+        raise SettingsError(f"{data_dir}: no such data folder")
+    if options.lists is not None and not options.lists.is_dir():
+        raise SettingsError(f"--lists {options.lists}: no such folder")
+    if options.fix is not None:
+        check_out_dir(options.fix, data_dir)
+    dataset = detect_format(data_dir) if options.dataset == "auto" else options.dataset
+    get_format(dataset)
+    pictures = "decode" if options.decode else options.pictures
+    settings = SurveySettings(dataset, (options.input_h, options.input_w), options.K, pictures)
+    layout = lay_out(dataset, data_dir, options.lists)
+    survey = survey_folder(data_dir, layout, settings, options.workers, stop)
+    _add_twins(survey, layout, options, stop)
+    report = report_values(data_dir, settings, survey)
+    print("\n".join(terminal_lines(report)))
+    if options.json is not None:
+        write_json(options.json, report)
+        print(f"written: {options.json}")
+    if options.html is not None:
+        thumbnails = Thumbnails(dataset, {pair.name: pair for pair in layout.pairs})
+        draw = thumbnails.draw if settings.pictures != "none" else _draw_nothing
+        write_text(options.html, report_page(report, survey, draw))
+        print(f"written: {options.html}")
+    if options.fix is not None:
+        done = repair_folder(layout, dataset, options.fix, survey.classes, survey.unreadable, options.workers, stop)
+        how = f"{done.num_copied} copied" if done.num_copied else "linked, not copied"
+        print(
+            f"written: {options.fix}, {len(done.names)} pictures ({how}) and their labels in DOTA's form; "
+            f"{len(done.changes)} changes listed in {options.fix / CHANGES}"
+        )
+        left = [KINDS[kind].title for kind in survey.kinds() if kind in BY_HAND]
+        if left:
+            print(f"not repaired, because it would be a guess: {', '.join(left)}")
+    return 1 if report["errors"] else 0
+
+
+def _add_twins(survey: Survey, layout: DataLayout, options: argparse.Namespace, stop: StopRequest) -> None:
+    wanted = options.near_duplicates
+    if wanted is None:
+        wanted = options.pictures != "none" and survey.num_pixels <= MOST_PIXELS
+    if wanted:
+        findings = find_twins(layout, survey.unreadable, options.workers, stop)
+        survey.add(findings)
+        survey.unreadable |= {finding.picture for finding in findings if finding.kind == "unreadable-picture"}
+    else:
+        what = "near-twin pictures; --near_duplicates decodes all pictures to find them"
+        survey.add([Finding("not-looked", "", escaped(str(options.data_dir)), 0, what)])
+
+
+def _draw_nothing(finding: Finding) -> str:
+    return ""
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m tools.check_data",
+        description="Look through a data folder for what would stop a training, or teach it something wrong: pictures "
+        "and labels without a partner, unknown classes, bad lines, boxes outside, doubled or too small, twins across "
+        "the lists; and count classes, sizes and angles.",
+        epilog="Each finding is an error, a warning or a note, with file, line and what to do. Exit codes: 0 no error "
+        "(there may be warnings), 1 errors found, 2 a wrong flag.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("data_dir", type=Path, metavar="DATA_DIR", help="folder of the data; nothing is written there")
+    add("--dataset", default="auto", metavar="NAME", help="format of the data [default: %(default)s, by its folders]")
+    add("--lists", type=Path, metavar="DIR", help="folder of train.txt and val.txt [default: DATA_DIR]")
+    add("--html", type=Path, metavar="FILE", help="write the report as one page for a browser, with thumbnails")
+    add("--json", type=Path, metavar="FILE", help="write the report as JSON")
+    add(
+        "--fix",
+        type=Path,
+        metavar="OUT_DIR",
+        help="write a repaired copy in DOTA's form to this new folder, pictures as links, and list every change in "
+        f"{CHANGES}: corners in order and clockwise; doubled boxes, those outside and unreadable lines left out",
+    )
+    add("--input_h", type=int, default=608, metavar="PX", help="height of the network's input [default: %(default)s]")
+    add("--input_w", type=int, default=608, metavar="PX", help="width of the network's input [default: %(default)s]")
+    add("--K", type=int, default=500, metavar="N", help="most detections of a picture [default: %(default)s]")
+    add("--decode", action="store_true", help="decode every picture, not its header only, to find damaged ones")
+    add(
+        "--no-images",
+        dest="pictures",
+        action="store_const",
+        const="none",
+        default="headers",
+        help="do not open pictures at all: nothing is found outside, too small or unreadable",
+    )
+    add(
+        "--near_duplicates",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="look for pictures that show nearly the same; decodes all [default: where they have up to "
+        f"{MOST_PIXELS / 1e6:,.0f} megapixels in all]",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes; 0 works in the main process; the result is the same [default: one for each core, here "
+        "%(default)s]",
+    )
+    options = parser.parse_args(arguments)
+    for name, least in (("input_h", 32), ("input_w", 32), ("K", 1), ("workers", 0)):
+        if getattr(options, name) < least:
+            parser.error(f"--{name} is {getattr(options, name)}; it must be at least {least}")
+    if options.decode and options.pictures == "none":
+        parser.error("--decode opens the pictures that --no-images leaves alone; give one of them")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

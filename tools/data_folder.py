@@ -1,0 +1,142 @@
+"""A data folder laid out: which pictures, labels and lists lie in it, and which of them have no partner."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets.images import IMAGE_SUFFIXES, ImageError
+from datasets.readers import get_format
+from datasets.splits import TRAIN_LISTS, VAL_LISTS
+from DOTA_devkit.labels import LabelError, read_names
+from tools.data_checks import Finding, escaped
+
+Paths = dict[str, Path]
+
+
+class Pair(NamedTuple):
+    """A picture and its labels; either may be None. part: the list that it is in, "train", "val" or ""."""
+
+    name: str
+    image_path: Path | None
+    label_path: Path | None
+    part: str
+
+
+class Part(NamedTuple):
+    """One side of the split. path: the list or the folder that says so. members: {picture: line of the list, or 0}."""
+
+    path: Path
+    members: dict[str, int]
+
+
+class DataLayout(NamedTuple):
+    """pairs: sorted by name. parts: "train" and "val", as far as there are such. findings: what has no partner."""
+
+    pairs: list[Pair]
+    parts: dict[str, Part]
+    findings: list[Finding]
+
+
+def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> DataLayout:
+    """Look through the folders of a data set; opens nothing but its lists. `lists_dir` holds other lists than its own.
+
+    Raises ImageError when the folder of pictures is missing or holds none, OSError for what cannot be listed.
+    """
+    findings: list[Finding] = []
+    images, labels, parts = (_find_yolo if dataset == "yolo_obb" else _find_files)(dataset, data_dir, findings)
+    if dataset != "yolo_obb" or lists_dir is not None:
+        parts = _read_parts(lists_dir or data_dir, images, findings)
+    for name in sorted(images.keys() - labels.keys()):
+        findings.append(Finding("no-labels", name, escaped(str(images[name])), 0, "no label file has this name"))
+    for name in sorted(labels.keys() - images.keys()):
+        findings.append(Finding("no-picture", name, escaped(str(labels[name])), 0, "no picture has this name"))
+    if len(parts) == 2:
+        for name in sorted(parts["train"].members.keys() & parts["val"].members.keys()):
+            path, line = parts["val"].path, parts["val"].members[name]
+            what = f"'{escaped(name)}' is in {escaped(parts['train'].path.name)} too"
+            findings.append(Finding("both-lists", name, escaped(str(path)), line, what))
+    part_of = {name: part for part in reversed(parts) for name in parts[part].members}  # of both lists the first counts
+    names = sorted(images.keys() | labels.keys())
+    pairs = [Pair(name, images.get(name), labels.get(name), part_of.get(name, "")) for name in names]
+    return DataLayout(pairs, parts, findings)
+
+
+def read_members(path: Path, images: Mapping[str, Path]) -> tuple[dict[str, int], list[Finding]]:
+    """The pictures that a list names: {name: line}, and what is wrong with other lines."""
+    try:
+        entries = read_names(path)
+    except LabelError as error:
+        return {}, [Finding("bad-list", "", escaped(str(path)), error.line, escaped(error.reason))]
+    members, findings = {}, []
+    for entry, line in entries.items():
+        # As datasets.splits reads it: an entry may carry a folder and a suffix.
+        short = entry.replace("\\", "/").rsplit("/", 1)[-1]
+        stem, dot, suffix = short.rpartition(".")
+        candidates = [entry, short, *([stem] if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else [])]
+        name = next((name for name in candidates if name in images), None)
+        if name is not None:
+            members.setdefault(name, line)
+        else:
+            what = f"no picture named '{escaped(entry)}'"
+            findings.append(Finding("bad-list", "", escaped(str(path)), line, what))
+    return members, findings
+
+
+def _find_files(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[Paths, Paths, dict[str, Part]]:
+    """Pictures and labels, {name: path}, each in a folder; no parts, which lists will tell."""
+    reader = get_format(dataset)
+    image_dir = reader.image_dir(data_dir)
+    images: Paths = {}
+    for path in _files(image_dir, IMAGE_SUFFIXES):
+        first = images.setdefault(path.stem, path)
+        if first is not path:
+            what = f"has the same name as {first.name} but for the suffix"
+            findings.append(Finding("same-name", path.stem, escaped(str(path)), 0, escaped(what)))
+    if not images:
+        raise ImageError(f"{image_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    pattern = reader.label_path(data_dir, "name")
+    labels = {path.stem: path for path in _files(pattern.parent, {pattern.suffix})}
+    return images, labels, {}
+
+
+def _read_parts(lists_dir: Path, images: Paths, findings: list[Finding]) -> dict[str, Part]:
+    """The lists that training would read in a folder."""
+    parts = {}
+    for part, names in (("train", TRAIN_LISTS), ("val", VAL_LISTS)):
+        path = next((lists_dir / name for name in names if (lists_dir / name).is_file()), None)
+        if path is not None:
+            members, missing = read_members(path, images)
+            parts[part] = Part(path, members)
+            findings += missing
+    return parts
+
+
+def _find_yolo(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[Paths, Paths, dict[str, Part]]:
+    """As `_find_files`, with parts, of a folder in Ultralytics' layout. Two pictures of one name raise ValueError."""
+    from datasets.label_formats.yolo_folder import label_of, open_yolo
+
+    folder = open_yolo(data_dir)
+    if not folder.images:
+        raise ImageError(f"{data_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    labels = {name: path for name, image in folder.images.items() if (path := label_of(image)).is_file()}
+    labels |= {path.stem: path for path in folder.labels_without_picture()}
+    parts = {
+        part: Part(data_dir / part, dict.fromkeys(folder.splits[part], 0))
+        for part in ("train", "val")
+        if folder.splits.get(part)
+    }
+    return folder.images, labels, parts
+
+
+def _files(folder: Path, suffixes: set[str] | frozenset[str]) -> Iterator[Path]:
+    """The files of a folder with one of the suffixes in any case, sorted; none of a folder that is not there."""
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
+    for name in sorted(names):
+        if os.path.splitext(name)[1].lower() in suffixes:  # noqa: PTH122  a Path for each file of a hundred thousand is slow
+            yield folder / name

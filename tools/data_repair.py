@@ -1,0 +1,249 @@
+"""A repaired copy of a data folder, in DOTA's form, with a list of every change; the folder itself is not touched."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.image_sizes import picture_size
+from datasets.images import ImageError
+from datasets.readers import get_format
+from DOTA_devkit.atomic import write_text
+from DOTA_devkit.boxes import order_clockwise, signed_area
+from DOTA_devkit.labels import FLAGS, HEADERS, NO_LABELS, LabelError, Labels, write_labels
+from tools.command_line import SettingsError
+from tools.data_checks import DUPLICATE_IOU, LABELTXT, escaped, find_duplicates, kind_of_error, overhang, raw_corners
+from tools.data_folder import DataLayout, Pair
+from tools.processes import run_tasks
+from tools.stop_request import StopRequest
+
+CHANGES = "changes.csv"
+COLUMNS = ("file", "line", "change", "before", "after")
+BY_HAND = frozenset({"unknown-class", "normalised", "degrees", "both-lists"})  # errors that stay in the copy
+CHUNK = 200  # pictures that a process takes at a time
+
+
+class Change(NamedTuple):
+    """One change. line: from 1, 0 for a whole file; before and after: the label, "" for none."""
+
+    file: str
+    line: int
+    change: str
+    before: str
+    after: str = ""
+
+
+class RepairTask(NamedTuple):
+    """Pictures that a process takes at a time."""
+
+    pairs: Sequence[Pair]
+    dataset: str
+    out_dir: Path
+
+
+class Repaired(NamedTuple):
+    """The pictures that are in the copy, and what was changed."""
+
+    names: set[str]
+    changes: list[Change]
+    num_copied: int
+
+
+def check_out_dir(out_dir: Path, data_dir: Path) -> None:
+    """Raises SettingsError when the copy would lie in the data folder, or in one that holds something already."""
+    if data_dir.resolve() in (out_dir.resolve(), *out_dir.resolve().parents):
+        raise SettingsError(f"--fix {out_dir} lies in the data folder, where nothing is written; name another")
+    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
+        raise SettingsError(f"--fix {out_dir} is in use; name a new or empty folder")
+
+
+def repair_folder(
+    layout: DataLayout,
+    dataset: str,
+    out_dir: Path,
+    class_names: Sequence[str],
+    unreadable: set[str],
+    num_workers: int,
+    stop: StopRequest,
+) -> Repaired:
+    """Write the copy: images/ (links; copies where the system allows none), labelTxt/, classes.txt, the lists and
+    changes.csv. What is changed and what is left out: see `repair_labels`; besides pictures that cannot be read or have
+    no label file, label files without a picture, and lines of lists that name no picture of the copy."""
+    _first_twins(np.zeros((1, 4, 2)), [""])  # compiles, before there are processes to do it in each
+    usable = [pair for pair in layout.pairs if pair.image_path and pair.label_path and pair.name not in unreadable]
+    changes = [_left_out(pair, unreadable) for pair in layout.pairs]
+    changes += [
+        Change(finding.path, finding.line, f"left out, {finding.what}", "")
+        for finding in layout.findings
+        if finding.kind in ("same-name", "bad-list")
+    ]
+    for name in ("images", "labelTxt"):
+        (out_dir / name).mkdir(parents=True, exist_ok=True)
+    tasks = [RepairTask(usable[at : at + CHUNK], dataset, out_dir) for at in range(0, len(usable), CHUNK)]
+    parts = run_tasks(repair_pairs, tasks, num_workers, stop, desc="repairing", unit="file", unit_scale=CHUNK)
+    names = {name for part in parts for name in part.names}
+    changes = [change for change in changes if change] + [change for part in parts for change in part.changes]
+    if class_names:
+        write_text(out_dir / "classes.txt", "".join(f"{name}\n" for name in class_names))
+    for part, (path, members) in layout.parts.items():
+        write_text(out_dir / f"{part}.txt", "".join(f"{name}\n" for name in members if name in names))
+        changes += [
+            Change(escaped(str(path)), line, f"line left out, '{escaped(name)}' is not in the copy", "")
+            for name, line in members.items()
+            if name not in names
+        ]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([tuple(_harmless(value) for value in change) for change in changes])
+    write_text(out_dir / CHANGES, text.getvalue())
+    return Repaired(names, changes, sum(part.num_copied for part in parts))
+
+
+def repair_pairs(task: RepairTask) -> Repaired:
+    """Write the repaired copy of some pictures."""
+    names, changes, num_copied = set(), [], 0
+    for pair in task.pairs:
+        path = escaped(str(pair.label_path))
+        try:
+            hw = picture_size(pair.image_path)
+        except ImageError as error:
+            changes.append(Change(escaped(str(pair.image_path)), 0, f"picture left out, {escaped(str(error))}", ""))
+            continue
+        labels, header, found = _read_mended(pair, task.dataset)
+        labels, more = repair_labels(labels, hw, path)
+        write_labels(
+            task.out_dir / "labelTxt" / f"{pair.name}.txt", labels.quads, labels.names, labels.difficult, header, False
+        )
+        num_copied += not _link(pair.image_path, task.out_dir / "images" / pair.image_path.name)
+        names.add(pair.name)
+        changes += sorted([*found, *more], key=lambda change: change.line)
+    return Repaired(names, changes, num_copied)
+
+
+def repair_labels(labels: Labels, hw: tuple[int, int], path: str) -> tuple[Labels, list[Change]]:
+    """The labels of a picture of height and width `hw` without those that lie outside of it whole and those that
+    repeat an earlier one of their class (IoU above 0.95), the others clockwise; and the changes. Coordinates are kept
+    to the last bit, boxes that reach beyond the border stay as they are."""
+    if not labels.names:
+        return labels, []
+    changes = []
+    quads = np.ascontiguousarray(labels.quads, dtype=np.float64)
+    is_outside = overhang(quads, np.broadcast_to(np.array(hw, np.float64), (len(quads), 2)))[1]
+    inside = np.flatnonzero(~is_outside)
+    twin = np.full(len(quads), -1)
+    found = _first_twins(quads[inside], [labels.names[row] for row in inside])
+    twin[inside] = np.where(found >= 0, inside[found], -1) if len(inside) else -1
+    turned = order_clockwise(quads)
+    is_turned = signed_area(quads) < 0
+    for row, line in enumerate(labels.lines.tolist()):
+        before = label_text(labels, quads, row)
+        if is_outside[row]:
+            changes.append(Change(path, line, "left out, outside the picture", before))
+        elif twin[row] >= 0:
+            changes.append(Change(path, line, f"left out, repeats line {labels.lines[twin[row]]}", before))
+        elif is_turned[row]:
+            changes.append(Change(path, line, "turned clockwise", before, label_text(labels, turned, row)))
+    return _rows(labels._replace(quads=turned), np.flatnonzero(~is_outside & (twin < 0))), changes
+
+
+def untangled(quad: np.ndarray) -> np.ndarray:
+    """The corners (4, 2) of a self-crossing quad in order, clockwise on the screen; the first stays the first.
+
+    Its two crossing sides are the diagonals of the hull, so that all four corners lie on that.
+    """
+    spokes = quad - quad.mean(axis=0)
+    order = np.argsort(np.arctan2(spokes[:, 1], spokes[:, 0]), kind="stable")
+    return quad[np.roll(order, -int(np.flatnonzero(order == 0)[0]))]
+
+
+def label_text(labels: Labels, quads: np.ndarray, row: int) -> str:
+    """An object as a label line with coordinates as short as they can be."""
+    numbers = " ".join(f"{value:.10g}" for value in quads[row].ravel())
+    return f"{numbers} {labels.names[row]} {labels.difficult[row]}"
+
+
+def _read_mended(pair: Pair, dataset: str) -> tuple[Labels, list[str], list[Change]]:
+    """The labels of a picture, those that cross themselves with their corners in order; the file's header lines; and
+    what was changed or left out for it."""
+    path = escaped(str(pair.label_path))
+    problems: list[LabelError] = []
+    try:
+        labels = get_format(dataset).read(pair.label_path, problems.append)
+        data = pair.label_path.read_bytes()
+    except LabelError as error:  # the whole file
+        return NO_LABELS, [], [Change(path, error.line, f"nothing could be read: {error.reason}", "")]
+    is_text = pair.label_path.suffix.lower() == ".txt"
+    text = data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    header = [line for line in text[: len(HEADERS)] if line.lower().startswith(HEADERS)] if dataset in LABELTXT else []
+    changes, mended = [], []
+    for problem in problems:
+        line = text[problem.line - 1].strip() if 0 < problem.line <= len(text) else ""
+        corners = raw_corners(line) if dataset in LABELTXT else None
+        if corners is None or kind_of_error(problem.reason) != "self-crossing":
+            why = problem.reason.partition("; ")[0]
+            changes.append(Change(path, int(problem.line), f"left out, {why}", line if is_text else ""))
+            continue
+        label = _one_label(untangled(corners), line, int(problem.line))
+        mended.append(label)
+        changes.append(Change(path, int(problem.line), "corners put in order", line, label_text(label, label.quads, 0)))
+    if mended:
+        parts = [labels, *mended]
+        labels = Labels(
+            np.concatenate([part.quads for part in parts]),
+            [name for part in parts for name in part.names],
+            np.concatenate([part.difficult for part in parts]),
+            np.concatenate([part.lines for part in parts]),
+        )
+        labels = _rows(labels, np.argsort(labels.lines, kind="stable"))
+    return labels, header, changes
+
+
+def _one_label(quad: np.ndarray, line: str, number: int) -> Labels:
+    """The object of a line of which all but the order of the corners is good."""
+    words = line.split()[8:]
+    flag = FLAGS.get(words[-1].removesuffix(".0")) if len(words) > 1 else None
+    name = " ".join(words if flag is None else words[:-1])
+    return Labels(quad[None], [name], np.array([flag or 0]), np.array([number]))
+
+
+def _rows(labels: Labels, rows: np.ndarray) -> Labels:
+    names = [labels.names[row] for row in rows]
+    return Labels(labels.quads[rows], names, labels.difficult[rows], labels.lines[rows])
+
+
+def _first_twins(quads: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    of_name = np.array([numbers[name] for name in names], np.int64)
+    return find_duplicates(quads, of_name, np.zeros(len(quads), np.int64), DUPLICATE_IOU)
+
+
+def _left_out(pair: Pair, unreadable: set[str]) -> Change | None:
+    if pair.image_path is None:
+        return Change(escaped(str(pair.label_path)), 0, "labels left out, they have no picture", "")
+    if pair.name in unreadable:
+        return Change(escaped(str(pair.image_path)), 0, "picture left out, it cannot be read", "")
+    if pair.label_path is None:
+        return Change(escaped(str(pair.image_path)), 0, "picture left out, it has no label file", "")
+    return None
+
+
+def _link(source: Path, path: Path) -> bool:
+    """Link to a picture; where the system allows none, copy it and return False."""
+    try:
+        path.symlink_to(source.resolve())
+    except OSError:
+        shutil.copyfile(source, path)
+        return False
+    return True
+
+
+def _harmless(value: str | int) -> str | int:
+    """Text as a table program shows it: one that begins like a formula would be worked out."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "@")) else value

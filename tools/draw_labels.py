@@ -1,0 +1,125 @@
+"""The command that draws labels on their pictures, to look at: `python -m tools.draw_labels DATA_DIR OUT_DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datasets.images import ImageError, read_image
+from datasets.readers import IGNORED_CLASS, detect_format, get_format, list_images, read_classes
+from datasets.splits import choose_split
+from DOTA_devkit.labels import NO_LABELS, LabelError, Labels
+from tools.command_line import Parser, SettingsError, exit_code
+from tools.data_checks import escaped
+from tools.drawing import write_picture
+from tools.progress import progress_bar
+from tools.run_folder import warn
+from tools.stop_request import StopRequest
+from tools.truth_drawing import draw_truth, shown_name
+
+SHOWN_PROBLEMS = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a person can mend."""
+    stop = StopRequest()
+
+    def work() -> int:
+        options = _parse(arguments)
+        with stop:
+            return draw_folder(
+                options.data_dir, options.out_dir, options.dataset, options.num, options.split, options.seed, stop
+            )
+
+    return exit_code(work, stop)
+
+
+def draw_folder(
+    data_dir: Path, out_dir: Path, dataset: str, num: int, split: str | None, seed: int, stop: StopRequest
+) -> int:
+    """Draw `num` pictures, chosen by seed, of the list `split` or of all; labels and pictures that cannot be read are
+    told and left out. Returns the exit code, 1 when anything was."""
+    if not data_dir.is_dir():
+        raise SettingsError(f"{data_dir}: no such data folder")
+    if data_dir.resolve() in (out_dir.resolve(), *out_dir.resolve().parents):
+        raise SettingsError(f"{out_dir} lies in the data folder, where nothing is written; name another")
+    dataset = detect_format(data_dir) if dataset == "auto" else dataset
+    reader, images = get_format(dataset), list_images(dataset, data_dir)
+    names = choose_split(data_dir, images, "val", split).names if split else sorted(images)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(names))[:num]).tolist()
+    problems: list[LabelError | ImageError] = []
+    class_names = read_classes(dataset, data_dir, names)
+    num_drawn = num_objects = 0
+    strange: set[str] = set()
+    for name in progress_bar([names[place] for place in chosen], desc="drawing", unit="picture"):
+        labels = _read(reader.label_path(data_dir, name), reader.read, problems)
+        try:
+            picture = read_image(images[name])
+        except ImageError as error:
+            problems.append(error)
+            continue
+        ignored = (labels.difficult == 2) | np.array([name == IGNORED_CLASS for name in labels.names], bool)
+        write_picture(out_dir / f"{name}.jpg", draw_truth(picture, labels, ignored, class_names))
+        strange |= {*labels.names} - {*class_names, IGNORED_CLASS}
+        num_drawn, num_objects = num_drawn + 1, num_objects + len(labels.names)
+        stop.check()
+    for problem in problems[:SHOWN_PROBLEMS]:
+        warn(escaped(str(problem)))
+    if len(problems) > SHOWN_PROBLEMS:
+        warn(f"and {len(problems) - SHOWN_PROBLEMS} more; python -m tools.check_data {data_dir} lists them")
+    if strange:
+        warn(f"not among the classes: {escaped(', '.join(sorted(strange)))}")
+    numbers = {name: number for number, name in enumerate(class_names)}
+    by_number = [f"{shown_name(name, numbers)} is {name}" for name in class_names if shown_name(name, numbers) != name]
+    if by_number:
+        print(f"names that cannot be drawn are drawn as numbers: {', '.join(by_number)}")
+    print(f"{num_drawn} pictures of {len(names)} with {num_objects} labels drawn to {out_dir}")
+    return 1 if problems else 0
+
+
+def _read(path: Path, read: Callable[..., Labels], problems: list[LabelError | ImageError]) -> Labels:
+    if not path.exists():
+        problems.append(LabelError(path, 1, "no such label file"))
+        return NO_LABELS
+    try:
+        return read(path, problems.append)
+    except LabelError as error:
+        problems.append(error)
+        return NO_LABELS
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m tools.draw_labels",
+        description="Draw the labels of a data set on its pictures: class, corner order, difficult and ignored ones.",
+        epilog="A dot marks an object's first corner and a thick line its first side, which is roLabelImg's w side. "
+        "Dashed is difficult, grey and hatched is an ignore region (difficult 2, or class DontCare). Exit codes: 0 "
+        "done, 1 something in the data, 2 a wrong flag.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("data_dir", type=Path, metavar="DATA_DIR", help="folder of the data; nothing is written there")
+    add("out_dir", type=Path, metavar="OUT_DIR", help="folder to write <name>.jpg to")
+    add("--dataset", default="auto", metavar="NAME", help="format of the data [default: %(default)s, by its folders]")
+    add(
+        "--num",
+        type=int,
+        default=50,
+        metavar="N",
+        help="most pictures to draw, chosen by seed [default: %(default)s]",
+    )
+    add("--split", metavar="NAME", help="draw pictures of this list, such as train [default: of all pictures]")
+    add("--seed", type=int, default=0, metavar="N", help="of the choice of pictures, 0 or more [default: %(default)s]")
+    options = parser.parse_args(arguments)
+    for name in ("num", "seed"):
+        if getattr(options, name) < 0:
+            parser.error(f"--{name} is {getattr(options, name)}; it must be at least 0")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
