@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -136,6 +136,15 @@ def read_samples(
     return samples
 
 
+def dota_classes(found: Set[str]) -> tuple[str, ...]:
+    """The classes that names found in labelTxt files stand for, where no classes.txt says: the smallest DOTA version
+    that holds them all; the names themselves, sorted, where none of them is DOTA's. Empty where some are and others
+    are not: slips of the pen."""
+    if found and not found & set(DOTA_CLASSES["2.0"]):
+        return tuple(sorted(found))
+    return next((names for names in DOTA_CLASSES.values() if found <= set(names)), ())
+
+
 def get_format(dataset: str) -> Format:
     """The registered format of this name. Raises ValueError with the known names."""
     if dataset not in FORMATS:
@@ -184,9 +193,7 @@ def _read_class_file(path: Path) -> tuple[str, ...]:
 
 
 def _dota_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ...]:
-    """The smallest DOTA version that holds every name found; version 1.0 where no version does (reading then says)."""
-    found = _names_found(label_paths, read_labels)
-    return next((names for names in DOTA_CLASSES.values() if found <= set(names)), DOTA_CLASSES["1.0"])
+    return dota_classes(_names_found(label_paths, read_labels)) or DOTA_CLASSES["1.0"]
 
 
 def _found_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ...]:

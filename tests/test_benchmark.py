@@ -1,29 +1,38 @@
-"""The benchmarks run and say what they measured; how fast is for a person to judge, not for a test."""
+"""The benchmarks are found by name, and wrong flags are told in a sentence."""
 
 from __future__ import annotations
 
-import numpy as np
+import subprocess
+import sys
+
+import pytest
 
 from tools import benchmark
 
 
-def test_data_compares_samples_with_a_warp(capsys):
-    times = benchmark.benchmark_data(size=64, num_classes=2, rounds=2)
-    assert set(times) == {"cv2.warpAffine", "empty", "400 objects"}
-    assert all(value > 0 for value in times.values())
-    assert "x cv2.warpAffine" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["train", "--size", "100"], "--size is 100; it must be a multiple of 32"),
+        (["train", "--rounds", "0"], "--rounds is 0; it must be at least 1"),
+        (["train", "--backbone", "resnet19"], "--backbone is 'resnet19'; it can be resnet18"),
+        (["train", "--settings", "fp8"], "invalid choice: 'fp8'"),
+        (["train", "--device", "nowhere"], "--device nowhere is not here"),
+        (["data", "--sise", "3"], "--sise"),
+        ([], "{data,train,devkit,nms,check}"),
+    ],
+)
+def test_a_wrong_flag_is_a_sentence(flags, message, capsys):
+    assert benchmark.main(flags) == 2
+    assert message in capsys.readouterr().err
 
 
-def test_train_compares_with_plain_fp32(capsys):
-    assert benchmark.main(["train", "--size", "64", "--batch_size", "2", "--rounds", "1"]) == 0
-    said = capsys.readouterr().out
-    assert "x fp32 NCHW" in said
-    assert "images/s" in said
+def test_torch_is_imported_only_where_it_is_needed():
+    """The trials' processes import this module again, and their memory is measured."""
+    code = "import sys, tools.benchmark; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_random_boxes_are_rectangles_of_the_stated_size():
-    sample = benchmark._random_sample(np.random.default_rng(0), 50, 300, 3)
-    sides = np.linalg.norm(np.roll(sample.quads, -1, axis=1) - sample.quads, axis=2)
-    assert sides.min() > 9.99
-    assert sides.max() < 60.01
-    np.testing.assert_allclose(sides[:, 0], sides[:, 2], rtol=1e-4)
+def test_checking_label_files_is_timed(capsys):
+    assert benchmark.main(["check", "--files", "30", "--workers", "0"]) == 0
+    assert "check_data, 30 label files, 0 processes: " in capsys.readouterr().out

@@ -84,9 +84,11 @@ def test_an_unknown_class_is_told_once_with_its_count_and_the_nearest_name(dota_
     assert Path(finding.path).name == "scene_0.txt"
 
 
-def test_without_a_list_of_classes_those_of_DOTA_are_meant(dota_folder):
+def test_without_a_list_of_classes_the_names_found_count_unless_some_are_of_DOTA(dota_folder):
     data_dir = dota_folder()
     (data_dir / "classes.txt").unlink()
+    assert "unknown-class" not in survey(data_dir).findings
+    append(data_dir / "labelTxt" / "scene_0.txt", "10 10 30 10 30 30 10 30 ship 0")
     found = survey(data_dir)
     assert {finding.what.split()[0] for finding in found.findings["unknown-class"]} == {"'car'", "'boat'"}
     assert "there is no classes.txt" in found.findings["unknown-class"][0].what

@@ -382,3 +382,14 @@ def test_a_list_that_names_a_label_without_picture_is_refused(
     assert sorted(images) == ["demo", "demo2", "demo3"]
     with pytest.raises(ValueError, match=r"train\.txt:2: no picture named 'demo4'"):
         read_list(tmp_path / "data" / "train.txt", images)
+
+
+def test_own_class_names_need_no_classes_file_and_a_slip_among_dotas_is_told(tmp_path: Path) -> None:
+    """Defect 10: the class names stood in the source."""
+    square = "0 0 9 0 9 9 0 9"
+    (tmp_path / "labelTxt").mkdir()
+    path = tmp_path / "labelTxt" / "a.txt"
+    path.write_text(f"{square} scooter 0\n{square} 货车 0\n", encoding="utf-8")
+    assert read_classes("dota", tmp_path, ["a"]) == ("scooter", "货车")
+    path.write_text(f"{square} plane 0\n{square} shp 0\n", encoding="utf-8")
+    assert read_classes("dota", tmp_path, ["a"]) == DOTA_CLASSES["1.0"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import shlex
 import shutil
@@ -26,13 +27,14 @@ def _blocks(language: str) -> list[str]:
 
 
 def _commands(first_words: str) -> list[list[str]]:
-    blocks = [block for block in _blocks("bash") if block != TILE_BLOCK]
+    blocks = [block for block in _blocks("bash") if block not in (TILE_BLOCK, DATA_BLOCK)]
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     lines += re.findall(r"`((?:make|python) [^`\n]+)`", README)  # in tables and in the text
     return [shlex.split(line) for line in lines if line.startswith(first_words)]
 
 
 TILE_BLOCK = next(block for block in _blocks("bash") if "tools.split_tiles" in block)
+DATA_BLOCK = next(block for block in _blocks("bash") if "tools.rolabelimg_to_txt" in block)
 
 
 def test_it_opens_with_a_sentence_a_picture_and_two_commands():
@@ -45,7 +47,7 @@ def test_it_opens_with_a_sentence_a_picture_and_two_commands():
 
 def test_every_command_is_of_a_kind_that_is_run_here():
     lines = [line for block in _blocks("bash") for line in block.splitlines() if line.strip()]
-    kinds = ("make ", "python main.py ", "python -m tools.")
+    kinds = ("make ", "python main.py ", "python -m tools.", "torchrun ")
     assert lines
     assert all(line.startswith(kinds) for line in lines), lines
 
@@ -99,7 +101,8 @@ def test_the_commands_of_main_run_in_the_order_of_the_readme(dota_folder, tmp_pa
             folder = dota_folder(f"data_{number}", lists=lists)
             command[command.index(flag) + 1] = str(folder / "images" if flag == "--input" else folder)
         is_new_run = "train" in command and "--resume_train" not in command
-        arguments = [*command, "--num_workers", "0", *(SHORT if is_new_run else [])]
+        window = ["--window_h", "32", "--window_w", "32"] if "--window_h" in command else []
+        arguments = [*command, "--num_workers", "0", *(SHORT + window if is_new_run else [])]
         assert main.main(arguments) == 0, (arguments, capsys.readouterr().err)
 
 
@@ -118,6 +121,51 @@ def test_the_commands_for_tiles_run_one_after_the_other(dota_folder, tmp_path, m
         assert code == 0, (line, capsys.readouterr().err)
     assert (tmp_path / "runs" / "merged" / "metrics.json").is_file()
     assert len(list((tmp_path / "tiles" / "images").iterdir())) > 8
+
+
+@pytest.mark.parametrize("command", _commands("torchrun "), ids=" ".join)
+def test_the_command_for_several_processes_runs(command, dota_folder, tmp_path):
+    data_dir = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2"]})
+    program = [sys.executable, "-m", "torch.distributed.run", *command[1:]]
+    program[program.index("main.py")] = str(REPOSITORY / "main.py")
+    more = ["--data_dir", str(data_dir), "--out", str(tmp_path / "run"), "--num_workers", "0", *SHORT]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*program, *more], capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "best.pth").is_file()
+
+
+@pytest.mark.parametrize("source", ["drawn", "hit-uav"])
+def test_the_road_from_xml_to_a_score_runs_line_by_line(source, request, dota_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    mine, xml = tmp_path / "数据" / "mine", tmp_path / "数据" / "xml"
+    (mine / "images").mkdir(parents=True)
+    if source == "drawn":
+        from tools.convert_labels import main as convert
+
+        drawn = dota_folder(names=tuple(f"图 {number}" for number in range(8)))
+        assert convert([str(drawn), str(xml), "--from", "dota", "--to", "rolabelimg"]) == 0
+        xml = next(path.parent for path in xml.rglob("*.xml"))
+        pictures = sorted((drawn / "images").iterdir())
+    else:
+        real = request.getfixturevalue("real_folder")("hit-uav")
+        pictures = sorted((real / "images").iterdir())[::34][:40]
+        xml.mkdir()
+        for picture in pictures:
+            shutil.copy(real / "xml" / f"{picture.stem}.xml", xml)
+    for picture in pictures:
+        shutil.copy(picture, mine / "images")
+    for line in DATA_BLOCK.splitlines():
+        words = shlex.split(line.split("  #")[0].split(" #")[0])
+        words = [word.replace("/data/mine", str(mine)).replace("/data/xml", str(xml)) for word in words]
+        if words[1] == "main.py":
+            code = main.main([*words[2:], "--num_workers", "0", *(SHORT if "train" in words else [])])
+        else:
+            code = importlib.import_module(words[2]).main(words[3:])
+        assert code == 0, (line, capsys.readouterr().err)
+    assert (tmp_path / "runs" / "mine" / "metrics.json").is_file()
+    assert (tmp_path / "runs" / "report.html").stat().st_size > 2000
+    assert any((tmp_path / "runs" / "labels").glob("*.jpg"))
 
 
 def _small_demo(folder: Path) -> Path:

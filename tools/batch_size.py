@@ -9,11 +9,12 @@ import torch
 
 from datasets.loader import blank_batch
 from datasets.targets import Targets
-from models import CTRBOX, BBAVectorsLoss, normalize
+from models import CTRBOX, normalize
 from tools.checkpoint import Architecture
 from tools.config import Config, SettingsError
+from tools.data import window_size
 from tools.engine import Engine
-from tools.optimizer import make_optimizer
+from tools.optimizer import make_criterion, make_optimizer
 
 RESERVE = 0.9  # of what just fits: pictures with many objects, and what else the GPU shows, need some room
 MOST = 1024  # pictures a process
@@ -25,9 +26,7 @@ def largest_batch(config: Config, engine: Engine, network: CTRBOX, architecture:
     Raises SettingsError on the CPU, whose memory other programs need, and when not even one picture fits.
     """
     if engine.device.type != "cuda":
-        raise SettingsError(
-            f"--batch_size auto needs a GPU, not {engine.device}; give a number, such as 4"
-        )
+        raise SettingsError(f"--batch_size auto needs a GPU, not {engine.device}; give a number, such as 4")
 
     def fits(batch_size: int) -> bool:
         try:
@@ -65,9 +64,10 @@ def _try_step(config: Config, engine: Engine, network: CTRBOX, architecture: Arc
     """A whole training step on blank pictures, with a copy of the network."""
     model = copy.deepcopy(network).to(engine.device, memory_format=torch.channels_last).train()
     optimizer = make_optimizer(model, config)
-    criterion = BBAVectorsLoss(box_weight=config.box_weight, positive_radius=config.positive_radius)
+    criterion = make_criterion(config)
     part = -(-batch_size // config.accumulate)
-    blank = blank_batch(len(architecture.class_names), architecture.input_hw)
+    input_hw = window_size(config, architecture.input_hw) or architecture.input_hw
+    blank = blank_batch(len(architecture.class_names), input_hw)
     images = normalize(blank.images.to(engine.device).expand(part, -1, -1, -1), architecture.preprocessing)
     targets = Targets(*(field.to(engine.device).expand(part, *field.shape[1:]) for field in blank.targets))
     positives = criterion.positives(targets)

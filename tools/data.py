@@ -58,6 +58,18 @@ def augmentation_of(config: Config) -> Augmentation:
     )
 
 
+def window_size(config: Config, input_hw: tuple[int, int]) -> tuple[int, int] | None:
+    """--window_h and --window_w; None where whole inputs are trained on. Raises SettingsError beyond the input."""
+    if config.window_h is None or config.window_w is None:
+        return None
+    if config.window_h > input_hw[0] or config.window_w > input_hw[1]:
+        raise SettingsError(
+            f"--window_h {config.window_h} and --window_w {config.window_w} exceed the input, "
+            f"{input_hw[0]} x {input_hw[1]} (height x width)"
+        )
+    return config.window_h, config.window_w
+
+
 def data_classes(config: Config, data: DataFolder) -> tuple[str, ...]:
     """The class names of the training data."""
     names = split_of(config, data, "train").names

@@ -13,7 +13,7 @@ import numpy as np
 
 from datasets.image_sizes import picture_size
 from datasets.images import ImageError, read_image
-from datasets.readers import DOTA_CLASSES, IGNORED_CLASS, get_format, read_classes
+from datasets.readers import DOTA_CLASSES, IGNORED_CLASS, dota_classes, get_format, read_classes
 from datasets.xml_labels import Annotation, read_annotation
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels
 from tools.data_checks import (
@@ -163,8 +163,8 @@ def known_classes(dataset: str, data_dir: Path, found: set[str]) -> tuple[tuple[
     if (data_dir / "classes.txt").is_file():
         return read_classes(dataset, data_dir, []), "classes.txt"
     if dataset in ("dota", "demo"):
-        versions = [names for names in DOTA_CLASSES.values() if found <= set(names)]
-        return (versions[0], "format") if versions else (DOTA_CLASSES["1.0"], "guess")
+        names = dota_classes(found)
+        return (names, "format") if names else (DOTA_CLASSES["1.0"], "guess")
     try:
         return read_classes(dataset, data_dir, []), "format"
     except ValueError:  # this format's classes are those that are found

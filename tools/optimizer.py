@@ -1,4 +1,4 @@
-"""The optimiser of --optimizer and the learning rate of a step."""
+"""What training minimises and how, by the settings: the loss, the optimiser, the learning rate of a step."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ import math
 
 import torch
 
-from models import CTRBOX
+from models import CTRBOX, BBAVectorsLoss
 from tools.config import Config
+
+
+def make_criterion(config: Config) -> BBAVectorsLoss:
+    """The loss with the weights of the settings."""
+    return BBAVectorsLoss(
+        cls_theta_weight=config.theta_weight,
+        box_weight=config.box_weight,
+        vector_beta=config.vector_beta,
+        rotated_weight=config.rotated_weight,
+        positive_radius=config.positive_radius,
+    )
 
 
 def make_optimizer(model: CTRBOX, config: Config) -> torch.optim.Optimizer:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from datasets.loader import TrainingSet, make_training_loader
 from datasets.readers import Sample
 from DOTA_devkit.atomic import write_text
-from models import CTRBOX, IMAGENET, BBAVectorsLoss
+from models import CTRBOX, IMAGENET
 from tools.averaging import WeightAverage
 from tools.batch_size import largest_batch
 from tools.checkpoint import (
@@ -27,10 +27,19 @@ from tools.checkpoint import (
     save_checkpoint,
 )
 from tools.config import Config, SettingsError, settings_dict, settings_from, settings_toml, with_settings
-from tools.data import augmentation_of, check_lists, data_classes, default_input_hw, keep_lists, open_data, read_split
+from tools.data import (
+    augmentation_of,
+    check_lists,
+    data_classes,
+    default_input_hw,
+    keep_lists,
+    open_data,
+    read_split,
+    window_size,
+)
 from tools.engine import Engine
 from tools.history import History
-from tools.optimizer import make_optimizer
+from tools.optimizer import make_criterion, make_optimizer
 from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run, warn
 from tools.stop_request import StopRequest
 from tools.training_step import TrainingStep
@@ -229,7 +238,7 @@ def _loader(config: Config, engine: Engine, architecture: Architecture, samples:
         augmentation,
         config.min_visible,
         config.seed,
-        _window_hw(config, architecture),
+        window_size(config, architecture.input_hw),
     )
     if config.cache:
         training_set.decode_all()
@@ -237,17 +246,6 @@ def _loader(config: Config, engine: Engine, architecture: Architecture, samples:
     return make_training_loader(
         training_set, config.batch_size, config.num_workers, is_cuda, engine.rank, engine.num_ranks
     )
-
-
-def _window_hw(config: Config, architecture: Architecture) -> tuple[int, int] | None:
-    if config.window_h is None or config.window_w is None:
-        return None
-    height, width = architecture.input_hw
-    if config.window_h > height or config.window_w > width:
-        raise SettingsError(
-            f"--window_h {config.window_h} and --window_w {config.window_w} exceed the input, {height} x {width}"
-        )
-    return config.window_h, config.window_w
 
 
 def _assemble(
@@ -280,18 +278,11 @@ def _assemble(
     model, optimizer = engine.prepare(network, optimizer)
     if state is not None and engine.accelerator.scaler is not None and state.get("scaler_state_dict"):
         engine.accelerator.scaler.load_state_dict(state["scaler_state_dict"])
-    criterion = BBAVectorsLoss(
-        cls_theta_weight=config.theta_weight,
-        box_weight=config.box_weight,
-        vector_beta=config.vector_beta,
-        rotated_weight=config.rotated_weight,
-        positive_radius=config.positive_radius,
-    )
     step = TrainingStep(
         engine,
         model,
         optimizer,
-        criterion,
+        make_criterion(config),
         architecture.preprocessing,
         clip_norm=config.clip_norm,
         sparse=config.sparse_heads,
