@@ -73,6 +73,27 @@ def test_results_of_this_checkpoint_and_split_are_used_again(evaluated, capsys):
     assert metrics["mAP50"] == metrics["mAP50_95"] == 1.0
 
 
+def test_intervals_of_ap50_when_asked_for(evaluated, capsys):
+    """The cars of one picture of two are found, and the only boat: the table, the JSON and the CSV tell how sure."""
+    run_dir, flags, data_dir = evaluated
+    car, boat = ("5 5 25 5 25 15 5 15 car 0\n", "50 50 80 50 80 60 50 60 boat 0\n")
+    for name, text in zip(LISTS["val"], (car + boat, "", car), strict=True):
+        (data_dir / "labelTxt" / f"{name}.txt").write_text(text, encoding="utf-8")
+    _write_truth_as_results(run_dir, data_dir, LISTS["val"][:1])
+    assert main.main([*flags, "--bootstrap", "200"]) == 0
+    assert "AP50 95 %" in capsys.readouterr().out
+    metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["classes"]["car"]["AP50_interval"] == [0.0, 1.0]
+    assert metrics["classes"]["boat"]["AP50_interval"] == [1.0, 1.0]
+    assert metrics["mAP50_interval"] == [0.0, 1.0]
+    assert (metrics["bootstrap"], metrics["seed"]) == (200, 0)
+    with (run_dir / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["class"]: row for row in csv.DictReader(file)}
+    assert [float(rows["car"][end]) for end in ("AP50_low", "AP50_high")] == [0.0, 1.0]
+    assert main.main(flags) == 0
+    assert "AP50_low" not in (run_dir / "metrics.csv").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("change", [["--split", "few"], ["--nms_thresh", "0.5"], ["--quads"], ["--K", "7"]])
 def test_results_of_another_split_or_setting_are_not(evaluated, capsys, change):
     _, flags, _ = evaluated

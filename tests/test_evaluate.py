@@ -123,6 +123,29 @@ def test_real_truth_fed_back_scores_one(files: Files, real_folder: Callable[[str
         assert [item["AP50_95"] for item in scored.values()] == [1.0] * 8
 
 
+@pytest.mark.parametrize("metric", ["area", "07"])
+def test_intervals_of_ap50_are_told_when_asked_for(files: Files, capsys: pytest.CaptureFixture, metric: str) -> None:
+    detections, truths = scene(np.random.default_rng(11), 12, 6, 20)
+    write_truths(files, truths, CLASSES)
+    write_results(files.results, CLASSES, detections)
+    plain = files.metrics("--metric", metric)
+    assert "AP50 95 %" not in capsys.readouterr().out
+    assert "mAP50_interval" not in plain
+    asked = ["--metric", metric, "--bootstrap", "100"]
+    metrics = files.metrics(*asked)
+    table = capsys.readouterr().out
+    assert "AP50 95 %" in table
+    for name in CLASSES:
+        low, high = metrics["classes"][name]["AP50_interval"]
+        assert low < plain["classes"][name]["AP50"] == metrics["classes"][name]["AP50"] < high
+        assert f"{low:.4f}-{high:.4f}" in table
+    low, high = metrics["mAP50_interval"]
+    assert low < metrics["mAP50"] < high
+    assert (metrics["bootstrap"], metrics["seed"]) == (100, 0)
+    assert files.metrics(*asked) == metrics
+    assert files.metrics(*asked, "--seed", "1")["mAP50_interval"] != metrics["mAP50_interval"]
+
+
 def test_a_result_file_may_be_named_instead_of_a_folder(files: Files) -> None:
     files.label("a", f"{SQUARE} ship 0")
     path = files.result("ship", f"a 0.9 {SQUARE}")
@@ -398,6 +421,9 @@ def test_a_bad_line_is_one_sentence_with_file_and_line(
         (["--iou", "1.5"], "argument --iou: (1.5,) must lie within 0 and 1"),
         (["--iou", "nan"], "argument --iou: (nan,) must lie within 0 and 1"),
         (["--ignore_overlap", "2"], "argument --ignore_overlap: 2.0 must lie within 0 and 1"),
+        (["--bootstrap", "-1"], "argument --bootstrap: -1 must be at least 0"),
+        (["--seed", "-1"], "argument --seed: -1 must be at least 0"),
+        (["--bootstrap", "9", "--iou", "0.75"], "argument --bootstrap: the intervals are of AP50; add 0.5 to --iou"),
         (["--published", "--ignore_overlap", "0.4"], "not allowed with argument"),
         (["--version", "1.0", "--classes", "x"], "not allowed with argument"),
     ],
@@ -431,7 +457,7 @@ def test_the_command_explains_itself_with_its_defaults() -> None:
         cwd=Path(__file__).resolve().parent.parent, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.startswith("usage: python -m tools.evaluate")
-    assert done.stdout.count("[default: ") == 9
+    assert done.stdout.count("[default: ") == 11
 
 
 def test_the_command_does_not_wait_for_torch() -> None:

@@ -7,8 +7,11 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from datasets.readers import read_samples
 from DOTA_devkit.atomic import atomic_write, write_json, write_text
+from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
 from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate, format_table, metrics_dict
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, result_path, write_results
 from DOTA_devkit.tiling import INDEX_NAME, read_index
@@ -44,6 +47,10 @@ def run(config: Config) -> int:
             f"'{scored.missing[0]}'; their objects count as missed"
         )
     metrics = metrics_dict(scored)
+    if config.bootstrap:
+        rng = np.random.default_rng(config.seed)
+        metrics = with_intervals(metrics, ap50_intervals(scored, config.bootstrap, rng))
+        metrics |= {"bootstrap": config.bootstrap, "seed": config.seed}
     write_evaluation(loaded.run_dir, scored, metrics)
     log(f"{what}:\n{format_table(metrics)}")
     log(f"written: {', '.join(str(loaded.run_dir / name) for name in (METRICS, CSV, CURVES))}")
@@ -53,14 +60,21 @@ def run(config: Config) -> int:
 def write_evaluation(run_dir: Path, scored: Evaluation, metrics: Mapping) -> None:
     """metrics.json, metrics.csv (a row a class) and the picture of the precision-recall curves."""
     write_json(run_dir / METRICS, metrics)
+    rows = [{"class": name} | _csv_row(values) for name, values in metrics["classes"].items()]
     table = io.StringIO()
-    columns = [key for key, value in next(iter(metrics["classes"].values())).items() if not isinstance(value, Mapping)]
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["class", *columns])
-    for name, values in metrics["classes"].items():
-        writer.writerow([name, *(values[column] for column in columns)])
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     write_text(run_dir / CSV, table.getvalue())
     _draw_curves(run_dir / CURVES, scored, metrics)
+
+
+def _csv_row(values: Mapping) -> dict:
+    """The plain values of a class; the two ends of its interval, where there is one, are a column each."""
+    row = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+    if "AP50_interval" in row:
+        row["AP50_low"], row["AP50_high"] = row.pop("AP50_interval") or (None, None)
+    return row
 
 
 def _find_results(

@@ -15,6 +15,7 @@ import numpy as np
 from datasets.images import IMAGE_SUFFIXES
 from datasets.readers import DOTA_CLASSES, IGNORED_CLASS
 from DOTA_devkit.atomic import write_json
+from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
 from DOTA_devkit.evaluation import (
     EVERY_CLASS,
     IOU_THRESHOLDS,
@@ -116,6 +117,10 @@ def _run(options: argparse.Namespace) -> None:
     report_problems([str(problem) for problem in problems], "bad lines left out")
     settings = {"task": options.task, "difficult": options.difficult, "ignore_overlap": ignore_overlap}
     metrics = score_metrics(scored, options.metric) | settings
+    if options.bootstrap:
+        rng = np.random.default_rng(options.seed)
+        metrics = with_intervals(metrics, ap50_intervals(scored, options.bootstrap, rng, options.metric))
+        metrics |= {"bootstrap": options.bootstrap, "seed": options.seed}
     protocol = "published protocol" if options.published else f"ignore regions from {ignore_overlap}"
     print(f"task {options.task}, {scored.num_images} pictures, metric {options.metric}, ", end="")
     print(f"difficult objects {'ignored' if options.difficult == 'ignore' else 'counted'}, {protocol}")
@@ -221,6 +226,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"argument --iou: {options.iou} must lie within 0 and 1, 1 left out")
     if not 0 <= options.ignore_overlap <= 1:
         parser.error(f"argument --ignore_overlap: {options.ignore_overlap} must lie within 0 and 1")
+    for name in ("bootstrap", "seed"):
+        if getattr(options, name) < 0:
+            parser.error(f"argument --{name}: {getattr(options, name)} must be at least 0")
+    if options.bootstrap and 0.5 not in options.iou:
+        parser.error("argument --bootstrap: the intervals are of AP50; add 0.5 to --iou")
     return options
 
 
@@ -301,6 +311,14 @@ def _make_parser() -> argparse.ArgumentParser:
         default="error",
         help="a bad line or unknown class stops, or is left out and counted [default: %(default)s]",
     )
+    parser.add_argument(
+        "--bootstrap",
+        type=int,
+        default=0,
+        metavar="N",
+        help="resamplings of the pictures for 95 %% intervals of AP50, such as 1000; 0 for none [default: %(default)s]",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the resamplings [default: %(default)s]")
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the numbers here, unrounded fractions")
     return parser
 
