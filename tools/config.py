@@ -82,7 +82,7 @@ class Config:
     )
     accumulate: int = _setting(1, "parts that each process works its share of a step off in; more need less memory")
     optimizer: str = _setting("adamw", "what takes the steps", ("adamw", "adam", "sgd"))
-    init_lr: float = _setting(1e-3, "highest learning rate, reached after the warm-up")
+    init_lr: float = _setting(3e-4, "highest learning rate, reached after the warm-up")
     schedule: str = _setting(
         "cosine", "of the rate: half a cosine to zero, or times --lr_decay each epoch", ("cosine", "exponential")
     )
@@ -101,6 +101,7 @@ class Config:
     sparse_heads: bool = _setting(True, "compute all heads but hm only where the loss reads them; training only")
     positive_radius: int = _setting(1, "cells around a centre's that learn the box as well; 0 is the published way")
     vector_beta: float = _setting(0.1, "where smooth L1 turns from square to straight, cells; below, it is gentle")
+    vector_weight: float = _setting(0.5, "weight of the vectors' loss; 1 is published")
     theta_weight: float = _setting(0.25, "weight of cls_theta's loss; 1 is published")
     rotated_weight: float = _setting(
         4.0, "weight of rotated boxes in cls_theta; 4 makes the decoder's threshold of 0.8 one half, 1 is published"
@@ -111,7 +112,7 @@ class Config:
     )
     window_w: int | None = _setting(None, "and of this width; both or none", metavar="PX")
     augment_scale: tuple[float, ...] = _setting((0.85, 1.18), "smallest and largest factor on a training picture")
-    augment_quarter: bool = _setting(True, "turn training pictures by random multiples of 90 degrees")
+    augment_quarter: bool = _setting(False, "turn training pictures by random multiples of 90 degrees")
     augment_rotate: float = _setting(0.0, "largest further turn of a training picture, degrees either way")
     resume_train: str | None = _setting(
         None, "continue a run: its folder or last.pth [without a value: the newest run]"
@@ -346,7 +347,8 @@ _LEAST = {
     "num_epoch": 1, "num_images": 1, "batch_size": 0, "accumulate": 1, "val_every": 1, "K": 1, "num_workers": 0,
     "num_drawings": 0, "line_width": 0, "input_h": 32, "input_w": 32, "window_h": 32, "window_w": 32, "tile": 32,
     "overlap": 0, "seed": 0, "weight_decay": 0, "clip_norm": 0, "freeze": 0, "patience": 0, "positive_radius": 0,
-    "vector_beta": 0, "rotated_weight": 0, "theta_weight": 0, "box_weight": 0, "augment_rotate": 0, "bootstrap": 0,
+    "vector_beta": 0, "rotated_weight": 0, "theta_weight": 0, "vector_weight": 0, "box_weight": 0,
+    "augment_rotate": 0, "bootstrap": 0,
 }  # fmt: skip
 
 assert all(item.default is not MISSING for item in fields(Config))

@@ -13,6 +13,7 @@ from tools.config import Config
 def make_criterion(config: Config) -> BBAVectorsLoss:
     """The loss with the weights of the settings."""
     return BBAVectorsLoss(
+        wh_weight=config.vector_weight,
         cls_theta_weight=config.theta_weight,
         box_weight=config.box_weight,
         vector_beta=config.vector_beta,

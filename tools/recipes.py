@@ -19,6 +19,7 @@ _PUBLISHED = {
     "sparse_heads": False,
     "positive_radius": 0,
     "vector_beta": 1.0,
+    "vector_weight": 1.0,
     "theta_weight": 1.0,
     "rotated_weight": 1.0,
     "box_weight": 0.0,
