@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Sequence
+import signal
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -98,10 +99,10 @@ class TrainingSet(Dataset):
         rng = np.random.default_rng([self.seed, epoch, row])
         return *self.make_input(rng, picture, sample), row
 
-    def decode_all(self) -> None:
+    def decode_all(self, track: Callable[[Sequence[Sample]], Iterable[Sample]] = iter) -> None:
         """Decode the pictures now and keep them in memory; ones that cannot be read are told of when their turn comes.
-        Before the loader is made: its workers then share them."""
-        for row, sample in enumerate(self.samples):
+        Before the loader is made: its workers then share them. `track` shows the progress."""
+        for row, sample in enumerate(track(self.samples)):
             with suppress(ImageError):
                 self.pictures[row] = read_image(sample.image_path)
 
@@ -243,6 +244,8 @@ def make_training_loader(
         collate_fn=_collate_training,
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
+        worker_init_fn=_leave_signals_to_parent,
+        generator=torch.Generator().manual_seed(training_set.seed),  # not the global one, which a run saves
     )
 
 
@@ -261,12 +264,25 @@ def make_picture_loader(picture_set: PictureSet, batch_size: int, num_workers: i
         batch_size=batch_size,
         num_workers=_num_workers(num_workers),
         collate_fn=partial(_collate_pictures, picture_set),
+        worker_init_fn=_leave_signals_to_parent,
     )
 
 
 def make_tile_loader(tile_set: TileSet, batch_size: int, num_workers: int) -> DataLoader:
     """Loader of (inputs (B, input_h, input_w, 3) float32, numbers of the tiles (B,)), in order."""
-    return DataLoader(tile_set, batch_size=batch_size, num_workers=_num_workers(num_workers))
+    return DataLoader(
+        tile_set,
+        batch_size=batch_size,
+        num_workers=_num_workers(num_workers),
+        worker_init_fn=_leave_signals_to_parent,
+    )
+
+
+def _leave_signals_to_parent(worker: int) -> None:
+    """Ctrl-C, and SIGTERM from torchrun or a cluster, reach the workers too; were they to die of it, the parent could
+    not finish its step and save."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _num_workers(wanted: int) -> int:

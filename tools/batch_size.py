@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable
 
 import torch
@@ -18,10 +19,11 @@ from tools.optimizer import make_criterion, make_optimizer
 
 RESERVE = 0.9  # of what just fits: pictures with many objects, and what else the GPU shows, need some room
 MOST = 1024  # pictures a process
+FEWEST_STEPS = 50  # an epoch: with the whole data set in a step little is learnt
 
 
 def largest_batch(config: Config, engine: Engine, network: CTRBOX, architecture: Architecture, num_samples: int) -> int:
-    """Pictures a step, over all processes, that a step of this network fits the GPU with; at most the data set.
+    """Pictures a step, over all processes, that fit on the GPU; an epoch keeps 50 steps where the data allow it.
 
     Raises SettingsError on the CPU, whose memory other programs need, and when not even one picture fits.
     """
@@ -31,13 +33,15 @@ def largest_batch(config: Config, engine: Engine, network: CTRBOX, architecture:
     def fits(batch_size: int) -> bool:
         try:
             _try_step(config, engine, network, architecture, batch_size)
-        except torch.cuda.OutOfMemoryError:
+        except RuntimeError:  # out of memory, or beyond what the kernels can index
+            if batch_size == 1 and not isinstance(sys.exc_info()[1], torch.cuda.OutOfMemoryError):
+                raise
             return False
         finally:
             torch.cuda.empty_cache()
         return True
 
-    most = min(MOST, max(1, num_samples // engine.num_ranks))
+    most = min(MOST, max(1, num_samples // FEWEST_STEPS // engine.num_ranks))
     found = largest_that_fits(fits, most)
     least = min(engine.all_of(found))
     if not least:

@@ -98,6 +98,7 @@ class Config:
     sync_norm: bool = _setting(False, "batch norm over the batches of all GPUs")
     patience: int = _setting(0, "stop after so many validations without a better mAP50; 0 never stops")
     val_every: int = _setting(1, "epochs between validations")
+    save_every: float = _setting(10.0, "minutes between saves within an epoch; each epoch saves anyway")
     sparse_heads: bool = _setting(True, "compute all heads but hm only where the loss reads them; training only")
     positive_radius: int = _setting(1, "cells around a centre's that learn the box as well; 0 is the published way")
     vector_beta: float = _setting(0.1, "where smooth L1 turns from square to straight, cells; below, it is gentle")
@@ -164,7 +165,9 @@ def parse_settings(arguments: Sequence[str]) -> Config:
     recipe = values.get("recipe", "default")
     if recipe not in RECIPES:
         raise SettingsError(f"--recipe is '{recipe}'; it can be {', '.join(RECIPES)}")
-    return Config(**{**RECIPES[recipe], **values}, explicit=frozenset(values))
+    # A recipe given as a flag comes above the file, as every flag does.
+    values = {**from_file, **RECIPES[recipe], **given} if "recipe" in given else {**RECIPES[recipe], **values}
+    return Config(**values, explicit=frozenset({**from_file, **given}))
 
 
 def settings_from(values: Mapping[str, object]) -> Config:
@@ -329,6 +332,8 @@ def _check(config: Config) -> None:
         raise SettingsError(f"--augment_scale is {config.augment_scale}; give the smallest and the largest factor")
     if config.freeze > 5:
         raise SettingsError(f"--freeze is {config.freeze}; a backbone has 5 stages, the stem and four more")
+    if config.sync_norm and config.accumulate > 1:
+        raise SettingsError("--sync_norm with --accumulate: the processes would wait for one another; give one of them")
     if not 0 <= config.ema < 1:
         raise SettingsError(f"--ema is {config.ema}; it must be at least 0 and below 1")
     if not 0 < config.init_lr < math.inf:
@@ -344,11 +349,11 @@ def _check(config: Config) -> None:
 
 
 _LEAST = {
-    "num_epoch": 1, "num_images": 1, "batch_size": 0, "accumulate": 1, "val_every": 1, "K": 1, "num_workers": 0,
-    "num_drawings": 0, "line_width": 0, "input_h": 32, "input_w": 32, "window_h": 32, "window_w": 32, "tile": 32,
-    "overlap": 0, "seed": 0, "weight_decay": 0, "clip_norm": 0, "freeze": 0, "patience": 0, "positive_radius": 0,
-    "vector_beta": 0, "rotated_weight": 0, "theta_weight": 0, "vector_weight": 0, "box_weight": 0,
-    "augment_rotate": 0, "bootstrap": 0,
+    "num_epoch": 1, "num_images": 1, "batch_size": 0, "accumulate": 1, "val_every": 1, "save_every": 0, "K": 1,
+    "num_workers": 0, "num_drawings": 0, "line_width": 0, "input_h": 32, "input_w": 32, "window_h": 32,
+    "window_w": 32, "tile": 32, "overlap": 0, "seed": 0, "weight_decay": 0, "clip_norm": 0, "freeze": 0,
+    "patience": 0, "positive_radius": 0, "vector_beta": 0, "rotated_weight": 0, "theta_weight": 0, "vector_weight": 0,
+    "box_weight": 0, "augment_rotate": 0, "bootstrap": 0,
 }  # fmt: skip
 
 assert all(item.default is not MISSING for item in fields(Config))

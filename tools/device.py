@@ -7,13 +7,19 @@ import torch
 from tools.config import SettingsError
 
 
-def pick_device(name: str, local_rank: int = 0) -> torch.device:
+def pick_device(name: str, local_rank: int = 0, local_ranks: int = 1) -> torch.device:
     """The device of --device; `auto` takes the GPU of this process on its machine, else the CPU. Raises SettingsError
     for one that is absent."""
     if name == "meta":
         raise SettingsError("--device meta holds no numbers; give auto or cpu")
+    if local_ranks > 1 and name.startswith("cuda:"):
+        raise SettingsError(f"--device {name} is one GPU, and there are {local_ranks} processes; give auto")
     if name in ("auto", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda", local_rank % torch.cuda.device_count())
+        if local_ranks > torch.cuda.device_count():
+            raise SettingsError(
+                f"{local_ranks} processes, but {torch.cuda.device_count()} GPUs; start one for each, or give --device cpu"
+            )
+        return torch.device("cuda", local_rank)
     if name == "auto":
         return torch.device("cpu")
     try:
@@ -27,6 +33,8 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
     """The dtype of training for --precision; `auto` takes bf16 where the machine multiplies it in hardware."""
+    if name == "fp16" and device.type == "cpu":
+        raise SettingsError("--precision fp16 is for GPUs; give bf16 or fp32")
     if name != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
     if device.type == "cuda":

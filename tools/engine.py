@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from tools.device import pick_device, pick_precision
@@ -30,16 +31,21 @@ class Engine:
     """
 
     def __init__(self, device: str, precision: str = "fp32") -> None:
-        chosen = pick_device(device, int(os.environ.get("LOCAL_RANK", 0)))
+        chosen = pick_device(device, int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
         self.dtype = pick_precision(precision, chosen)
         # Accelerate keeps one state a process and refuses another precision; a program may train twice.
         AcceleratorState._reset_state()
         if "LOCAL_RANK" not in os.environ:
             PartialState._reset_state()
         if chosen.type == "cuda":
-            os.environ["ACCELERATE_TORCH_DEVICE"] = str(chosen)
-        self.accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision=_MIXED[self.dtype])
-        self.device = self.accelerator.device
+            torch.cuda.set_device(chosen)  # the collectives of objects run on the current device
+        self.accelerator = Accelerator(
+            cpu=chosen.type == "cpu",
+            mixed_precision=_MIXED[self.dtype],
+            # While the main process scores a large set the others wait; ten minutes, NCCL's own limit, are not enough.
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],
+        )
+        self.device = chosen
         self.rank, self.num_ranks = self.accelerator.process_index, self.accelerator.num_processes
 
     @property

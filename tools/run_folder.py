@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tools.config import Config, SettingsError
 from tools.ranks import is_main_process
 
+try:
+    import fcntl
+except ImportError:  # Windows has none; there two trainings in one folder are not noticed
+    fcntl = None
+
 RUNS_DIR = Path("runs")
+LOCK = ".lock"
 LAST, BEST, SETTINGS, LOG, METRICS = "last.pth", "best.pth", "settings.toml", "log.txt", "metrics.json"
 
 
@@ -57,9 +65,12 @@ def new_run_dir(config: Config, data_name: str) -> Path:
         return config.out
     stem = f"{data_name}-{config.backbone.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
     run_dir, number = RUNS_DIR / stem, 2
-    while run_dir.exists():
-        run_dir, number = RUNS_DIR / f"{stem}-{number}", number + 1
-    return run_dir
+    while True:
+        try:
+            run_dir.mkdir(parents=True)
+            return run_dir
+        except FileExistsError:  # of another run that began within the same second
+            run_dir, number = RUNS_DIR / f"{stem}-{number}", number + 1
 
 
 def newest_run(file_name: str) -> Path:
@@ -70,7 +81,28 @@ def newest_run(file_name: str) -> Path:
             f"no {RUNS_DIR}/*/{file_name} here: train first (python main.py --phase train), or name a checkpoint with "
             "--resume FILE"
         )
-    return max(found, key=lambda path: path.stat().st_mtime)
+    newest = max(found, key=lambda path: path.stat().st_mtime)
+    begun = max(RUNS_DIR.glob(f"*/{SETTINGS}"), key=lambda path: path.stat().st_mtime, default=newest)
+    if begun.parent != newest.parent and begun.stat().st_mtime > newest.stat().st_mtime:
+        warn(f"{begun.parent} is newer but has no {file_name} yet; taking {newest.parent}")
+    return newest
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """The run folder for one process alone. Raises SettingsError when another one trains in it."""
+    path = run_dir / LOCK
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise SettingsError(f"{run_dir}: another process is training in this folder; wait for it") from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def checkpoint_path(config: Config) -> Path:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+
+import torch
 
 from datasets.images import ImageError
 from datasets.loader import Batch, blank_batch
@@ -12,7 +15,7 @@ from tools.data import report_problems
 from tools.history import validation_columns
 from tools.optimizer import learning_rate
 from tools.progress import progress_bar
-from tools.run_folder import BEST, LAST, warn
+from tools.run_folder import BEST, LAST, locked, warn
 from tools.stop_request import StopRequest
 from tools.training_run import Run, find_run, prepare
 from tools.validation import validate
@@ -26,13 +29,10 @@ def run(config: Config) -> int:
     for name in ("data_dir", "lists"):  # test and eval find the data from any folder
         if getattr(config, name) is not None:
             config = with_settings(config, **{name: getattr(config, name).resolve()})
-    if config.resume_train is not None:
-        config, run_dir, state = find_run(config)
-        training = prepare(config, run_dir, state)
-    else:
-        training = prepare(config)
+    training = prepare(*find_run(config)) if config.resume_train is not None else prepare(config)
     try:
-        return _train(training)
+        with locked(training.run_dir) if training.engine.is_main else nullcontext():
+            return _train(training)
     finally:
         if training.history is not None:
             training.history.close()
@@ -44,15 +44,16 @@ def _train(run: Run) -> int:
         with StopRequest() as run.stop:
             while run.progress.epoch < run.num_epochs and not _is_stale(run):
                 _train_epoch(run)
-    except ImageError:
-        run.save(LAST)  # what was learnt before a bad picture came up is not lost
-        raise
     except KeyboardInterrupt:
         if not run.stop.at_once:  # else weights and optimiser may be of two steps; the last whole save stays
             run.save(LAST)
         run.log(f"interrupted in epoch {run.progress.epoch + 1}")
         run.log(f"go on with: python main.py --phase train --resume_train {run.run_dir}")
         return run.stop.exit_code
+    except Exception:
+        if not run.in_step:  # a bad picture, a killed data worker, too many bad steps: what was learnt is not lost
+            run.save(LAST)
+        raise
     best = run.progress.best_map
     run.log(f"done: {run.run_dir / BEST}" + (f", mAP50 {best:.4f} in validation" if best >= 0 else ""))
     return 0
@@ -127,9 +128,9 @@ def _train_epoch(run: Run) -> None:
     run.log(line + (f"; {progress.skipped} steps skipped" if progress.skipped else ""))
     # Only now: a run that is stopped during its validation validates when it goes on.
     progress.epoch, progress.step = epoch, 0
-    run.save(LAST)
     if run.history is not None:
         run.history.add(row)
+    run.save(LAST)
 
 
 def _train_steps(run: Run, meter: _Meter) -> float:
@@ -144,7 +145,8 @@ def _train_steps(run: Run, meter: _Meter) -> float:
         total=progress.step + len(sampler),
         unit="step",
     )
-    rate = 0.0
+    number = progress.epoch * run.steps_per_epoch + progress.step
+    rate = learning_rate(config, number, run.num_steps, run.steps_per_epoch)
     for batch in bar:
         number = progress.epoch * run.steps_per_epoch + progress.step
         rate = learning_rate(config, number, run.num_steps, run.steps_per_epoch)
@@ -159,24 +161,31 @@ def _train_steps(run: Run, meter: _Meter) -> float:
             run.history.add_step(number, {**run.last_terms, "lr": rate, "images_s": meter.speed})
         if stop:
             raise KeyboardInterrupt
+        if time.monotonic() - run.saved_at > config.save_every * 60:
+            run.save(LAST)
     return rate
 
 
 def _take(run: Run, batch: Batch, meter: _Meter) -> bool:
     """One step on this process's share of a batch; returns whether to stop."""
-    _refuse_bad_pictures(run.config, batch)
+    _refuse_bad_pictures(run, batch)
     if not len(batch.rows):
         if run.engine.num_ranks == 1:
             return run.stop.is_requested
         training_set = run.loader.dataset
         batch = blank_batch(training_set.num_classes, training_set.window_hw or training_set.input_hw)
+    run.in_step = True
     result = run.step(batch.images, batch.targets, run.stop.is_requested)
+    if result.taken:
+        run.average.update(run.network)
+    run.in_step = False
     run.last_terms = result.terms
+    if result.overflow:  # fp16's scaler looks for its scale; nothing is wrong
+        return result.stop
     if not result.taken:
         _report_bad_step(run, batch)
         return result.stop
-    run.bad_steps = 0
-    run.average.update(run.network)
+    run.bad_steps, run.bad_names = 0, []
     run.progress.num_images += run.images_in_step
     meter.add(result.terms, run.images_in_step)
     return result.stop
@@ -195,7 +204,7 @@ def _validate(run: Run, row: dict) -> str:
         run.history.page(row["epoch"], outcome.page)
     found = outcome.metrics["mAP50"]
     score = -1.0 if found is None else found
-    is_best = score > run.progress.best_map or not (run.run_dir / BEST).exists()
+    is_best = run.engine.from_main(lambda: score > run.progress.best_map or not (run.run_dir / BEST).exists())
     run.progress.since_best = 0 if is_best else run.progress.since_best + 1
     if is_best:
         run.progress.best_map = score
@@ -205,22 +214,31 @@ def _validate(run: Run, row: dict) -> str:
     return f"mAP50 {score:.4f} (best {run.progress.best_map:.4f}), {time.perf_counter() - started:.0f} s"
 
 
-def _refuse_bad_pictures(config: Config, batch: Batch) -> None:
-    if not batch.problems:
+def _refuse_bad_pictures(run: Run, batch: Batch) -> None:
+    """Report pictures that cannot be read, of any process. Raises ImageError, on all of them, unless they are to be
+    left out."""
+    engine = run.engine
+    count = len(batch.problems)
+    if engine.num_ranks > 1:
+        count = int(engine.total(torch.tensor([count], device=engine.device)))
+    if not count:
         return
-    if config.on_bad_label == "error":
-        raise ImageError(f"{batch.problems[0]} (--on_bad_label skip leaves such pictures out)")
-    report_problems(batch.problems, "pictures left out of a batch")
+    problems = [problem for part in engine.all_of(batch.problems) for problem in part]
+    if run.config.on_bad_label == "error":
+        raise ImageError(f"{problems[0]} (--on_bad_label skip leaves such pictures out)")
+    report_problems(problems, "pictures left out of a batch")
 
 
 def _report_bad_step(run: Run, batch: Batch) -> None:
     """Count a step that was not finite. Raises ValueError after too many in a row."""
     run.progress.skipped += 1
     run.bad_steps += 1
-    names = ", ".join(run.loader.dataset.samples[row].name for row in batch.rows.tolist())
-    warn(f"loss or gradient not finite, step skipped; pictures: {names}")
+    own = [run.loader.dataset.samples[row].name for row in batch.rows.tolist()]
+    names = [name for part in run.engine.all_of(own) for name in part]
+    run.bad_names = list(dict.fromkeys([*run.bad_names, *names]))
+    warn(f"loss or gradient not finite, step skipped; pictures: {', '.join(names)}")
     if run.bad_steps >= MAX_BAD_STEPS:
         raise ValueError(
             f"{run.bad_steps} steps in a row were not finite; stopped. Lower --init_lr ({run.config.init_lr}), give "
-            f"--precision fp32, or look at these pictures: {names}"
+            f"--precision fp32, or look at these pictures: {', '.join(run.bad_names)}"
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -40,6 +42,7 @@ from tools.data import (
 from tools.engine import Engine
 from tools.history import History
 from tools.optimizer import make_criterion, make_optimizer
+from tools.progress import progress_bar
 from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run, warn
 from tools.stop_request import StopRequest
 from tools.training_step import TrainingStep
@@ -78,7 +81,10 @@ class Run:
     progress: Progress
     history: History | None
     stop: StopRequest = field(default_factory=StopRequest)
-    bad_steps: int = 0  # in a row, over the end of an epoch too
+    bad_names: list[str] = field(default_factory=list)  # pictures of bad steps in a row, over the end of an epoch too
+    bad_steps: int = 0  # in a row
+    in_step: bool = False  # weights, optimiser and average may be of two steps
+    saved_at: float = field(default_factory=time.monotonic)
     last_terms: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -118,6 +124,7 @@ class Run:
         """Write a checkpoint, on the main process: a whole run, or as the best the averaged weights alone."""
         if not self.engine.is_main:
             return
+        self.saved_at = time.monotonic()
         state = {
             "epoch": self.progress.epoch + self.progress.step // self.steps_per_epoch,
             "progress": vars(self.progress).copy(),
@@ -169,7 +176,12 @@ def prepare(config: Config, run_dir: Path | None = None, state: dict | None = No
     train_split, train_samples = read_split(config, data, "train", class_names)
     val_split, val_samples = read_split(config, data, "val", class_names)
     torch.manual_seed(config.seed)
-    network, architecture, weights_line = _network(config, state, class_names, default_input_hw(config, data))
+    with engine.main_first():  # it may fetch weights
+        network, architecture, weights_line = _network(config, state, class_names, default_input_hw(config, data))
+    if config.sync_norm and engine.num_ranks > 1:
+        if engine.device.type != "cuda":
+            raise SettingsError(f"--sync_norm is for GPUs, and this runs on {engine.device}; leave it out")
+        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # before what is frozen is chosen
     network.freeze(config.freeze, config.freeze_norm)
     config = _settle_batch_size(config, engine, network, architecture, len(train_samples))
     loader = _loader(config, engine, architecture, train_samples)
@@ -220,6 +232,7 @@ def _settle_batch_size(
     """The settings with a batch size that is a number and can be shared out."""
     if config.batch_size == 0:
         config = with_settings(config, batch_size=largest_batch(config, engine, network, architecture, num_samples))
+        warn(f"--batch_size auto: {config.batch_size}; --init_lr {config.init_lr} was found for batches of 2")
     if config.batch_size % engine.num_ranks:
         raise SettingsError(
             f"--batch_size {config.batch_size} is that of all {engine.num_ranks} processes together; give a multiple "
@@ -241,7 +254,7 @@ def _loader(config: Config, engine: Engine, architecture: Architecture, samples:
         window_size(config, architecture.input_hw),
     )
     if config.cache:
-        training_set.decode_all()
+        training_set.decode_all(partial(progress_bar, unit="picture", desc="decoding (--cache)"))
     is_cuda = engine.device.type == "cuda"
     return make_training_loader(
         training_set, config.batch_size, config.num_workers, is_cuda, engine.rank, engine.num_ranks
@@ -265,6 +278,7 @@ def _assemble(
     if state is not None:
         with restoring(run_dir / LAST, "optimiser's state"):
             optimizer.load_state_dict(state["optimizer_state_dict"])
+            optimizer.param_groups[0]["weight_decay"] = config.weight_decay  # the flag given now, not the saved one
         with restoring(run_dir / LAST, "progress"):
             progress = Progress(**state["progress"])
             torch.set_rng_state(state["torch_rng_state"])
@@ -273,8 +287,6 @@ def _assemble(
                 average.restore(state["ema_state_dict"], state["ema_steps"])
     if config.compile:
         network.features = torch.compile(network.features)
-    if config.sync_norm and engine.num_ranks > 1:
-        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
     model, optimizer = engine.prepare(network, optimizer)
     if state is not None and engine.accelerator.scaler is not None and state.get("scaler_state_dict"):
         engine.accelerator.scaler.load_state_dict(state["scaler_state_dict"])

@@ -17,11 +17,13 @@ from tools.engine import Engine
 
 
 class StepResult(NamedTuple):
-    """The loss terms over the whole batch, whether the step was taken, and whether any rank asked to stop."""
+    """The loss terms over the whole batch, whether the step was taken, whether any rank asked to stop, and whether it
+    was not taken because fp16's scale of the loss was too high, which the scaler mends by itself."""
 
     terms: dict[str, float]
     taken: bool
     stop: bool
+    overflow: bool = False
 
 
 class TrainingStep:
@@ -67,7 +69,9 @@ class TrainingStep:
         taken = self._update(terms)
         if not taken:
             torch._foreach_copy_(self._buffers, before)
-        return StepResult({name: float(value) for name, value in terms.items()}, taken, bool(num_stops > 0))
+        scaler = self.engine.accelerator.scaler
+        overflow = not taken and scaler is not None and scaler.get_scale() > 1 and bool(terms["total"].isfinite())
+        return StepResult({name: float(value) for name, value in terms.items()}, taken, bool(num_stops > 0), overflow)
 
     def _parts(self, images: Tensor, targets: Targets) -> list[tuple[Tensor, Targets]]:
         """The share in parts, on the device."""
