@@ -13,6 +13,8 @@ from tools.stop_request import StopRequest
 RUNTIME_REMEDIES = {
     "out of memory": "not enough memory; lower --batch_size, or --input_h and --input_w",
     "can't allocate": "not enough memory; lower --batch_size, or --input_h and --input_w",
+    "closed by peer": "another process of this job has ended; its own message says why",
+    "reset by peer": "another process of this job has ended; its own message says why",
     "dataloader worker": "a process that loads data was killed, for want of memory perhaps; try --num_workers 0",
 }
 

@@ -16,9 +16,8 @@ def pick_device(name: str, local_rank: int = 0, local_ranks: int = 1) -> torch.d
         raise SettingsError(f"--device {name} is one GPU, and there are {local_ranks} processes; give auto")
     if name in ("auto", "cuda") and torch.cuda.is_available():
         if local_ranks > torch.cuda.device_count():
-            raise SettingsError(
-                f"{local_ranks} processes, but {torch.cuda.device_count()} GPUs; start one for each, or give --device cpu"
-            )
+            num_gpus = torch.cuda.device_count()
+            raise SettingsError(f"{local_ranks} processes, but {num_gpus} GPUs; start one a GPU, or give --device cpu")
         return torch.device("cuda", local_rank)
     if name == "auto":
         return torch.device("cpu")
