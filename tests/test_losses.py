@@ -83,6 +83,24 @@ def test_no_logit_makes_loss_or_gradient_infinite(logits: list[float], dtype: to
     _assert_finite(torch.tensor(logits, dtype=dtype))
 
 
+@settings(deadline=None, max_examples=100)
+@given(
+    logits=st.lists(
+        st.one_of(st.floats(-1e4, 1e4, width=32), st.sampled_from([0.0, 1e4, -1e4])), min_size=14 * 4, max_size=14 * 4
+    ),
+    dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16]),
+)
+def test_no_map_makes_loss_or_gradient_infinite_with_box_term_and_neighbours(
+    logits: list[float], dtype: torch.dtype
+) -> None:
+    """All four maps at once, 2x2 cells, as the default recipe reads them; issue 4's range and types."""
+    leaf = torch.tensor(logits, dtype=dtype).view(1, 14, 2, 2).requires_grad_()
+    terms = BBAVectorsLoss(box_weight=1.0, positive_radius=1)(Maps(*leaf.split((1, 10, 2, 1), dim=1)), _two_by_two())
+    terms["total"].backward()
+    assert all(term.dtype == torch.float32 and term.isfinite() and term >= 0 for term in terms.values())
+    assert leaf.grad.isfinite().all()
+
+
 @pytest.mark.parametrize(("dtype", "logit"), [(torch.float32, 17), (torch.float16, 9), (torch.bfloat16, 7)])
 @pytest.mark.parametrize("sign", [1, -1, 1000 / 17])
 def test_a_confident_centre_is_finite(dtype: torch.dtype, logit: float, sign: float) -> None:
@@ -97,7 +115,15 @@ def _assert_finite(logits: Tensor) -> None:
     maps = Maps(
         hm, torch.zeros(1, 10, 2, 2, dtype=logits.dtype), torch.zeros(1, 2, 2, 2, dtype=logits.dtype), cls_theta
     )
-    targets = SimpleNamespace(
+    terms = BBAVectorsLoss()(maps, _two_by_two())
+    terms["total"].backward()
+    assert all(term.dtype == torch.float32 and term.isfinite() and term >= 0 for term in terms.values())
+    assert leaf.grad.isfinite().all()
+
+
+def _two_by_two() -> SimpleNamespace:
+    """A heat map of 2x2 cells with a centre, a slope, background and an ignored cell; objects in the upper two."""
+    return SimpleNamespace(
         hm=torch.tensor([[[[1.0, 0.5], [0.0, -1.0]]]]),
         wh=torch.ones(1, 2, 10),
         reg=torch.ones(1, 2, 2),
@@ -105,10 +131,6 @@ def _assert_finite(logits: Tensor) -> None:
         ind=torch.tensor([[0, 1]]),
         mask=torch.tensor([[True, True]]),
     )
-    terms = BBAVectorsLoss()(maps, targets)
-    terms["total"].backward()
-    assert all(term.dtype == torch.float32 and term.isfinite() and term >= 0 for term in terms.values())
-    assert leaf.grad.isfinite().all()
 
 
 def test_a_wrong_confident_centre_still_pulls() -> None:

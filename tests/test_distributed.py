@@ -1,0 +1,144 @@
+"""Several processes: torchrun and accelerate launch teach what one process does, write once, and end when one dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+import main
+from models import CTRBOX
+from tests.conftest import CLASS_NAMES, REPOSITORY
+from tools.checkpoint import load_file
+
+NAMES = tuple(f"scene_{number}" for number in range(9))
+LISTS = {"train": NAMES[2:], "val": NAMES[:1]}
+NUM_IMAGES = 15  # of 7 in an epoch: batches of 4, 3, 4, 3 and 1, of which one of two ranks gets nothing
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+SECONDS = 240  # for a job; many times what it needs
+
+
+def arguments(data_dir: Path, out: Path, *more: str) -> list[str]:
+    """Flags of a run in which the number of ranks must not show: frozen batch norm, fp32, SGD, no average."""
+    return [
+        *("--phase", "train", "--data_dir", str(data_dir), "--out", str(out), "--pretrained", "none"),
+        *("--input_h", "64", "--input_w", "64", "--batch_size", "4", "--num_images", str(NUM_IMAGES), "--seed", "3"),
+        *("--precision", "fp32", "--freeze_norm", "all", "--optimizer", "sgd", "--ema", "0", "--init_lr", "1e-2"),
+        *("--device", "cpu", "--num_workers", "0", "--tensorboard", "off", *more),
+    ]
+
+
+@contextmanager
+def launched(*command: str) -> Iterator[subprocess.Popen]:
+    """Python with these arguments, in a process group of its own, of which nothing is left behind."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, *command], cwd=REPOSITORY, env=environment, start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as job:  # fmt: skip
+        try:
+            yield job
+        finally:
+            if job.poll() is None:
+                os.killpg(job.pid, signal.SIGKILL)
+
+
+def run_job(*command: str) -> tuple[int, str]:
+    """Its exit code and output."""
+    with launched(*command) as job:
+        output, _ = job.communicate(timeout=SECONDS)
+        return job.returncode, output
+
+
+@pytest.fixture
+def one_rank(dota_folder, tmp_path) -> tuple[Path, dict]:
+    """The data, and the checkpoint that one process makes of it."""
+    data_dir = dota_folder(names=NAMES, lists=LISTS)
+    assert main.main(arguments(data_dir, tmp_path / "one")) == 0
+    one = load_file(tmp_path / "one" / "last.pth")
+    torch.manual_seed(3)
+    start = CTRBOX(len(CLASS_NAMES), "resnet18", head_norm=True).state_dict()
+    assert largest_difference(one["model_state_dict"], start) > 1e-3  # else equal weights prove nothing
+    return data_dir, one
+
+
+def largest_difference(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
+    return max((first[name] - second[name]).abs().max().item() for name in first)
+
+
+def assert_same_run(run_dir: Path, one: dict) -> None:
+    two = load_file(run_dir / "last.pth")
+    assert largest_difference(two["model_state_dict"], one["model_state_dict"]) < 1e-5
+    assert two["progress"] == pytest.approx(one["progress"], abs=1e-3)
+    assert two["progress"]["num_images"] == NUM_IMAGES
+    log = (run_dir / "log.txt").read_text(encoding="utf-8")
+    assert log.count("run folder:") == log.count("epoch 1/3") == log.count("done:") == 1  # one process writes
+    assert (run_dir / "history.csv").read_text(encoding="utf-8-sig").count("\n") == 1 + 3
+    assert not list(run_dir.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("accumulate", [pytest.param("1", marks=pytest.mark.slow), "2"])
+def test_two_ranks_teach_what_one_does(one_rank, tmp_path, accumulate: str):
+    """The loss is a mean over the objects of all ranks and parts; a mean of the ranks' means would be another."""
+    data_dir, one = one_rank
+    code, output = run_job(*TORCHRUN, "main.py", *arguments(data_dir, tmp_path / "two", "--accumulate", accumulate))
+    assert code == 0, output
+    assert_same_run(tmp_path / "two", one)
+
+
+@pytest.mark.slow
+def test_accelerate_launch_does_too(one_rank, tmp_path):
+    data_dir, one = one_rank
+    launch = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1")
+    launch = (*launch, "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0")
+    code, output = run_job(*launch, "main.py", *arguments(data_dir, tmp_path / "two"))
+    assert code == 0, output
+    assert_same_run(tmp_path / "two", one)
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_killed_ends_the_job_with_a_message(dota_folder, tmp_path):
+    """Not a hang: the other rank waits for gradients that never come."""
+    data_dir, run_dir = dota_folder(names=NAMES, lists=LISTS), tmp_path / "run"
+    with launched(*TORCHRUN, "main.py", *arguments(data_dir, run_dir, "--num_images", "100000")) as job:
+        wait_for(lambda: (run_dir / "last.pth").exists(), job)
+        os.kill(rank_of(job.pid, 1), signal.SIGKILL)
+        killed = time.monotonic()
+        output, _ = job.communicate(timeout=60)
+    assert time.monotonic() - killed < 60
+    assert job.returncode != 0
+    assert "SIGKILL" in output or "error:" in output
+    assert load_file(run_dir / "last.pth")["progress"]["epoch"] >= 1
+
+
+def wait_for(condition, job: subprocess.Popen) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert job.poll() is None, job.stdout.read()
+        assert time.monotonic() < deadline, "the job does not come to its first epoch's end"
+        time.sleep(0.1)
+
+
+def rank_of(launcher: int, rank: int) -> int:
+    """The process of a rank, among the children of its launcher."""
+    for child in Path(f"/proc/{launcher}/task/{launcher}/children").read_text(encoding="ascii").split():
+        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+            return int(child)
+    raise AssertionError(f"no child of {launcher} is rank {rank}")
+
+
+@pytest.mark.slow
+def test_a_batch_that_the_ranks_cannot_share_is_a_sentence(dota_folder, tmp_path):
+    data_dir = dota_folder(names=NAMES, lists=LISTS)
+    code, output = run_job(*TORCHRUN, "main.py", *arguments(data_dir, tmp_path / "run", "--batch_size", "3"))
+    assert code != 0
+    assert "error: --batch_size 3 is that of all 2 processes together; give a multiple of 2" in output
+    assert not (tmp_path / "run").exists()
