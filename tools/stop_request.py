@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
+
+SECONDS_TO_STOP = 20  # torchrun kills ten seconds later
 
 
 class StopRequest:
@@ -16,6 +19,7 @@ class StopRequest:
         self.exit_code = 128 + signal.SIGINT
         self.at_once = False
         self._requested = False
+        self._timer: threading.Timer | None = None
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handler
@@ -25,6 +29,8 @@ class StopRequest:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -43,4 +49,9 @@ class StopRequest:
             self.at_once = True
             raise KeyboardInterrupt
         self._requested, self.exit_code = True, 128 + number
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            # A process whose partner has died waits for it within a step, and would wait for ever.
+            self._timer = threading.Timer(SECONDS_TO_STOP, os._exit, (self.exit_code,))
+            self._timer.daemon = True
+            self._timer.start()
         print("\nstopping after this step; once more stops at once", file=sys.stderr, flush=True)
