@@ -5,19 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from datasets.images import find_images
-from datasets.label_formats.annotations import IGNORED_CLASS
+from datasets.label_formats.annotations import IGNORED_CLASS, file_in, files_in
 from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo
 from datasets.label_formats.yolo_obb import read_yolo_obb
 from datasets.xml_labels import read_hrsc, read_rolabelimg
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, read_labels
 
 IGNORED_LABEL = -1
+Read = Callable[[Path, OnBad], Labels]  # of one label file
 
 _DOTA_V1 = (
     "plane baseball-diamond bridge ground-track-field small-vehicle large-vehicle ship tennis-court basketball-court "
@@ -57,7 +59,8 @@ class Format(NamedTuple):
     """How a dataset lies on the disk.
 
     `image_dir(data_dir)` holds the pictures; `label_path(data_dir, name)` is the label file of a picture;
-    `read(path, on_bad)` parses it; `class_names(data_dir, label files)` are its classes where the user names none.
+    `read(path, on_bad)` parses it, and where the file alone does not tell all, so does what `reader_in(data_dir)`
+    gives; `class_names(data_dir, label files)` are its classes where the user names none.
     `images(data_dir)` are the pictures by name, where they do not all lie in one folder; `splits(data_dir)` are the
     names that the format itself has for `train`, `val` and `test`, {} where it has no such thing. In some formats a
     picture without a label file is one without objects (`missing_is_empty`).
@@ -65,9 +68,10 @@ class Format(NamedTuple):
 
     image_dir: Callable[[Path], Path]
     label_path: Callable[[Path, str], Path]
-    read: Callable[[Path, OnBad], Labels]
+    read: Read
     class_names: Callable[[Path, Sequence[Path]], tuple[str, ...]]
     images: Callable[[Path], dict[str, Path]] | None = None
+    reader_in: Callable[[Path], Read] | None = None
     splits: Callable[[Path], dict[str, list[str]]] = lambda data_dir: {}
     missing_is_empty: bool = False
 
@@ -78,7 +82,7 @@ def detect_format(data_dir: Path) -> str:
         return "dota"
     if (data_dir / "AllImages").is_dir():
         return "hrsc"
-    if any(_xml_dir(data_dir).glob("*.xml")):
+    if files_in(_xml_dir(data_dir), ".xml"):
         return "rolabelimg"
     if is_yolo_folder(data_dir):
         return "yolo_obb"
@@ -95,6 +99,12 @@ def list_images(dataset: str, data_dir: Path) -> dict[str, Path]:
     """All pictures of a data folder: {name without suffix: path}."""
     reader = get_format(dataset)
     return reader.images(data_dir) if reader.images else find_images(reader.image_dir(data_dir))
+
+
+def label_reader(dataset: str, data_dir: Path) -> Read:
+    """What reads a label file of a data folder; it can be sent to other processes."""
+    reader = get_format(dataset)
+    return reader.reader_in(data_dir) if reader.reader_in else reader.read
 
 
 def read_classes(dataset: str, data_dir: Path, names: Sequence[str]) -> tuple[str, ...]:
@@ -121,6 +131,7 @@ def read_samples(
     `missing_labels="empty"` takes a picture without a label file as one without objects; "error" raises.
     """
     reader, images = get_format(dataset), list_images(dataset, data_dir)
+    read = label_reader(dataset, data_dir)
     index = {name: label for label, name in enumerate(class_names)} | {IGNORED_CLASS: IGNORED_LABEL}
     samples = []
     for name in names:
@@ -131,7 +142,7 @@ def read_samples(
             remedy = "write one (an empty file means no objects), or give --missing_labels empty"
             raise LabelError(path, 1, f"no label file for the picture {images[name].name}; {remedy}")
         else:
-            labels = reader.read(path, on_bad_label)
+            labels = read(path, on_bad_label)
         samples.append(_make_sample(images[name], path, labels, index, on_bad_label))
     return samples
 
@@ -204,7 +215,7 @@ def _found_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ..
     return tuple(sorted(found))
 
 
-def _names_found(label_paths: Sequence[Path], read: Callable[[Path, OnBad], Labels]) -> set[str]:
+def _names_found(label_paths: Sequence[Path], read: Read) -> set[str]:
     found: set[str] = set()
     for path in label_paths:
         if path.exists():
@@ -217,6 +228,11 @@ def _yolo_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ...
     if not names:
         raise ValueError(f"{data_dir}: nothing names the classes; write a data.yaml with names")
     return names
+
+
+def _yolo_reader(data_dir: Path) -> Read:
+    """The data.yaml that was opened may lie elsewhere than beside the labels, and something else beside them."""
+    return partial(read_yolo_obb, class_names=open_yolo(data_dir).class_names)
 
 
 def _yolo_label_path(data_dir: Path, name: str) -> Path:
@@ -235,7 +251,7 @@ def _image_dir(data_dir: Path) -> Path:
 
 _DOTA = Format(
     image_dir=lambda data_dir: data_dir / "images",
-    label_path=lambda data_dir, name: data_dir / "labelTxt" / f"{name}.txt",
+    label_path=lambda data_dir, name: file_in(data_dir / "labelTxt", name, ".txt"),
     read=read_labels,
     class_names=_dota_classes,
 )
@@ -245,13 +261,13 @@ FORMATS: dict[str, Format] = {
     "dota": _DOTA,
     "hrsc": Format(
         image_dir=lambda data_dir: data_dir / "AllImages",
-        label_path=lambda data_dir, name: data_dir / "Annotations" / f"{name}.xml",
+        label_path=lambda data_dir, name: file_in(data_dir / "Annotations", name, ".xml"),
         read=read_hrsc,
         class_names=lambda data_dir, label_paths: ("ship",),
     ),
     "rolabelimg": Format(
         image_dir=_image_dir,
-        label_path=lambda data_dir, name: _xml_dir(data_dir) / f"{name}.xml",
+        label_path=lambda data_dir, name: file_in(_xml_dir(data_dir), name, ".xml"),
         read=read_rolabelimg,
         class_names=_found_classes,
     ),
@@ -261,6 +277,7 @@ FORMATS: dict[str, Format] = {
         read=read_yolo_obb,
         class_names=_yolo_classes,
         images=lambda data_dir: open_yolo(data_dir).images,
+        reader_in=_yolo_reader,
         splits=lambda data_dir: open_yolo(data_dir).splits,
         missing_is_empty=True,
     ),

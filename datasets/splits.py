@@ -43,10 +43,27 @@ def read_list(path: Path, images: Mapping[str, Path]) -> list[str]:
     for number, line in enumerate(lines, start=1):
         entry = line.strip()
         if entry:
-            names[_find_name(entry, images, path, number)] = None
+            name = find_name(entry, images)
+            if name is None:
+                folder = next(iter(images.values())).parent if images else path.parent
+                remedy = "add it or remove the line"
+                raise ListError(f"{path}:{number}: no picture named '{entry}' in {folder}; {remedy}")
+            names[name] = None
     if not names:
         raise ListError(f"{path}: the list names no picture")
     return list(names)
+
+
+def find_name(entry: str, images: Mapping[str, Path]) -> str | None:
+    """The picture that an entry of a list means, which may carry a folder, of Windows too, and a picture suffix; None
+    where there is no such picture."""
+    for name in (entry, entry.replace("\\", "/").rsplit("/", 1)[-1]):
+        if name in images:
+            return name
+        stem, dot, suffix = name.rpartition(".")
+        if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES and stem in images:
+            return stem
+    return None
 
 
 def choose_split(
@@ -245,14 +262,3 @@ def _named_list(data_dir: Path, split: str) -> Path:
             return path
     there = sorted(path.name for path in data_dir.glob("*.txt"))
     raise ListError(f"{candidates[0]}: no such list; the folder holds {there or 'no list'}")
-
-
-def _find_name(entry: str, images: Mapping[str, Path], path: Path, number: int) -> str:
-    for name in (entry, entry.replace("\\", "/").rsplit("/", 1)[-1]):
-        if name in images:
-            return name
-        stem, dot, suffix = name.rpartition(".")
-        if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES and stem in images:
-            return stem
-    folder = next(iter(images.values())).parent if images else path.parent
-    raise ListError(f"{path}:{number}: no picture named '{entry}' in {folder}; add it or remove the line")

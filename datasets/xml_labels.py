@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import codecs
 import math
-import re
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
-from xml.sax import SAXException, SAXParseException
 from xml.sax.handler import ContentHandler
-from xml.sax.xmlreader import InputSource
 
 import numpy as np
-from defusedxml import DefusedXmlException
-from defusedxml.sax import parse as parse_xml
 
+from datasets.xml_documents import parse_document
 from DOTA_devkit.boxes import boxes_to_quads, order_clockwise
-from DOTA_devkit.labels import FARTHEST, FLAGS, LabelError, Labels, OnBad, geometry_faults
+from DOTA_devkit.labels import FARTHEST, LabelError, Labels, OnBad, geometry_faults
 
 BOX_TAGS = ("robndbox", "bndbox")
 CORNER_TAGS = tuple(
     f"{axis}_{corner}" for corner in ("left_top", "right_top", "right_bottom", "left_bottom") for axis in "xy"
 )
+SECOND_BOX = "second box"  # among the fields of an object, where no tag can be called so
+FLAG_WORDS = {"": 0, "0": 0, "1": 1, "2": 2, "false": 0, "true": 1, "no": 0, "yes": 1}
 KINDS = ("rotated", "horizontal", "corners")
 WIDEST_ANGLE = 2 * math.pi  # radians; beyond, somebody may have written degrees
 
 ROOTS = {"object": "annotation", "HRSC_Object": "HRSC_Image"}  # of roLabelImg and of HRSC2016, by what they hold
-
-DECLARED_ENCODING = re.compile(rb"\s*<\?xml[^>]{0,200}?\sencoding\s*=\s*[\"']([\w.:-]+)[\"']")
-BYTE_ORDER_MARKS = {  # the longer ones first: UTF-16's are the beginning of UTF-32's
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-    codecs.BOM_UTF8: "utf-8-sig",
-}
-EXPAT_ENCODINGS = ("utf-8", "utf-16", "iso8859-1", "ascii")  # as Python spells the four that the parser reads itself
-SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949"}  # what Windows writes
-NO_ENCODINGS = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")  # Python's, of names and of source code
 
 
 class ObjectError(LabelError):
@@ -129,6 +113,8 @@ class _ObjectHandler(ContentHandler):
         else:
             self._path.append(name)
             if self._fields is not None and self._is_field():
+                if name in BOX_TAGS and name in self._fields:
+                    self._fields.setdefault(SECOND_BOX, ("", line))
                 self._fields.setdefault(name, ("", line))
 
     def characters(self, content: str) -> None:
@@ -191,67 +177,13 @@ def _collect(
 
 def _parse(path: Path, object_tag: str) -> _ObjectHandler:
     handler = _ObjectHandler(object_tag)
-    try:
-        parse_xml(_open_source(path), handler, forbid_dtd=False)
-    except OSError as error:
-        raise LabelError(path, 1, f"cannot be read ({error.strerror or error}); check the path") from error
-    except SAXParseException as error:
-        line, why = error.getLineNumber() or 1, error.getMessage()
-        raise LabelError(path, line, f"is not well-formed XML ({why}); mend or delete the file") from error
-    except DefusedXmlException as error:
-        raise LabelError(
-            path, 1, f"declares entities, which are refused ({type(error).__name__}); remove the DOCTYPE"
-        ) from error
-    except LabelError:
-        raise
-    except (SAXException, ValueError, LookupError) as error:
-        raise LabelError(path, 1, f"cannot be parsed as XML ({error}); mend or delete the file") from error
+    parse_document(path, handler)
     # Another format would read as a picture without objects, and be trained on as background.
     root, line = handler.root
     if root != ROOTS[object_tag]:
         why = f"the root element is <{root}>, not <{ROOTS[object_tag]}>: XML of another format"
         raise LabelError(path, line, f"{why}; name the format with --dataset, or convert the file")
     return handler
-
-
-def _open_source(path: Path) -> InputSource:
-    """The file's bytes for the parser, which knows four encodings; from any other they are translated to UTF-8."""
-    data = path.read_bytes()
-    source = InputSource()
-    encoding = _foreign_encoding(path, data)
-    if encoding is not None:
-        try:
-            data = data.decode(encoding).encode("utf-8")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise LabelError(path, line, f"is not text in {encoding}, as it declares; save it as UTF-8") from error
-        source.setEncoding("utf-8")  # whatever the file goes on to declare
-    source.setByteStream(BytesIO(data))
-    return source
-
-
-def _foreign_encoding(path: Path, data: bytes) -> str | None:
-    """The encoding that Python has to read; None where the parser can.
-
-    A byte order mark counts more than the declaration, which an editor leaves as it was when it saves a file as UTF-8;
-    and a declaration that reads as ASCII is not in UTF-16, whatever it says (a habit of .NET's).
-    """
-    for mark, encoding in BYTE_ORDER_MARKS.items():
-        if data.startswith(mark):
-            return encoding
-    declared = DECLARED_ENCODING.match(data)
-    if declared is None:
-        return None
-    name = declared[1].decode("ascii", "replace")
-    try:
-        encoding = codecs.lookup(name).name
-    except LookupError:
-        encoding = ""
-    if not encoding or encoding in NO_ENCODINGS:
-        raise LabelError(path, 1, f"declares the encoding {name!r}, which nobody knows; save it as UTF-8")
-    if encoding.startswith(("utf-16", "utf-32")):
-        return "utf-8"
-    return None if encoding in EXPAT_ENCODINGS else SUPERSETS.get(encoding, encoding)
 
 
 def _size(texts: dict[str, str]) -> tuple[int, int] | None:
@@ -263,6 +195,9 @@ def _size(texts: dict[str, str]) -> tuple[int, int] | None:
 
 
 def _rolabelimg_box(path: Path, fields: dict[str, Field]) -> _Box:
+    if SECOND_BOX in fields:
+        reason = "two boxes of one kind in one object; give each an object of its own"
+        raise ObjectError(path, fields[SECOND_BOX][1], "two boxes in one object", reason)
     if "robndbox" in fields and "cx" not in fields and any(tag in fields for tag in CORNER_TAGS):
         return _corner_box(path, fields)
     if "robndbox" in fields:
@@ -304,12 +239,10 @@ def _text(path: Path, fields: dict[str, Field], tag: str) -> str:
 
 def _flag(path: Path, fields: dict[str, Field]) -> int:
     text, line = fields.get("difficult", ("", 0))
-    if not text:
-        return 0
-    value = _number(path, fields, "difficult")
-    if value not in FLAGS.values():
+    flag = FLAG_WORDS.get(text.lower().removesuffix(".0"))
+    if flag is None:
         raise ObjectError(path, line, "another flag", f"<difficult> is {text}; it must be 0, 1 or 2")
-    return int(value)
+    return flag
 
 
 def _number(path: Path, fields: dict[str, Field], tag: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.label_formats.annotations import (
+    Row,
     as_labels,
+    file_in,
+    files_in,
     name_fault,
     outline_to_quad,
     picture_name,
     refuse_same_names,
     shown,
     smallest_rectangle,
+    strangers,
 )
 from DOTA_devkit.boxes import minimum_area_rectangles, polygon_area
 
@@ -83,3 +88,29 @@ def test_four_points_of_several_outlines_are_no_quad() -> None:
     assert outline_to_quad(points, changed).tolist() == points
     assert outline_to_quad(points, changed, is_one=False).tolist() == [[0, 0], [9, 0], [9, 9], [0, 9]]
     assert changed.total() == 1
+
+
+def test_the_point_that_closes_an_outline_is_no_corner() -> None:
+    changed: Counter[str] = Counter()
+    free = [[0.0, 0.0], [10.0, 0.0], [10.0, 5.0], [1.0, 5.0]]
+    assert outline_to_quad([*free, free[0]], changed).tolist() == free
+    assert changed.total() == 0
+    with pytest.raises(ValueError, match="an outline of 2 points"):
+        outline_to_quad([*free[:2], free[0]], changed)
+
+
+def test_files_are_found_in_any_case_and_hidden_ones_left_out(tmp_path: Path) -> None:
+    for name in ("b.XML", "a.xml", ".c.xml", "d.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in files_in(tmp_path, ".xml")] == ["a.xml", "b.XML"]
+    assert files_in(tmp_path / "none", ".xml") == []
+    assert file_in(tmp_path, "b", ".xml").name == "b.XML"
+    assert file_in(tmp_path, "none", ".xml").name == "none.xml"
+
+
+def test_objects_of_classes_that_a_list_does_not_name_are_told_with_the_nearest() -> None:
+    labels = as_labels([Row(np.eye(4, 2), name, 0, 1) for name in ("car", "cart", "DontCare", "zebra")])
+    found = strangers(labels, ("car", "boat"))
+    assert [*found] == [1, 3]
+    assert "did you mean 'car'?" in found[1]
+    assert strangers(as_labels([]), ()) == {}

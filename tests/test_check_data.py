@@ -54,7 +54,8 @@ def test_warnings_alone_end_with_0(dota_folder):
 def test_pictures_are_left_alone_when_asked(dota_folder, capsys):
     data_dir = dota_folder()
     (data_dir / "images" / "scene_0.png").write_bytes(b"")
-    assert main([str(data_dir), "--workers", "0", "--no-images"]) == 0
+    for flag in ("--no-images", "--no_images"):
+        assert main([str(data_dir), "--workers", "0", flag]) == 0
     assert "not looked for" in capsys.readouterr().out
     assert main([str(data_dir), "--workers", "0"]) == 1
 
@@ -85,9 +86,32 @@ def test_a_wrong_setting_ends_with_2(dota_folder, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_an_unknown_format_is_one_sentence(dota_folder, capsys):
-    assert main([str(dota_folder()), "--dataset", "dotta"]) in (1, 2)
-    assert "unknown dataset 'dotta'; known:" in capsys.readouterr().err
+@pytest.mark.parametrize("command", [main, draw_main])
+def test_an_unknown_format_is_one_sentence_and_exit_code_2(dota_folder, tmp_path, capsys, command):
+    assert command([str(dota_folder()), *([str(tmp_path / "out")] * (command is draw_main)), "--dataset", "dotta"]) == 2
+    err = capsys.readouterr().err
+    assert "--dataset: invalid choice: 'dotta'" in err
+    assert "'rolabelimg'" in err
+
+
+@pytest.mark.parametrize("flag", ["--html", "--json"])
+def test_a_report_replaces_nothing_but_a_report(dota_folder, tmp_path, capsys, flag):
+    """It was written over anything, and beside the data."""
+    data_dir, report = dota_folder("数据"), tmp_path / "结果" / "r"
+    precious = data_dir / "labelTxt" / "scene_0.txt"
+    before = tree(data_dir)
+    for path, sentence in ((precious, "lies in the data folder"), (data_dir / "new", "lies in the data folder")):
+        assert main([str(data_dir), "--workers", "0", flag, str(path)]) == 2
+        assert sentence in capsys.readouterr().err
+    assert tree(data_dir) == before
+    (tmp_path / "notes").write_text("mine")
+    for path in (tmp_path / "notes", tmp_path):
+        assert main([str(data_dir), "--workers", "0", flag, str(path)]) == 2
+        out, err = capsys.readouterr()
+        assert (out, "is no earlier report; name another file" in err) == ("", True)
+    assert (tmp_path / "notes").read_text() == "mine"
+    for _ in range(2):
+        assert main([str(data_dir), "--workers", "0", flag, str(report)]) == 0
 
 
 def test_an_empty_folder_is_one_sentence(tmp_path, capsys):

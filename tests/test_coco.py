@@ -75,6 +75,31 @@ def test_outlines_become_their_smallest_rectangles_and_are_counted(tmp_path: Pat
     assert changed == {AS_RECTANGLE: 1}
 
 
+def test_a_closed_outline_of_four_corners_is_taken_as_it_is(tmp_path: Path) -> None:
+    """GIS programs repeat the first point at the end; a free quad became a rectangle for it."""
+    free = [[0, 0], [10, 0], [10, 5], [1, 5]]
+    changed: Counter[str] = Counter()
+    text = coco_text(annotation(segmentation=[[value for corner in [*free, free[0]] for value in corner]]))
+    quads = read_coco(write(tmp_path / "a.json", text), changed=changed).pictures[0].labels.quads
+    assert (quads.tolist(), changed) == ([free], {})
+
+
+def test_an_empty_outline_counts_as_none_and_a_mask_gives_way_to_a_rotated_box(tmp_path: Path) -> None:
+    mask = {"counts": [1, 2], "size": [2, 2]}
+    labels = read(
+        tmp_path,
+        annotation(segmentation=[[]], bbox=[10, 20, 30, 40]),
+        annotation(segmentation=mask, bbox=[100, 100, 100, 50, -DEGREES]),
+    )
+    assert labels.quads[0].tolist() == UPRIGHT
+    assert np.abs(labels.quads[1] - QUAD).max() < 1e-9
+
+
+def test_files_are_found_whose_suffix_is_written_in_capitals(tmp_path: Path) -> None:
+    write(tmp_path / "annotations" / "instances_train.JSON", coco_text(annotation()))
+    assert [picture.split for picture in read_coco_folder(tmp_path).pictures] == ["train", "train"]
+
+
 def test_a_crowd_is_an_ignore_region_unless_a_flag_tells(tmp_path: Path) -> None:
     flags = [{"iscrowd": 1}, {"iscrowd": 0}, {"iscrowd": 1, "difficult": 0}, {"difficult": 1}, {"difficult": True}]
     assert read(tmp_path, *(annotation(**flag) for flag in flags)).difficult.tolist() == [2, 0, 0, 1, 1]
@@ -153,6 +178,19 @@ def test_what_is_written_is_read_the_same(tmp_path: Path) -> None:
     assert [item["iscrowd"] for item in document["annotations"]] == [0, 1, 1]
     assert document["annotations"][1]["bbox"] == [10, 20, 30, 40]
     assert document["annotations"][1]["area"] == 1200
+
+
+def test_the_folder_of_a_picture_is_kept_where_it_lies_in_it(tmp_path: Path) -> None:
+    pictures = [
+        Picture("a", file_name="子\\a.png", path=tmp_path / "images" / "子" / "a.png"),
+        Picture("b", file_name="子/b.png", path=tmp_path / "images" / "b.PNG"),
+        Picture("c", file_name="子/c.png"),
+        Picture("d", path=tmp_path / "d.png"),
+        Picture("e"),
+    ]
+    write_coco(tmp_path / "out.json", AnnotatedSet(pictures), Ledger())
+    names = [image["file_name"] for image in json.loads((tmp_path / "out.json").read_text("utf-8"))["images"]]
+    assert names == ["子/a.png", "b.PNG", "子/c.png", "d.png", "e"]
 
 
 def test_nothing_is_written_and_read_too(tmp_path: Path) -> None:

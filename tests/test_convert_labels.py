@@ -173,6 +173,31 @@ def test_pictures_of_unknown_size_are_faults_where_fractions_are_written(
     assert "1 pictures were not found; name their folder with --images" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["rolabelimg", "voc"])
+def test_angles_in_degrees_are_told(tmp_path: Path, capsys: pytest.CaptureFixture, name: str) -> None:
+    """They were read as radians, and nothing was said."""
+    src = source(tmp_path, name)
+    write(src / "Annotations" / "图 1.xml", ROLABELIMG.replace("<angle>0.", "<angle>36."))
+    assert convert(src, tmp_path / "out", name, "dota") == 0
+    assert "1 angles are beyond 2 pi: degrees?" in capsys.readouterr().err
+
+
+def test_where_no_links_can_be_made_pictures_are_copied_and_called_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    src = source(tmp_path, "cvat")
+    (src / "images" / "子").mkdir()
+    (src / "images" / "图 1.png").rename(src / "images" / "子" / "图 1.png")
+    assert convert(src, tmp_path / "out", "cvat", "coco", "--link_images") == 0
+    assert "1 pictures were copied, because the system allows no links" in capsys.readouterr().err
+    document = json.loads((tmp_path / "out" / "annotations" / "instances_train.json").read_text("utf-8"))
+    assert (tmp_path / "out" / "images" / document["images"][0]["file_name"]).read_bytes() == PNG
+
+
 def test_sizes_that_differ_from_the_pictures_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     src = source(tmp_path, "cvat")
     write(src / "annotations.xml", cvat_text(CVAT_POLYGON).replace('width="200"', 'width="100"'))

@@ -88,6 +88,16 @@ def test_what_is_no_cvat_file_for_images_is_refused(tmp_path: Path, text: str, s
         read_cvat(write(tmp_path / "a.xml", text), lambda error: None)
 
 
+@pytest.mark.parametrize("encoding", ["gb2312", "Big5", "utf-16"])
+def test_any_encoding_that_the_file_declares_is_read(tmp_path: Path, encoding: str) -> None:
+    """The parser itself knows four of them."""
+    path = tmp_path / "a.xml"
+    text = cvat_text(CVAT_POLYGON, image='name="a.png"').replace("船 船", "大").replace('"utf-8"', f'"{encoding}"')
+    path.write_bytes(text.encode(encoding))
+    (picture,) = read_cvat(path).pictures
+    assert (picture.labels.names, picture.labels.lines.tolist()) == (["大"], [5])
+
+
 def test_a_picture_without_a_usable_name_is_left_out_and_two_of_one_name_are_refused(tmp_path: Path) -> None:
     reported: list[LabelError] = []
     assert read_cvat(write(tmp_path / "a.xml", cvat_text(image='name="a/.."')), reported.append).pictures == []

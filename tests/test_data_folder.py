@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from datasets.images import ImageError
-from datasets.readers import list_images
-from datasets.splits import read_list
+from datasets.readers import get_format, list_images
+from datasets.splits import choose_split, read_list
+from tests.label_documents import YOLO_LINE, write, yolo_folder
 from tools.data_folder import DataLayout, lay_out, read_members
 
 
@@ -79,6 +80,45 @@ def test_yolo_folders_are_laid_out_with_their_splits(real_folder):
     assert layout.findings == []
     assert [pair.part for pair in layout.pairs].count("train") == 4
     assert [pair.part for pair in layout.pairs].count("val") == 4
+
+
+def test_in_yolo_a_picture_without_a_label_file_is_one_without_objects(tmp_path):
+    """Negatives were told as errors."""
+    layout = lay_out("yolo_obb", yolo_folder(tmp_path, {"train/图 1": YOLO_LINE, "train/b": None, "val/c": ""}))
+    assert layout.findings == []
+    assert layout.missing_is_empty
+    assert [pair.label_path is None for pair in layout.pairs] == [True, False, False]
+
+
+def test_labels_of_yolo_without_a_picture_are_told_and_take_no_pictures_place(tmp_path):
+    data_dir = yolo_folder(tmp_path, {"train/a": YOLO_LINE})
+    (tmp_path / "images" / "val").mkdir()
+    strays = [write(tmp_path / "labels" / part / "a.txt", "") for part in ("test", "val")]
+    layout = lay_out("yolo_obb", data_dir)
+    assert [item.path for item in layout.findings if item.kind == "no-picture"] == [*map(str, strays)]
+    assert [pair.label_path for pair in layout.pairs] == [tmp_path / "labels" / "train" / "a.txt"]
+
+
+def test_lists_in_a_yolo_folder_count_more_than_its_own_split_as_in_training(tmp_path):
+    data_dir = yolo_folder(tmp_path, {"train/a": YOLO_LINE, "train/b": YOLO_LINE, "val/c": ""})
+    (data_dir / "train.txt").write_text("./images/train/a.png\n")
+    (data_dir / "val.txt").write_text("b\nnope\n")
+    layout = lay_out("yolo_obb", data_dir)
+    known = get_format("yolo_obb").splits(data_dir)
+    for part in ("train", "val"):
+        if part == "val":
+            (data_dir / "val.txt").write_text("b\n")  # training stops at the line that is told of
+        names = choose_split(data_dir, list_images("yolo_obb", data_dir), part, known=known).names
+        assert [pair.name for pair in layout.pairs if pair.part == part] == names
+    assert told(layout, "bad-list") == [("val.txt", 2)]
+
+
+def test_label_files_are_found_whose_suffix_is_written_in_capitals(dota_folder):
+    data_dir = dota_folder(names=("a", "b"))
+    (data_dir / "labelTxt" / "a.txt").rename(data_dir / "labelTxt" / "a.TXT")
+    layout = lay_out("dota", data_dir)
+    assert layout.findings == []
+    assert [pair.label_path.name for pair in layout.pairs] == ["a.TXT", "b.txt"]
 
 
 def test_lists_of_another_folder_take_the_place_of_its_own(dota_folder, tmp_path):

@@ -14,6 +14,7 @@ from datasets.readers import read_classes, read_samples
 from datasets.splits import choose_split
 from DOTA_devkit.boxes import self_crossing, signed_area
 from DOTA_devkit.labels import Labels, read_labels
+from tests.label_documents import YOLO_LINE, write, yolo_folder
 from tools.command_line import SettingsError
 from tools.data_folder import lay_out
 from tools.data_repair import check_out_dir, repair_folder, repair_labels, untangled
@@ -158,6 +159,46 @@ def test_an_xml_folder_becomes_labelTxt(real_folder, tmp_path):
     labels = read_labels(tmp_path / "mended" / "labelTxt" / "demo.txt")
     assert labels.names == ["dog", "person", "dog", "dog"]
     assert labels.quads[0].tolist() == [[241, 52], [383, 52], [383, 107], [241, 107]]
+
+
+def test_labels_without_a_picture_are_listed(dota_folder, tmp_path):
+    data_dir = dota_folder(names=("a", "b"))
+    (data_dir / "labelTxt" / "c.txt").write_text("")
+    changes = repair(data_dir, tmp_path / "mended")
+    assert [(Path(row["file"]).name, row["change"]) for row in changes] == [
+        ("c.txt", "left out, no picture has this name")
+    ]
+    yolo = yolo_folder(tmp_path / "yolo", {"train/a": YOLO_LINE})
+    (yolo / "images" / "val").mkdir()
+    write(yolo / "labels" / "test" / "a.txt", YOLO_LINE)
+    assert [Path(row["file"]).parent.name for row in repair(yolo, tmp_path / "2", dataset="yolo_obb")] == ["test"]
+
+
+def test_every_list_is_in_the_copy_under_its_name(dota_folder, tmp_path):
+    """test.txt was lost where there was a val.txt."""
+    lists = {"train": ["scene_0"], "val": ["scene_1"], "trainval": ["scene_0", "scene_1"], "test": ["scene_2", "nope"]}
+    data_dir = dota_folder(lists=lists)
+    changes = repair(data_dir, tmp_path / "mended")
+    assert [(Path(row["file"]).name, row["line"]) for row in changes] == [("test.txt", "2")]
+    copied = {path.stem: path.read_text().split() for path in (tmp_path / "mended").glob("*.txt")}
+    assert copied == lists | {"test": ["scene_2"], "classes": ["car", "boat"]}
+
+
+def test_every_split_of_yolo_is_in_the_copy(tmp_path):
+    data_dir = yolo_folder(tmp_path / "data", {"train/a": "", "val/b": "", "test/c": ""}, None)
+    (data_dir / "classes.txt").write_text("car\n")
+    repair(data_dir, tmp_path / "mended", dataset="yolo_obb")
+    copied = {path.stem: path.read_text().split() for path in (tmp_path / "mended").glob("*.txt")}
+    assert copied == {"train": ["a"], "val": ["b"], "test": ["c"], "classes": ["car", "boat"]}
+
+
+def test_negatives_of_yolo_get_an_empty_label_file(tmp_path):
+    """They have no label file there, and were dropped for it."""
+    data_dir = yolo_folder(tmp_path / "数据", {"train/图 1": YOLO_LINE, "train/b": None, "val/c": ""})
+    assert repair(data_dir, tmp_path / "mended", dataset="yolo_obb") == []
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "mended" / "labelTxt").iterdir()}
+    assert {name: len(text.splitlines()) for name, text in texts.items()} == {"图 1.txt": 1, "b.txt": 0, "c.txt": 0}
+    assert (tmp_path / "mended" / "train.txt").read_text(encoding="utf-8") == "b\n图 1\n"
 
 
 def test_a_change_that_looks_like_a_formula_is_made_harmless(dota_folder, tmp_path):

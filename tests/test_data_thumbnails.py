@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from DOTA_devkit.labels import read_labels
 from tools.data_checks import Finding
 from tools.data_folder import lay_out
 from tools.data_thumbnails import HEIGHT, VOID_BGR, WIDTH, Thumbnails
@@ -26,7 +27,7 @@ def folder(dota_folder):
 def draw(data_dir, line: int = 1, text: str = "", picture: str = "图 1", other: str = "") -> np.ndarray | None:
     (data_dir / "labelTxt" / "图 1.txt").write_text(text, encoding="utf-8")
     pairs = {pair.name: pair for pair in lay_out("dota", data_dir).pairs}
-    address = Thumbnails("dota", pairs).draw(Finding("outside", picture, "", line, "", other=other))
+    address = Thumbnails("dota", pairs, read_labels).draw(Finding("outside", picture, "", line, "", other=other))
     if not address:
         return None
     data = np.frombuffer(base64.b64decode(address.removeprefix("data:image/jpeg;base64,")), np.uint8)

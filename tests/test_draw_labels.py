@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datasets.images import read_image
+from tests.label_documents import YOLO_LINE, yolo_folder
 from tools.draw_labels import main
 
 
@@ -30,6 +31,12 @@ def test_a_list_chooses_the_pictures(dota_folder, tmp_path):
     data_dir = dota_folder(lists={"val": ["scene_2"]})
     assert main([str(data_dir), str(tmp_path / "out"), "--split", "val"]) == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["scene_2.jpg"]
+
+
+def test_a_split_of_yolo_is_drawn_with_its_negatives(tmp_path):
+    data_dir = yolo_folder(tmp_path / "数据", {"train/图 1": YOLO_LINE, "train/b": None, "val/c": ""})
+    assert main([str(data_dir), str(tmp_path / "out"), "--split", "train"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.jpg", "图 1.jpg"]
 
 
 def test_what_cannot_be_drawn_is_told_and_the_rest_drawn(dota_folder, tmp_path, capsys):

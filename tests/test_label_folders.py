@@ -9,6 +9,7 @@ import pytest
 
 from datasets.label_formats.annotations import AS_RECTANGLE, AnnotatedSet, Ledger
 from datasets.label_formats.label_folders import (
+    WIDE_ANGLES,
     read_dota_folder,
     read_hrsc_folder,
     read_labelme_folder,
@@ -53,6 +54,33 @@ def test_xml_lies_in_its_folder_or_in_the_one_that_is_named(tmp_path: Path, plac
     assert (second.labels.quads.tolist(), second.labels.difficult.tolist()) == ([UPRIGHT], [1])
 
 
+def test_suffixes_may_be_written_in_capitals(tmp_path: Path) -> None:
+    """As Windows shows no difference; such files were passed over in silence."""
+    for name, text in (("xml/a.XML", ROLABELIMG), ("txt/a.TXT", LINE), ("json/a.JSON", labelme_text(labelme()))):
+        write(tmp_path / name, text)
+    for read, folder in ((read_rolabelimg_folder, "xml"), (read_dota_folder, "txt"), (read_labelme_folder, "json")):
+        assert [picture.labels.names for picture in read(tmp_path / folder).pictures] == [["船 船"]]
+    write(tmp_path / "xml" / "a.xml", ROLABELIMG)
+    with pytest.raises(ValueError, match=r"two pictures are called 'a': .*a\.XML and .*a\.xml"):
+        read_rolabelimg_folder(tmp_path / "xml")
+
+
+@pytest.mark.parametrize("head", ["", "\n", "imagesource:GoogleEarth\n"])
+def test_labels_of_a_picture_called_test_are_no_list(tmp_path: Path, head: str) -> None:
+    write(tmp_path / "test.txt", head + LINE)
+    write(tmp_path / "a.txt", LINE)
+    write(tmp_path / "val.txt", "a\n")
+    pictures = read_dota_folder(tmp_path).pictures
+    assert [(picture.name, picture.split) for picture in pictures] == [("a", "val"), ("test", "")]
+
+
+def test_angles_in_degrees_are_told(tmp_path: Path) -> None:
+    write(tmp_path / "a.xml", ROLABELIMG.replace("<angle>0.", "<angle>36."))
+    changed: Counter[str] = Counter()
+    read_rolabelimg_folder(tmp_path, changed=changed)
+    assert changed == {WIDE_ANGLES: 1}
+
+
 def test_hrsc_and_voc_have_their_lists_in_folders_of_their_own(tmp_path: Path) -> None:
     for name in "abc":
         write(tmp_path / "hrsc" / "Annotations" / f"{name}.xml", HRSC)
@@ -62,7 +90,7 @@ def test_hrsc_and_voc_have_their_lists_in_folders_of_their_own(tmp_path: Path) -
         write(tmp_path / folder / "val.txt", "b\n")
         write(tmp_path / folder / "test.txt", "c\nnot here\n")
     for annotated in (read_hrsc_folder(tmp_path / "hrsc"), read_rolabelimg_folder(tmp_path / "voc")):
-        assert [item.split for item in annotated.pictures] == ["train", "train", "test"]
+        assert [item.split for item in annotated.pictures] == ["train", "val", "test"]
     assert read_hrsc_folder(tmp_path / "hrsc").pictures[0].labels.quads.tolist() == [UPRIGHT]
 
 
@@ -71,6 +99,11 @@ def test_labelme_files_are_read_and_what_changed_is_counted(tmp_path: Path) -> N
     changed: Counter[str] = Counter()
     (picture,) = read_labelme_folder(tmp_path, changed=changed).pictures
     assert (picture.name, len(picture.labels.names), changed) == ("图 1", 2, {AS_RECTANGLE: 1})
+
+
+def test_a_labelme_file_may_be_called_as_the_picture_with_its_suffix(tmp_path: Path) -> None:
+    write(tmp_path / "图 1.png.json", labelme_text(labelme()))
+    assert [picture.name for picture in read_labelme_folder(tmp_path).pictures] == ["图 1"]
 
 
 def test_a_file_that_cannot_be_read_is_left_out_and_not_taken_for_an_empty_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -11,12 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
+from datasets.label_formats.yolo_obb import read_yolo_folder
 from datasets.readers import (
     DOTA_CLASSES,
     FORMATS,
     Sample,
     detect_format,
     get_format,
+    label_reader,
     list_images,
     read_classes,
     read_samples,
@@ -332,6 +335,41 @@ def test_a_folder_made_for_ultralytics_is_read_as_it_is(tmp_path: Path, yaml: st
     assert [sample.labels.tolist() for sample in samples] == [[1], [], [1]]
     assert samples[0].quads.tolist() == [QUAD]
     assert samples[2].image_path == data_dir / "images" / "val" / "c.png"
+
+
+@pytest.mark.parametrize(("yaml_dir", "label_dir"), [("here", "there"), (".", "split 1/train"), (".", "a/b/c")])
+def test_the_class_names_are_those_of_the_data_yaml_that_was_opened(
+    tmp_path: Path, yaml_dir: str, label_dir: str
+) -> None:
+    """They were looked for beside the labels, where there may be none, or those of somebody else."""
+    label_dir, data_dir = tmp_path / label_dir, tmp_path / yaml_dir
+    yolo_folder(label_dir, {"图 1": YOLO_LINE}, None)
+    (label_dir / "classes.txt").write_text("tank\nplane\n", encoding="utf-8")
+    data_dir.mkdir(exist_ok=True)
+    text = f"path: {tmp_path}\ntrain: {label_dir.relative_to(tmp_path)}/images\nnames: [car, 船 船]\n"
+    (data_dir / "data.yaml").write_text(text, encoding="utf-8")
+    read = pickle.loads(pickle.dumps(label_reader("yolo_obb", data_dir)))
+    assert read(label_dir / "labels" / "图 1.txt", None).names == ["船 船"]
+    (sample,) = read_samples("yolo_obb", data_dir, ["图 1"], ("船 船",))
+    assert sample.labels.tolist() == [0]
+    assert [picture.labels.names for picture in read_yolo_folder(data_dir).pictures] == [["船 船"]]
+
+
+@pytest.mark.parametrize("dataset", ["dota", "rolabelimg", "hrsc"])
+def test_label_files_are_found_whose_suffix_is_written_in_capitals(tmp_path: Path, dataset: str) -> None:
+    """As Windows shows no difference; pictures seemed to have no labels."""
+    match dataset:
+        case "dota":
+            data_dir = dota(tmp_path, {"图 1": f"{SQUARE} car 0\n"})
+        case "hrsc":
+            data_dir = hrsc(tmp_path)
+        case _:
+            data_dir = rolabelimg(tmp_path, {"图 1": ["car"]})
+    for path in [*data_dir.rglob("图 1.txt"), *data_dir.rglob("图 1.xml")]:
+        path.rename(path.with_suffix(path.suffix.upper()))
+    assert detect_format(data_dir) == dataset
+    (sample,) = read_samples(dataset, data_dir, ["图 1"], ("car", "ship"))
+    assert len(sample.labels) == 1
 
 
 def test_only_formats_with_a_split_of_their_own_tell_one(tmp_path: Path) -> None:

@@ -108,7 +108,12 @@ def test_no_quads_give_no_rectangles() -> None:
 def test_a_path_that_no_xml_can_hold_does_no_harm(tmp_path: Path) -> None:
     picture = Picture("a", file_name="\udce4\x01<&>.png", hw=(9, 9))
     write_rolabelimg_file(tmp_path / "a.xml", picture, Ledger())
-    assert ElementTree.parse(tmp_path / "a.xml").getroot().findtext("filename").endswith("<&>")
+    assert ElementTree.parse(tmp_path / "a.xml").getroot().findtext("path").endswith("<&>.png")
+
+
+def test_the_file_name_has_no_folder_of_windows(tmp_path: Path) -> None:
+    write_rolabelimg_file(tmp_path / "a.xml", Picture("图 1", file_name="C:\\数据\\图 1.png", hw=(9, 9)), Ledger())
+    assert ElementTree.parse(tmp_path / "a.xml").getroot().findtext("filename") == "图 1"
 
 
 def test_the_files_of_the_author_of_rolabelimg_keep_their_numbers(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.splits import ListError, choose_split, read_list, split_balanced, split_by_seed
+from datasets.splits import ListError, choose_split, find_name, read_list, split_balanced, split_by_seed
 
 TWENTY = [f"P{number:02}" for number in range(20)]
 
@@ -314,3 +314,9 @@ def test_the_split_that_a_format_knows_is_used_where_there_is_no_list(tmp_path: 
     assert choose_split(tmp_path, images, "val", split="test", known=known).names == ["c"]
     (tmp_path / "val.txt").write_text("d\n", encoding="utf-8")
     assert choose_split(tmp_path, images, "val", known=known).names == ["d"]
+
+
+def test_an_entry_of_a_list_may_carry_a_folder_and_a_suffix() -> None:
+    images = {name: Path(f"{name}.png") for name in ("a", "a.b", "c.png")}
+    entries = ("a", "x/a.PNG", "C:\\x\\a.b.jpg", "c.png", "./c.png.tif", "a.b.txt", "none")
+    assert [find_name(entry, images) for entry in entries] == ["a", "a", "a.b", "c.png", "c.png", None, None]

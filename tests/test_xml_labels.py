@@ -102,6 +102,8 @@ def test_a_box_that_sticks_out_of_the_picture_is_read_as_it_is(tmp_path: Path) -
         ("<difficult> 1 </difficult>", 1),
         ("<difficult>2</difficult>", 2),
         ("<difficult>1.0</difficult>", 1),
+        ("<difficult>True</difficult>", 1),
+        ("<difficult>no</difficult>", 0),
     ],
 )
 def test_the_difficult_flag_is_read_and_may_be_missing(tmp_path: Path, rest: str, expected: int) -> None:
@@ -158,6 +160,11 @@ def test_any_encoding_that_the_file_declares_is_read(tmp_path: Path, declared: s
     labels = read_rolabelimg(path)
     assert labels.names == [name]
     assert labels.lines.tolist() == [2]
+
+
+def test_an_upright_box_beside_the_turned_one_of_an_object_is_passed_over(tmp_path: Path) -> None:
+    for boxes in (UPRIGHT + ROTATED, ROTATED + UPRIGHT):
+        assert read_annotation(write(tmp_path, rolabelimg_object(boxes))).kinds == ["rotated"]
 
 
 @pytest.mark.parametrize("name", ["klingon", "rot13", "zlib", "punycode", "idna", "unicode_escape", "undefined"])
@@ -325,7 +332,9 @@ def test_a_file_without_objects_is_a_picture_without_objects(tmp_path: Path, rea
         (rolabelimg_object(name="<name>  </name>"), "object without <name>"),
         (rolabelimg_object(rest="<difficult>3</difficult>"), "<difficult> is 3; it must be 0, 1 or 2"),
         (rolabelimg_object(rest="<difficult>0.5</difficult>"), "<difficult> is 0.5; it must be 0, 1 or 2"),
-        (rolabelimg_object(rest="<difficult>no</difficult>"), "<difficult> is 'no', not a number"),
+        (rolabelimg_object(rest="<difficult>maybe</difficult>"), "<difficult> is maybe; it must be 0, 1 or 2"),
+        (rolabelimg_object(ROTATED + ROTATED.replace(">50<", ">90<")), "two boxes of one kind in one object"),
+        (rolabelimg_object(UPRIGHT + UPRIGHT), "two boxes of one kind in one object"),
     ],
 )
 def test_a_bad_object_is_named_with_file_and_line_or_left_out(tmp_path: Path, bad: str, sentence: str) -> None:

@@ -114,6 +114,39 @@ def test_a_picture_is_found_by_its_labels_whatever_its_suffix(tmp_path: Path) ->
     assert picture_of(tmp_path / "labels" / "train" / "none.txt") is None
 
 
+def test_labels_of_a_split_without_pictures_are_found_and_the_list_of_classes_is_none_of_them(tmp_path: Path) -> None:
+    """A download may lack images/val; labelImg writes classes.txt beside the labels."""
+    yolo_folder(tmp_path, {"train/a": YOLO_LINE, "rest/b": YOLO_LINE}, None)
+    stray = [
+        write(tmp_path / "labels" / "test" / "a.txt", ""),
+        write(tmp_path / "labels" / "val" / "cam" / "c.txt", ""),
+    ]
+    far = write(tmp_path / "valid" / "labels" / "d.txt", "")
+    write(tmp_path / "labels" / "train" / "classes.txt", "car\n")
+    assert open_yolo(tmp_path).labels_without_picture() == [*stray, far], "rest/b has its picture, in no split"
+
+
+def test_a_folder_is_not_listed_anew_for_every_label_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    yolo_folder(tmp_path, {f"train/{name}": YOLO_LINE for name in "abcdef"})
+    for place, path in enumerate(sorted((tmp_path / "images" / "train").iterdir())):
+        path.rename(path.with_suffix(".JPG" if place % 2 else ".PnG"))
+    listed: list[Path] = []
+    for method in ("iterdir", "rglob"):
+        list_folder = getattr(Path, method)
+        monkeypatch.setattr(Path, method, lambda self, *a, f=list_folder: listed.append(self) or f(self, *a))
+    pictures = [picture_of(tmp_path / "labels" / "train" / f"{name}.txt") for name in "abcdef"]
+    assert [path.name for path in pictures] == ["a.PnG", "b.JPG", "c.PnG", "d.JPG", "e.PnG", "f.JPG"]
+    assert len(listed) == 1
+
+
+def test_paths_of_windows_are_understood(tmp_path: Path) -> None:
+    yolo_folder(tmp_path / "here", LABELS, DATA_YAML.replace("images/", "images\\").replace("images\\train", "t.txt"))
+    write(tmp_path / "here" / "t.txt", ".\\images\\train\\b.png\nimages\\train\\图 1.png\n")
+    assert open_yolo(tmp_path / "here").splits == SPLITS
+    write(tmp_path / "there" / "data.yaml", f"path: ..\\here\n{DATA_YAML.replace('images/', 'images' + chr(92))}")
+    assert open_yolo(tmp_path / "there").splits == SPLITS
+
+
 def test_the_names_of_a_label_file_come_from_its_own_data_set(tmp_path: Path) -> None:
     """Folders of many data sets often lie beside each other, and their yaml files above them."""
     write(tmp_path / "other.yaml", "names: [wrong]\n")

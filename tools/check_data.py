@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.readers import detect_format, get_format
+from datasets.readers import FORMATS, detect_format
 from DOTA_devkit.atomic import write_json, write_text
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.data_checks import KINDS, Finding, escaped
 from tools.data_folder import DataLayout, lay_out
 from tools.data_repair import BY_HAND, CHANGES, check_out_dir, repair_folder
-from tools.data_report import report_page, report_values, terminal_lines
+from tools.data_report import is_report, report_page, report_values, terminal_lines
 from tools.data_survey import Survey, SurveySettings, survey_folder
 from tools.data_thumbnails import Thumbnails
 from tools.data_twins import find_twins
@@ -43,10 +43,12 @@ def check_folder(options: argparse.Namespace, stop: StopRequest) -> int:
         raise SettingsError(f"{data_dir}: no such data folder")
     if options.lists is not None and not options.lists.is_dir():
         raise SettingsError(f"--lists {options.lists}: no such folder")
+    for flag, path in (("--html", options.html), ("--json", options.json)):
+        if path is not None:
+            _check_report(flag, path, data_dir)
     if options.fix is not None:
         check_out_dir(options.fix, data_dir)
     dataset = detect_format(data_dir) if options.dataset == "auto" else options.dataset
-    get_format(dataset)
     pictures = "decode" if options.decode else options.pictures
     settings = SurveySettings(dataset, (options.input_h, options.input_w), options.K, pictures)
     layout = lay_out(dataset, data_dir, options.lists)
@@ -58,7 +60,7 @@ def check_folder(options: argparse.Namespace, stop: StopRequest) -> int:
         write_json(options.json, report)
         print(f"written: {options.json}")
     if options.html is not None:
-        thumbnails = Thumbnails(dataset, {pair.name: pair for pair in layout.pairs})
+        thumbnails = Thumbnails(dataset, {pair.name: pair for pair in layout.pairs}, layout.read)
         draw = thumbnails.draw if settings.pictures != "none" else _draw_nothing
         write_text(options.html, report_page(report, survey, draw))
         print(f"written: {options.html}")
@@ -73,6 +75,14 @@ def check_folder(options: argparse.Namespace, stop: StopRequest) -> int:
         if left:
             print(f"not repaired, because it would be a guess: {', '.join(left)}")
     return 1 if report["errors"] else 0
+
+
+def _check_report(flag: str, path: Path, data_dir: Path) -> None:
+    """Raises SettingsError for a report in the data folder, and for one in place of another file."""
+    if data_dir.resolve() in path.resolve().parents:
+        raise SettingsError(f"{flag} {path} lies in the data folder, where nothing is written; name another")
+    if path.exists() and not (path.is_file() and is_report(path)):
+        raise SettingsError(f"{flag} {path} is there and is no earlier report; name another file")
 
 
 def _add_twins(survey: Survey, layout: DataLayout, options: argparse.Namespace, stop: StopRequest) -> None:
@@ -104,7 +114,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("data_dir", type=Path, metavar="DATA_DIR", help="folder of the data; nothing is written there")
-    add("--dataset", default="auto", metavar="NAME", help="format of the data [default: %(default)s, by its folders]")
+    add(
+        "--dataset",
+        choices=("auto", *FORMATS),
+        default="auto",
+        help="format of the data [default: %(default)s, by its folders]",
+    )
     add("--lists", type=Path, metavar="DIR", help="folder of train.txt and val.txt [default: DATA_DIR]")
     add("--html", type=Path, metavar="FILE", help="write the report as one page for a browser, with thumbnails")
     add("--json", type=Path, metavar="FILE", help="write the report as JSON")
@@ -120,6 +135,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--K", type=int, default=500, metavar="N", help="most detections of a picture [default: %(default)s]")
     add("--decode", action="store_true", help="decode every picture, not its header only, to find damaged ones")
     add(
+        "--no_images",
         "--no-images",
         dest="pictures",
         action="store_const",
@@ -147,7 +163,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         if getattr(options, name) < least:
             parser.error(f"--{name} is {getattr(options, name)}; it must be at least {least}")
     if options.decode and options.pictures == "none":
-        parser.error("--decode opens the pictures that --no-images leaves alone; give one of them")
+        parser.error("--decode opens the pictures that --no_images leaves alone; give one of them")
     return options
 
 

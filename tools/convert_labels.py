@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import shutil
 import sys
 from collections import Counter
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tools.command_line import Parser, SettingsError, exit_code
+from tools.picture_links import link_or_copy
 from tools.progress import progress_bar
 from tools.run_folder import warn
 
@@ -25,6 +25,7 @@ SOURCES = ("rolabelimg", "yolo_obb", "coco", "labelme", "cvat", "voc", "dota", "
 TARGETS = ("dota", "yolo_obb", "coco", "rolabelimg")
 PREDICTIONS = ("task1", "detections")
 MIN_SCORE = 0.3
+COPIED = "pictures were copied, because the system allows no links to them"
 SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
 
 
@@ -54,17 +55,17 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     _check_places(options)
     target = WRITERS[options.to]
     annotated = _with_classes(_read(options, ledger), options, ledger)
-    needs_pictures = target.tells_size or options.copy_images or options.link_images
-    if needs_pictures:
+    if target.tells_size or options.copy_images or options.link_images:
         annotated = locate_pictures(annotated, options.src, options.images, ledger)
     if target.tells_size:
         track = partial(progress_bar, desc="measuring", unit="picture")
         annotated = measure_pictures(annotated, ledger, track, target.needs_size)
     annotated = target.keep(annotated, ledger, options.drop_ignored)
-    target.write(options.dst, annotated, ledger)
-    if options.copy_images or options.link_images:
+    is_placed = options.copy_images or options.link_images
+    target.write(options.dst, _named_anew(annotated) if is_placed else annotated, ledger)
+    if is_placed:
         folder = options.dst.parent if options.dst.suffix == ".json" else options.dst
-        _place_pictures(annotated, folder, target.image_folder, is_link=options.link_images)
+        _place_pictures(annotated, folder, target.image_folder, options.link_images, ledger)
     _print_summary(annotated, options, ledger)
     return annotated
 
@@ -98,19 +99,13 @@ def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: 
 
 def _without_strangers(picture: Picture, known: Sequence[str], ledger: Ledger) -> Picture:
     """The picture with the objects of known classes; every other object is a fault."""
-    from datasets.label_formats.annotations import IGNORED_CLASS, take
+    from datasets.label_formats.annotations import strangers, take
     from DOTA_devkit.labels import LabelError
 
-    labels, allowed = picture.labels, {*known, IGNORED_CLASS}
-    strange = [row for row, name in enumerate(labels.names) if name not in allowed]
-    for row in strange:
-        nearest = difflib.get_close_matches(labels.names[row], known, n=1)
-        remedy = f"did you mean '{nearest[0]}'?" if nearest else "add it there, or correct the label"
-        why = f"class '{labels.names[row]}' is not in the list of --classes; {remedy}"
-        ledger.faults.append(LabelError(Path(picture.name), int(labels.lines[row]), why))
-    if not strange:
-        return picture
-    return picture._replace(labels=take(labels, np.setdiff1d(np.arange(len(labels.names)), strange)))
+    labels = picture.labels
+    found = strangers(labels, known)
+    ledger.faults += [LabelError(Path(picture.name), int(labels.lines[row]), why) for row, why in found.items()]
+    return picture._replace(labels=take(labels, np.setdiff1d(np.arange(len(labels.names)), [*found])))
 
 
 def _check_places(options: argparse.Namespace) -> None:
@@ -128,17 +123,27 @@ def _check_places(options: argparse.Namespace) -> None:
         raise SettingsError(f"{dst}: is in use; name a new or empty folder" + " or a new file" * (options.to == "coco"))
 
 
+def _named_anew(annotated: AnnotatedSet) -> AnnotatedSet:
+    """The set whose pictures are not called by the folder that they had, because they go to another."""
+    pictures = [picture._replace(file_name=None) if picture.path else picture for picture in annotated.pictures]
+    return annotated._replace(pictures=pictures)
+
+
 def _place_pictures(
-    annotated: AnnotatedSet, dst: Path, image_folder: Callable[[AnnotatedSet, Picture], str], is_link: bool
+    annotated: AnnotatedSet,
+    dst: Path,
+    image_folder: Callable[[AnnotatedSet, Picture], str],
+    is_link: bool,
+    ledger: Ledger,
 ) -> None:
-    """Copy the pictures to where the new format expects them, or set links there to where they are."""
+    """Copy the pictures to where the new format expects them, or set links there to where they are, if that can be."""
     for picture in progress_bar(annotated.pictures, desc="pictures", unit="picture"):
         if picture.path is None:
             continue
         place = dst / image_folder(annotated, picture) / f"{picture.name}{picture.path.suffix}"
         place.parent.mkdir(parents=True, exist_ok=True)
         if is_link:
-            place.symlink_to(picture.path.resolve())
+            ledger.changed[COPIED] += not link_or_copy(picture.path, place)
         else:
             shutil.copyfile(picture.path, place)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.images import IMAGE_SUFFIXES, ImageError
-from datasets.readers import get_format
-from datasets.splits import TRAIN_LISTS, VAL_LISTS
+from datasets.readers import Read, get_format, label_reader
+from datasets.splits import TRAIN_LISTS, VAL_LISTS, find_name
 from DOTA_devkit.labels import LabelError, read_names
 from tools.data_checks import Finding, escaped
 
@@ -33,11 +33,16 @@ class Part(NamedTuple):
 
 
 class DataLayout(NamedTuple):
-    """pairs: sorted by name. parts: "train" and "val", as far as there are such. findings: what has no partner."""
+    """pairs: sorted by name. parts: "train" and "val", as far as there are such. others: lists beside them, which only
+    --split reads. findings: what has no partner. read: reads one of the label files. missing_is_empty: a picture that
+    has none is a picture without objects."""
 
     pairs: list[Pair]
     parts: dict[str, Part]
+    others: list[Part]
     findings: list[Finding]
+    read: Read
+    missing_is_empty: bool = False
 
 
 def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> DataLayout:
@@ -47,9 +52,13 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
     """
     findings: list[Finding] = []
     images, labels, parts = (_find_yolo if dataset == "yolo_obb" else _find_files)(dataset, data_dir, findings)
-    if dataset != "yolo_obb" or lists_dir is not None:
-        parts = _read_parts(lists_dir or data_dir, images, findings)
-    for name in sorted(images.keys() - labels.keys()):
+    listed, others = _read_parts(lists_dir or data_dir, images, findings)
+    if "test" in parts and "test" not in {part.path.stem for part in (*listed.values(), *others)}:
+        others.append(parts["test"])
+    parts = {part: parts[part] for part in ("train", "val") if part in parts}
+    parts = listed if lists_dir is not None else listed or parts  # as training chooses: lists before the format's own
+    missing_is_empty = get_format(dataset).missing_is_empty
+    for name in () if missing_is_empty else sorted(images.keys() - labels.keys()):
         findings.append(Finding("no-labels", name, escaped(str(images[name])), 0, "no label file has this name"))
     for name in sorted(labels.keys() - images.keys()):
         findings.append(Finding("no-picture", name, escaped(str(labels[name])), 0, "no picture has this name"))
@@ -61,7 +70,7 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
     part_of = {name: part for part in reversed(parts) for name in parts[part].members}  # of both lists the first counts
     names = sorted(images.keys() | labels.keys())
     pairs = [Pair(name, images.get(name), labels.get(name), part_of.get(name, "")) for name in names]
-    return DataLayout(pairs, parts, findings)
+    return DataLayout(pairs, parts, others, findings, label_reader(dataset, data_dir), missing_is_empty)
 
 
 def read_members(path: Path, images: Mapping[str, Path]) -> tuple[dict[str, int], list[Finding]]:
@@ -72,11 +81,7 @@ def read_members(path: Path, images: Mapping[str, Path]) -> tuple[dict[str, int]
         return {}, [Finding("bad-list", "", escaped(str(path)), error.line, escaped(error.reason))]
     members, findings = {}, []
     for entry, line in entries.items():
-        # As datasets.splits reads it: an entry may carry a folder and a suffix.
-        short = entry.replace("\\", "/").rsplit("/", 1)[-1]
-        stem, dot, suffix = short.rpartition(".")
-        candidates = [entry, short, *([stem] if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else [])]
-        name = next((name for name in candidates if name in images), None)
+        name = find_name(entry, images)
         if name is not None:
             members.setdefault(name, line)
         else:
@@ -98,20 +103,22 @@ def _find_files(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[
     if not images:
         raise ImageError(f"{image_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
     pattern = reader.label_path(data_dir, "name")
-    labels = {path.stem: path for path in _files(pattern.parent, {pattern.suffix})}
+    labels = {path.stem: path for path in _files(pattern.parent, {pattern.suffix.lower()})}
     return images, labels, {}
 
 
-def _read_parts(lists_dir: Path, images: Paths, findings: list[Finding]) -> dict[str, Part]:
-    """The lists that training would read in a folder."""
-    parts = {}
+def _read_parts(lists_dir: Path, images: Paths, findings: list[Finding]) -> tuple[dict[str, Part], list[Part]]:
+    """The lists that training would read in a folder, and the others there."""
+    parts, others = {}, []
     for part, names in (("train", TRAIN_LISTS), ("val", VAL_LISTS)):
-        path = next((lists_dir / name for name in names if (lists_dir / name).is_file()), None)
-        if path is not None:
+        for path in (lists_dir / name for name in names if (lists_dir / name).is_file()):
             members, missing = read_members(path, images)
-            parts[part] = Part(path, members)
             findings += missing
-    return parts
+            if part in parts:
+                others.append(Part(path, members))
+            else:
+                parts[part] = Part(path, members)
+    return parts, others
 
 
 def _find_yolo(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[Paths, Paths, dict[str, Part]]:
@@ -122,10 +129,11 @@ def _find_yolo(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[P
     if not folder.images:
         raise ImageError(f"{data_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
     labels = {name: path for name, image in folder.images.items() if (path := label_of(image)).is_file()}
-    labels |= {path.stem: path for path in folder.labels_without_picture()}
+    for path in folder.labels_without_picture():  # no pairs: without a picture's size they cannot be read
+        findings.append(Finding("no-picture", path.stem, escaped(str(path)), 0, "no picture has this name"))
     parts = {
         part: Part(data_dir / part, dict.fromkeys(folder.splits[part], 0))
-        for part in ("train", "val")
+        for part in ("train", "val", "test")
         if folder.splits.get(part)
     }
     return folder.images, labels, parts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,13 +12,14 @@ import numpy as np
 
 from datasets.image_sizes import picture_size
 from datasets.images import ImageError
-from datasets.readers import get_format
+from datasets.readers import Read
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.boxes import order_clockwise, signed_area
 from DOTA_devkit.labels import FLAGS, HEADERS, NO_LABELS, LabelError, Labels, write_labels
 from tools.command_line import SettingsError
 from tools.data_checks import DUPLICATE_IOU, LABELTXT, escaped, find_duplicates, kind_of_error, overhang, raw_corners
 from tools.data_folder import DataLayout, Pair
+from tools.picture_links import link_or_copy
 from tools.processes import run_tasks
 from tools.stop_request import StopRequest
 
@@ -40,11 +40,12 @@ class Change(NamedTuple):
 
 
 class RepairTask(NamedTuple):
-    """Pictures that a process takes at a time."""
+    """Pictures that a process takes at a time, and what reads their labels."""
 
     pairs: Sequence[Pair]
     dataset: str
     out_dir: Path
+    read: Read
 
 
 class Repaired(NamedTuple):
@@ -76,23 +77,25 @@ def repair_folder(
     changes.csv. What is changed and what is left out: see `repair_labels`; besides pictures that cannot be read or have
     no label file, label files without a picture, and lines of lists that name no picture of the copy."""
     _first_twins(np.zeros((1, 4, 2)), [""])  # compiles, before there are processes to do it in each
-    usable = [pair for pair in layout.pairs if pair.image_path and pair.label_path and pair.name not in unreadable]
-    changes = [_left_out(pair, unreadable) for pair in layout.pairs]
+    pictured = [pair for pair in layout.pairs if pair.image_path is not None]
+    reasons = [_left_out(pair, unreadable, layout.missing_is_empty) for pair in pictured]
+    usable = [pair for pair, reason in zip(pictured, reasons, strict=True) if reason is None]
+    changes = [reason for reason in reasons if reason]
     changes += [
         Change(finding.path, finding.line, f"left out, {finding.what}", "")
         for finding in layout.findings
-        if finding.kind in ("same-name", "bad-list")
+        if finding.kind in ("same-name", "bad-list", "no-picture")
     ]
     for name in ("images", "labelTxt"):
         (out_dir / name).mkdir(parents=True, exist_ok=True)
-    tasks = [RepairTask(usable[at : at + CHUNK], dataset, out_dir) for at in range(0, len(usable), CHUNK)]
+    tasks = [RepairTask(usable[at : at + CHUNK], dataset, out_dir, layout.read) for at in range(0, len(usable), CHUNK)]
     parts = run_tasks(repair_pairs, tasks, num_workers, stop, desc="repairing", unit="file", unit_scale=CHUNK)
     names = {name for part in parts for name in part.names}
-    changes = [change for change in changes if change] + [change for part in parts for change in part.changes]
+    changes += [change for part in parts for change in part.changes]
     if class_names:
         write_text(out_dir / "classes.txt", "".join(f"{name}\n" for name in class_names))
-    for part, (path, members) in layout.parts.items():
-        write_text(out_dir / f"{part}.txt", "".join(f"{name}\n" for name in members if name in names))
+    for path, members in (*layout.parts.values(), *layout.others):
+        write_text(out_dir / f"{path.stem}.txt", "".join(f"{name}\n" for name in members if name in names))
         changes += [
             Change(escaped(str(path)), line, f"line left out, '{escaped(name)}' is not in the copy", "")
             for name, line in members.items()
@@ -116,12 +119,12 @@ def repair_pairs(task: RepairTask) -> Repaired:
         except ImageError as error:
             changes.append(Change(escaped(str(pair.image_path)), 0, f"picture left out, {escaped(str(error))}", ""))
             continue
-        labels, header, found = _read_mended(pair, task.dataset)
+        labels, header, found = _read_mended(pair, task)
         labels, more = repair_labels(labels, hw, path)
         write_labels(
             task.out_dir / "labelTxt" / f"{pair.name}.txt", labels.quads, labels.names, labels.difficult, header, False
         )
-        num_copied += not _link(pair.image_path, task.out_dir / "images" / pair.image_path.name)
+        num_copied += not link_or_copy(pair.image_path, task.out_dir / "images" / pair.image_path.name)
         names.add(pair.name)
         changes += sorted([*found, *more], key=lambda change: change.line)
     return Repaired(names, changes, num_copied)
@@ -169,23 +172,25 @@ def label_text(labels: Labels, quads: np.ndarray, row: int) -> str:
     return f"{numbers} {labels.names[row]} {labels.difficult[row]}"
 
 
-def _read_mended(pair: Pair, dataset: str) -> tuple[Labels, list[str], list[Change]]:
+def _read_mended(pair: Pair, task: RepairTask) -> tuple[Labels, list[str], list[Change]]:
     """The labels of a picture, those that cross themselves with their corners in order; the file's header lines; and
     what was changed or left out for it."""
-    path = escaped(str(pair.label_path))
+    if pair.label_path is None:
+        return NO_LABELS, [], []
+    path, is_labeltxt = escaped(str(pair.label_path)), task.dataset in LABELTXT
     problems: list[LabelError] = []
     try:
-        labels = get_format(dataset).read(pair.label_path, problems.append)
+        labels = task.read(pair.label_path, problems.append)
         data = pair.label_path.read_bytes()
     except LabelError as error:  # the whole file
         return NO_LABELS, [], [Change(path, error.line, f"nothing could be read: {error.reason}", "")]
     is_text = pair.label_path.suffix.lower() == ".txt"
     text = data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    header = [line for line in text[: len(HEADERS)] if line.lower().startswith(HEADERS)] if dataset in LABELTXT else []
+    header = [line for line in text[: len(HEADERS)] if line.lower().startswith(HEADERS)] if is_labeltxt else []
     changes, mended = [], []
     for problem in problems:
         line = text[problem.line - 1].strip() if 0 < problem.line <= len(text) else ""
-        corners = raw_corners(line) if dataset in LABELTXT else None
+        corners = raw_corners(line) if is_labeltxt else None
         if corners is None or kind_of_error(problem.reason) != "self-crossing":
             why = problem.reason.partition("; ")[0]
             changes.append(Change(path, int(problem.line), f"left out, {why}", line if is_text else ""))
@@ -224,24 +229,13 @@ def _first_twins(quads: np.ndarray, names: Sequence[str]) -> np.ndarray:
     return find_duplicates(quads, of_name, np.zeros(len(quads), np.int64), DUPLICATE_IOU)
 
 
-def _left_out(pair: Pair, unreadable: set[str]) -> Change | None:
-    if pair.image_path is None:
-        return Change(escaped(str(pair.label_path)), 0, "labels left out, they have no picture", "")
+def _left_out(pair: Pair, unreadable: set[str], missing_is_empty: bool) -> Change | None:
+    """Why a picture is not in the copy; None for one that is."""
     if pair.name in unreadable:
         return Change(escaped(str(pair.image_path)), 0, "picture left out, it cannot be read", "")
-    if pair.label_path is None:
+    if pair.label_path is None and not missing_is_empty:
         return Change(escaped(str(pair.image_path)), 0, "picture left out, it has no label file", "")
     return None
-
-
-def _link(source: Path, path: Path) -> bool:
-    """Link to a picture; where the system allows none, copy it and return False."""
-    try:
-        path.symlink_to(source.resolve())
-    except OSError:
-        shutil.copyfile(source, path)
-        return False
-    return True
 
 
 def _harmless(value: str | int) -> str | int:

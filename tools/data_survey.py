@@ -13,7 +13,7 @@ import numpy as np
 
 from datasets.image_sizes import picture_size
 from datasets.images import ImageError, read_image
-from datasets.readers import DOTA_CLASSES, IGNORED_CLASS, dota_classes, get_format, read_classes
+from datasets.readers import DOTA_CLASSES, IGNORED_CLASS, Read, dota_classes, read_classes
 from datasets.xml_labels import Annotation, read_annotation
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels
 from tools.data_checks import (
@@ -49,10 +49,11 @@ class SurveySettings(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """The pairs that a process takes at a time."""
+    """The pairs that a process takes at a time, and what reads their labels."""
 
     pairs: Sequence[Pair]
     settings: SurveySettings
+    read: Read
 
 
 @dataclass
@@ -109,7 +110,7 @@ def survey_folder(
     """Go through all pictures and labels by so many processes; the result is the same for any number of them."""
     check_objects(_EXAMPLE, settings.input_hw)  # compiles what is compiled, before there are processes to do it in each
     pairs = layout.pairs
-    chunks = [Chunk(pairs[start : start + CHUNK], settings) for start in range(0, len(pairs), CHUNK)]
+    chunks = [Chunk(pairs[start : start + CHUNK], settings, layout.read) for start in range(0, len(pairs), CHUNK)]
     survey = Survey()
     survey.add(layout.findings)
     for part in run_tasks(survey_chunk, chunks, num_workers, stop, desc="checking", unit="file", unit_scale=CHUNK):
@@ -127,7 +128,7 @@ def survey_chunk(chunk: Chunk) -> Survey:
     of_pictures, sizes = [], []
     for pair in chunk.pairs:
         sizes.append(_read_size(pair, settings.pictures, survey))
-        of_pictures.append(_read_labels(pair, settings.dataset, sizes[-1], survey))
+        of_pictures.append(_read_labels(pair, chunk, sizes[-1], survey))
     objects = join_objects(of_pictures, sizes)
     survey.statistics.add(measure_objects(objects, np.concatenate([labels.difficult for labels in of_pictures])))
     lines = np.concatenate([labels.lines for labels in of_pictures])
@@ -191,19 +192,19 @@ def _read_size(pair: Pair, pictures: str, survey: Survey) -> tuple[float, float]
     return size
 
 
-def _read_labels(pair: Pair, dataset: str, size: tuple[float, float], survey: Survey) -> Labels:
+def _read_labels(pair: Pair, chunk: Chunk, size: tuple[float, float], survey: Survey) -> Labels:
     """The labels of a picture that can be read; what is wrong with others is told."""
     if pair.label_path is None:
         return NO_LABELS
     statistics, path = survey.statistics, escaped(str(pair.label_path))
     problems: list[LabelError] = []
     try:
-        if dataset == "rolabelimg":
+        if chunk.settings.dataset == "rolabelimg":
             annotation = read_annotation(pair.label_path, problems.append)
             labels = annotation.labels
             survey.add(_annotation_findings(annotation, pair, path, size))
         else:
-            labels = get_format(dataset).read(pair.label_path, problems.append)
+            labels = chunk.read(pair.label_path, problems.append)
     except LabelError as error:  # the whole file
         problems, labels = [error], NO_LABELS
     except OSError as error:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from datasets.images import ImageError, read_image
-from datasets.readers import get_format
+from datasets.readers import Read
 from DOTA_devkit.labels import LabelError
 from tools.data_checks import LABELTXT, Finding, raw_corners
 from tools.data_folder import Pair
@@ -27,9 +27,10 @@ BOX_BGR = (60, 60, 255)
 class Thumbnails:
     """Draws thumbnails; the picture and the labels read last are kept, since findings come in clusters."""
 
-    def __init__(self, dataset: str, pairs: dict[str, Pair]) -> None:
+    def __init__(self, dataset: str, pairs: dict[str, Pair], read: Read) -> None:
         self._dataset = dataset
         self._pairs = pairs
+        self._read_labels = read
         self._last: tuple[Path, np.ndarray] | None = None
 
     def draw(self, finding: Finding) -> str:
@@ -68,7 +69,7 @@ class Thumbnails:
         if path is None or not finding.line:
             return None
         try:
-            labels = get_format(self._dataset).read(path, lambda error: None)
+            labels = self._read_labels(path, lambda error: None)
             rows = np.flatnonzero(labels.lines == finding.line)
             if len(rows):
                 return labels.quads[rows[0]]

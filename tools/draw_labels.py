@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from datasets.images import ImageError, read_image
-from datasets.readers import IGNORED_CLASS, detect_format, get_format, list_images, read_classes
+from datasets.readers import (
+    FORMATS,
+    IGNORED_CLASS,
+    Read,
+    detect_format,
+    get_format,
+    label_reader,
+    list_images,
+    read_classes,
+)
 from datasets.splits import choose_split
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels
 from tools.command_line import Parser, SettingsError, exit_code
@@ -49,14 +58,16 @@ def draw_folder(
         raise SettingsError(f"{out_dir} lies in the data folder, where nothing is written; name another")
     dataset = detect_format(data_dir) if dataset == "auto" else dataset
     reader, images = get_format(dataset), list_images(dataset, data_dir)
-    names = choose_split(data_dir, images, "val", split).names if split else sorted(images)
+    known = reader.splits(data_dir)
+    names = choose_split(data_dir, images, "val", split, known=known).names if split else sorted(images)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(names))[:num]).tolist()
     problems: list[LabelError | ImageError] = []
     class_names = read_classes(dataset, data_dir, names)
+    read = label_reader(dataset, data_dir)
     num_drawn = num_objects = 0
     strange: set[str] = set()
     for name in progress_bar([names[place] for place in chosen], desc="drawing", unit="picture"):
-        labels = _read(reader.label_path(data_dir, name), reader.read, problems)
+        labels = _read(reader.label_path(data_dir, name), read, reader.missing_is_empty, problems)
         try:
             picture = read_image(images[name])
         except ImageError as error:
@@ -81,8 +92,10 @@ def draw_folder(
     return 1 if problems else 0
 
 
-def _read(path: Path, read: Callable[..., Labels], problems: list[LabelError | ImageError]) -> Labels:
+def _read(path: Path, read: Read, missing_is_empty: bool, problems: list[LabelError | ImageError]) -> Labels:
     if not path.exists():
+        if missing_is_empty:
+            return NO_LABELS
         problems.append(LabelError(path, 1, "no such label file"))
         return NO_LABELS
     try:
@@ -104,7 +117,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("data_dir", type=Path, metavar="DATA_DIR", help="folder of the data; nothing is written there")
     add("out_dir", type=Path, metavar="OUT_DIR", help="folder to write <name>.jpg to")
-    add("--dataset", default="auto", metavar="NAME", help="format of the data [default: %(default)s, by its folders]")
+    add(
+        "--dataset",
+        choices=("auto", *FORMATS),
+        default="auto",
+        help="format of the data [default: %(default)s, by its folders]",
+    )
     add(
         "--num",
         type=int,

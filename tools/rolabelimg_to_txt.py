@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 
 from datasets.image_sizes import picture_size
 from datasets.images import ImageError, find_images
+from datasets.label_formats.annotations import files_in, strangers, take
 from datasets.readers import IGNORED_CLASS
 from datasets.xml_labels import KINDS, Annotation, ObjectError, read_annotation
 from DOTA_devkit.clipping import clip_quads
@@ -138,8 +138,8 @@ def print_summary(summary: Summary, conversion: Conversion) -> None:
 def _find_xml(xml_dir: Path) -> list[Path]:
     if not xml_dir.is_dir():
         raise SettingsError(f"{xml_dir}: no such folder of XML files")
-    paths = sorted(path for path in xml_dir.iterdir() if path.suffix.lower() == ".xml" and path.name[0] != ".")
-    below = sorted({path.parent.name for path in xml_dir.glob("*/*.xml")})
+    paths = files_in(xml_dir, ".xml")
+    below = sorted({path.parent.name for path in xml_dir.glob("*/*.[xX][mM][lL]")})
     if not paths:
         remedy = f"; name one of its folders, such as {below[0]}" if below else ""
         raise SettingsError(f"{xml_dir}: holds no XML file{remedy}")
@@ -174,22 +174,17 @@ def _leave_out_unknown(
 ) -> tuple[Labels, list[str]]:
     """The objects of known classes, and the kinds of their boxes; the others are added to the faults."""
     labels, kinds = annotation.labels, annotation.kinds
-    known = None if class_names is None else {*class_names, IGNORED_CLASS}
-    strange = [row for row, name in enumerate(labels.names) if known is not None and name not in known]
-    for row in strange:
-        name = labels.names[row]
-        nearest = difflib.get_close_matches(name, class_names, n=1)
-        remedy = f"did you mean '{nearest[0]}'?" if nearest else "add it there, or correct the file"
-        reason = f"class '{name}' is not in the list of --classes; {remedy}"
-        faults.append(ObjectError(path, int(labels.lines[row]), f"of the unknown class '{name}'", reason))
-    if not strange:
+    if class_names is None:
         return labels, kinds
-    return _take(labels, kinds, sorted({*range(len(kinds))} - {*strange}))
+    found = strangers(labels, class_names)
+    for row, reason in found.items():
+        kind = f"of the unknown class '{labels.names[row]}'"
+        faults.append(ObjectError(path, int(labels.lines[row]), kind, reason))
+    return _take(labels, kinds, [row for row in range(len(kinds)) if row not in found])
 
 
 def _take(labels: Labels, kinds: list[str], rows: Sequence[int]) -> tuple[Labels, list[str]]:
-    names = [labels.names[row] for row in rows]
-    return Labels(labels.quads[rows], names, labels.difficult[rows], labels.lines[rows]), [kinds[row] for row in rows]
+    return take(labels, np.array(rows, np.int64)), [kinds[row] for row in rows]
 
 
 def _picture_hw(path: Path, annotation: Annotation, conversion: Conversion) -> tuple[int, int]:

@@ -71,12 +71,12 @@ def _write_rolabelimg(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> Non
 
 
 SOURCES: dict[str, Source] = {
-    "rolabelimg": lambda src, ledger, track: read_rolabelimg_folder(src, ledger.faults.append, track),
+    "rolabelimg": lambda src, ledger, track: read_rolabelimg_folder(src, ledger.faults.append, track, ledger.changed),
     "yolo_obb": lambda src, ledger, track: read_yolo_folder(src, ledger.faults.append, track),
     "coco": _coco,
     "labelme": lambda src, ledger, track: read_labelme_folder(src, ledger.faults.append, track, ledger.changed),
     "cvat": _cvat,
-    "voc": lambda src, ledger, track: read_rolabelimg_folder(src, ledger.faults.append, track),
+    "voc": lambda src, ledger, track: read_rolabelimg_folder(src, ledger.faults.append, track, ledger.changed),
     "dota": lambda src, ledger, track: read_dota_folder(src, ledger.faults.append, track),
     "hrsc": lambda src, ledger, track: read_hrsc_folder(src, ledger.faults.append, track),
 }

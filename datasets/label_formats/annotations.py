@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -95,6 +96,17 @@ def take(labels: Labels, rows: np.ndarray) -> Labels:
     return Labels(labels.quads[rows], names, labels.difficult[rows], labels.lines[rows])
 
 
+def strangers(labels: Labels, known: Sequence[str]) -> dict[int, str]:
+    """The objects of classes that a list does not name, by their row: why they cannot be used; {} for none."""
+    found = {}
+    for row, name in enumerate(labels.names):
+        if name not in known and name != IGNORED_CLASS:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            remedy = f"did you mean '{nearest[0]}'?" if nearest else "add it there, or correct the file"
+            found[row] = f"class '{name}' is not in the list of --classes; {remedy}"
+    return found
+
+
 @cache
 def name_fault(name: str) -> str | None:
     """Why a class name cannot stand in a line of text or in XML; None for a good one."""
@@ -112,12 +124,18 @@ def clean_name(name: object) -> str:
     return " ".join(name.split())
 
 
+def without_closing(points: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:
+    """An outline (P, 2) without its last point where that is the first again, as GIS programs write it."""
+    return points[:-1] if len(points) > 1 and list(points[0]) == list(points[-1]) else points
+
+
 def outline_to_quad(points: Sequence[Sequence[float]], changed: Counter[str], is_one: bool = True) -> np.ndarray:
     """An outline (P, 2) of finite points as a quad: its four corners, or for another number, and where the points are
     those of several outlines (`is_one` False), their minimum-area rectangle.
 
     Raises ValueError for fewer than three points, and for points on one line.
     """
+    points = without_closing(points)
     if len(points) < 3:
         raise ValueError(f"an outline of {len(points)} points has no area; draw the object again")
     if is_one and len(points) == 4:
@@ -164,6 +182,22 @@ def picture_name(file_name: object) -> str:
     if name.strip(" .") == "" or name_fault(name):
         raise ValueError(f"the picture's file name is {file_name!r}, which names no file; correct it")
     return name
+
+
+def files_in(folder: Path, suffix: str) -> list[Path]:
+    """The files of a folder with this suffix in any case, sorted, hidden ones left out; none where there is no folder.
+
+    Windows does not tell `A.XML` from `A.xml`, so that both are met.
+    """
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() == suffix and not path.name.startswith("."))
+
+
+def file_in(folder: Path, name: str, suffix: str) -> Path:
+    """The file of this name and suffix, or the one whose suffix is written in capitals where only that is there."""
+    path, other = folder / f"{name}{suffix}", folder / f"{name}{suffix.upper()}"
+    return other if not path.exists() and other.exists() else path
 
 
 def name_in_list(path: Path, line: int, entry: object) -> str:

@@ -25,12 +25,14 @@ from datasets.label_formats.annotations import (
     Row,
     as_labels,
     clean_name,
+    files_in,
     name_fault,
     outline_to_quad,
     picture_name,
     refuse_same_names,
     shown,
     sound_rows,
+    without_closing,
 )
 from datasets.label_formats.json_documents import (
     Document,
@@ -54,8 +56,8 @@ def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
 
     An object is its one polygon of four corners, else its `bbox` of five numbers, else the minimum-area rectangle
     around its polygons (counted in `changed`), else its `bbox` of four. `iscrowd` makes an ignore region, unless a key
-    `difficult` tells. Masks in run lengths are refused. Raises LabelError for what cannot be used, or reports it to
-    `on_bad` and leaves it out; ValueError for two pictures of one name.
+    `difficult` tells. Masks in run lengths are refused, but for one beside a `bbox` of five. Raises LabelError for what
+    cannot be used, or reports it to `on_bad` and leaves it out; ValueError for two pictures of one name.
     """
     changed = Counter() if changed is None else changed
     faults: list[LabelError] = []
@@ -83,7 +85,7 @@ def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
 
 def read_coco_folder(folder: Path, on_bad: OnBad = None, changed: Counter[str] | None = None) -> AnnotatedSet:
     """All COCO files of a folder, or of its `annotations/`; `train`, `val` or `test` in a file's name is its split."""
-    paths = sorted((folder / "annotations").glob("*.json")) or sorted(folder.glob("*.json"))
+    paths = files_in(folder / "annotations", ".json") or files_in(folder, ".json")
     if not paths:
         raise ValueError(f"{folder}: holds no *.json, nor does its annotations/; name the COCO file itself")
     pictures: list[Picture] = []
@@ -119,8 +121,7 @@ def _write_file(path: Path, pictures: Sequence[Picture], class_names: Sequence[s
     ids = {name: number for number, name in enumerate([*class_names, *sorted(used - {*class_names})], start=1)}
     images, annotations = [], []
     for image_id, picture in enumerate(pictures, start=1):
-        file_name = picture.path.name if picture.path else picture.file_name or picture.name
-        image = {"id": image_id, "file_name": file_name}
+        image = {"id": image_id, "file_name": _file_name(picture)}
         if picture.hw is None:
             ledger.changed[NO_SIZE] += 1
         else:
@@ -138,6 +139,14 @@ def _write_file(path: Path, pictures: Sequence[Picture], class_names: Sequence[s
             file.write(f'{start}\n"{key}": [\n{lines}\n]')
             start = ","
         file.write("\n}\n")
+
+
+def _file_name(picture: Picture) -> str:
+    """How the labels name the picture, with its folder, if the picture lies there; else its file's own name."""
+    told = (picture.file_name or "").replace("\\", "/")
+    if picture.path is None:
+        return told or picture.name
+    return told if told and picture.path.as_posix().endswith(f"/{told}") else picture.path.name
 
 
 def _as_annotation(quad: np.ndarray, flag: int, name: str) -> dict[str, Any]:
@@ -192,12 +201,14 @@ def _known(fields: dict[str, Any], key: str, known: Mapping[int, Any]) -> Any:
 
 def _quad(fields: dict[str, Any], changed: Counter[str], angles: list[float]) -> np.ndarray:
     outlines = fields.get("segmentation") or []
+    bbox = numbers(fields.get("bbox") or [], '"bbox"')
+    if isinstance(outlines, dict) and len(bbox) == 5:
+        outlines = []  # the mask beside a rotated box is that of the box
     if isinstance(outlines, dict):
         raise ValueError("a mask in run lengths (RLE), which is no outline; export polygons")
     if not isinstance(outlines, list):
         raise ValueError(f'"segmentation" is {shown(outlines)}, not a list of polygons; correct it')
-    points = [_points(outline) for outline in outlines]
-    bbox = numbers(fields.get("bbox") or [], '"bbox"')
+    points = [_points(outline) for outline in outlines if outline != []]
     if len(points) == 1 and len(points[0]) == 4:
         return np.array(points[0])
     if len(bbox) == 5:
@@ -222,7 +233,7 @@ def _points(outline: Any) -> list[list[float]]:
     values = numbers(outline, "a polygon")
     if len(values) % 2:
         raise ValueError(f"a polygon of {len(values)} numbers, which are no pairs; correct it")
-    return [values[place : place + 2] for place in range(0, len(values), 2)]
+    return [*without_closing([values[place : place + 2] for place in range(0, len(values), 2)])]
 
 
 def _flag(fields: dict[str, Any]) -> int:

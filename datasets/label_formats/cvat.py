@@ -25,14 +25,14 @@ from datasets.label_formats.annotations import (
     shown,
     sound_rows,
 )
-from datasets.label_formats.xml_documents import parse_document
+from datasets.xml_documents import parse_document
+from datasets.xml_labels import FLAG_WORDS
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.labels import FARTHEST, LabelError, OnBad, report_faults
 
 ROOT = "annotations"
 LABEL_PATHS = tuple((ROOT, "meta", part, "labels", "label", "name") for part in ("task", "project", "job"))
 DEEPEST = len(LABEL_PATHS[0])  # elements deeper than the name of a label mean nothing
-FLAG_WORDS = {"0": 0, "1": 1, "2": 2, "false": 0, "true": 1, "no": 0, "yes": 1, "": 0}
 TAGS = "tags of whole pictures, which mark no place in them, are left out"
 
 

@@ -15,29 +15,53 @@ from datasets.label_formats.annotations import (
     Row,
     Track,
     as_labels,
+    files_in,
     name_fault,
     name_in_list,
+    refuse_same_names,
     sound_rows,
 )
 from datasets.label_formats.labelme import read_labelme
-from datasets.xml_labels import read_hrsc, read_rolabelimg
+from datasets.xml_labels import read_annotation, read_hrsc
 from DOTA_devkit.atomic import write_text
-from DOTA_devkit.labels import LabelError, Labels, OnBad, read_labels, read_names, report_faults, write_labels
+from DOTA_devkit.labels import (
+    HEADERS,
+    LabelError,
+    Labels,
+    OnBad,
+    numbered_lines,
+    read_labels,
+    read_names,
+    report_faults,
+    write_labels,
+)
 
 CLASS_LIST = "classes.txt"
-LIST_NAMES = ("train.txt", "trainval.txt", "val.txt", "test.txt")  # of two lists with one picture the first counts
+# Of two lists with one picture the first counts: trainval, which holds both, must not take the pictures of val.
+LIST_NAMES = ("train.txt", "val.txt", "trainval.txt", "test.txt")
 LIST_FOLDERS = ("", "ImageSets", "ImageSets/Main")  # of HRSC2016 and of VOC the second and third
+LABEL_WORDS = 8  # the least on a label line
+WIDE_ANGLES = "angles are beyond 2 pi: degrees? they were read as radians"
 
 
 def read_dota_folder(src: Path, on_bad: OnBad = None, track: Track = iter) -> AnnotatedSet:
-    """`labelTxt/*.txt`, or the *.txt of the folder itself."""
+    """`labelTxt/*.txt`, or the *.txt of the folder itself but for lists of names."""
     return _read_folder(src, ("labelTxt",), ".txt", _of_file(read_labels), on_bad, track)
 
 
-def read_rolabelimg_folder(src: Path, on_bad: OnBad = None, track: Track = iter) -> AnnotatedSet:
+def read_rolabelimg_folder(
+    src: Path, on_bad: OnBad = None, track: Track = iter, changed: Counter[str] | None = None
+) -> AnnotatedSet:
     """`xml/*.xml`, `Annotations/*.xml`, or the *.xml of the folder itself; also VOC, whose `bndbox` is taken as
-    labelImg writes it: no pixel is added or taken away."""
-    return _read_folder(src, ("xml", "Annotations"), ".xml", _of_file(read_rolabelimg), on_bad, track)
+    labelImg writes it: no pixel is added or taken away. Angles beyond a full turn are counted in `changed`."""
+    changed = Counter() if changed is None else changed
+
+    def read(path: Path, report: OnBad) -> Labels:
+        annotation = read_annotation(path, report)
+        changed[WIDE_ANGLES] += len(annotation.wide_angles)
+        return annotation.labels
+
+    return _read_folder(src, ("xml", "Annotations"), ".xml", _of_file(read), on_bad, track)
 
 
 def read_hrsc_folder(src: Path, on_bad: OnBad = None, track: Track = iter) -> AnnotatedSet:
@@ -98,24 +122,36 @@ def _read_folder(
     label_dir = next((src / name for name in folders if (src / name).is_dir()), src)
     if not label_dir.is_dir():
         raise ValueError(f"{src}: no such folder of labels")
-    paths = sorted(path for path in label_dir.glob(f"*{suffix}") if not path.name.startswith("."))
+    paths = files_in(label_dir, suffix)
     if suffix == ".txt" and label_dir == src:
-        paths = [path for path in paths if path.name not in (*LIST_NAMES, CLASS_LIST)]
+        paths = [path for path in paths if not _is_list(path)]
     if not paths:
         raise ValueError(f"{label_dir}: holds no *{suffix}; is it the folder of the labels, and --from its format?")
-    pictures, faults = [], []
+    pictures, read_from, faults = [], [], []
     for path in track(paths):
         try:
             pictures.append(read(path, on_bad))
+            read_from.append(path)
         except LabelError as error:
             if on_bad is None:
                 raise
             faults.append(error)
     report_faults(faults, on_bad)
+    refuse_same_names((picture.name, path) for picture, path in zip(pictures, read_from, strict=True))
     splits = _read_splits(src)
     listed = src / CLASS_LIST
-    class_names = tuple(" ".join(name.split()) for name in read_names(listed)) if listed.is_file() else ()
+    is_there = listed.is_file() and _is_list(listed)
+    class_names = tuple(" ".join(name.split()) for name in read_names(listed)) if is_there else ()
     return AnnotatedSet([picture._replace(split=splits.get(picture.name, "")) for picture in pictures], class_names)
+
+
+def _is_list(path: Path) -> bool:
+    """Whether a file beside label files lists names: it is called so, and does not begin like the labels of a picture
+    that is called `test`, say."""
+    if path.name not in (*LIST_NAMES, CLASS_LIST):
+        return False
+    first = next((line for _, line in numbered_lines(path, []) if line.strip()), "")
+    return len(first.split()) < LABEL_WORDS and not first.strip().lower().startswith(HEADERS)
 
 
 def _read_splits(src: Path) -> dict[str, str]:
@@ -124,7 +160,7 @@ def _read_splits(src: Path) -> dict[str, str]:
     for folder in LIST_FOLDERS:
         for name in LIST_NAMES:
             path = src / folder / name
-            if path.is_file():
+            if path.is_file() and _is_list(path):
                 for entry, line in read_names(path).items():
                     splits.setdefault(name_in_list(path, line, entry), ROLES[path.stem])
         if splits:

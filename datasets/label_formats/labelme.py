@@ -13,6 +13,7 @@ from datasets.label_formats.annotations import (
     Row,
     as_labels,
     clean_name,
+    name_in_list,
     outline_to_quad,
     shown,
     sound_rows,
@@ -28,7 +29,8 @@ from DOTA_devkit.labels import LabelError, OnBad, report_faults
 
 
 def read_labelme(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = None) -> Picture:
-    """The picture that a labelme file describes, named as the file is; `imagePath` is not believed.
+    """The picture that a labelme file describes, named as the file is (`1.json`, or `1.png.json` as some write it);
+    `imagePath` is not believed.
 
     Shapes: `polygon` (four points; of another number the minimum-area rectangle, counted in `changed`), `rectangle`
     (two opposite corners, or four), `rotation` (four corners). A flag `difficult`, of the shape or among its `flags`,
@@ -44,7 +46,8 @@ def read_labelme(path: Path, on_bad: OnBad = None, changed: Counter[str] | None 
             faults.append(LabelError(path, line, str(error)))
     rows = sound_rows(path, rows, faults)
     report_faults(faults, on_bad)
-    return Picture(path.stem, as_labels(rows), hw=picture_hw(document.fields, "imageHeight", "imageWidth"))
+    name = name_in_list(path, 1, path.stem)
+    return Picture(name, as_labels(rows), hw=picture_hw(document.fields, "imageHeight", "imageWidth"))
 
 
 def _row(shape: Any, line: int, changed: Counter[str]) -> Row:

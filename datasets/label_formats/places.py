@@ -28,9 +28,9 @@ def locate_pictures(annotated: AnnotatedSet, src: Path, images_dir: Path | None,
     by_name = {name: path for folder in reversed(folders) for name, path in find_images(folder).items()}
     located = []
     for picture in annotated.pictures:
-        named = [folder / picture.file_name.replace("\\", "/") for folder in folders if picture.file_name]
-        inside = (path for path in named if ".." not in path.parts and path.is_file())
-        path = picture.path or next(inside, None) or by_name.get(picture.name)
+        named = (_below(folder, picture.file_name) for folder in folders if picture.file_name)
+        path = picture.path or next((path for path in named if path and path.is_file()), None)
+        path = path or by_name.get(picture.name)
         ledger.changed[NOT_FOUND] += path is None
         located.append(picture._replace(path=path))
     return annotated._replace(pictures=located)
@@ -52,6 +52,7 @@ def measure_pictures(annotated: AnnotatedSet, ledger: Ledger, track: Track, is_n
             ledger.faults.append(LabelError(picture.path, 1, str(error).removeprefix(f"{picture.path}: ")))
             if is_needed:
                 continue
+            picture = picture._replace(path=None)  # what is no picture is not copied either
         ledger.changed[OTHER_SIZE] += None not in (hw, picture.hw) and hw != picture.hw
         if hw is None and is_needed:
             why = "the size of the picture is not known, and fractions of it are to be written; give --images"
@@ -59,6 +60,13 @@ def measure_pictures(annotated: AnnotatedSet, ledger: Ledger, track: Track, is_n
             continue
         measured.append(picture._replace(hw=hw))
     return annotated._replace(pictures=measured)
+
+
+def _below(folder: Path, file_name: str) -> Path | None:
+    """The path in the folder; None for one outside of it: labels of strangers may name ../secret or /etc/passwd."""
+    told = Path(file_name.replace("\\", "/"))
+    path = folder / told
+    return path if ".." not in told.parts and path.is_relative_to(folder) else None
 
 
 def _likely_folders(place: Path, beside: bool) -> Iterator[Path]:

@@ -68,7 +68,7 @@ def write_rolabelimg_file(path: Path, picture: Picture, ledger: Ledger) -> None:
     file_name = picture.path.name if picture.path else picture.file_name or picture.name
     where = str(picture.path.resolve()) if picture.path else file_name
     folder = picture.path.resolve().parent.name if picture.path else ""
-    head = {"folder": _plain(folder), "filename": _plain(Path(file_name).stem), "path": _plain(where)}
+    head = {"folder": _plain(folder), "filename": _plain(picture.name), "path": _plain(where)}
     parts = [HEAD.format(**head, width=width, height=height)]
     boxes, num_free = rectangles_of(picture.labels.quads)
     if num_free:

@@ -12,26 +12,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.images import IMAGE_SUFFIXES, ImageError
-from datasets.label_formats.annotations import ROLES, refuse_same_names
+from datasets.label_formats.annotations import ROLES, file_in, refuse_same_names
 from datasets.label_formats.data_yaml import DataYaml, find_data_yaml, read_data_yaml
 from DOTA_devkit.labels import LabelError, read_names
 
-IMAGES, LABELS = "images", "labels"
+IMAGES, LABELS, CLASS_LIST = "images", "labels", "classes.txt"
 SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
 USUAL_SUFFIXES = (".jpg", ".png", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2")
 
 
 class YoloFolder(NamedTuple):
     """images: {name: picture}.  splits: {`train`, `val`, `test`: names}, {} where the folder has none.
-    class_names: by their number."""
+    class_names: by their number.  label_dirs: the folders called `labels`, of its pictures and of itself."""
 
     images: dict[str, Path]
     splits: dict[str, list[str]]
     class_names: tuple[str, ...]
+    label_dirs: tuple[Path, ...]
 
     def labels_without_picture(self) -> list[Path]:
-        folders = sorted({label_of(path).parent for path in self.images.values()})
-        return [path for folder in folders for path in sorted(folder.glob("*.txt")) if path.stem not in self.images]
+        """Label files, in any folder of labels, that nothing reads; the classes.txt of labelImg is none."""
+        read = {label_of(path) for path in self.images.values()}
+        found = {path for folder in self.label_dirs for path in folder.rglob("*.txt")} - read
+        return sorted(path for path in found if path.name != CLASS_LIST and picture_of(path) is None)
 
 
 def is_yolo_folder(data_dir: Path) -> bool:
@@ -62,12 +65,12 @@ def picture_of(label_path: Path) -> Path | None:
     """The picture of a label file, whatever its suffix; None where there is none."""
     folder = _swap(label_path, LABELS, IMAGES).parent
     for suffix in USUAL_SUFFIXES:
-        path = folder / f"{label_path.stem}{suffix}"
+        path = file_in(folder, label_path.stem, suffix)
         if path.is_file():
             return path
     if not folder.is_dir():
         return None
-    return next((path for path in _pictures_in(folder) if path.stem == label_path.stem), None)
+    return _list_pictures(folder, folder.stat().st_mtime_ns).get(label_path.stem)
 
 
 def class_names_of(label_path: Path) -> tuple[str, ...]:
@@ -91,7 +94,7 @@ def class_names_in(data_dir: Path) -> tuple[str, ...]:
 def _class_names(data_dir: Path, yaml_path: Path | None) -> tuple[str, ...]:
     if yaml_path:
         return read_data_yaml(yaml_path).class_names
-    listed = data_dir / "classes.txt"
+    listed = data_dir / CLASS_LIST
     return tuple(" ".join(name.split()) for name in read_names(listed)) if listed.is_file() else ()
 
 
@@ -116,9 +119,11 @@ def _sources(data_dir: Path, told: DataYaml | None) -> dict[str, tuple[Path, ...
 def _place(data_dir: Path, root: str, text: str) -> Path:
     """Where an entry of data.yaml is: in the folder that was named if it can be, so that a copy of a data set reads
     itself; else below its `path`. Roboflow writes ../train/images for what is train/images."""
-    bases = [data_dir] + ([data_dir / root] if root else [])
-    candidates = [base / each for base in bases for each in dict.fromkeys((text, text.removeprefix("../")))]
-    if ".." not in Path(text).parts and candidates[0].exists():
+    slashed = text.replace("\\", "/")  # as Windows writes it
+    bases = [data_dir, *(data_dir / each for each in dict.fromkeys((root, root.replace("\\", "/"))) if root)]
+    texts = dict.fromkeys((text, text.removeprefix("../"), slashed, slashed.removeprefix("../")))
+    candidates = [base / each for base in bases for each in texts]
+    if ".." not in Path(slashed).parts and candidates[0].exists():
         return candidates[0]
     # ../train/images must not lead to another data set beside this one.
     candidates.sort(key=lambda path: not path.resolve().is_relative_to(data_dir.resolve()))
@@ -140,7 +145,17 @@ def _list_folder(
                 refuse_same_names([(path.stem, images[path.stem]), (path.stem, path)])
             if split:
                 splits.setdefault(split, []).append(path.stem)
-    return YoloFolder(dict(sorted(images.items())), splits, names)
+    own = (data_dir / LABELS, *(data_dir / name / LABELS for name in SPLIT_FOLDERS))
+    label_dirs = {_label_dir(folder) for folder in {path.parent for path in images.values()}}
+    label_dirs = {folder for folder in (*label_dirs, *own) if folder and folder.is_dir()}
+    return YoloFolder(dict(sorted(images.items())), splits, names, tuple(sorted(label_dirs)))
+
+
+@lru_cache(maxsize=8)  # by the time of the folder, because every label file asks anew
+def _list_pictures(folder: Path, time_ns: int) -> dict[str, Path]:
+    """The pictures directly in a folder by name."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return {path.stem: path for path in reversed(paths)}
 
 
 def _pictures_in(place: Path) -> Iterable[Path]:
@@ -148,11 +163,23 @@ def _pictures_in(place: Path) -> Iterable[Path]:
     if place.is_dir():
         paths = (path for path in place.rglob("*") if not path.name.startswith("."))
         return sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    paths = [place.parent / name for name in read_names(place)]
+    paths = [_listed(place.parent, name) for name in read_names(place)]
     missing = next((path for path in paths if not path.is_file()), None)
     if missing:
         raise ImageError(f"{place}: lists {missing}, which is not there; correct the list")
     return paths
+
+
+def _listed(folder: Path, name: str) -> Path:
+    """The picture that a list in the folder names, in the words of Windows too."""
+    path = folder / name
+    return folder / name.replace("\\", "/") if "\\" in name and not path.is_file() else path
+
+
+def _label_dir(image_dir: Path) -> Path | None:
+    """The folder called `labels` of a folder of pictures; None where that is not in `images`."""
+    images = next((path for path in (image_dir, *image_dir.parents) if path.name == IMAGES), None)
+    return images.with_name(LABELS) if images else None
 
 
 def _swap(path: Path, old: str, new: str) -> Path:

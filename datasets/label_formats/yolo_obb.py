@@ -38,9 +38,10 @@ UNLISTED = "pictures of no split lie in images/rest, which data.yaml does not na
 NO_SPLIT = "no split is known: val repeats train; tools.split_train_val makes one"
 
 
-def read_yolo_obb(path: Path, on_bad: OnBad = None) -> Labels:
+def read_yolo_obb(path: Path, on_bad: OnBad = None, class_names: Sequence[str] | None = None) -> Labels:
     """Objects of a label file, quads (N, 4, 2) in pixels of its picture, which must lie where Ultralytics looks for it:
-    in `images` in place of `labels`. Names come from the folder's data.yaml, else from its classes.txt.
+    in `images` in place of `labels`. Names are `class_names`, those of the data.yaml that led to the file; without
+    them those of the data.yaml, else of the classes.txt, in the folder of `labels`.
 
     Raises LabelError for a line that cannot be used, or reports to `on_bad` and leaves it out; raises it in any case
     where the size of the picture or the class names are not to be had.
@@ -51,7 +52,7 @@ def read_yolo_obb(path: Path, on_bad: OnBad = None) -> Labels:
     labels = NO_LABELS
     if lines:
         height, width = _stored_size(path)
-        class_names = class_names_of(path)
+        class_names = class_names or class_names_of(path)
         for number, words in lines:
             try:
                 quad, name = _parse(words, class_names)
@@ -74,7 +75,7 @@ def read_yolo_folder(data_dir: Path, on_bad: OnBad = None, track: Track = iter) 
     for name, path in track(list(folder.images.items())):
         label_path = label_of(path)
         try:
-            labels = read_yolo_obb(label_path, on_bad) if label_path.exists() else NO_LABELS
+            labels = read_yolo_obb(label_path, on_bad, folder.class_names) if label_path.exists() else NO_LABELS
         except LabelError as error:
             faults.append(error)
             continue

@@ -1,0 +1,66 @@
+"""The pictures of labels are found beside them and measured, and no path of a stranger leads elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
+from datasets.label_formats.places import NOT_FOUND, OTHER_SIZE, locate_pictures, measure_pictures
+from tests.label_documents import HEIGHT, PNG, WIDTH
+
+
+def picture_file(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(PNG)
+    return path
+
+
+def located(src: Path, *file_names: str, images_dir: Path | None = None) -> list[Path | None]:
+    """Where pictures of these names are found."""
+    ledger = Ledger()
+    annotated = AnnotatedSet([Picture(Path(name).stem, file_name=name) for name in file_names])
+    paths = [picture.path for picture in locate_pictures(annotated, src, images_dir, ledger).pictures]
+    assert ledger.changed[NOT_FOUND] == paths.count(None)
+    return paths
+
+
+def test_pictures_are_found_in_the_folder_that_they_are_named_with_or_in_the_usual_one(tmp_path: Path) -> None:
+    named = picture_file(tmp_path / "数据" / "images" / "子" / "图 1.png")
+    usual = picture_file(tmp_path / "数据" / "images" / "b.PNG")
+    src = tmp_path / "数据" / "注.json"
+    src.touch()
+    assert located(src, "子\\图 1.png", "b.jpg", "c.png") == [named, usual, None]
+    assert located(tmp_path, "b.png", images_dir=tmp_path / "数据" / "images") == [usual]
+
+
+@pytest.mark.parametrize("way", ["{outside}", "../{name}", "images/../../{name}", "..\\{name}"])
+def test_a_path_that_leads_out_of_the_data_is_not_followed(tmp_path: Path, way: str) -> None:
+    """A file name may come from a stranger, and the file that it names is copied with the pictures."""
+    outside = picture_file(tmp_path / "secret.png")
+    (tmp_path / "data" / "images").mkdir(parents=True)
+    assert located(tmp_path / "data", way.format(outside=outside, name=outside.name)) == [None]
+
+
+def test_a_folder_may_be_named_with_dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = picture_file(tmp_path / "data" / "images" / "子" / "a.png")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    (found,) = located(Path("../data"), "子/a.png")
+    assert found.resolve() == path
+
+
+def test_what_is_no_picture_is_a_fault_and_not_kept(tmp_path: Path) -> None:
+    good, bad = picture_file(tmp_path / "a.png"), tmp_path / "b.png"
+    bad.write_text("no picture")
+    annotated = AnnotatedSet([Picture("a", hw=(1, 2), path=good), Picture("b", hw=(5, 6), path=bad), Picture("c")])
+    ledger = Ledger()
+    pictures = measure_pictures(annotated, ledger, iter, is_needed=False).pictures
+    assert [(picture.hw, picture.path) for picture in pictures] == [
+        ((HEIGHT, WIDTH), good),
+        ((5, 6), None),
+        (None, None),
+    ]
+    assert ([fault.path for fault in ledger.faults], ledger.changed[OTHER_SIZE]) == ([bad], 1)
+    assert [picture.name for picture in measure_pictures(annotated, Ledger(), iter, is_needed=True).pictures] == ["a"]
