@@ -6,10 +6,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+# Before torch and OpenBLAS come to life, and for the tests' sub-processes: threads that outnumber the free cores wait
+# for one another, and a step of a small network then takes a hundred times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from DOTA_devkit.boxes import boxes_to_quads
 
@@ -17,9 +20,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 CLASS_NAMES = ("car", "boat")
 COLOURS_BGR = ((40, 60, 220), (230, 200, 60))
 SIZES = ((26, 13), (36, 11))  # width and height of a car and of a boat, pixels
-
-# The tests share the machine with their own data workers and sub-processes.
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from datasets.augment import Augmentation
 from datasets.loader import TrainingSet
 from datasets.readers import Sample
 from datasets.targets import make_targets
-from tools.draw_targets import choose_rows, main, positive_cells
+from tools.config import Config
+from tools.draw_targets import choose_rows, draw_folder, main, positive_cells
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SMALL = ["--input_h", "128", "--input_w", "128"]
@@ -78,7 +79,8 @@ def test_horizontal_labels_are_warned_of_and_the_turn_of_augmentation_does_not_h
         (data_dir / "labelTxt" / f"{name}.txt").write_text(
             "20 20 60 20 60 40 20 40 car 0\n70 70 90 70 90 99 70 99 boat 0\n"
         )
-    assert main([str(data_dir), str(tmp_path / "level"), "--num", "0", *SMALL]) == 0
+    config = Config(data_dir=data_dir, input_h=128, input_w=128, augment_rotate=180.0)
+    draw_folder(config, tmp_path / "level", 0, augment=True)
     assert "100.0% of the labelled boxes are horizontal" in capsys.readouterr().err
     assert _summary(tmp_path / "level")["horizontal"] == 1.0
     assert _summary(tmp_path / "level")["inputs"]["horizontal"] < 1.0

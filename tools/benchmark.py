@@ -105,10 +105,11 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     add(
         "--settings",
         nargs="+",
-        default=["tf32", "channels_last", "bf16", "sparse"],
-        choices=("tf32", "channels_last", "bf16", "sparse"),
+        default=["tf32", "channels_last", "bf16", "sparse", "auto"],
+        choices=("tf32", "channels_last", "bf16", "sparse", "auto"),
         help="what to measure beside plain fp32 NCHW: tf32 (on a GPU alone); channels_last; bf16, with channels_last; "
-        "sparse, that with sparse heads and all else that --phase train does by default [default: all]",
+        "sparse, that with sparse heads and all else of the default recipe; auto, that recipe in the precision that "
+        "--phase train takes on this machine [default: all]",
     )
     add("--compile", action="store_true", help="measure the last of these with torch.compile, too")
     add("--quick", action="store_true", help="64 pixels, 2 pictures, 2 rounds, no processes: does it run?")
