@@ -103,7 +103,7 @@ def test_the_commands_of_main_run_in_the_order_of_the_readme(dota_folder, tmp_pa
         is_new_run = "train" in command and "--resume_train" not in command
         if "--num_images" in command:
             command[command.index("--num_images") + 1] = "3"
-        window = ["--window_h", "32", "--window_w", "32"] if "--window_h" in command else []
+        window = ["--window_h", "32", "--window_w", "64"] if "--window_h" in command else []
         arguments = [*command, "--num_workers", "0", *(SHORT + window if is_new_run else [])]
         assert main.main(arguments) == 0, (arguments, capsys.readouterr().err)
 
