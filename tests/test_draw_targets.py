@@ -16,6 +16,7 @@ from datasets.loader import TrainingSet
 from datasets.readers import Sample
 from datasets.targets import make_targets
 from tools.draw_targets import choose_rows, main, positive_cells
+from tools.recipes import RECIPES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SMALL = ["--input_h", "128", "--input_w", "128"]
@@ -69,7 +70,9 @@ def test_the_inputs_are_those_of_the_first_epoch_of_training(dota_folder, tmp_pa
             np.testing.assert_array_equal(shown, made)
 
 
-def test_horizontal_labels_are_warned_of_and_the_turn_of_augmentation_does_not_hide_them(dota_folder, tmp_path, capsys):
+def test_horizontal_labels_are_warned_of_and_the_turn_of_augmentation_does_not_hide_them(
+    dota_folder, tmp_path, capsys, monkeypatch
+):
     """'Why are all my boxes horizontal?' (what users ask for, 10)."""
     data_dir = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2"]})
     assert main([str(data_dir), str(tmp_path / "turned"), "--num", "0", *SMALL]) == 0
@@ -78,8 +81,8 @@ def test_horizontal_labels_are_warned_of_and_the_turn_of_augmentation_does_not_h
         (data_dir / "labelTxt" / f"{name}.txt").write_text(
             "20 20 60 20 60 40 20 40 car 0\n70 70 90 70 90 99 70 99 boat 0\n"
         )
-    turned = ["--augment_rotate", "180"]  # which the recipes leave out
-    assert main([str(data_dir), str(tmp_path / "level"), "--num", "0", *SMALL, *turned]) == 0
+    monkeypatch.setitem(RECIPES, "default", {"augment_rotate": 180.0})  # which turns nothing
+    assert main([str(data_dir), str(tmp_path / "level"), "--num", "0", *SMALL]) == 0
     assert "100.0% of the labelled boxes are horizontal" in capsys.readouterr().err
     assert _summary(tmp_path / "level")["horizontal"] == 1.0
     assert _summary(tmp_path / "level")["inputs"]["horizontal"] < 1.0
