@@ -13,8 +13,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from DOTA_devkit.boxes import boxes_to_quads
+from models.backbones import BACKBONES, Backbone
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLASS_NAMES = ("car", "boat")
@@ -75,6 +77,35 @@ def dota_folder(tmp_path: Path) -> Callable[..., Path]:
         return data_dir
 
     return draw
+
+
+@pytest.fixture
+def thin_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every backbone becomes a thin one under its name: for tests of the road around the network, not of the network,
+    most of whose time goes into making, averaging and saving millions of weights."""
+    for name in BACKBONES:
+        monkeypatch.setitem(BACKBONES, name, _ThinBackbone)
+
+
+class _ThinBackbone(Backbone):
+    """Five convolutions of eight channels each."""
+
+    out_channels = (8, 8, 8, 8)
+
+    def __init__(self) -> None:
+        super().__init__()
+        parts = [torch.nn.Conv2d(3, 8, 3, 2, 1), *(torch.nn.Conv2d(8, 8, 3, 2, 1) for _ in range(4))]
+        self.parts = torch.nn.ModuleList(torch.nn.Sequential(part, torch.nn.BatchNorm2d(8)) for part in parts)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        maps = []
+        for part in self.parts:
+            images = torch.relu(part(images))
+            maps.append(images)
+        return tuple(maps[1:])
+
+    def stage_modules(self) -> list[torch.nn.Module]:
+        return list(self.parts)
 
 
 def _draw_scene(rng: np.random.Generator, hw: tuple[int, int], is_empty: bool) -> tuple[np.ndarray, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import sys
 import tempfile
 import time
@@ -57,18 +58,23 @@ def benchmark_check(options: argparse.Namespace) -> None:
     """`check`: the time of `tools.check_data` for the label files of `tools/benchmark_check`."""
     from tools import check_data
     from tools.benchmark_check import make_label_files
+    from tools.benchmark_devkit import peak_mib
 
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         data_dir = Path(folder, "data")
         make_label_files(data_dir, options.files)
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), sum(os.times()[:4])
         with contextlib.redirect_stdout(io.StringIO()) as said:
             code = check_data.main([str(data_dir), "--workers", str(options.workers), "--no-near_duplicates"])
-        seconds = time.perf_counter() - started
+        seconds, busy = time.perf_counter() - started, sum(os.times()[:4]) - busy
     if code:
         raise ValueError(f"tools.check_data ended with {code}: {said.getvalue().strip()}")
     what = f"check_data, {options.files:,} label files, {options.workers} processes"
     print(f"{what}: {seconds:.1f} s, {options.files / seconds:,.0f} a second")
+    # The seconds are those of a machine without other work; what the processors did does not depend on it so much.
+    print(
+        f"of the processors {busy:.1f} s; memory of all processes together at most {peak_mib(options.workers):,.0f} MiB"
+    )
 
 
 def _make_parser() -> Parser:

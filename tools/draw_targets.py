@@ -96,11 +96,12 @@ def _draw_and_count(
     """Make each input once: draw those of the rows `drawn`, count all. Returns the counts of the inputs."""
     from datasets.images import ImageError
     from tools.data import report_problems
-    from tools.drawing import drawable, write_picture
+    from tools.drawing import check_drawings, drawable, write_picture
     from tools.target_picture import draw_targets
     from tools.target_statistics import count_input
 
     counts, problems, chosen = [], [], set(drawn)
+    check_drawings(out_dir / f"{training_set.samples[row].name}.png" for row in drawn)
     for row in progress_bar(range(len(training_set)), desc="making inputs", unit="picture"):
         item = training_set[0, row]
         if isinstance(item, ImageError):
