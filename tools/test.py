@@ -114,7 +114,7 @@ def run_detector(
     """Detect on the pictures, shared out over the processes; the main one writes results and drawings to the run
     folder. Returns the number of bad pictures."""
     config, paths, log = loaded.config, list(images.values()), Log(loaded.run_dir)
-    log(f"detecting with {loaded.checkpoint} ({loaded.architecture.backbone}) on {len(paths)} pictures of {source}")
+    log(f"detecting with {loaded.checkpoint} ({loaded.architecture.title}) on {len(paths)} pictures of {source}")
     started, report = time.perf_counter(), _Report(loaded)
     found = engine.gathered(_detect_share(loaded, engine, paths), len(paths))
     writer = ResultFiles(loaded.run_dir / RESULTS, loaded.architecture.class_names, origin_of(loaded, source))
