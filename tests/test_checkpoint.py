@@ -257,7 +257,7 @@ def test_a_write_that_torch_reports_in_its_own_words_is_a_sentence(saved, tmp_pa
         ({"preprocessing": None}, "preprocessing is None"),
         ({"preprocessing": {"mean": "grey", "std": [1, 1, 1]}}, "mean is 'grey'"),
         ({"preprocessing": IMAGENET.to_dict() | {"std": ["a", "b", "c"]}}, "something else than numbers"),
-        ({"preprocessing": IMAGENET.to_dict() | {"std": [1.0, 1.0]}}, "three values each"),
+        ({"preprocessing": IMAGENET.to_dict() | {"std": [1.0, 1.0]}}, "a value each for every channel"),
         ({"preprocessing": IMAGENET.to_dict() | {"gamma": 1.0}}, "expected the entries"),
         ({"neck": "pafpn"}, "unknown neck 'pafpn'; known: combination, fpn"),
         ({"neck": "fpn", "neck_width": -1}, "width of the neck must be at least 1, not -1"),

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from datasets.readers import DOTA_CLASSES
 from DOTA_devkit.atomic import atomic_write
-from models import CTRBOX, PUBLISHED, Backbone, Preprocessing
+from models import CTRBOX, PUBLISHED, Backbone, Preprocessing, adapt_input, build_backbone
 from tools.config import Config, SettingsError, settings_from
 from tools.transfer import CheckpointError, compare, copy_matched, likely_cause, unwrapped
 
@@ -25,7 +25,7 @@ FORMAT_VERSION = 1
 PUBLISHED_SIDE = 608
 PUBLISHED_BACKBONE = "resnet101"
 NETWORK_FLAGS = ("backbone", "neck", "neck_width", "head_width", "head_norm")
-ARCHITECTURE_FLAGS = (*NETWORK_FLAGS, "input_h", "input_w")
+ARCHITECTURE_FLAGS = (*NETWORK_FLAGS, "in_channels", "input_h", "input_w")
 # What else may be in a checkpoint of ours, and of which kind it is.
 STATE_KINDS: dict[str, type] = {
     "epoch": int,
@@ -55,16 +55,24 @@ class Architecture:
     head_width: int = 256
 
     @property
+    def in_channels(self) -> int:
+        """Channels of the pictures: as many as the preprocessing has means."""
+        return len(self.preprocessing.mean)
+
+    @property
     def title(self) -> str:
         """Backbone, and neck and width of the heads where they are not the published ones, for people."""
         neck = "" if self.neck == "combination" else f" + {self.neck} of width {self.neck_width}"
         return self.backbone + neck + ("" if self.head_width == 256 else f", heads of width {self.head_width}")
 
     def build(self, backbone: Backbone | None = None) -> CTRBOX:
-        """The network with random weights, or around a backbone of that name that has some already."""
+        """The network with random weights, or around a backbone of that name and those channels that has some."""
+        if backbone is None:
+            backbone = build_backbone(self.backbone)
+            adapt_input(backbone, self.in_channels)
         return CTRBOX(
             len(self.class_names),
-            self.backbone if backbone is None else backbone,
+            backbone,
             self.head_norm,
             self.neck,
             self.neck_width,
@@ -277,7 +285,7 @@ def check_flags(
     config: Config, architecture: Architecture, path: Path, names: Sequence[str] = ARCHITECTURE_FLAGS
 ) -> None:
     """Raises SettingsError when a flag among `names` that the user gave contradicts the checkpoint."""
-    facts: dict[str, object] = {name: getattr(architecture, name) for name in NETWORK_FLAGS}
+    facts: dict[str, object] = {name: getattr(architecture, name) for name in (*NETWORK_FLAGS, "in_channels")}
     facts["input_h"], facts["input_w"] = architecture.input_hw
     if architecture.neck != "fpn":
         facts["neck_width"] = f"--neck {architecture.neck}, which has none"

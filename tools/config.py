@@ -67,6 +67,9 @@ class Config:
     neck_width: int | None = _setting(None, "channels of --neck fpn [default: 64]")
     head_width: int = _setting(256, "channels between the two convolutions of each head")
     head_norm: bool = _setting(True, "batch norm after the first convolution of each head")
+    in_channels: int | None = _setting(
+        None, "channels of the pictures: 1 grey or thermal, 3 colours, 4 with near infrared [default: 3]"
+    )
     input_h: int | None = _setting(
         None, "input height, pixels, a multiple of 32 [default: 608; demo: 256]", metavar="PX"
     )
@@ -347,6 +350,8 @@ def _check(config: Config) -> None:
         raise SettingsError(f"--ema is {config.ema}; it must be at least 0 and below 1")
     if not 0 < config.init_lr < math.inf:
         raise SettingsError(f"--init_lr is {config.init_lr}; it must be above 0 and finite")
+    if config.in_channels not in (None, 1, 3, 4):
+        raise SettingsError(f"--in_channels is {config.in_channels}; pictures of 1, 3 and 4 bands can be read")
     if not 0 < config.backbone_lr_scale < math.inf:
         raise SettingsError(
             f"--backbone_lr_scale is {config.backbone_lr_scale}; it must be above 0 and finite (--freeze 5 trains "

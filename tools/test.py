@@ -18,7 +18,7 @@ from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.data import open_data, report_problems, split_of
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
-from tools.drawing import draw_boxes, write_picture
+from tools.drawing import as_bgr, draw_boxes, write_picture
 from tools.engine import Engine
 from tools.progress import progress_bar
 from tools.results import RESULTS, ResultFiles
@@ -187,7 +187,7 @@ def _detect_share(loaded: LoadedRun, engine: Engine, paths: Sequence[Path]) -> I
 def _draw(loaded: LoadedRun, path: Path, item: Found) -> None:
     config = loaded.config
     drawing = draw_boxes(
-        item.picture,
+        as_bgr(item.picture),
         item.detections,
         loaded.architecture.class_names,
         min_score=config.draw_score,

@@ -172,7 +172,8 @@ def _take(run: Run, batch: Batch, meter: _Meter) -> bool:
         if run.engine.num_ranks == 1:
             return run.stop.is_requested
         training_set = run.loader.dataset
-        batch = blank_batch(training_set.num_classes, training_set.window_hw or training_set.input_hw)
+        input_hw = training_set.window_hw or training_set.input_hw
+        batch = blank_batch(training_set.num_classes, input_hw, len(training_set.fill_bgr))
     run.in_step = True
     result = run.step(batch.images, batch.targets, run.stop.is_requested)
     if result.taken:

@@ -217,18 +217,20 @@ def _network(
         network = architecture.build()
         load_weights(network, state["model_state_dict"], Path(LAST), architecture.backbone)
         return network, architecture, "weights: of the run"
+    how = {"allow_partial": config.allow_partial}
     if config.resume is not None:
         named = config.backbone if "backbone" in config.explicit else None
-        start = start_from(config.resume, class_names, input_hw, named, allow_partial=config.allow_partial)
+        start = start_from(config.resume, class_names, input_hw, named, in_channels=config.in_channels, **how)
         check_flags(config, start.architecture, config.resume, NETWORK_FLAGS)
         return start.model, start.architecture, f"weights: of {config.resume}: {start.report}"
-    backbone, line = pretrained_backbone(config.pretrained, config.backbone, allow_partial=config.allow_partial)
+    num_channels = config.in_channels or 3
+    backbone, line = pretrained_backbone(config.pretrained, config.backbone, in_channels=num_channels, **how)
     architecture = Architecture(
         config.backbone,
         config.head_norm,
         class_names,
         input_hw,
-        IMAGENET,
+        IMAGENET.for_channels(num_channels),
         neck=config.neck,
         neck_width=config.neck_width or Architecture.neck_width,
         head_width=config.head_width,
