@@ -74,16 +74,18 @@ def random_window_matrix(
 
 
 def warp_image(
-    image: np.ndarray, matrix: np.ndarray, input_hw: tuple[int, int], fill_bgr: tuple[float, float, float]
+    image: np.ndarray, matrix: np.ndarray, input_hw: tuple[int, int], fill_bgr: tuple[float, ...]
 ) -> np.ndarray:
-    """The picture (H, W, 3) uint8 under the matrix (2, 3), as an input (input_h, input_w, 3) uint8."""
+    """The picture (H, W, c) uint8 under the matrix (2, 3), as an input (input_h, input_w, c) uint8; c is at most 4, the
+    most that OpenCV warps at once and that a picture file holds here."""
     # OpenCV counts from the middle of the first pixel, the matrix from its corner.
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
     fill = tuple(round(value) for value in fill_bgr)
-    return cv2.warpAffine(
+    warped = cv2.warpAffine(
         image, shifted, input_hw[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
     )
+    return warped.reshape(*input_hw, image.shape[2])  # OpenCV drops the axis of a single channel
 
 
 def warp_quads(
@@ -110,13 +112,13 @@ def warp_quads(
 
 
 def jitter_colours(rng: np.random.Generator, image: np.ndarray, augmentation: Augmentation) -> np.ndarray:
-    """The image (H, W, 3) uint8 with the colour channels drawn brighter, darker and apart, clipped to 0..255."""
-    shared, apart = rng.uniform(-1, 1, 2), rng.uniform(-1, 1, (2, 3)) * 0.3
+    """The image (H, W, c) uint8 with the channels drawn brighter, darker and apart, clipped to 0..255."""
+    shared, apart = rng.uniform(-1, 1, 2), rng.uniform(-1, 1, (2, image.shape[2])) * 0.3
     gain = 1 + augmentation.gain * (shared[0] + apart[0])
     offset = 255 * augmentation.offset * (shared[1] + apart[1])
     levels = np.arange(256)[:, None]
     table = np.clip((levels - 127.5) * gain + 127.5 + offset, 0, 255).astype(np.uint8)
-    return cv2.LUT(image, table[None])
+    return cv2.LUT(image, table[None]).reshape(image.shape)
 
 
 def _random_turn(rng: np.random.Generator, scale: float, augmentation: Augmentation) -> np.ndarray:

@@ -37,14 +37,17 @@ def find_images(folder: Path) -> dict[str, Path]:
     return images
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Decode a picture to (H, W, 3) uint8 BGR, its pixels as stored (an EXIF rotation is not applied).
+def read_image(path: Path, num_channels: int = 3) -> np.ndarray:
+    """Decode a picture to (H, W, num_channels) uint8, its pixels as stored (an EXIF rotation is not applied).
 
-    8 bits are taken as they are; a fourth band (alpha, near infrared) is left out. 16 bits and floating point are
-    spread from black to white (`spread_values`). Read through memory, so that paths in any script work on every
-    system. Raises ImageError for a missing, empty, truncated or foreign file (`cv2.imread` fills the missing part of a
-    truncated JPEG with grey and says nothing), and for one whose bands cannot be read as colours: two, more than four,
-    or stored one after the other.
+    Three channels are BGR, whatever the picture has: grey is repeated, a fourth band (alpha, near infrared) left out.
+    One channel is a grey picture's, also one stored as three equal bands; four are BGR and the fourth band. 8 bits are
+    taken as they are; 16 bits and floating point are spread from black to white (`spread_values`). Read through memory,
+    so that paths in any script work on every system.
+
+    Raises ImageError for a missing, empty, truncated or foreign file (`cv2.imread` fills the missing part of a
+    truncated JPEG with grey and says nothing), for one whose bands cannot be read as colours: two, more than four, or
+    stored one after the other; and, of one or four channels, for a picture of another number of bands.
     """
     try:
         data = path.read_bytes()
@@ -56,11 +59,13 @@ def read_image(path: Path) -> np.ndarray:
         raise ImageError(f"{path}: the file is cut off before its end; copy it again")
     layout = read_layout(data)
     _refuse_bands(path, layout)
-    flags = cv2.IMREAD_COLOR if layout.is_usual else cv2.IMREAD_UNCHANGED
-    values = np.frombuffer(data, np.uint8)
+    is_colour = num_channels == 3 and layout.is_usual
+    flags = cv2.IMREAD_COLOR if is_colour else cv2.IMREAD_UNCHANGED
+    values = np.frombuffer(data, np.uint8).copy()
     if layout.grey_mark is not None:
-        values = values.copy()
         values[layout.grey_mark] = 2  # red, green, blue; of several grey bands OpenCV reads the first alone
+    if layout.opacity_mark is not None:
+        values[layout.opacity_mark] = 1  # of colours that it is in already; else libtiff would darken them by it
     try:
         image = cv2.imdecode(values, flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
@@ -70,7 +75,9 @@ def read_image(path: Path) -> np.ndarray:
         raise ImageError(f"{path}: cannot be decoded; {remedy}")
     if image is None:
         raise ImageError(f"{path}: cannot be decoded as a picture; is it damaged or of another format?")
-    return image if layout.is_usual else _as_colours(image)
+    if num_channels != 3:
+        return _as_bands(path, image, num_channels)
+    return image if is_colour else _as_colours(image)
 
 
 def _as_colours(raw: np.ndarray) -> np.ndarray:
@@ -79,6 +86,19 @@ def _as_colours(raw: np.ndarray) -> np.ndarray:
         raw = raw[:, :, :3] if raw.shape[2] >= 3 else raw[:, :, 0]
     image = raw if raw.dtype == np.uint8 else spread_values(raw)
     return np.ascontiguousarray(image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2))
+
+
+def _as_bands(path: Path, raw: np.ndarray, num_channels: int) -> np.ndarray:
+    """A picture as OpenCV found it, as (H, W, num_channels) uint8. Raises ImageError for another number of bands."""
+    bands = raw.reshape(*raw.shape[:2], -1)
+    if num_channels == 1 and bands.shape[2] == 3 and (bands == bands[:, :, :1]).all():
+        bands = bands[:, :, :1]
+    if bands.shape[2] != num_channels:
+        raise ImageError(
+            f"{path}: has {bands.shape[2]} {'band' if bands.shape[2] == 1 else 'bands'}, and --in_channels is "
+            f"{num_channels}; leave this picture out, or train with --in_channels 3, which reads any"
+        )
+    return np.ascontiguousarray(bands if bands.dtype == np.uint8 else spread_values(bands))
 
 
 def _refuse_bands(path: Path, layout: Layout) -> None:

@@ -15,13 +15,14 @@ class Layout(NamedTuple):
     """How a file stores its values; what is not known has the usual value, and decoding will tell.
 
     bits of a value; number of bands; whether these are stored one after the other; where the file says that its three
-    or more bands are grey ones (a byte's place; None if it does not).
+    or more bands are grey ones, and where that its fourth is an opacity (a byte's place; None if it does not).
     """
 
     bits: int = 8
     num_bands: int = 3
     is_planar: bool = False
     grey_mark: int | None = None
+    opacity_mark: int | None = None
 
     @property
     def is_usual(self) -> bool:
@@ -66,7 +67,7 @@ def _tiff_layout(data: bytes, order: str) -> Layout:
     """The layout of a TIFF file, by the directory of its first picture (TIFF 6.0, section 2)."""
     (directory,) = struct.unpack_from(f"{order}I", data, 4)
     (num_entries,) = struct.unpack_from(f"{order}H", data, directory)
-    bits, num_bands, planes, photometric, mark = 1, 1, 1, 2, 0
+    bits, num_bands, planes, photometric, mark, opacity = 1, 1, 1, 2, 0, None
     for place in range(directory + 2, directory + 2 + 12 * num_entries, 12):
         tag, _, count, value = struct.unpack_from(f"{order}HHII", data, place)
         (short,) = struct.unpack_from(f"{order}H", data, place + 8)
@@ -78,4 +79,6 @@ def _tiff_layout(data: bytes, order: str) -> Layout:
             num_bands = short
         elif tag == 284:
             planes = short
-    return Layout(bits, num_bands, planes == 2, mark if num_bands >= 3 and photometric <= 1 else None)
+        elif tag == 338 and count == 1 and short == 2:
+            opacity = place + (8 if order == "<" else 9)
+    return Layout(bits, num_bands, planes == 2, mark if num_bands >= 3 and photometric <= 1 else None, opacity)

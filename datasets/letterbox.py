@@ -19,10 +19,11 @@ def letterbox_scale(image_hw: tuple[int, int], input_hw: tuple[int, int]) -> flo
 def letterbox_image(
     image: np.ndarray,
     input_hw: tuple[int, int],
-    fill_bgr: tuple[float, float, float],
+    fill_bgr: tuple[float, ...],
     scale: float | None = None,
 ) -> np.ndarray:
-    """Resize and pad a picture (H, W, 3) BGR to (input_h, input_w, 3) float32, still 0..255, padded with `fill_bgr`.
+    """Resize and pad a picture (H, W, 3) BGR to (input_h, input_w, 3) float32, still 0..255, padded with `fill_bgr`;
+    or one of any other number of channels, with as many values to fill.
 
     `scale` is that of `letterbox_scale`, unless a smaller one is given, as for the rest of a tile at a border.
     The scale is the same on both axes to the last bit, so that a rectangle stays a rectangle; the extent of the
@@ -31,7 +32,7 @@ def letterbox_image(
     if scale is None:
         scale = letterbox_scale(image.shape[:2], input_hw)
     height, width = (max(1, int(side * scale + 1e-6)) for side in image.shape[:2])
-    canvas = np.empty((*input_hw, 3), np.float32)
+    canvas = np.empty((*input_hw, image.shape[2]), np.float32)
     canvas[:] = fill_bgr
     if (height, width) == image.shape[:2]:
         canvas[:height, :width] = image
@@ -42,5 +43,6 @@ def letterbox_image(
         resized = cv2.resize(image.astype(np.float32), None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     else:
         resized = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    resized = resized.reshape(*resized.shape[:2], -1)  # OpenCV drops the axis of a single channel
     canvas[:height, :width] = resized[:height, :width]
     return canvas

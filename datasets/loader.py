@@ -34,8 +34,9 @@ MIN_SIDE = 2.0  # input pixels; a thinner object covers less than half a cell of
 
 
 class Batch(NamedTuple):
-    """images (B, H, W, 3) uint8 BGR; targets stacked, padded to M, the most objects of a picture in the batch;
-    rows (B,): the number of each picture in the list of samples; problems: what is wrong with pictures left out."""
+    """images (B, H, W, 3) uint8 BGR, or of other channels; targets stacked, padded to M, the most objects of a picture
+    in the batch; rows (B,): the number of each picture in the list of samples; problems: what is wrong with pictures
+    left out."""
 
     images: torch.Tensor
     targets: Targets | None
@@ -67,7 +68,7 @@ class TrainingSet(Dataset):
         samples: Sequence[Sample],
         num_classes: int,
         input_hw: tuple[int, int],
-        fill_bgr: tuple[float, float, float],
+        fill_bgr: tuple[float, ...],
         augmentation: Augmentation | None,
         min_visible: float = 0.5,
         seed: int = 0,
@@ -90,7 +91,7 @@ class TrainingSet(Dataset):
         epoch, row = key
         sample, picture = self.samples[row], self.pictures[row]
         try:
-            picture = read_image(sample.image_path) if picture is None else picture
+            picture = read_image(sample.image_path, len(self.fill_bgr)) if picture is None else picture
         except ImageError as error:
             return error  # raised here, it would reach the user as a worker's traceback
         if max(picture.shape[:2]) > LONGEST_SIDE:
@@ -104,7 +105,7 @@ class TrainingSet(Dataset):
         Before the loader is made: its workers then share them. `track` shows the progress."""
         for row, sample in enumerate(track(self.samples)):
             with suppress(ImageError):
-                self.pictures[row] = read_image(sample.image_path)
+                self.pictures[row] = read_image(sample.image_path, len(self.fill_bgr))
 
     def make_input(self, rng: np.random.Generator, image: np.ndarray, sample: Sample) -> tuple[np.ndarray, Targets]:
         """The decoded picture (H, W, 3) and its annotation -> input (input_h, input_w, 3) uint8 and its targets."""
@@ -133,7 +134,7 @@ class PictureSet(Dataset):
         self,
         paths: Sequence[Path],
         input_hw: tuple[int, int],
-        fill_bgr: tuple[float, float, float],
+        fill_bgr: tuple[float, ...],
         kept: Container[int] = (),
     ) -> None:
         self.paths = paths
@@ -146,7 +147,7 @@ class PictureSet(Dataset):
 
     def __getitem__(self, row: int) -> tuple[np.ndarray, np.ndarray, int] | tuple[ImageError, int]:
         try:
-            picture = read_image(self.paths[row])
+            picture = read_image(self.paths[row], len(self.fill_bgr))
         except ImageError as error:
             return error, row
         return letterbox_image(picture, self.input_hw, self.fill_bgr), picture, row
@@ -164,7 +165,7 @@ class TileSet(Dataset):
         picture: np.ndarray,
         windows: np.ndarray,
         input_hw: tuple[int, int],
-        fill_bgr: tuple[float, float, float],
+        fill_bgr: tuple[float, ...],
     ) -> None:
         self.picture = picture
         self.windows = windows
@@ -249,11 +250,11 @@ def make_training_loader(
     )
 
 
-def blank_batch(num_classes: int, input_hw: tuple[int, int]) -> Batch:
+def blank_batch(num_classes: int, input_hw: tuple[int, int], num_channels: int = 3) -> Batch:
     """A batch of one picture in which nothing is asked of the network: for a process whose share is empty."""
     targets = make_targets(np.zeros((0, 4, 2)), np.zeros(0, int), np.zeros(0, bool), num_classes, input_hw)
     targets.hm.fill(IGNORED)
-    image = np.zeros((*input_hw, 3), np.uint8)
+    image = np.zeros((*input_hw, num_channels), np.uint8)
     return _collate_training([(image, targets, 0)])._replace(rows=torch.empty(0, dtype=torch.int64))
 
 

@@ -6,6 +6,7 @@ from models.backbones import BACKBONES, WEIGHTS_URLS, Backbone, build_backbone, 
 from models.combination import CombinationModule, channel_table
 from models.ctrbox import CTRBOX, Maps, MapsAtCells
 from models.decoder import Detections, decode
+from models.input_channels import adapt_input, adapt_weights
 from models.losses import BBAVectorsLoss
 from models.positives import BatchTargets, Cells, Positives, find_positives
 from models.preprocessing import IMAGENET, PUBLISHED, Preprocessing, normalize
@@ -26,6 +27,8 @@ __all__ = [
     "MapsAtCells",
     "Positives",
     "Preprocessing",
+    "adapt_input",
+    "adapt_weights",
     "build_backbone",
     "channel_table",
     "decode",

@@ -1,4 +1,4 @@
-"""CTRBOX, the whole network: a base network, three combination modules and four heads on the stride-4 map.
+"""CTRBOX, the whole network: a base network, a neck and four heads on the stride-4 map.
 
 Yi et al., "Oriented Object Detection in Aerial Images with Box Boundary-Aware Vectors", WACV 2021, section 3.
 """
@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from models.backbones import Backbone, build_backbone
 from models.combination import CombinationModule, channel_table
+from models.fpn import FPN
 from models.freezing import Freezable, batch_norms
 from models.positives import Cells
 from models.sparse_heads import heads_at
 
-_HEAD_WIDTH = 256
+NECKS = ("combination", "fpn")
 _CENTRE_BIAS = -2.19  # sigmoid(-2.19) = 0.1, the prior of CornerNet and CenterNet for "there is a centre here"
 
 
@@ -49,23 +50,44 @@ class CTRBOX(Freezable):
         num_classes: number of object classes C, at least 1.
         backbone: a registered name (built with random weights) or a `Backbone`.
         head_norm: a batch norm after the first convolution of each head; steadier with small batches.
+        neck: what merges the backbone's maps into one: the combination modules as published, whose channels are the
+            backbone's own, or `fpn`, which is lighter.
+        neck_width: channels of the fpn; the combination modules have no width of their own.
+        head_width: channels between the two convolutions of each head; 256 is published.
+
+    Raises:
+        ValueError: no class, an unknown neck, or a width below 1.
     """
 
     down_ratio = 4  # input pixels per cell; the targets, the decoder and every backbone's C1 agree on it
     size_multiple = 32  # height and width of the input are multiples of this
 
-    def __init__(self, num_classes: int, backbone: str | Backbone, head_norm: bool = False) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: str | Backbone,
+        head_norm: bool = False,
+        neck: str = "combination",
+        neck_width: int = 64,
+        head_width: int = 256,
+    ) -> None:
         super().__init__()
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, not {num_classes}")
+        for name, number in (("num_classes", num_classes), ("head_width", head_width)):
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, not {number}")
+        if neck not in NECKS:
+            raise ValueError(f"unknown neck '{neck}'; known: {', '.join(NECKS)}")
         self.base_network = build_backbone(backbone) if isinstance(backbone, str) else backbone
-        for name, (c_low, c_up) in channel_table(self.base_network.out_channels).items():
-            self.add_module(name, CombinationModule(c_low, c_up))
-        c1 = self.base_network.out_channels[0]
-        self.hm = _head(c1, num_classes, 1, head_norm, bias=_CENTRE_BIAS)
-        self.wh = _head(c1, 10, 3, head_norm)
-        self.reg = _head(c1, 2, 1, head_norm)
-        self.cls_theta = _head(c1, 1, 1, head_norm)
+        out_channels = self.base_network.out_channels
+        self.neck = FPN(out_channels, neck_width) if neck == "fpn" else None
+        if self.neck is None:  # not in a module of its own: the published weights have the three on the first level
+            for name, (c_low, c_up) in channel_table(out_channels).items():
+                self.add_module(name, CombinationModule(c_low, c_up))
+        shape = (neck_width if neck == "fpn" else out_channels[0], head_width)
+        self.hm = _head(*shape, num_classes, 1, head_norm, bias=_CENTRE_BIAS)
+        self.wh = _head(*shape, 10, 3, head_norm)
+        self.reg = _head(*shape, 2, 1, head_norm)
+        self.cls_theta = _head(*shape, 1, 1, head_norm)
 
     def forward(self, images: Tensor, cells: Cells | None = None) -> Maps | MapsAtCells:
         """Map normalised images (B, 3, H, W) to the four maps at h = H/4, w = W/4.
@@ -83,8 +105,10 @@ class CTRBOX(Freezable):
         return MapsAtCells(self.hm(x), **heads_at(sparse, x, cells))
 
     def features(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to what the heads read, (B, c1, H/4, W/4)."""
+        """Map images (B, 3, H, W) to what the heads read, (B, c1 or neck_width, H/4, W/4)."""
         c1, c2, c3, c4 = self.base_network(images)
+        if self.neck is not None:
+            return self.neck((c1, c2, c3, c4))
         x = self.dec_c4(c4, c3)
         x = self.dec_c3(x, c2)
         return self.dec_c2(x, c1)
@@ -103,19 +127,19 @@ class CTRBOX(Freezable):
             self.freeze_parts(batch_norms(self if norms == "all" else self.base_network))
 
 
-def _head(c_in: int, c_out: int, kernel: int, norm: bool, bias: float = 0.0) -> nn.Sequential:
+def _head(c_in: int, width: int, c_out: int, kernel: int, norm: bool, bias: float = 0.0) -> nn.Sequential:
     """Build 3x3 conv, [batch norm,] ReLU, last conv, and initialise it.
 
     The first convolution is initialised for its ReLU (He et al., ICCV 2015). The last one starts small (0.01, as in
     RetinaNet), so that at first the maps are their biases: a tenth for a centre, zero for everything else.
     """
-    first = nn.Conv2d(c_in, _HEAD_WIDTH, 3, padding=1)
-    last = nn.Conv2d(_HEAD_WIDTH, c_out, kernel, padding=kernel // 2)
+    first = nn.Conv2d(c_in, width, 3, padding=1)
+    last = nn.Conv2d(width, c_out, kernel, padding=kernel // 2)
     nn.init.kaiming_normal_(first.weight, nonlinearity="relu")
     nn.init.zeros_(first.bias)
     nn.init.normal_(last.weight, std=0.01)
     nn.init.constant_(last.bias, bias)
-    return nn.Sequential(first, *([nn.BatchNorm2d(_HEAD_WIDTH)] if norm else []), nn.ReLU(inplace=True), last)
+    return nn.Sequential(first, *([nn.BatchNorm2d(width)] if norm else []), nn.ReLU(inplace=True), last)
 
 
 def _check_size(height: int, width: int) -> None:

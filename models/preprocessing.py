@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 import torch
@@ -15,30 +15,51 @@ class Preprocessing:
     """Colour order and normalisation: (pixel * scale - mean) / std per channel.
 
     Attributes:
-        color: order of the channels that the network reads; `mean` and `std` are in the same order.
+        color: order of the channels that the network reads; `mean` and `std` are in the same order. `grey` is one
+            channel; where there are more than three, the others come after the colours.
         scale: factor on pixels of 0..255.
-        mean: of the scaled pixels.
+        mean: of the scaled pixels, a value for each channel.
         std: of the scaled pixels, above 0.
     """
 
-    color: Literal["rgb", "bgr"]
+    color: Literal["rgb", "bgr", "grey"]
     scale: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if self.color not in ("rgb", "bgr"):
-            raise ValueError(f"preprocessing: color must be 'rgb' or 'bgr', not {self.color!r}")
-        if len(self.mean) != 3 or len(self.std) != 3:
-            raise ValueError(f"preprocessing: mean and std have three values each, not {self.mean} and {self.std}")
+        if self.color not in ("rgb", "bgr", "grey"):
+            raise ValueError(f"preprocessing: color must be 'rgb', 'bgr' or 'grey', not {self.color!r}")
+        if len(self.mean) != len(self.std):
+            raise ValueError(
+                f"preprocessing: mean and std have a value each for every channel, not {self.mean} and {self.std}"
+            )
+        if not self.mean or (self.color == "grey") != (len(self.mean) == 1) or len(self.mean) == 2:
+            raise ValueError(f"preprocessing: color is '{self.color}', which {len(self.mean)} channels cannot be")
         if not self.scale > 0 or not min(self.std) > 0:
             raise ValueError(f"preprocessing: scale and std must be above 0, not {self.scale} and {self.std}")
 
     @property
-    def fill_bgr(self) -> tuple[float, float, float]:
+    def order(self) -> tuple[int, ...]:
+        """The channels of a picture as it is read (blue, green, red, others) in the order of the network."""
+        channels = tuple(range(len(self.mean)))
+        return (2, 1, 0, *channels[3:]) if self.color == "rgb" else channels
+
+    @property
+    def fill_bgr(self) -> tuple[float, ...]:
         """The mean colour in 0..255, blue first: the network sees it as 0, and the letterbox pads with it."""
-        first, second, third = (value / self.scale for value in self.mean)
-        return (third, second, first) if self.color == "rgb" else (first, second, third)
+        return tuple(self.mean[channel] / self.scale for channel in self.order)  # the order is its own inverse
+
+    def for_channels(self, num_channels: int) -> Preprocessing:
+        """The same for pictures of another number of channels: one has the average of mean and std, more repeat them,
+        as `models.input_channels` does with the weights that read them."""
+        if num_channels == len(self.mean):
+            return self
+        if num_channels == 1:
+            mean, std = ((sum(values) / len(values),) for values in (self.mean, self.std))
+            return replace(self, color="grey", mean=mean, std=std)
+        mean, std = ((values * num_channels)[:num_channels] for values in (self.mean, self.std))
+        return replace(self, color="rgb" if self.color == "grey" else self.color, mean=mean, std=std)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain strings, floats and lists, for a checkpoint or a JSON file."""
@@ -69,19 +90,20 @@ def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Turn pictures as OpenCV gives them into the network's input.
 
     Args:
-        images: (B, H, W, 3), BGR, 0..255, uint8 or float32; not changed.
+        images: (B, H, W, 3), BGR, or with as many channels as the record has; 0..255, uint8 or float32; not changed.
         preprocessing: colour order, scale, mean and deviation.
 
     Returns:
-        (B, 3, H, W) float32 in channels_last memory format, which is the order the pictures already have.
+        (B, 3 or as many, H, W) float32 in channels_last memory format, which is the order the pictures already have.
 
     Raises:
         ValueError: another shape.
     """
-    if images.ndim != 4 or images.shape[-1] != 3:
-        raise ValueError(f"expected pictures of shape (B, H, W, 3), not {tuple(images.shape)}")
+    order = preprocessing.order
+    if images.ndim != 4 or images.shape[-1] != len(order):
+        raise ValueError(f"expected pictures of shape (B, H, W, {len(order)}), not {tuple(images.shape)}")
     if preprocessing.color == "rgb":
-        images = images.flip(-1)
+        images = images.flip(-1) if len(order) == 3 else images[..., list(order)]
     std = torch.tensor(preprocessing.std, device=images.device)
     gain = preprocessing.scale / std
     shift = -torch.tensor(preprocessing.mean, device=images.device) / std

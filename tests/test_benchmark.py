@@ -19,7 +19,7 @@ from tools import benchmark
         (["train", "--settings", "fp8"], "invalid choice: 'fp8'"),
         (["train", "--device", "nowhere"], "--device nowhere is not here"),
         (["data", "--sise", "3"], "--sise"),
-        ([], "{data,train,devkit,nms,check}"),
+        ([], "{data,train,network,devkit,nms,check}"),
     ],
 )
 def test_a_wrong_flag_is_a_sentence(flags, message, capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import pickle
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 import torch
@@ -162,7 +163,44 @@ def test_a_flag_that_contradicts_the_checkpoint_is_an_error(flags, tmp_path):
         check_flags(parse_settings(flags), ARCHITECTURE, tmp_path)
 
 
+LIGHT = replace(ARCHITECTURE, backbone="mobilenetv2", neck="fpn", neck_width=24, head_width=40)
+
+
+def test_neck_and_widths_come_back_and_a_checkpoint_without_them_is_of_the_published_ones(tmp_path):
+    path, old = tmp_path / "light.pth", ARCHITECTURE.to_dict()
+    save_checkpoint(path, LIGHT.build(), LIGHT)
+    model, architecture, _ = load_checkpoint(path)
+    assert architecture == LIGHT
+    assert (model.hm[0].in_channels, model.hm[0].out_channels) == (24, 40)
+    for name in ("neck", "neck_width", "head_width"):
+        del old[name]
+    assert Architecture.from_dict(old) == ARCHITECTURE
+    assert (ARCHITECTURE.neck, ARCHITECTURE.head_width) == ("combination", 256)
+
+
+def test_a_light_network_without_an_architecture_inside_is_told_by_its_weights(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(LIGHT.build().state_dict(), path)
+    _, architecture, _ = load_checkpoint(path, "mobilenetv2")
+    assert (architecture.neck, architecture.neck_width, architecture.head_width) == ("fpn", 24, 40)
+
+
+@pytest.mark.parametrize(
+    ("flags", "of", "sentence"),
+    [
+        (["--neck", "fpn"], ARCHITECTURE, "--neck fpn contradicts .* which says combination"),
+        (["--neck_width", "32"], LIGHT, "--neck_width 32 contradicts .* which says 24"),
+        (["--neck_width", "32"], ARCHITECTURE, "contradicts .* which says --neck combination, which has none"),
+        (["--head_width", "256"], LIGHT, "--head_width 256 contradicts .* which says 40"),
+    ],
+)
+def test_a_flag_that_contradicts_the_neck_or_a_width_is_an_error(flags, of, sentence, tmp_path):
+    with pytest.raises(SettingsError, match=sentence):
+        check_flags(parse_settings(["--phase", "test", *flags]), of, tmp_path)
+
+
 def test_flags_that_agree_and_defaults_are_fine(tmp_path):
+    check_flags(parse_settings(["--phase", "test", "--neck", "fpn", "--neck_width", "24"]), LIGHT, tmp_path)
     check_flags(parse_settings(["--input_h", "96", "--head_norm"]), ARCHITECTURE, tmp_path)
     check_flags(parse_settings([]), Architecture("resnet50", False, ("a",), (32, 32), IMAGENET), tmp_path)
 
@@ -219,8 +257,11 @@ def test_a_write_that_torch_reports_in_its_own_words_is_a_sentence(saved, tmp_pa
         ({"preprocessing": None}, "preprocessing is None"),
         ({"preprocessing": {"mean": "grey", "std": [1, 1, 1]}}, "mean is 'grey'"),
         ({"preprocessing": IMAGENET.to_dict() | {"std": ["a", "b", "c"]}}, "something else than numbers"),
-        ({"preprocessing": IMAGENET.to_dict() | {"std": [1.0, 1.0]}}, "three values each"),
+        ({"preprocessing": IMAGENET.to_dict() | {"std": [1.0, 1.0]}}, "a value each for every channel"),
         ({"preprocessing": IMAGENET.to_dict() | {"gamma": 1.0}}, "expected the entries"),
+        ({"neck": "pafpn"}, "unknown neck 'pafpn'; known: combination, fpn"),
+        ({"neck": "fpn", "neck_width": -1}, "width of the neck must be at least 1, not -1"),
+        ({"head_width": "wide"}, "head_width is 'wide', of the kind str"),
     ],
 )
 def test_an_edited_architecture_is_refused_in_a_sentence(saved, tmp_path, change, sentence):

@@ -135,3 +135,18 @@ def test_help_shows_defaults_and_units_and_does_not_import_torch():
     assert done.returncode == 0, done.stderr
     assert "[default: resnet18]" in done.stdout
     assert "pixels" in done.stdout
+
+
+def test_a_width_for_a_neck_that_has_none_is_refused_and_the_fpn_has_one():
+    with pytest.raises(
+        SettingsError, match="--neck_width is for --neck fpn; --neck combination has the backbone's own"
+    ):
+        parse_settings(["--neck_width", "32"])
+    assert parse_settings(["--neck", "fpn", "--neck_width", "32"]).neck_width == 32
+    assert parse_settings(["--phase", "test", "--neck_width", "32"]).neck_width == 32  # of a checkpoint's fpn
+
+
+@pytest.mark.parametrize("scale", ["0", "-1", "inf", "nan"])
+def test_a_rate_of_the_backbone_must_be_above_zero(scale):
+    with pytest.raises(SettingsError, match="--backbone_lr_scale is"):
+        parse_settings(["--backbone_lr_scale", scale])

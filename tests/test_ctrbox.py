@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
 
 from models import CTRBOX, Backbone, BBAVectorsLoss, Maps
+from models.ctrbox import NECKS
 from models.losses import BatchTargets
 from tests.test_losses import make_targets
 
@@ -19,12 +23,13 @@ class OddBackbone(Backbone):
 
     out_channels = (7, 11, 13, 17)
 
-    def __init__(self) -> None:
+    def __init__(self, strides: tuple[int, ...] = (4, 8, 16, 32)) -> None:
         super().__init__()
+        self.strides = strides
         channels = (3, *self.out_channels)
         self.stages = nn.ModuleList(
-            nn.Conv2d(c_in, c_out, 5, stride=4 if i == 0 else 2, padding=2)
-            for i, (c_in, c_out) in enumerate(pairwise(channels))
+            nn.Conv2d(c_in, c_out, 5, stride=stride // before, padding=2)
+            for (c_in, c_out), (before, stride) in zip(pairwise(channels), pairwise((1, *strides)), strict=True)
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -99,9 +104,62 @@ def test_a_size_that_does_not_fit_is_named_with_the_next_that_does(size: int, fi
         CTRBOX(1, OddBackbone())(torch.zeros(1, 3, size, 64))
 
 
-def test_no_classes_is_an_error() -> None:
-    with pytest.raises(ValueError, match="num_classes must be at least 1, not 0"):
-        CTRBOX(0, "resnet18")
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"num_classes": 0}, "num_classes must be at least 1, not 0"),
+        ({"head_width": 0}, "head_width must be at least 1, not 0"),
+        ({"neck": "fpn", "neck_width": 0}, "width of the neck must be at least 1, not 0"),
+        ({"neck": "pafpn"}, "unknown neck 'pafpn'; known: combination, fpn"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused_in_a_sentence(wrong: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        CTRBOX(**{"num_classes": 1, "backbone": OddBackbone(), **wrong})
+
+
+@pytest.mark.parametrize("neck", NECKS)
+@pytest.mark.parametrize("strides", [(4, 8, 16, 32), (4, 8, 16, 16), (4, 4, 8, 16)])
+def test_any_channels_and_strides_meet_in_four_maps_at_a_quarter_of_the_input(
+    neck: str, strides: tuple[int, ...]
+) -> None:
+    """No number of a neck or a head is written by hand, and down_ratio is 4 for all of them."""
+    net = CTRBOX(3, OddBackbone(strides), head_norm=True, neck=neck, neck_width=6, head_width=20)
+    maps = net(torch.randn(2, 3, 64, 96))
+    assert [tuple(m.shape) for m in maps] == [(2, depth, 16, 24) for depth in (3, 10, 2, 1)]
+    assert {getattr(net, head)[0].out_channels for head in ("hm", "wh", "reg", "cls_theta")} == {20}
+    assert {getattr(net, head)[0].in_channels for head in ("hm", "wh", "reg", "cls_theta")} == {
+        7 if net.neck is None else 6
+    }
+    sum(m.square().sum() for m in maps).backward()
+    assert all(p.grad is not None and p.grad.any() for n, p in net.named_parameters() if not n.endswith("0.bias"))
+
+
+def test_the_neck_has_its_own_names_and_leaves_the_published_ones() -> None:
+    light, published = (set(CTRBOX(1, "resnet18", neck=neck).state_dict()) for neck in ("fpn", "combination"))
+    assert {name.split(".")[0] for name in published - light} == {"dec_c2", "dec_c3", "dec_c4"}
+    assert {name.split(".")[0] for name in light - published} == {"neck"}
+
+
+@pytest.mark.parametrize("neck", NECKS)
+def test_an_exported_network_says_the_same_in_onnxruntime(neck: str, tmp_path: Path) -> None:
+    """At another size and batch than it was exported at, with maps of equal stride inside."""
+    torch.manual_seed(0)
+    net = CTRBOX(2, OddBackbone((4, 8, 16, 16)), head_norm=True, neck=neck, neck_width=8, head_width=16)
+    net(torch.randn(4, 3, 64, 64))  # some statistics for the batch norms
+    net.eval()
+    axes = {"images": {0: "batch", 2: "height", 3: "width"}}
+    with warnings.catch_warnings(action="ignore"):
+        torch.onnx.export(
+            net, (torch.zeros(1, 3, 64, 96),), tmp_path / "net.onnx", dynamo=False, opset_version=17,
+            input_names=["images"], dynamic_axes=axes,
+        )  # fmt: skip
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    images = torch.randn(2, 3, 96, 160)
+    with torch.inference_mode():
+        expected = net(images)
+    for ours, theirs in zip(expected, session.run(None, {"images": images.numpy()}), strict=True):
+        torch.testing.assert_close(torch.from_numpy(theirs), ours, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("head_norm", [False, True])

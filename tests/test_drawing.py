@@ -11,6 +11,7 @@ from DOTA_devkit.task_files import ImageDetections
 from tools.command_line import SettingsError
 from tools.drawing import (
     LegendEntry,
+    as_bgr,
     check_drawings,
     class_color,
     class_text,
@@ -127,3 +128,12 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         write_picture(tmp_path / "file" / "b.png", np.zeros((2, 2, 3), np.uint8))
+
+
+def test_pictures_of_any_channels_can_be_looked_at():
+    four = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    assert np.array_equal(as_bgr(four), four[..., :3])
+    assert as_bgr(four).flags["C_CONTIGUOUS"]
+    assert np.array_equal(as_bgr(four[..., :1]), np.stack([four[..., 0]] * 3, axis=2))
+    colours = four[..., :3]
+    assert as_bgr(colours) is colours

@@ -111,6 +111,69 @@ def test_a_grey_jpeg_gives_three_equal_channels(tmp_path: Path) -> None:
     assert np.array_equal(read[..., 0], read[..., 2])
 
 
+@pytest.mark.parametrize(
+    ("stored", "num_channels", "first_pixel"),
+    [
+        (np.full((5, 7), 90, np.uint8), 1, [90]),
+        (np.full((5, 7, 3), 90, np.uint8), 1, [90]),  # a grey picture stored as a coloured one
+        (np.arange(35).reshape(5, 7).astype(np.uint16) * 900, 1, [0]),  # thermal, 16 bits: spread
+        (np.full((5, 7, 4), (10, 20, 30, 0), np.uint8), 4, [10, 20, 30, 0]),  # the fourth band hides nothing
+        (np.full((1, 1, 4), (1, 2, 3, 4), np.uint8), 4, [1, 2, 3, 4]),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_one_and_four_channels_are_the_bands_of_the_file(
+    tmp_path: Path, stored: np.ndarray, num_channels: int, first_pixel: list[int], suffix: str
+) -> None:
+    read = read_image(write(tmp_path / f"a{suffix}", code(suffix, stored)), num_channels)
+    assert (read.shape, read.dtype) == ((*stored.shape[:2], num_channels), np.uint8)
+    assert read[0, 0].tolist() == first_pixel
+
+
+@pytest.mark.parametrize(
+    ("bands", "num_channels", "seen"), [(1, 4, "1 band,"), (3, 4, "3 bands,"), (3, 1, "3 bands,"), (4, 1, "4 bands,")]
+)
+def test_another_number_of_bands_is_told_with_the_file_the_bands_and_the_flag(
+    tmp_path: Path, bands: int, num_channels: int, seen: str
+) -> None:
+    stored = np.random.default_rng(0).integers(0, 256, (5, 7, bands), dtype=np.uint8)
+    path = write(tmp_path / "数据" / "图 1.png", code(".png", stored))
+    with pytest.raises(
+        ImageError, match=rf"图 1\.png: has {seen} and --in_channels is {num_channels}; .*in_channels 3"
+    ):
+        read_image(path, num_channels)
+
+
+@pytest.mark.parametrize("num_channels", [3, 4])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_near_infrared_that_a_tiff_calls_opacity_does_not_darken_the_colours(
+    tmp_path: Path, num_channels: int, order: str
+) -> None:
+    """libtiff multiplies the colours by a fourth band that the file says is an opacity apart (ExtraSamples 2)."""
+    stored = np.random.default_rng(0).integers(0, 256, (5, 7, 4), dtype=np.uint8)
+    read = read_image(write(tmp_path / "a.tif", tiff_of_bands(stored, order)), num_channels)
+    assert np.array_equal(read, stored[..., [2, 1, 0, 3][:num_channels]])
+
+
+def tiff_of_bands(stored: np.ndarray, order: str) -> bytes:
+    """An uncompressed TIFF of (H, W, 4) uint8 in the file's order, the fourth band marked as opacity."""
+    height, width, bands = stored.shape
+    entries = [
+        (256, 3, 1, width), (257, 3, 1, height), (258, 3, bands, 200), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 300),
+        (277, 3, 1, bands), (278, 3, 1, height), (279, 4, 1, stored.size), (284, 3, 1, 1), (338, 3, 1, 2),
+    ]  # fmt: skip
+    data = bytearray(300 + stored.size)
+    struct.pack_into(f"{order}2sHIH", data, 0, b"II" if order == "<" else b"MM", 42, 8, len(entries))
+    for number, (tag, kind, count, value) in enumerate(entries):
+        layout = "HHIHH" if kind == 3 and count == 1 else "HHII"
+        struct.pack_into(
+            f"{order}{layout}", data, 10 + 12 * number, tag, kind, count, value, *[0] * (layout[-1] == "H")
+        )
+    struct.pack_into(f"{order}{bands}H", data, 200, *[8] * bands)
+    data[300:] = stored.tobytes()
+    return bytes(data)
+
+
 def test_a_path_in_a_foreign_script_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "数据" / "图 1.PNG", code(".png", picture()))
     assert read_image(find_images(path.parent)["图 1"]).shape == (48, 64, 3)
@@ -217,3 +280,18 @@ def test_real_geotiffs_of_any_depth_are_read(real_folder: Callable[[str], Path])
     shapes = {name: read_image(path).shape for name, path in find_images(real_folder("geotiff")).items()}
     assert shapes["car_park"] == (2048, 2048, 3)
     assert shapes["rgba_uint16"] == (411, 634, 3)
+
+
+def test_a_real_16_bit_picture_of_four_bands_gives_four_channels(real_folder: Callable[[str], Path]) -> None:
+    path = real_folder("geotiff") / "rgba_uint16.tif"
+    four = read_image(path, 4)
+    assert (four.shape, four.dtype) == ((411, 634, 4), np.uint8)
+    with pytest.raises(ImageError, match=r"rgba_uint16\.tif: has 4 bands, and --in_channels is 1"):
+        read_image(path, 1)
+
+
+def test_real_thermal_pictures_are_one_channel(real_folder: Callable[[str], Path]) -> None:
+    path = next(path for path in sorted(real_folder("hit-uav").rglob("*.jpg")))
+    grey = read_image(path, 1)
+    assert grey.shape == (512, 640, 1)
+    assert np.array_equal(np.repeat(grey, 3, axis=2), read_image(path))

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from models import CTRBOX
+from tests.test_ctrbox import OddBackbone
 from tools.config import Config
-from tools.optimizer import learning_rate, make_optimizer
+from tools.optimizer import learning_rate, make_optimizer, restore_optimizer, set_rate
 
 
 def rates_of(config: Config, num_steps: int, steps_per_epoch: int) -> list[float]:
@@ -52,12 +53,52 @@ def test_weight_decay_falls_on_convolutions_only(name: str, kind: type):
     network = CTRBOX(1, "resnet18", head_norm=True)
     optimizer = make_optimizer(network, Config(optimizer=name, weight_decay=0.02, init_lr=0.5))
     assert type(optimizer) is kind
-    decayed, others = optimizer.param_groups
-    assert (decayed["weight_decay"], others["weight_decay"]) == (0.02, 0.0)
-    assert (decayed["lr"], others["lr"]) == (0.5, 0.5)
-    assert {p.ndim for p in decayed["params"]} == {4}
-    assert {p.ndim for p in others["params"]} == {1}
-    assert len(decayed["params"]) + len(others["params"]) == len(list(network.parameters()))
+    groups = optimizer.param_groups
+    assert [group["weight_decay"] for group in groups] == [0.02, 0.02, 0.0, 0.0]
+    assert [group["lr"] for group in groups] == [0.5] * 4
+    assert [{p.ndim for p in group["params"]} for group in groups] == [{4}, {4}, {1}, {1}]
+    assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
+
+
+def test_the_backbone_has_a_rate_of_its_own():
+    network = CTRBOX(1, "resnet18", head_norm=True)
+    optimizer = make_optimizer(network, Config(init_lr=0.5, backbone_lr_scale=0.1))
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.5, 0.05, 0.5]
+    set_rate(optimizer, 0.2)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.02, 0.2, 0.02, 0.2])
+    slow = {id(p) for group in optimizer.param_groups[::2] for p in group["params"]}
+    assert slow == {id(p) for p in network.base_network.parameters()}
+
+
+def groups_of_old(network: torch.nn.Module) -> torch.optim.Optimizer:
+    """As runs had it before the backbone had groups of its own."""
+    parameters = list(network.parameters())
+    return torch.optim.AdamW(
+        [{"params": [p for p in parameters if p.ndim > 1]}, {"params": [p for p in parameters if p.ndim <= 1]}], lr=0.5
+    )
+
+
+def test_the_state_of_a_run_without_such_groups_is_taken_over_parameter_by_parameter():
+    torch.manual_seed(0)
+    network = CTRBOX(1, OddBackbone(), head_norm=True)
+    old = groups_of_old(network)
+    network(torch.randn(2, 3, 64, 64)).hm.square().sum().backward()
+    old.step()
+    new = make_optimizer(network, Config(init_lr=0.25, backbone_lr_scale=0.1, weight_decay=0.07))
+    restore_optimizer(new, old.state_dict())
+    moved = [p for p in network.parameters() if p in old.state]
+    assert moved
+    assert all(torch.equal(new.state[p]["exp_avg"], old.state[p]["exp_avg"]) for p in moved)
+    assert [group["weight_decay"] for group in new.param_groups] == [0.07, 0.07, 0.0, 0.0]
+    assert [group["lr_scale"] for group in new.param_groups] == [0.1, 1.0, 0.1, 1.0]
+
+
+def test_the_state_of_other_parameters_is_refused_with_both_counts():
+    network = CTRBOX(1, OddBackbone())
+    old = groups_of_old(network).state_dict()
+    network.freeze_parts([network.base_network.stages[0]])
+    with pytest.raises(ValueError, match=r"it is of \d+ parameters, and \d+ are trained; another --freeze\?"):
+        restore_optimizer(make_optimizer(network, Config()), old)
 
 
 def test_what_is_frozen_is_left_out():

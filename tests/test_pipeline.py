@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import main
 from DOTA_devkit.boxes import quads_to_boxes
 from DOTA_devkit.labels import read_labels
+from tools.checkpoint import load_checkpoint
 
 BOX_TAGS = ("cx", "cy", "w", "h", "angle")
 SMALL = ["--pretrained", "none", "--input_h", "128", "--input_w", "128", "--num_workers", "0", "--precision", "fp32"]
@@ -53,6 +56,50 @@ def test_train_test_eval_on_a_folder_without_lists_in_a_foreign_script(dota_fold
     assert set(_metrics(run_dir)["classes"]) == {"car", "boat"}
     kept = (run_dir / "lists" / "val.txt").read_text(encoding="utf-8").split("\n")[:-1]
     assert [path.stem for path in (run_dir / "drawings").iterdir()] == kept
+
+
+LIGHT = ["--backbone", "mobilenetv2", "--neck", "fpn", "--neck_width", "16", "--head_width", "16"]
+
+
+def _store_bands(data_dir: Path, num_channels: int, kind: type) -> None:
+    """Store the pictures again, as grey ones or with a fourth band, of 8 or 16 bits."""
+    for path in (data_dir / "images").iterdir():
+        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        grey = image.mean(axis=2, keepdims=True).round().astype(np.uint8)
+        bands = grey if num_channels == 1 else np.concatenate((image, 255 - grey), axis=2)
+        path.write_bytes(cv2.imencode(".png", bands.astype(kind) * (200 if kind is np.uint16 else 1))[1].tobytes())
+
+
+@pytest.mark.parametrize(
+    ("num_channels", "kind"), [pytest.param(1, np.uint8, marks=pytest.mark.slow), (1, np.uint16), (4, np.uint8)]
+)
+def test_pictures_of_other_bands_go_all_the_way(dota_folder, tmp_path, num_channels, kind):
+    """Grey, 16-bit thermal, near infrared: trained, validated with a page, tested whole and in tiles, drawn, scored."""
+    data_dir, run_dir = dota_folder(), tmp_path / "run"
+    _store_bands(data_dir, num_channels, kind)
+    flags = [*SMALL, *LIGHT, "--data_dir", str(data_dir), "--num_epoch", "1", "--in_channels", str(num_channels)]
+    assert main.main(["--phase", "train", "--out", str(run_dir), *flags]) == 0
+    model, architecture, _ = load_checkpoint(run_dir / "best.pth")
+    assert architecture.in_channels == model.base_network.features[0][0].in_channels == num_channels
+    again = ["--resume", str(run_dir), "--num_workers", "0"]
+    assert main.main(["--phase", "test", *again]) == 0
+    assert main.main(["--phase", "eval", *again, "--in_channels", str(num_channels)]) == 0
+    assert _metrics(run_dir)["classes"]
+    out = ["--out", str(tmp_path / "tiles"), "--input", str(data_dir / "images" / "scene_0.png")]
+    assert main.main(["--phase", "test", *again, *out, "--tile", "96", "--overlap", "32"]) == 0
+    assert cv2.imread(str(tmp_path / "tiles" / "drawings" / "scene_0.png")).shape == (128, 128, 3)
+
+
+def test_a_picture_of_other_bands_or_a_contradicting_flag_is_a_sentence(dota_folder, tmp_path, capsys):
+    data_dir, run_dir = dota_folder(), tmp_path / "run"
+    flags = [*SMALL, *LIGHT, "--data_dir", str(data_dir), "--num_epoch", "1"]
+    assert main.main(["--phase", "train", "--out", str(run_dir), *flags, "--in_channels", "4"]) == 1
+    assert "has 3 bands, and --in_channels is 4" in capsys.readouterr().err
+    assert main.main(["--phase", "train", "--out", str(tmp_path / "other"), *flags]) == 0
+    assert main.main(["--phase", "test", "--resume", str(tmp_path / "other"), "--in_channels", "1"]) == 2
+    assert "--in_channels 1 contradicts the checkpoint" in capsys.readouterr().err
+    assert main.main(["--phase", "train", "--in_channels", "2"]) == 2
+    assert "--in_channels is 2; pictures of 1, 3 and 4 bands can be read" in capsys.readouterr().err
 
 
 def test_a_network_learns_a_handful_of_scenes_by_heart(dota_folder, tmp_path):

@@ -44,6 +44,27 @@ def test_the_fill_colour_is_zero_to_the_network(preprocessing: Preprocessing) ->
     torch.testing.assert_close(normalize(picture, preprocessing), torch.zeros(1, 3, 2, 2), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("preprocessing", [IMAGENET, PUBLISHED])
+def test_one_channel_has_the_average_and_a_fourth_comes_after_the_colours(preprocessing: Preprocessing) -> None:
+    grey, four = preprocessing.for_channels(1), preprocessing.for_channels(4)
+    assert (grey.color, four.color, preprocessing.for_channels(3)) == ("grey", preprocessing.color, preprocessing)
+    assert grey.mean == (pytest.approx(sum(preprocessing.mean) / 3),)
+    assert four.mean == (*preprocessing.mean, preprocessing.mean[0])
+    pictures = torch.cat((random_pictures(), random_pictures()[..., :1]), dim=-1)
+    out = normalize(pictures, four)
+    assert torch.equal(out[:, :3], normalize(pictures[..., :3], preprocessing))
+    expected = (pictures[..., 3].float() / 255 - four.mean[3]) / four.std[3]
+    torch.testing.assert_close(out[:, 3], expected)
+    torch.testing.assert_close(
+        normalize(pictures[..., :1], grey)[:, 0] * grey.std[0] + grey.mean[0], pictures[..., 0] / 255
+    )
+    for record in (grey, four):
+        assert Preprocessing.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+        fill = torch.tensor(record.fill_bgr).expand(1, 2, 2, len(record.mean))
+        torch.testing.assert_close(normalize(fill, record), torch.zeros(1, len(record.mean), 2, 2), rtol=0, atol=1e-6)
+    assert grey.for_channels(3).mean == pytest.approx((grey.mean[0],) * 3)
+
+
 def test_no_pictures_are_no_input() -> None:
     assert normalize(torch.zeros(0, 4, 6, 3, dtype=torch.uint8), IMAGENET).shape == (0, 3, 4, 6)
 
@@ -62,10 +83,13 @@ def test_a_record_survives_json(preprocessing: Preprocessing) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"color": "grey"}, "color must be 'rgb' or 'bgr', not 'grey'"),
+        ({"color": "cmyk"}, "color must be 'rgb', 'bgr' or 'grey', not 'cmyk'"),
+        ({"color": "grey"}, "color is 'grey', which 3 channels cannot be"),
+        ({"mean": [0.5], "std": [0.5]}, "color is 'rgb', which 1 channels cannot be"),
+        ({"mean": [], "std": []}, "which 0 channels cannot be"),
         ({"std": [1.0, 0.0, 1.0]}, "must be above 0"),
         ({"scale": float("nan")}, "must be above 0"),
-        ({"mean": [0.5]}, "three values each"),
+        ({"mean": [0.5]}, "a value each for every channel"),
         ({"gamma": 2.2}, r"expected the entries \['color', 'mean', 'scale', 'std'\], found .*gamma"),
     ],
 )

@@ -61,6 +61,11 @@ def make_step(
     return TrainingStep(engine, model.train(), optimizer, criterion, IMAGENET, **options)
 
 
+def without_decay(step: TrainingStep) -> None:
+    for group in step.optimizer.param_groups:
+        group["weight_decay"] = 0.0
+
+
 def state_of(step: TrainingStep) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in step.model.state_dict().items()}
 
@@ -151,7 +156,7 @@ def test_a_longer_gradient_is_shortened():
     moved = {}
     for clip_norm in (0.0, 1e9, 0.5):
         step = make_step("all", clip_norm=clip_norm, rate=0.01)
-        step.optimizer.param_groups[0]["weight_decay"] = 0.0
+        without_decay(step)
         before = state_of(step)
         step(*make_batch(4, num_objects=3))
         after = state_of(step)
@@ -165,7 +170,7 @@ def test_a_longer_gradient_is_shortened():
 def test_a_blank_batch_of_an_empty_share_teaches_nothing():
     """Another process's loss and gradient must not change by this one's having no pictures."""
     step = make_step("all")
-    step.optimizer.param_groups[0]["weight_decay"] = 0.0
+    without_decay(step)
     before, blank = state_of(step), blank_batch(2, INPUT_HW)
     result = step(blank.images, blank.targets)
     assert result.taken

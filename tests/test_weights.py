@@ -260,3 +260,22 @@ def test_the_real_mobilenet_weights_are_whole_and_of_no_other_backbone(real_fold
         pretrained_backbone(str(path), "resnet18")
     with pytest.raises(CheckpointError, match="give --backbone mobilenetv2 --pretrained FILE"):
         start_from(path, ("car",), (96, 160))
+
+
+def test_weights_of_colours_start_a_backbone_and_a_whole_model_for_grey_pictures(tmp_path):
+    source, path = ARCHITECTURE.build(), tmp_path / "colours.pth"
+    save_checkpoint(path, source, ARCHITECTURE)
+    summed = source.base_network.conv1.weight.sum(dim=1, keepdim=True)
+    backbone, line = pretrained_backbone(str(path), "resnet18", in_channels=1)
+    assert torch.equal(backbone.conv1.weight, summed)
+    assert "(100 %)" in line
+    start = start_from(path, ("car", "boat"), (64, 64), in_channels=1)
+    assert torch.equal(start.model.base_network.conv1.weight, summed)
+    assert torch.equal(start.model.hm[0].weight, source.hm[0].weight)
+    assert start.report.is_whole
+    assert start.architecture.preprocessing == IMAGENET.for_channels(1)
+    # And on from there: what was saved is of one channel, and goes on as such without being asked.
+    save_checkpoint(path, start.model, start.architecture)
+    again = start_from(path, ("car", "boat"), (64, 64))
+    assert (again.architecture.in_channels, again.report.is_whole) == (1, True)
+    assert start_from(path, ("car", "boat"), (64, 64), in_channels=3).model.base_network.conv1.in_channels == 3

@@ -71,7 +71,7 @@ def _try_step(config: Config, engine: Engine, network: CTRBOX, architecture: Arc
     criterion = make_criterion(config)
     part = -(-batch_size // config.accumulate)
     input_hw = window_size(config, architecture.input_hw) or architecture.input_hw
-    blank = blank_batch(len(architecture.class_names), input_hw)
+    blank = blank_batch(len(architecture.class_names), input_hw, architecture.in_channels)
     images = normalize(blank.images.to(engine.device).expand(part, -1, -1, -1), architecture.preprocessing)
     images = images.contiguous(memory_format=engine.layout)
     targets = Targets(*(field.to(engine.device).expand(part, *field.shape[1:]) for field in blank.targets))

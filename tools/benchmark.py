@@ -1,4 +1,4 @@
-"""The benchmarks, ratios in one run: `python -m tools.benchmark data|train|devkit|nms|check`. Imports no torch."""
+"""The benchmarks, ratios in one run: `python -m tools.benchmark data|train|network|devkit|nms|check`. Without torch."""
 
 from __future__ import annotations
 
@@ -40,6 +40,13 @@ def benchmark_train(options: argparse.Namespace) -> None:
     measure(job_from(options), [*options.settings, *(["compile"] if options.compile else [])], options.json)
 
 
+def _benchmark_network(options: argparse.Namespace) -> None:
+    """`network`, of `tools/benchmark_network`."""
+    from tools.benchmark_network import benchmark_network as measure
+
+    measure(options.networks, options.size, options.rounds, options.onnx)
+
+
 def _benchmark_devkit(options: argparse.Namespace) -> None:
     """`devkit`, of `tools/benchmark_devkit`."""
     from tools.benchmark_devkit import benchmark_devkit as measure
@@ -79,13 +86,26 @@ def benchmark_check(options: argparse.Namespace) -> None:
 
 def _make_parser() -> Parser:
     parser = Parser(prog="python -m tools.benchmark", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="{data,train,devkit,nms,check}")
+    commands = parser.add_subparsers(required=True, metavar="{data,train,network,devkit,nms,check}")
     data = commands.add_parser("data", help="a training sample, decoding left out, as a multiple of one cv2.warpAffine")
     data.add_argument("--size", type=int, default=608, help="side of picture and input, pixels [default: %(default)s]")
     data.add_argument("--classes", type=int, default=15, help="number of classes [default: %(default)s]")
     data.add_argument("--rounds", type=int, default=60, help="repetitions, alternating [default: %(default)s]")
     data.set_defaults(run=lambda options: benchmark_data(options))
     _add_train(commands.add_parser("train", help="a training step, by setting: time, data, memory; x plain fp32 NCHW"))
+    network = commands.add_parser("network", help="latency of networks on the CPU, x the first of them")
+    network.add_argument(
+        "networks",
+        nargs="*",
+        default=["resnet18", "mobilenetv2", "mobilenetv2,fpn32,heads64"],
+        metavar="NAME[,fpnWIDTH][,headsWIDTH][,fused]",
+        help="backbone, its neck (the combination modules without fpn), the width of its heads (256), and whether "
+        "these begin with one convolution for all [default: resnet18 mobilenetv2 mobilenetv2,fpn32,heads64]",
+    )
+    network.add_argument("--size", type=int, default=608, help="side of the input, pixels [default: %(default)s]")
+    network.add_argument("--rounds", type=int, default=7, help="turns that each takes [default: %(default)s]")
+    network.add_argument("--onnx", action="store_true", help="in ONNX Runtime as well")
+    network.set_defaults(run=lambda options: _benchmark_network(options))
     devkit = commands.add_parser("devkit", help="polygon NMS, evaluation and merging, as multiples of shapely")
     devkit.add_argument("--quick", action="store_true", help="a hundredth of the work: does it run?")
     devkit.set_defaults(run=lambda options: _benchmark_devkit(options))

@@ -17,14 +17,15 @@ from torch import Tensor
 
 from datasets.readers import DOTA_CLASSES
 from DOTA_devkit.atomic import atomic_write
-from models import CTRBOX, PUBLISHED, Preprocessing
+from models import CTRBOX, PUBLISHED, Backbone, Preprocessing, adapt_input, build_backbone
 from tools.config import Config, SettingsError, settings_from
 from tools.transfer import CheckpointError, compare, copy_matched, likely_cause, unwrapped
 
 FORMAT_VERSION = 1
 PUBLISHED_SIDE = 608
 PUBLISHED_BACKBONE = "resnet101"
-ARCHITECTURE_FLAGS = ("backbone", "head_norm", "input_h", "input_w")
+NETWORK_FLAGS = ("backbone", "neck", "neck_width", "head_width", "head_norm")
+ARCHITECTURE_FLAGS = (*NETWORK_FLAGS, "in_channels", "input_h", "input_w")
 # What else may be in a checkpoint of ours, and of which kind it is.
 STATE_KINDS: dict[str, type] = {
     "epoch": int,
@@ -39,21 +40,51 @@ RUN_STATE = ("optimizer_state_dict", "progress", "settings", "torch_rng_state")
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a checkpoint says of its network: enough to build it and to feed it."""
+    """What a checkpoint says of its network: enough to build it and to feed it.
+
+    The last three are younger than the others; a checkpoint without them is of their defaults.
+    """
 
     backbone: str
     head_norm: bool
     class_names: tuple[str, ...]
     input_hw: tuple[int, int]
     preprocessing: Preprocessing
+    neck: str = "combination"
+    neck_width: int = 64
+    head_width: int = 256
 
-    def build(self) -> CTRBOX:
-        """The network with random weights."""
-        return CTRBOX(len(self.class_names), self.backbone, self.head_norm)
+    @property
+    def in_channels(self) -> int:
+        """Channels of the pictures: as many as the preprocessing has means."""
+        return len(self.preprocessing.mean)
+
+    @property
+    def title(self) -> str:
+        """Backbone, and neck and width of the heads where they are not the published ones, for people."""
+        neck = "" if self.neck == "combination" else f" + {self.neck} of width {self.neck_width}"
+        return self.backbone + neck + ("" if self.head_width == 256 else f", heads of width {self.head_width}")
+
+    def build(self, backbone: Backbone | None = None) -> CTRBOX:
+        """The network with random weights, or around a backbone of that name and those channels that has some."""
+        if backbone is None:
+            backbone = build_backbone(self.backbone)
+            adapt_input(backbone, self.in_channels)
+        return CTRBOX(
+            len(self.class_names),
+            backbone,
+            self.head_norm,
+            self.neck,
+            self.neck_width,
+            self.head_width,
+        )
 
     def to_dict(self) -> dict:
         return {
             "backbone": self.backbone,
+            "neck": self.neck,
+            "neck_width": self.neck_width,
+            "head_width": self.head_width,
             "head_norm": self.head_norm,
             "class_names": list(self.class_names),
             "input_hw": list(self.input_hw),
@@ -78,6 +109,9 @@ class Architecture:
             class_names=tuple(names),
             input_hw=(sides[0], sides[1]),
             preprocessing=Preprocessing.from_dict(colours),
+            neck=_entry(values, "neck", str, "combination"),
+            neck_width=_entry(values, "neck_width", int, 64),
+            head_width=_entry(values, "head_width", int, 256),
         )
 
 
@@ -251,8 +285,10 @@ def check_flags(
     config: Config, architecture: Architecture, path: Path, names: Sequence[str] = ARCHITECTURE_FLAGS
 ) -> None:
     """Raises SettingsError when a flag among `names` that the user gave contradicts the checkpoint."""
-    height, width = architecture.input_hw
-    facts = dict(zip(ARCHITECTURE_FLAGS, (architecture.backbone, architecture.head_norm, height, width), strict=True))
+    facts: dict[str, object] = {name: getattr(architecture, name) for name in (*NETWORK_FLAGS, "in_channels")}
+    facts["input_h"], facts["input_w"] = architecture.input_hw
+    if architecture.neck != "fpn":
+        facts["neck_width"] = f"--neck {architecture.neck}, which has none"
     for name in names:
         value, fact = getattr(config, name), facts[name]
         if name in config.explicit and value is not None and value != fact:
@@ -277,12 +313,27 @@ def _published_architecture(weights: Mapping[str, Tensor], backbone: str, defaul
         class_names = default
     else:
         raise ValueError("no architecture inside, and no parameter hm.2.weight as in the published files")
-    return Architecture(backbone, head_norm, class_names, (PUBLISHED_SIDE, PUBLISHED_SIDE), PUBLISHED)
+    return Architecture(
+        backbone, head_norm, class_names, (PUBLISHED_SIDE, PUBLISHED_SIDE), PUBLISHED, **_widths(weights)
+    )
 
 
-def _entry(values: object, name: str, kind: type) -> object:
-    """An entry of a hand-editable record. Raises ValueError that names it."""
+def _widths(weights: Mapping[str, Tensor]) -> dict[str, str | int]:
+    """Neck and widths, where they are not the published ones, of a whole model without an architecture inside."""
+    found: dict[str, str | int] = {}
+    lateral, first = weights.get("neck.lateral.0.0.weight"), weights.get("hm.0.weight")
+    if lateral is not None and lateral.ndim == 4:
+        found |= {"neck": "fpn", "neck_width": len(lateral)}
+    if first is not None and first.ndim == 4 and len(first):
+        found["head_width"] = len(first)
+    return found
+
+
+def _entry(values: object, name: str, kind: type, default: object = None) -> object:
+    """An entry of a hand-editable record, or its default. Raises ValueError that names it."""
     if not isinstance(values, Mapping) or name not in values:
+        if default is not None:
+            return default
         raise ValueError(f"{name} is missing")
     if not isinstance(values[name], kind):
         raise ValueError(f"{name} is {values[name]!r}, of the kind {type(values[name]).__name__}")

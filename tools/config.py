@@ -61,7 +61,15 @@ class Config:
     )
     # network; in test and eval all of these come from the checkpoint
     backbone: str = _setting("resnet18", "base network, such as resnet18, resnet101 or mobilenetv2", metavar="NAME")
+    neck: str = _setting(
+        "combination", "what merges the backbone's four maps: as published, or the lighter fpn", ("combination", "fpn")
+    )
+    neck_width: int | None = _setting(None, "channels of --neck fpn [default: 64]")
+    head_width: int = _setting(256, "channels between the two convolutions of each head")
     head_norm: bool = _setting(True, "batch norm after the first convolution of each head")
+    in_channels: int | None = _setting(
+        None, "channels of the pictures: 1 grey or thermal, 3 colours, 4 with near infrared [default: 3]"
+    )
     input_h: int | None = _setting(
         None, "input height, pixels, a multiple of 32 [default: 608; demo: 256]", metavar="PX"
     )
@@ -83,6 +91,7 @@ class Config:
     accumulate: int = _setting(1, "parts that each process works its share of a step off in; more need less memory")
     optimizer: str = _setting("adamw", "what takes the steps", ("adamw", "adam", "sgd"))
     init_lr: float = _setting(3e-4, "highest learning rate, reached after the warm-up")
+    backbone_lr_scale: float = _setting(1.0, "factor on the backbone's rate; below 1 for pretrained weights")
     schedule: str = _setting(
         "cosine", "of the rate: half a cosine to zero, or times --lr_decay each epoch", ("cosine", "exponential")
     )
@@ -338,12 +347,22 @@ def _check(config: Config) -> None:
         raise SettingsError(f"--augment_scale is {config.augment_scale}; give the smallest and the largest factor")
     if config.freeze > 5:
         raise SettingsError(f"--freeze is {config.freeze}; a backbone has 5 stages, the stem and four more")
+    is_new = config.phase == "train" and config.resume is None and config.resume_train is None
+    if is_new and config.neck_width is not None and config.neck != "fpn":
+        raise SettingsError(f"--neck_width is for --neck fpn; --neck {config.neck} has the backbone's own channels")
     if config.sync_norm and config.accumulate > 1:
         raise SettingsError("--sync_norm with --accumulate: the processes would wait for one another; give one of them")
     if not 0 <= config.ema < 1:
         raise SettingsError(f"--ema is {config.ema}; it must be at least 0 and below 1")
     if not 0 < config.init_lr < math.inf:
         raise SettingsError(f"--init_lr is {config.init_lr}; it must be above 0 and finite")
+    if config.in_channels not in (None, 1, 3, 4):
+        raise SettingsError(f"--in_channels is {config.in_channels}; pictures of 1, 3 and 4 bands can be read")
+    if not 0 < config.backbone_lr_scale < math.inf:
+        raise SettingsError(
+            f"--backbone_lr_scale is {config.backbone_lr_scale}; it must be above 0 and finite (--freeze 5 trains "
+            "nothing of the backbone)"
+        )
     if config.input is not None and config.phase != "test":
         raise SettingsError(f"--input is for --phase test; --phase {config.phase} takes its pictures from --data_dir")
     if config.dataset == "demo" and config.data_dir is not None and "data_dir" in config.explicit:
@@ -359,7 +378,7 @@ _LEAST = {
     "num_workers": 0, "num_drawings": 0, "line_width": 0, "input_h": 32, "input_w": 32, "window_h": 32,
     "window_w": 32, "tile": 32, "overlap": 0, "seed": 0, "weight_decay": 0, "clip_norm": 0, "freeze": 0,
     "patience": 0, "positive_radius": 0, "vector_beta": 0, "rotated_weight": 0, "theta_weight": 0, "vector_weight": 0,
-    "box_weight": 0, "augment_rotate": 0, "bootstrap": 0,
+    "box_weight": 0, "augment_rotate": 0, "bootstrap": 0, "neck_width": 1, "head_width": 1,
 }  # fmt: skip
 
 assert all(item.default is not MISSING for item in fields(Config))

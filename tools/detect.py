@@ -101,7 +101,7 @@ def detect_tiled(
     picture depends on the batch. The picture is always handed on; `row` is 0."""
     model.eval()
     try:
-        picture = read_image(path)
+        picture = read_image(path, architecture.in_channels)
     except ImageError as error:
         return Found(0, NO_DETECTIONS, (0, 0), problem=str(error))
     hw = picture.shape[:2]

@@ -62,6 +62,13 @@ def draw_boxes(
     return canvas
 
 
+def as_bgr(picture: np.ndarray) -> np.ndarray:
+    """A picture (H, W, c) uint8 to look at, (H, W, 3): grey three times, or the colours without what comes after them;
+    of three channels the picture itself."""
+    channels = picture.shape[2]
+    return picture if channels == 3 else np.ascontiguousarray(picture[:, :, :3].repeat(3 if channels == 1 else 1, 2))
+
+
 def class_color(label: int) -> Color:
     """A bright BGR colour of a class; neighbours in the list lie far apart on the colour circle."""
     red, green, blue = colorsys.hsv_to_rgb((0.33 + label * 0.618034) % 1.0, 0.9, 1.0)

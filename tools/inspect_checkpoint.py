@@ -53,7 +53,9 @@ def inspect_file(path: Path) -> dict[str, Any]:
     weights = weights_of(content, path)
     parts = [_describe_part(name, values) for name, values in _parts(weights).items()]
     backbone = recognise_backbone(weights)
-    is_whole = all(any(name.startswith(part) for name in weights) for part in ("base_network.", "dec_c2.", "hm."))
+    is_whole = all(
+        any(name.startswith(part) for name in weights) for part in ("base_network.", ("dec_c2.", "neck."), "hm.")
+    )
     kind = "ours" if "architecture" in content else "published" if is_whole else "backbone" if backbone else "other"
     architecture, problems = _check_network(content, weights, path, kind, backbone)
     if sum(part["not_finite"] for part in parts):
@@ -182,12 +184,13 @@ def _describe_architecture(architecture: Mapping[str, Any], is_guess: bool) -> l
     names, (height, width) = architecture["class_names"], architecture["input_hw"]
     colours = architecture["preprocessing"]
     mean, std = (" ".join(f"{value:.4g}" for value in colours[name]) for name in ("mean", "std"))
+    neck = architecture["neck"] + (f" of width {architecture['neck_width']}" if architecture["neck"] == "fpn" else "")
     norm = "with" if architecture["head_norm"] else "without"
     taken = ", taken for what published files are" if is_guess else ""
     return [
         *_wrapped(f"{len(names)} classes", ", ".join(names)),
-        f"network: {architecture['backbone']}, heads {norm} batch norm; input {height} x {width} (height x width)"
-        f"{taken}",
+        f"network: {architecture['backbone']}, neck {neck}, heads of width {architecture['head_width']} {norm} batch "
+        f"norm; input {height} x {width} (height x width){taken}",
         f"preprocessing: {colours['color'].upper()}, (pixel * {colours['scale']:.6g} - mean) / std, mean {mean}, "
         f"std {std}",
     ]

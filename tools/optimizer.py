@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 
 from models import CTRBOX, BBAVectorsLoss
 from tools.config import Config
+from tools.transfer import BASE
 
 
 def make_criterion(config: Config) -> BBAVectorsLoss:
@@ -23,16 +25,40 @@ def make_criterion(config: Config) -> BBAVectorsLoss:
 
 
 def make_optimizer(model: CTRBOX, config: Config) -> torch.optim.Optimizer:
-    """Over what is trained of the model; no weight decay on biases and batch norms."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    """Over what is trained of the model; no weight decay on biases and batch norms, a rate of its own for the backbone
+    (`lr_scale` of a group: what the rate of a step is multiplied by)."""
+    groups = []
+    for is_decayed, decay in ((True, config.weight_decay), (False, 0.0)):
+        # The backbone first, as in the model: the order over all groups is that of runs that had no such groups.
+        for is_backbone, scale in ((True, config.backbone_lr_scale), (False, 1.0)):
+            parameters = [
+                parameter
+                for name, parameter in model.named_parameters()
+                if parameter.requires_grad and (parameter.ndim > 1, name.startswith(BASE)) == (is_decayed, is_backbone)
+            ]
+            groups.append(
+                {"params": parameters, "weight_decay": decay, "lr": config.init_lr * scale, "lr_scale": scale}
+            )
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.init_lr, momentum=0.9, nesterov=True, fused=True)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
     return kind(groups, lr=config.init_lr, fused=True)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Take the next steps at this rate, each group at its share of it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_scale"]
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping) -> None:
+    """Go on from what an optimiser of the same model remembers of each parameter, in whatever groups it had them; rates
+    and weight decay are those of the settings now. Raises ValueError for the state of other parameters."""
+    groups = optimizer.state_dict()["param_groups"]
+    counts = [sum(len(group["params"]) for group in part) for part in (saved["param_groups"], groups)]
+    if counts[0] != counts[1]:
+        raise ValueError(f"it is of {counts[0]} parameters, and {counts[1]} are trained; another --freeze?")
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
 
 
 def learning_rate(config: Config, step: int, num_steps: int, steps_per_epoch: int) -> float:

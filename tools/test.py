@@ -18,7 +18,7 @@ from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.data import open_data, report_problems, split_of
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
-from tools.drawing import draw_boxes, write_picture
+from tools.drawing import as_bgr, draw_boxes, write_picture
 from tools.engine import Engine
 from tools.progress import progress_bar
 from tools.results import RESULTS, ResultFiles
@@ -114,7 +114,7 @@ def run_detector(
     """Detect on the pictures, shared out over the processes; the main one writes results and drawings to the run
     folder. Returns the number of bad pictures."""
     config, paths, log = loaded.config, list(images.values()), Log(loaded.run_dir)
-    log(f"detecting with {loaded.checkpoint} ({loaded.architecture.backbone}) on {len(paths)} pictures of {source}")
+    log(f"detecting with {loaded.checkpoint} ({loaded.architecture.title}) on {len(paths)} pictures of {source}")
     started, report = time.perf_counter(), _Report(loaded)
     found = engine.gathered(_detect_share(loaded, engine, paths), len(paths))
     writer = ResultFiles(loaded.run_dir / RESULTS, loaded.architecture.class_names, origin_of(loaded, source))
@@ -187,7 +187,7 @@ def _detect_share(loaded: LoadedRun, engine: Engine, paths: Sequence[Path]) -> I
 def _draw(loaded: LoadedRun, path: Path, item: Found) -> None:
     config = loaded.config
     drawing = draw_boxes(
-        item.picture,
+        as_bgr(item.picture),
         item.detections,
         loaded.architecture.class_names,
         min_score=config.draw_score,

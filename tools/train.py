@@ -13,7 +13,7 @@ from datasets.loader import Batch, blank_batch
 from tools.config import Config, with_settings
 from tools.data import report_problems
 from tools.history import validation_columns
-from tools.optimizer import learning_rate
+from tools.optimizer import learning_rate, set_rate
 from tools.progress import progress_bar
 from tools.run_folder import BEST, LAST, locked, warn
 from tools.stop_request import StopRequest
@@ -150,8 +150,7 @@ def _train_steps(run: Run, meter: _Meter) -> float:
     for batch in bar:
         number = progress.epoch * run.steps_per_epoch + progress.step
         rate = learning_rate(config, number, run.num_steps, run.steps_per_epoch)
-        for group in run.step.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(run.step.optimizer, rate)
         stop = _take(run, batch, meter)
         progress.step += 1
         shown = {name: f"{value:.3f}" for name, value in run.last_terms.items()}
@@ -173,7 +172,8 @@ def _take(run: Run, batch: Batch, meter: _Meter) -> bool:
         if run.engine.num_ranks == 1:
             return run.stop.is_requested
         training_set = run.loader.dataset
-        batch = blank_batch(training_set.num_classes, training_set.window_hw or training_set.input_hw)
+        input_hw = training_set.window_hw or training_set.input_hw
+        batch = blank_batch(training_set.num_classes, input_hw, len(training_set.fill_bgr))
     run.in_step = True
     result = run.step(batch.images, batch.targets, run.stop.is_requested)
     if result.taken:

@@ -19,6 +19,7 @@ from models import CTRBOX, IMAGENET
 from tools.averaging import WeightAverage
 from tools.batch_size import largest_batch
 from tools.checkpoint import (
+    NETWORK_FLAGS,
     Architecture,
     CheckpointError,
     check_flags,
@@ -41,7 +42,7 @@ from tools.data import (
 )
 from tools.engine import Engine
 from tools.history import History
-from tools.optimizer import make_criterion, make_optimizer
+from tools.optimizer import make_criterion, make_optimizer, restore_optimizer
 from tools.progress import progress_bar
 from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run, warn
 from tools.stop_request import StopRequest
@@ -216,14 +217,25 @@ def _network(
         network = architecture.build()
         load_weights(network, state["model_state_dict"], Path(LAST), architecture.backbone)
         return network, architecture, "weights: of the run"
+    how = {"allow_partial": config.allow_partial}
     if config.resume is not None:
         named = config.backbone if "backbone" in config.explicit else None
-        start = start_from(config.resume, class_names, input_hw, named, allow_partial=config.allow_partial)
-        check_flags(config, start.architecture, config.resume, ("backbone", "head_norm"))
+        start = start_from(config.resume, class_names, input_hw, named, in_channels=config.in_channels, **how)
+        check_flags(config, start.architecture, config.resume, NETWORK_FLAGS)
         return start.model, start.architecture, f"weights: of {config.resume}: {start.report}"
-    backbone, line = pretrained_backbone(config.pretrained, config.backbone, allow_partial=config.allow_partial)
-    network = CTRBOX(len(class_names), backbone, config.head_norm)
-    return network, Architecture(config.backbone, config.head_norm, class_names, input_hw, IMAGENET), line
+    num_channels = config.in_channels or 3
+    backbone, line = pretrained_backbone(config.pretrained, config.backbone, in_channels=num_channels, **how)
+    architecture = Architecture(
+        config.backbone,
+        config.head_norm,
+        class_names,
+        input_hw,
+        IMAGENET.for_channels(num_channels),
+        neck=config.neck,
+        neck_width=config.neck_width or Architecture.neck_width,
+        head_width=config.head_width,
+    )
+    return architecture.build(backbone), architecture, line
 
 
 def _settle_batch_size(
@@ -277,8 +289,7 @@ def _assemble(
     optimizer, progress = make_optimizer(network, config), Progress()
     if state is not None:
         with restoring(run_dir / LAST, "optimiser's state"):
-            optimizer.load_state_dict(state["optimizer_state_dict"])
-            optimizer.param_groups[0]["weight_decay"] = config.weight_decay  # the flag given now, not the saved one
+            restore_optimizer(optimizer, state["optimizer_state_dict"])
         with restoring(run_dir / LAST, "progress"):
             progress = Progress(**state["progress"])
             torch.set_rng_state(state["torch_rng_state"])
@@ -315,7 +326,7 @@ def _describe(run: Run, train_samples: Sequence[Sample]) -> None:
     precision = str(engine.dtype).removeprefix("torch.")
     ranks = f"{engine.num_ranks} processes, " if engine.num_ranks > 1 else ""
     run.log(
-        f"{run.architecture.backbone}, {size:.1f} M parameters, {ranks}on {engine.device}, {precision}; "
+        f"{run.architecture.title}, {size:.1f} M parameters, {ranks}on {engine.device}, {precision}; "
         f"input {height} x {width} (height x width)"
     )
     num_objects = sum(int((~sample.ignored).sum()) for sample in train_samples)

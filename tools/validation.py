@@ -13,6 +13,7 @@ from DOTA_devkit.task_files import ImageDetections
 from tools.comparison_page import PageItem, draw_page
 from tools.data import truths_of
 from tools.detect import DetectionSettings, Found, detect
+from tools.drawing import as_bgr
 from tools.training_run import Run
 
 PAGE_PICTURES = 8
@@ -40,7 +41,7 @@ def validate(run: Run) -> Outcome:
         if found.problem is not None:
             problems.append(found.problem)
         elif found.picture is not None:
-            items.append(PageItem(sample.name, found.picture, sample, found.detections))
+            items.append(PageItem(sample.name, as_bgr(found.picture), sample, found.detections))
         if run.engine.num_ranks == 1:
             run.stop.check()
     truths = truths_of(samples)

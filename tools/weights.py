@@ -14,7 +14,7 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor
 
-from models import CTRBOX, WEIGHTS_URLS, Backbone, build_backbone
+from models import CTRBOX, WEIGHTS_URLS, Backbone, adapt_input, adapt_weights, build_backbone
 from tools.checkpoint import (
     PUBLISHED_BACKBONE,
     Architecture,
@@ -25,7 +25,7 @@ from tools.checkpoint import (
     unnamed_classes,
     weights_of,
 )
-from tools.transfer import TransferReport, base_weights, transfer
+from tools.transfer import BASE, TransferReport, base_weights, transfer
 
 PROBE_SECONDS = 3.0  # how long `auto` waits for a network that may not be there
 
@@ -44,11 +44,12 @@ def start_from(
     input_hw: tuple[int, int],
     backbone_if_foreign: str | None = None,
     *,
+    in_channels: int | None = None,
     allow_partial: bool = False,
 ) -> StartingPoint:
-    """A network for these classes and this input that starts from the weights of a whole model: a checkpoint of ours,
-    a published BBAVectors file, or a state dict of a whole CTRBOX; of the latter two `backbone_if_foreign` is the
-    backbone, resnet101 if None.
+    """A network for these classes and this input (and for pictures of so many channels, if given) that starts from the
+    weights of a whole model: a checkpoint of ours, a published BBAVectors file, or a state dict of a whole CTRBOX; of
+    the latter two `backbone_if_foreign` is the backbone, resnet101 if None.
 
     For other classes the last layer of `hm` starts anew, and that alone. Raises CheckpointError for a file that is no
     such thing, or of which less than 90 % match (unless `allow_partial`).
@@ -58,8 +59,12 @@ def start_from(
     # has no use for the raw weights.
     weights = weights_of(content, path, averaged=True)
     found = architecture_of(content, weights, path, backbone_if_foreign or PUBLISHED_BACKBONE, class_names)
-    architecture = replace(found, class_names=tuple(class_names), input_hw=input_hw)
+    colours = found.preprocessing.for_channels(in_channels or found.in_channels)
+    architecture = replace(found, class_names=tuple(class_names), input_hw=input_hw, preprocessing=colours)
     model = build(architecture, path)
+    base = {name.removeprefix(BASE): value for name, value in weights.items() if name.startswith(BASE)}
+    base = adapt_weights(base, model.base_network, architecture.in_channels)
+    weights = {**weights, **{f"{BASE}{name}": value for name, value in base.items()}}
     # Where a foreign file has no names for its classes, as many classes are taken to be the same ones.
     is_same = found.class_names in (architecture.class_names, unnamed_classes(len(class_names)))
     last = f"hm.{len(model.hm) - 1}"
@@ -75,17 +80,21 @@ def start_from(
     return StartingPoint(model, architecture, report)
 
 
-def pretrained_backbone(pretrained: str, name: str, *, allow_partial: bool = False) -> tuple[Backbone, str]:
-    """The backbone of that name with the weights of `--pretrained auto|imagenet|none|FILE`, and a line that says which
-    they are and how much of the backbone they filled.
+def pretrained_backbone(
+    pretrained: str, name: str, *, in_channels: int = 3, allow_partial: bool = False
+) -> tuple[Backbone, str]:
+    """The backbone of that name, for pictures of so many channels, with the weights of `--pretrained
+    auto|imagenet|none|FILE`, and a line that says which they are and how much of the backbone they filled.
 
     A file of a whole model gives its base network. Raises CheckpointError as `find_backbone_weights` does, and when
     less than 90 % match (unless `allow_partial`); ValueError for an unknown name.
     """
     backbone = build_backbone(name)
+    adapt_input(backbone, in_channels)
     weights, line = find_backbone_weights(pretrained, name)
     if weights is None:
         return backbone, line
+    weights = adapt_weights(weights, backbone, in_channels)
     source = "ImageNet weights" if pretrained in ("auto", "imagenet") else pretrained
     report = transfer(backbone, weights, source, f"the backbone {name}", allow_partial=allow_partial)
     return backbone, f"{line}: {report}"

@@ -1,0 +1,85 @@
+"""The first convolution of a backbone for pictures of one channel, or of more than three, with its weights kept.
+
+As timm does: for one channel the weights of the colours are added up, so that a grey picture is answered as the same
+picture in three equal channels would be; for more they are repeated, and made as much smaller as the channels are more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from models.backbones import Backbone
+
+_COLOURS = 3
+_PROBE_SIDE = 64
+
+
+def adapt_input(backbone: Backbone, num_channels: int) -> None:
+    """Let a backbone that reads three channels read another number, in place.
+
+    Raises:
+        ValueError: less than one channel, or a network in which not only convolutions of three channels read the image.
+    """
+    if num_channels < 1:
+        raise ValueError(f"a picture has at least 1 channel, not {num_channels}")
+    if num_channels == _COLOURS:
+        return
+    for module in _input_convolutions(backbone, _COLOURS).values():
+        kernel = adapt_kernel(module.weight.detach(), num_channels)
+        module.weight = nn.Parameter(kernel, requires_grad=module.weight.requires_grad)
+        module.in_channels = num_channels
+    _check(backbone, num_channels)
+
+
+def adapt_weights(weights: Mapping[str, Tensor], backbone: Backbone, num_channels: int) -> dict[str, Tensor]:
+    """Return a backbone's weights with those that read the image made for num_channels, which the backbone reads."""
+    adapted = dict(weights)
+    for name in _input_convolutions(backbone, num_channels):
+        kernel = weights.get(f"{name}.weight")
+        if kernel is not None and kernel.ndim == 4 and kernel.shape[1]:
+            adapted[f"{name}.weight"] = adapt_kernel(kernel, num_channels)
+    return adapted
+
+
+def adapt_kernel(kernel: Tensor, num_channels: int) -> Tensor:
+    """Turn weights (c_out, c, rows, columns) into those of num_channels channels, (c_out, num_channels, rows, columns).
+
+    One channel gets their sum; more get them over and over, times c / num_channels.
+    """
+    given = kernel.shape[1]
+    if num_channels == given:
+        return kernel
+    if num_channels == 1:
+        return kernel.sum(dim=1, keepdim=True)
+    repeated = kernel.repeat(1, -(-num_channels // given), 1, 1)[:, :num_channels]
+    return (repeated * (given / num_channels)).contiguous()
+
+
+def _input_convolutions(backbone: Backbone, num_channels: int) -> dict[str, nn.Conv2d]:
+    """Find what reads the image: the convolutions of so many input channels. Most networks have one, some several side
+    by side."""
+    return {
+        name: module
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.Conv2d) and module.in_channels == num_channels and module.groups == 1
+    }
+
+
+def _check(backbone: Backbone, num_channels: int) -> None:
+    """Raises ValueError unless the backbone takes an image of so many channels."""
+    weight = next(backbone.parameters())
+    was_training = backbone.training
+    try:
+        with torch.no_grad():
+            backbone.eval()(torch.zeros(1, num_channels, _PROBE_SIDE, _PROBE_SIDE, device=weight.device))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"{type(backbone).__name__} cannot be made to read {num_channels} channels: something beside convolutions "
+            f"of {_COLOURS} channels reads its image ({reason})"
+        ) from error
+    finally:
+        backbone.train(was_training)
