@@ -60,7 +60,12 @@ class Config:
         0.5, "fraction of an object's area that a crop must leave; below, it is an ignore region"
     )
     # network; in test and eval all of these come from the checkpoint
-    backbone: str = _setting("resnet18", "base network, such as resnet18, resnet101 or mobilenetv2", metavar="NAME")
+    backbone: str = _setting(
+        "resnet18",
+        "base network: a name of python -m tools.list_backbones, timm/NAME, or FILE.py:CLASS of your own; that file is "
+        "run, and only if you name it here: in test and eval, too, since no checkpoint makes the program run a file",
+        metavar="NAME",
+    )
     head_norm: bool = _setting(True, "batch norm after the first convolution of each head")
     input_h: int | None = _setting(
         None, "input height, pixels, a multiple of 32 [default: 608; demo: 256]", metavar="PX"
