@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,27 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 CLASS_NAMES = ("car", "boat")
 COLOURS_BGR = ((40, 60, 220), (230, 200, 60))
 SIZES = ((26, 13), (36, 11))  # width and height of a car and of a boat, pixels
+
+
+def _declare_torchvisions_operators() -> torch.library.Library | None:
+    """timm imports torchvision, whose operators do not load where its build is for another torch (one for CUDA beside a
+    torch for the CPU alone). It then looks for two that timm never calls: their schemas are enough."""
+    found = importlib.util.find_spec("torchvision")
+    if found is None or not found.submodule_search_locations:
+        return None
+    try:
+        for path in Path(found.submodule_search_locations[0]).glob("_C*.so"):
+            torch.ops.load_library(str(path))
+            return None
+    except OSError:
+        pass
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
+_TORCHVISION = _declare_torchvisions_operators()  # a library that is let go takes its schemas with it
 
 
 @pytest.fixture(scope="session")

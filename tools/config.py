@@ -60,7 +60,12 @@ class Config:
         0.5, "fraction of an object's area that a crop must leave; below, it is an ignore region"
     )
     # network; in test and eval all of these come from the checkpoint
-    backbone: str = _setting("resnet18", "base network, such as resnet18, resnet101 or mobilenetv2", metavar="NAME")
+    backbone: str = _setting(
+        "resnet18",
+        "base network: a name of python -m tools.list_backbones, timm/NAME, or FILE.py:CLASS of your own; that file is "
+        "run, and only if you name it here: in test and eval, too, since no checkpoint makes the program run a file",
+        metavar="NAME",
+    )
     neck: str = _setting(
         "combination", "what merges the backbone's four maps: as published, or the lighter fpn", ("combination", "fpn")
     )
