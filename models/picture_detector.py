@@ -44,7 +44,8 @@ class PictureDetector(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         options = self.options
-        images, pixel = images.permute(0, 3, 1, 2).float(), None
+        # Cast first: TensorRT knows uint8 at the input only.
+        images, pixel = images.float().permute(0, 3, 1, 2), None
         if options.letterbox:
             images, pixel = shrink(images, self.input_hw)
         inputs = normalize_planes(images, self.preprocessing)

@@ -13,7 +13,7 @@ from models.picture_detector import PictureDetector
 from tools.command_line import SettingsError
 from tools.onnx_facts import FileFacts
 
-OLDEST_OPSET, NEWEST_OPSET = 13, 20
+OLDEST_OPSET, NEWEST_OPSET = 14, 20
 INPUT, OUTPUTS, COUNT = "image", ("boxes", "scores", "labels"), "count"
 
 
