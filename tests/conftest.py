@@ -17,7 +17,9 @@ import pytest
 import torch
 
 from DOTA_devkit.boxes import boxes_to_quads
+from models import IMAGENET
 from models.backbones import BACKBONES, Backbone
+from tools.checkpoint import Architecture, save_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLASS_NAMES = ("car", "boat")
@@ -66,6 +68,45 @@ def real_folder(real_data: Path) -> Callable[[str], Path]:
         return real_data / name
 
     return find
+
+
+@pytest.fixture(scope="session")
+def finding_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small network, untrained, that finds boxes of both classes, rotated and upright, everywhere."""
+    path = tmp_path_factory.mktemp("network") / "best.pth"
+    save_finding_network(path)
+    return path
+
+
+def save_finding_network(path: Path, backbone: str = "resnet18", input_hw: tuple[int, int] = (64, 96)) -> None:
+    """Write such a checkpoint."""
+    torch.manual_seed(0)
+    architecture = Architecture(backbone, True, CLASS_NAMES, input_hw, IMAGENET)
+    model = architecture.build()
+    for head, std, bias in ((model.hm, 0.1, -4.0), (model.wh, 0.1, None), (model.cls_theta, 0.5, 2.0)):
+        torch.nn.init.normal_(head[-1].weight, std=std)
+        if bias is not None:
+            torch.nn.init.constant_(head[-1].bias, bias)
+    with torch.no_grad():
+        model.wh[-1].bias.copy_(torch.tensor([-2.0, -3, 2, -2, 2, 3, -2, 2, 7, 7]))
+    save_checkpoint(path, model, architecture)
+
+
+@pytest.fixture(scope="session")
+def exported(finding_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`exported(nms=True)`: that checkpoint as an ONNX file by these settings of `ExportSettings`, made once."""
+    from tools.export_onnx import ExportSettings, export_checkpoint
+
+    folder, made = tmp_path_factory.mktemp("exported"), {}
+
+    def export(**settings: object) -> Path:
+        key = tuple(sorted(settings.items()))
+        if key not in made:
+            made[key] = folder / f"model_{len(made)}.onnx"
+            export_checkpoint(finding_checkpoint, made[key], ExportSettings(**settings))
+        return made[key]
+
+    return export
 
 
 @pytest.fixture
