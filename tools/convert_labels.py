@@ -30,7 +30,7 @@ SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Convert and print a summary; returns the exit code: 0 done, 1 something was left out without being asked for, or
-    cannot be read or written, 2 a wrong flag, 130 stopped by Ctrl-C."""
+    cannot be read or written, 2 a wrong flag, 130 and 143 stopped by Ctrl-C and SIGTERM."""
 
     def work() -> int:
         from datasets.label_formats.annotations import Ledger

@@ -41,7 +41,7 @@ class Pictures(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Split and print the table; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a person can
-    mend, 130 stopped by Ctrl-C."""
+    mend, 130 and 143 stopped by Ctrl-C and SIGTERM."""
     return exit_code(lambda: split_folder(_parse(arguments)))
 
 
