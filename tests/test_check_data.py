@@ -119,14 +119,18 @@ def test_an_empty_folder_is_one_sentence(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["check_data", "draw_labels"])
-def test_the_commands_explain_themselves_without_torch(command):
-    code = f"import sys, tools.{command} as c; c.main(['--help'])"
+def test_the_commands_explain_themselves_without_torch():
+    code = (
+        "import sys; from tools import check_data, draw_labels\n"
+        "for command in (check_data, draw_labels):\n"
+        "    try: command.main(['--help'])\n"
+        "    except SystemExit as end: assert not end.code\n"
+        "assert 'torch' not in sys.modules"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"usage: python -m tools.{command}" in done.stdout
-    code = f"import sys, tools.{command}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
+    for command in ("check_data", "draw_labels"):
+        assert f"usage: python -m tools.{command}" in done.stdout
 
 
 def test_yolo_folders_are_checked_and_drawn(real_folder, tmp_path, capsys):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from DOTA_devkit.atomic import write_text
+from DOTA_devkit.atomic import atomic_write, write_text
 from tools.command_line import exit_code
 
 
@@ -50,3 +52,30 @@ def test_an_error_of_ours_is_told_as_it_is(capsys: pytest.CaptureFixture) -> Non
 
     assert exit_code(refuse) == 1
     assert capsys.readouterr().err == "error: data/a.png: cannot be coded\n"
+
+
+def test_sigterm_ends_with_143_and_leaves_no_half_written_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    def work() -> None:
+        with atomic_write(tmp_path / "a.txt") as file:
+            file.write("half")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert exit_code(work) == 143
+    assert capsys.readouterr().err == "stopped\n"
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_process_that_was_forked_ends_by_sigterm_without_a_word(capfd: pytest.CaptureFixture) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("this system forks no processes")
+
+    def work() -> int:
+        child = os.fork()
+        if child == 0:
+            signal.raise_signal(signal.SIGTERM)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) - 143
+
+    assert exit_code(work) == 0
+    assert capfd.readouterr().err == ""

@@ -17,6 +17,7 @@ from datasets.label_formats import PREDICTIONS, SOURCES, TARGETS
 from datasets.label_formats.rolabelimg_xml import FREE
 from datasets.xml_labels import read_rolabelimg
 from DOTA_devkit.labels import read_labels
+from main import main as train_and_score
 from tests.label_documents import (
     CVAT_BOX,
     CVAT_POLYGON,
@@ -112,6 +113,27 @@ def test_yolo_dota_yolo_is_byte_stable(tmp_path: Path, real_folder: Callable[[st
         names = [path.relative_to(tmp_path / one) for path in (tmp_path / one).rglob("*") if path.is_file()]
         assert len(names) > 16
         assert filecmp.cmpfiles(tmp_path / one, tmp_path / other, names, shallow=False) == (names, [], [])
+
+
+def test_a_folder_of_ultralytics_trains_as_it_is_and_goes_back(
+    thin_backbones: None, dota_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    drawn = dota_folder("画", names=("图 1", "b c", "d", "e"), lists={"train": ["图 1", "b c"], "val": ["d", "e"]})
+    yolo = tmp_path / "数据"
+    assert convert(drawn, yolo, "dota", "yolo_obb", "--copy_images") == 0
+    assert sorted(path.name for path in yolo.iterdir()) == ["data.yaml", "images", "labels"]
+    before = {path: path.stat().st_mtime_ns for path in yolo.rglob("*")}
+    small = ["--input_h", "64", "--input_w", "64", "--num_workers", "0", "--tensorboard", "off"]
+    run = ["--data_dir", str(yolo), "--pretrained", "none", "--num_epoch", "1", "--out", str(tmp_path / "跑"), *small]
+    assert train_and_score(["--dataset", "yolo_obb", *run]) == 0, capsys.readouterr().err
+    assert train_and_score(["--phase", "eval", "--resume", str(tmp_path / "跑"), "--num_workers", "0"]) == 0
+    assert json.loads((tmp_path / "跑" / "metrics.json").read_text("utf-8"))["num_truths"] > 0
+    assert {path: path.stat().st_mtime_ns for path in yolo.rglob("*")} == before, "nothing is written beside the data"
+    assert convert(yolo, tmp_path / "back", "yolo_obb", "dota") == 0
+    for path in (drawn / "labelTxt").iterdir():
+        one, other = read_labels(path), read_labels(tmp_path / "back" / "labelTxt" / path.name)
+        assert one.names == other.names
+        assert np.abs(one.quads - other.quads).max(initial=0) < 1e-3
 
 
 def test_faults_are_told_by_kind_and_end_with_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -118,6 +118,14 @@ def test_lost_objects_are_counted_by_reason(dota_folder, tmp_path, capsys):
     assert "lost: 3 objects (1 outside the picture, 1 less than 0.5 of them inside" in capsys.readouterr().out
 
 
+def test_pictures_of_others_are_never_drawn_over(dota_folder, capsys):
+    data_dir, others = dota_folder("a"), dota_folder("b")
+    before = {path: path.read_bytes() for path in (others / "images").iterdir()}
+    assert main([str(data_dir), str(others / "images"), *SMALL]) == 2
+    assert "is there and is no earlier drawing" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (others / "images").iterdir()} == before
+
+
 @pytest.mark.parametrize("inside", ["", "drawn", "images/drawn"])
 def test_nothing_is_written_into_the_data_folder(dota_folder, capsys, inside):
     data_dir = dota_folder()

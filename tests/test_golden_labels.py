@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.label_formats import PREDICTIONS, SOURCES
-from datasets.label_formats.annotations import Picture
+from datasets.label_formats import PREDICTIONS, SOURCES, TARGETS
+from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 from datasets.label_formats.coco import read_coco
 from datasets.label_formats.cvat import read_cvat
 from datasets.label_formats.detections import read_detections, read_task1
@@ -19,6 +19,7 @@ from datasets.label_formats.yolo_obb import read_yolo_folder
 from datasets.xml_labels import read_hrsc, read_rolabelimg
 from DOTA_devkit.labels import Labels, read_labels
 from tests.label_documents import PNG
+from tools.rolabelimg_to_txt import main as rolabelimg_to_txt
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 QUAD = [[75, 50], [155, 110], [125, 150], [45, 90]]  # worked out in tests/golden/README.md
@@ -75,4 +76,36 @@ def test_the_box_is_found_in_a_folder_of_yolo(tmp_path: Path) -> None:
 def test_every_format_has_a_file() -> None:
     stems = {path.stem.lower() for path in GOLDEN.iterdir()}
     assert {*SOURCES, *PREDICTIONS} <= stems | {"task1"}
-    assert {path.name for path in GOLDEN.iterdir()} == {*FILES, "README.md", "yolo_obb.txt", "yolo_obb.yaml"}
+    files = {path.name for path in GOLDEN.iterdir() if path.is_file()}
+    assert files == {*FILES, "README.md", "yolo_obb.txt", "yolo_obb.yaml"}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_written_is_what_was_looked_at(tmp_path: Path, target: str) -> None:
+    """To the last byte, in files, folders and lists: a change of the form is seen here before users see it."""
+    labels = read_labels(GOLDEN / "dota.txt")
+    TARGETS[target].write(
+        tmp_path, AnnotatedSet([Picture("box", labels, "box.png", (160, 200), "train")], ("ship",)), Ledger()
+    )
+    assert tree(tmp_path) == tree(GOLDEN / "written" / target)
+
+
+def test_the_txt_of_rolabelimg_is_what_was_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "xml").mkdir()
+    shutil.copyfile(GOLDEN / "rolabelimg.xml", tmp_path / "xml" / "box.xml")
+    assert rolabelimg_to_txt([str(tmp_path / "xml"), str(tmp_path / "out" / "labelTxt")]) == 0
+    there, here = GOLDEN / "written" / "rolabelimg_to_txt", tmp_path / "out"
+    assert tree(here).keys() == tree(there).keys()
+    (text,), (expected,) = tree(here).values(), tree(there).values()
+    assert text.endswith(" ship 1\n")
+    assert text.count("\n") == 1
+    places = [[float(word) for word in line.split()[:8]] for line in (text, expected)]
+    assert np.abs(np.subtract(*places)).max() < 1e-9, "not to the last byte: processors differ in the last bit"
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes().decode("utf-8")
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -116,6 +116,17 @@ def test_a_class_in_one_picture_trains_and_is_warned_of(tmp_path: Path, capsys: 
     assert "class 'bus', which is in 1 of the groups, is not in val" in capsys.readouterr().err
 
 
+def test_many_classes_that_are_not_in_every_list_are_not_told_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    names = [f"kind {number}" for number in range(40)]
+    code, _ = split(make_data(tmp_path / "data", {"a": names, "b": ["car"], "c": ["car"]}))
+    assert code == 0
+    err = capsys.readouterr().err
+    assert err.count("is not in val") == 10
+    assert "and 30 more classes are not in every list" in err
+
+
 def test_ignore_regions_and_bad_labels_are_not_counted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     data_dir = make_data(tmp_path / "data", {f"{k}": ["car", "DontCare"] for k in range(10)})
     (data_dir / "classes.txt").write_text("car\n")

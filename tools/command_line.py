@@ -6,8 +6,11 @@ import argparse
 import errno
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from tools.stop_request import StopRequest
@@ -39,6 +42,10 @@ class SettingsError(ValueError):
     """A setting that is unknown, of the wrong kind or contradicts another; the message names the flag."""
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, of a scheduler for instance: ends the work as Ctrl-C does, so that half-written files are removed."""
+
+
 class Parser(argparse.ArgumentParser):
     """Raises SettingsError for a wrong flag, so that it is told like every other error."""
 
@@ -50,13 +57,14 @@ def exit_code(work: Callable[[], int | None], stop: StopRequest | None = None, s
     """Do the work; errors that a person can mend become one line on the standard error stream.
 
     Returns what `work` returns (None: 0, done), 2 for a wrong setting, 1 for anything else that a person can mend, and
-    when stopped 130 (Ctrl-C) or the code of `stop`, with the sentence `stopped`.
+    when stopped 130 (Ctrl-C), 143 (SIGTERM) or the code of `stop`, with the sentence `stopped`.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a class name that the terminal cannot show must not end a run
             stream.reconfigure(errors="backslashreplace")
     try:
-        return work() or 0
+        with _terminable():
+            return work() or 0
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -72,9 +80,32 @@ def exit_code(work: Callable[[], int | None], stop: StopRequest | None = None, s
             raise  # a mistake of ours, which its traceback tells best
         print(f"error: {remedy or RUNTIME_REMEDIES['out of memory']}", file=sys.stderr)
         return 1
+    except _Terminated:
+        print(stopped, file=sys.stderr)
+        return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
-        return stop.exit_code if stop else 130
+        return stop.exit_code if stop else 128 + signal.SIGINT
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Within, SIGTERM raises `_Terminated` in this process; processes that it forks end by it silently, as ever."""
+    number, own_id = signal.SIGTERM, os.getpid()
+
+    def end(*_: object) -> NoReturn:
+        if os.getpid() != own_id:
+            os._exit(128 + number)
+        raise _Terminated
+
+    is_free = threading.current_thread() is threading.main_thread() and signal.getsignal(number) is signal.SIG_DFL
+    if is_free:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        if is_free:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _disk_sentence(error: OSError) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.picture_links import link_or_copy
+from tools.picture_links import copy_picture, link_or_copy
 from tools.progress import progress_bar
 from tools.run_folder import warn
 
@@ -31,7 +30,7 @@ SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Convert and print a summary; returns the exit code: 0 done, 1 something was left out without being asked for, or
-    cannot be read or written, 2 a wrong flag, 130 stopped by Ctrl-C."""
+    cannot be read or written, 2 a wrong flag, 130 and 143 stopped by Ctrl-C and SIGTERM."""
 
     def work() -> int:
         from datasets.label_formats.annotations import Ledger
@@ -145,7 +144,7 @@ def _place_pictures(
         if is_link:
             ledger.changed[COPIED] += not link_or_copy(picture.path, place)
         else:
-            shutil.copyfile(picture.path, place)
+            copy_picture(picture.path, place)
 
 
 def _print_summary(annotated: AnnotatedSet, options: argparse.Namespace, ledger: Ledger) -> None:

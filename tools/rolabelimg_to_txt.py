@@ -59,7 +59,7 @@ class Summary:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Convert and print the summary; returns the exit code: 0 done, 1 something was left out without being asked for,
-    or cannot be read or written, 2 a wrong flag, 130 stopped by Ctrl-C."""
+    or cannot be read or written, 2 a wrong flag, 130 and 143 stopped by Ctrl-C and SIGTERM."""
 
     def work() -> int:
         options = _parse(arguments)

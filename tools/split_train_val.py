@@ -26,6 +26,7 @@ from tools.run_folder import warn
 
 LISTS = ("train", "val", "test")
 SHOWN_NAMES = 3
+SHOWN_CLASSES = 10
 MOST_OF_ALL = 0.5  # part of the pictures beyond which one group of twins spoils a split
 
 
@@ -40,7 +41,7 @@ class Pictures(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Split and print the table; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a person can
-    mend, 130 stopped by Ctrl-C."""
+    mend, 130 and 143 stopped by Ctrl-C and SIGTERM."""
     return exit_code(lambda: split_folder(_parse(arguments)))
 
 
@@ -124,11 +125,16 @@ def print_table(pictures: Pictures, groups: np.ndarray, list_of: np.ndarray) -> 
     for name, numbers in rows:
         total = max(sum(numbers), 1)
         print(f"{name:{width}}" + "".join(f"{number:10} {number / total:6.1%}" for number in numbers))
+    lacking = []
     for label, name in enumerate(pictures.class_names):
         holders = len(set(groups[pictures.counts[:, label] > 0].tolist()))
         absent = [LISTS[k] for k, part in enumerate(chosen) if not pictures.counts[part, label].any()]
         if holders and absent:
-            warn(f"class '{name}', which is in {holders} of the groups, is not in {' and '.join(absent)}")
+            lacking.append(f"class '{name}', which is in {holders} of the groups, is not in {' and '.join(absent)}")
+    for sentence in lacking[:SHOWN_CLASSES]:
+        warn(sentence)
+    if len(lacking) > SHOWN_CLASSES:
+        warn(f"and {len(lacking) - SHOWN_CLASSES} more classes are not in every list")
 
 
 def _count_objects(sample: Sample, num_classes: int) -> np.ndarray:

@@ -157,8 +157,12 @@ def _parse(words: list[str], class_names: Sequence[str]) -> tuple[np.ndarray, st
     except ValueError:
         raise ValueError("a word is not a number; a line is: class x1 y1 x2 y2 x3 y3 x4 y4") from None
     if len(values) != 9:
-        kind = " (a horizontal box of YOLO detection; convert its corners)" if len(values) == 5 else ""
-        raise ValueError(f"{len(values)} numbers{kind}; an oriented box has 9: class x1 y1 x2 y2 x3 y3 x4 y4")
+        kinds = {5: " (a horizontal box of YOLO detection)", 6: " (a horizontal box of YOLO detection, and its score)"}
+        kind = kinds.get(
+            len(values), " (an outline of YOLO segmentation)" if len(values) % 2 and len(values) > 6 else ""
+        )
+        why = f"{len(values)} numbers{kind}, where an oriented box has 9"
+        raise ValueError(f"{why}; write class x1 y1 x2 y2 x3 y3 x4 y4")
     number, corners = values[0], np.array(values[1:]).reshape(4, 2)
     if not (np.isfinite(number) and number % 1 == 0 and 0 <= number < len(class_names)):
         raise ValueError(
