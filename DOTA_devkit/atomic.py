@@ -46,6 +46,8 @@ def atomic_write(path: Path, mode: Literal["w", "wb"] = "w", sync: bool = True) 
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(temporary):  # the move: a folder is in the way
+            raise type(error)(error.errno, error.strerror, str(path)) from error
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
             error.filename = str(path)
         raise

@@ -9,7 +9,8 @@ import numpy as np
 
 from datasets.layouts import Layout, read_layout, spread_values
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # else a line for each tag of a GeoTIFF
+# Else a line for each tag of a GeoTIFF and for each damaged picture, of which we tell in words of our own.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_FATAL)
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 

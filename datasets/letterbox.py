@@ -37,11 +37,10 @@ def letterbox_image(
     if (height, width) == image.shape[:2]:
         canvas[:height, :width] = image
         return canvas
-    sides = np.rint(np.array(image.shape[:2]) * scale)
-    if sides.min() >= 1:
+    if min(image.shape[:2]) * scale >= 1:
         # With fx and fy given, OpenCV samples at exactly this scale; with a size given it would bend it to the size.
         resized = cv2.resize(image.astype(np.float32), None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    else:
+    else:  # less than a row or column would be left
         resized = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     resized = resized.reshape(*resized.shape[:2], -1)  # OpenCV drops the axis of a single channel
     canvas[:height, :width] = resized[:height, :width]

@@ -28,6 +28,7 @@ from datasets.images import ImageError, read_image
 from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.readers import Sample
 from datasets.targets import IGNORED, Targets, make_targets
+from datasets.tiles import TileSet
 
 LONGEST_SIDE = 32766  # pixels; beyond, OpenCV cannot warp
 MIN_SIDE = 2.0  # input pixels; a thinner object covers less than half a cell of the map and becomes an ignore region
@@ -151,51 +152,6 @@ class PictureSet(Dataset):
         except ImageError as error:
             return error, row
         return letterbox_image(picture, self.input_hw, self.fill_bgr), picture, row
-
-
-class TileSet(Dataset):
-    """The tiles of one picture, cut when asked for: nothing but the batch is held beside the picture.
-
-    windows (T, 4): xmin, ymin, xmax, ymax of the tiles in pixels of the picture, padding included. Items are (input
-    (input_h, input_w, 3) float32, number of the tile).
-    """
-
-    def __init__(
-        self,
-        picture: np.ndarray,
-        windows: np.ndarray,
-        input_hw: tuple[int, int],
-        fill_bgr: tuple[float, ...],
-    ) -> None:
-        self.picture = picture
-        self.windows = windows
-        self.input_hw = input_hw
-        self.fill_bgr = fill_bgr
-
-    def __len__(self) -> int:
-        return len(self.windows)
-
-    def __getitem__(self, row: int) -> tuple[np.ndarray, int]:
-        left, top, right, bottom = self._pixels(row)
-        crop = self.picture[top:bottom, left:right]
-        return letterbox_image(crop, self.input_hw, self.fill_bgr, self.scale(row)), row
-
-    def scale(self, row: int) -> float:
-        """Input pixels per pixel of the picture, the same for whole tiles and those that the border cuts."""
-        window = np.ceil(self.windows[row])
-        sides = window[2:] - np.floor(self.windows[row][:2])
-        return letterbox_scale((sides[1], sides[0]), self.input_hw)
-
-    def to_picture(self, row: int, quads: np.ndarray) -> np.ndarray:
-        """Quads (N, 4, 2) in input pixels of a tile -> pixels of the picture."""
-        left, top, _, _ = self._pixels(row)
-        return quads / self.scale(row) + np.array([left, top], np.float64)
-
-    def _pixels(self, row: int) -> tuple[int, int, int, int]:
-        """The whole pixels of the picture that the tile shows: left, top, right, bottom."""
-        height, width = self.picture.shape[:2]
-        left, top, right, bottom = self.windows[row]
-        return int(left), int(top), min(width, math.ceil(right)), min(height, math.ceil(bottom))
 
 
 class EpochBatches(Sampler):

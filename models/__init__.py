@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from models.backbones import BACKBONES, WEIGHTS_URLS, Backbone, build_backbone, known_backbones, load_pretrained
+from models.backbones import (
+    ALIASES,
+    BACKBONES,
+    WEIGHTS_URLS,
+    Backbone,
+    BackboneError,
+    build_backbone,
+    check_declared,
+    check_maps,
+    class_in_file,
+    known_backbones,
+    load_pretrained,
+    own_class,
+    register_backbone,
+    timm_name,
+)
 from models.combination import CombinationModule, channel_table
 from models.ctrbox import CTRBOX, Maps, MapsAtCells
 from models.decoder import Detections, decode
@@ -12,6 +27,7 @@ from models.positives import BatchTargets, Cells, Positives, find_positives
 from models.preprocessing import IMAGENET, PUBLISHED, Preprocessing, normalize
 
 __all__ = [
+    "ALIASES",
     "BACKBONES",
     "CTRBOX",
     "IMAGENET",
@@ -19,6 +35,7 @@ __all__ = [
     "WEIGHTS_URLS",
     "BBAVectorsLoss",
     "Backbone",
+    "BackboneError",
     "BatchTargets",
     "Cells",
     "CombinationModule",
@@ -31,9 +48,15 @@ __all__ = [
     "adapt_weights",
     "build_backbone",
     "channel_table",
+    "check_declared",
+    "check_maps",
+    "class_in_file",
     "decode",
     "find_positives",
     "known_backbones",
     "load_pretrained",
     "normalize",
+    "own_class",
+    "register_backbone",
+    "timm_name",
 ]

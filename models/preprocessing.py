@@ -104,7 +104,18 @@ def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
         raise ValueError(f"expected pictures of shape (B, H, W, {len(order)}), not {tuple(images.shape)}")
     if preprocessing.color == "rgb":
         images = images.flip(-1) if len(order) == 3 else images[..., list(order)]
-    std = torch.tensor(preprocessing.std, device=images.device)
-    gain = preprocessing.scale / std
-    shift = -torch.tensor(preprocessing.mean, device=images.device) / std
+    gain, shift = _gain_and_shift(preprocessing, images.device)
     return torch.addcmul(shift, images.float(), gain).permute(0, 3, 1, 2)
+
+
+def normalize_planes(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """The same of (B, 3 or as many, H, W) float32, 0..255, for a trace: channels are put in order plane by plane."""
+    if preprocessing.color == "rgb":
+        images = images[:, list(preprocessing.order)]
+    gain, shift = (values[:, None, None] for values in _gain_and_shift(preprocessing, images.device))
+    return torch.addcmul(shift, images, gain)
+
+
+def _gain_and_shift(preprocessing: Preprocessing, device: torch.device) -> tuple[Tensor, Tensor]:
+    std = torch.tensor(preprocessing.std, device=device)
+    return preprocessing.scale / std, -torch.tensor(preprocessing.mean, device=device) / std

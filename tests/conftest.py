@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+# Before torch and OpenBLAS come to life, and for the tests' sub-processes: threads that outnumber the free cores wait
+# for one another, and a step of a small network then takes a hundred times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
 import numpy as np
@@ -12,14 +17,35 @@ import pytest
 import torch
 
 from DOTA_devkit.boxes import boxes_to_quads
+from models import IMAGENET
+from models.backbones import BACKBONES, Backbone
+from tools.checkpoint import Architecture, save_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLASS_NAMES = ("car", "boat")
 COLOURS_BGR = ((40, 60, 220), (230, 200, 60))
 SIZES = ((26, 13), (36, 11))  # width and height of a car and of a boat, pixels
 
-# The tests share the machine with their own data workers and sub-processes.
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
+
+def _declare_torchvisions_operators() -> torch.library.Library | None:
+    """timm imports torchvision, whose operators do not load where its build is for another torch (one for CUDA beside a
+    torch for the CPU alone). It then looks for two that timm never calls: their schemas are enough."""
+    found = importlib.util.find_spec("torchvision")
+    if found is None or not found.submodule_search_locations:
+        return None
+    try:
+        for path in Path(found.submodule_search_locations[0]).glob("_C*.so"):
+            torch.ops.load_library(str(path))
+            return None
+    except OSError:
+        pass
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
+_TORCHVISION = _declare_torchvisions_operators()  # a library that is let go takes its schemas with it
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +68,45 @@ def real_folder(real_data: Path) -> Callable[[str], Path]:
         return real_data / name
 
     return find
+
+
+@pytest.fixture(scope="session")
+def finding_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small network, untrained, that finds boxes of both classes, rotated and upright, everywhere."""
+    path = tmp_path_factory.mktemp("network") / "best.pth"
+    save_finding_network(path)
+    return path
+
+
+def save_finding_network(path: Path, backbone: str = "resnet18", input_hw: tuple[int, int] = (64, 96)) -> None:
+    """Write such a checkpoint."""
+    torch.manual_seed(0)
+    architecture = Architecture(backbone, True, CLASS_NAMES, input_hw, IMAGENET)
+    model = architecture.build()
+    for head, std, bias in ((model.hm, 0.1, -4.0), (model.wh, 0.1, None), (model.cls_theta, 0.5, 2.0)):
+        torch.nn.init.normal_(head[-1].weight, std=std)
+        if bias is not None:
+            torch.nn.init.constant_(head[-1].bias, bias)
+    with torch.no_grad():
+        model.wh[-1].bias.copy_(torch.tensor([-2.0, -3, 2, -2, 2, 3, -2, 2, 7, 7]))
+    save_checkpoint(path, model, architecture)
+
+
+@pytest.fixture(scope="session")
+def exported(finding_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`exported(nms=True)`: that checkpoint as an ONNX file by these settings of `ExportSettings`, made once."""
+    from tools.export_onnx import ExportSettings, export_checkpoint
+
+    folder, made = tmp_path_factory.mktemp("exported"), {}
+
+    def export(**settings: object) -> Path:
+        key = tuple(sorted(settings.items()))
+        if key not in made:
+            made[key] = folder / f"model_{len(made)}.onnx"
+            export_checkpoint(finding_checkpoint, made[key], ExportSettings(**settings))
+        return made[key]
+
+    return export
 
 
 @pytest.fixture
@@ -75,6 +140,35 @@ def dota_folder(tmp_path: Path) -> Callable[..., Path]:
         return data_dir
 
     return draw
+
+
+@pytest.fixture
+def thin_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every backbone becomes a thin one under its name: for tests of the road around the network, not of the network,
+    most of whose time goes into making, averaging and saving millions of weights."""
+    for name in BACKBONES:
+        monkeypatch.setitem(BACKBONES, name, _ThinBackbone)
+
+
+class _ThinBackbone(Backbone):
+    """Five convolutions of eight channels each."""
+
+    out_channels = (8, 8, 8, 8)
+
+    def __init__(self) -> None:
+        super().__init__()
+        parts = [torch.nn.Conv2d(3, 8, 3, 2, 1), *(torch.nn.Conv2d(8, 8, 3, 2, 1) for _ in range(4))]
+        self.parts = torch.nn.ModuleList(torch.nn.Sequential(part, torch.nn.BatchNorm2d(8)) for part in parts)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        maps = []
+        for part in self.parts:
+            images = torch.relu(part(images))
+            maps.append(images)
+        return tuple(maps[1:])
+
+    def stage_modules(self) -> list[torch.nn.Module]:
+        return list(self.parts)
 
 
 def _draw_scene(rng: np.random.Generator, hw: tuple[int, int], is_empty: bool) -> tuple[np.ndarray, list[str]]:

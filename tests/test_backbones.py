@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 
-from models.backbones import BACKBONES, WEIGHTS_URLS, Backbone, build_backbone, known_backbones
-from models.backbones.resnet import BasicBlock, Bottleneck, ResNet
+from models import CTRBOX
+from models.backbones import (
+    BACKBONES,
+    WEIGHTS_URLS,
+    Backbone,
+    BackboneError,
+    build_backbone,
+    check_maps,
+    class_in_file,
+    known_backbones,
+    register_backbone,
+)
+from models.backbones.resnet import BasicBlock, ResNet
 
 REAL_DATA = Path(os.environ.get("BBAV_REAL_DATA", Path(__file__).parents[1] / "../shared/data"))
 CHANNELS = {  # spec.md, "Network"
@@ -19,6 +32,10 @@ CHANNELS = {  # spec.md, "Network"
     "resnet50": (256, 512, 1024, 2048),
     "resnet101": (256, 512, 1024, 2048),
     "resnet152": (256, 512, 1024, 2048),
+    "resnext50_32x4d": (256, 512, 1024, 2048),
+    "resnext101_32x8d": (256, 512, 1024, 2048),
+    "wide_resnet50_2": (256, 512, 1024, 2048),
+    "resnet50_dc5": (256, 512, 1024, 2048),
     "mobilenetv2": (24, 32, 96, 320),
 }
 # Trainable parameters of torchvision's networks (its documentation, IMAGENET1K_V1) minus what the cut leaves out:
@@ -29,6 +46,10 @@ NUM_PARAMETERS = {
     "resnet50": 25_557_032 - 2_049_000,
     "resnet101": 44_549_160 - 2_049_000,
     "resnet152": 60_192_808 - 2_049_000,
+    "resnext50_32x4d": 25_028_904 - 2_049_000,
+    "resnext101_32x8d": 88_791_336 - 2_049_000,
+    "wide_resnet50_2": 68_883_240 - 2_049_000,
+    "resnet50_dc5": 25_557_032 - 2_049_000,
     "mobilenetv2": 3_504_872 - 1_281_000 - 412_160,
 }
 
@@ -49,7 +70,7 @@ def test_channels_and_size_are_those_of_the_spec_and_torchvision(name: str) -> N
     with torch.device("meta"):
         backbone = build_backbone(name)
     assert backbone.out_channels == CHANNELS[name]
-    assert backbone.strides == (4, 8, 16, 32)
+    assert backbone.strides == ((4, 8, 16, 16) if name == "resnet50_dc5" else (4, 8, 16, 32))
     assert sum(p.numel() for p in backbone.parameters()) == NUM_PARAMETERS[name]
 
 
@@ -68,7 +89,7 @@ def test_every_weights_address_belongs_to_a_backbone_and_carries_its_hash() -> N
 def test_an_unknown_name_is_answered_with_the_known_and_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"unknown backbone 'resnet19'; known: \['resnet18', .*; nearest: 'resnet18'"):
         build_backbone("resnet19")
-    with pytest.raises(ValueError, match=r"known: \[.*\]$"):
+    with pytest.raises(ValueError, match=r"known: \[.*\] or timm/<name> or FILE.py:CLASS$"):
         build_backbone("")
 
 
@@ -110,16 +131,7 @@ def test_torchvisions_mobilenet_file_loads() -> None:
         build_backbone("resnet18", weights)
 
 
-def test_the_resnet_family_reaches_its_relatives() -> None:
-    """ResNeXt and Wide ResNet have torchvision's parameter counts, a dilated last stage keeps stride 16."""
-    with torch.device("meta"):
-        resnext = ResNet(Bottleneck, (3, 4, 6, 3), groups=32, width_per_group=4)
-        wide = ResNet(Bottleneck, (3, 4, 6, 3), width_per_group=128)
-    assert sum(p.numel() for p in resnext.parameters()) == 25_028_904 - 2_049_000  # torchvision, resnext50_32x4d
-    assert sum(p.numel() for p in wide.parameters()) == 68_883_240 - 2_049_000  # torchvision, wide_resnet50_2
-    dilated = ResNet(Bottleneck, (1, 1, 1, 2), replace_stride_with_dilation=(False, False, True)).eval()
-    assert dilated.strides == (4, 8, 16, 16)
-    assert dilated(torch.zeros(1, 3, 64, 64))[3].shape == (1, 2048, 4, 4)
+def test_a_basic_block_has_no_groups() -> None:
     with pytest.raises(ValueError, match="use Bottleneck"):
         ResNet(BasicBlock, (2, 2, 2, 2), groups=32)
 
@@ -127,3 +139,148 @@ def test_the_resnet_family_reaches_its_relatives() -> None:
 def test_a_backbone_without_forward_says_so() -> None:
     with pytest.raises(NotImplementedError, match="Backbone has no forward"):
         Backbone()(torch.zeros(1, 3, 32, 32))
+
+
+TORCHVISION = {
+    "resnet18": "resnet18",
+    "resnet34": "resnet34",
+    "resnet50": "resnet50",
+    "resnext50_32x4d": "resnext50_32x4d",
+    "resnet50_dc5": "resnet50",
+    "mobilenetv2": "mobilenet_v2",
+    "resnet101": "resnet101",
+    "resnet152": "resnet152",
+    "resnext101_32x8d": "resnext101_32x8d",
+    "wide_resnet50_2": "wide_resnet50_2",
+}
+LARGE = ("resnet101", "resnet152", "resnext101_32x8d", "wide_resnet50_2")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in TORCHVISION]
+)
+def test_maps_are_those_of_torchvision_with_the_same_weights(name: str) -> None:
+    """To 1e-5 of the largest value; with batch norms as after training, not all 0 and 1."""
+    models = pytest.importorskip("torchvision.models")
+    torch.manual_seed(0)
+    dilation = {"replace_stride_with_dilation": [False, False, True]} if name == "resnet50_dc5" else {}
+    theirs = models.get_model(TORCHVISION[name], weights=None, **dilation)
+    for module in theirs.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for tensor, low, high in (
+                (module.weight, 0.3, 0.9), (module.bias, -0.2, 0.2), (module.running_mean, -0.2, 0.2),
+                (module.running_var, 0.7, 1.4),
+            ):  # fmt: skip
+                torch.nn.init.uniform_(tensor, low, high)
+    ours, images = build_backbone(name, theirs.state_dict()).eval(), torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        found, expected = ours(images), _torchvisions_maps(theirs.eval(), images)
+    for number, (one, other) in enumerate(zip(found, expected, strict=True)):
+        assert other.abs().max() > 1e-3, f"C{number + 1} says nothing"
+        assert (one - other).abs().max() <= 1e-5 * other.abs().max(), f"C{number + 1}"
+
+
+def _torchvisions_maps(network: torch.nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
+    if hasattr(network, "features"):
+        x, maps = images, []
+        for number, block in enumerate(network.features):
+            x = block(x)
+            if number in (3, 6, 13, 17):  # spec.md, "Network"
+                maps.append(x)
+        return maps
+    x, maps = network.maxpool(network.relu(network.bn1(network.conv1(images)))), []
+    for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
+        x = stage(x)
+        maps.append(x)
+    return maps
+
+
+@pytest.mark.parametrize("name", known_backbones())
+def test_building_takes_less_than_a_second_and_sets_every_weight(name: str) -> None:
+    """Of this process's own time: the machine may do other things. Convolutions have the spread of He's rule for
+    fan-out: none is left as the memory was."""
+    torch.manual_seed(0)
+    seconds = []
+    while len(seconds) < 3 and min(seconds, default=1.0) >= 1:
+        started = time.process_time()
+        backbone = build_backbone(name)
+        seconds.append(time.process_time() - started)
+    assert min(seconds) < 1
+    for key, value in backbone.named_parameters():
+        if value.ndim == 4:
+            sample = value.flatten()[:20_000]
+            expected = (2 / (value.shape[0] * value[0, 0].numel())) ** 0.5
+            assert sample.std().item() == pytest.approx(expected, rel=0.15), key
+
+
+def test_the_table_of_weights_has_torchvisions_addresses() -> None:
+    models = pytest.importorskip("torchvision.models")
+    assert set(WEIGHTS_URLS) == set(TORCHVISION)
+    for name, url in WEIGHTS_URLS.items():
+        assert models.get_model_weights(TORCHVISION[name]).IMAGENET1K_V1.url == url
+
+
+def test_maps_of_equal_stride_go_through_the_combination_modules() -> None:
+    """C4 of the dilated network is at stride 16, as C3: strides 4, 8, 16, 16."""
+    network = CTRBOX(2, "resnet50_dc5").eval()
+    with torch.no_grad():
+        maps = network.base_network(torch.zeros(1, 3, 64, 96))
+        found = network(torch.zeros(1, 3, 64, 96))
+    assert [tuple(m.shape[2:]) for m in maps] == [(16, 24), (8, 12), (4, 6), (4, 6)]
+    assert found.hm.shape == (1, 2, 16, 24)
+    assert CTRBOX.down_ratio == 4
+
+
+class Five(Backbone):
+    """Five stages in a row, and whatever it is told to promise."""
+
+    out_channels = (7, 11, 13, 17)
+
+    def __init__(self, **promised: object) -> None:
+        sizes = (3, 5, 7, 11, 13, 17)
+        super().__init__(*(torch.nn.Conv2d(c_in, c_out, 3, 2, 1) for c_in, c_out in pairwise(sizes)))
+        for name, value in promised.items():
+            setattr(self, name, value)
+
+
+def test_five_stages_in_a_row_make_a_backbone() -> None:
+    backbone = Five()
+    check_maps(backbone, "Five")
+    assert backbone.training
+    assert backbone.stage_modules() == list(backbone.stages)
+    with pytest.raises(BackboneError, match="Backbone is made of 2 stages; it takes 5"):
+        Backbone(torch.nn.Identity(), torch.nn.Identity())
+    with pytest.raises(BackboneError, match=r"has no stage_modules\(\)"):
+        Backbone().stage_modules()
+
+
+@pytest.mark.parametrize(
+    ("promised", "sentence"),
+    [
+        ({"out_channels": (7, 11, 12, 17)}, "'Five': C3 has 13 channels; out_channels promises 12"),
+        ({"out_channels": (7, 11, 13)}, r"out_channels is \(7, 11, 13\); give four numbers"),
+        ({"out_channels": None}, "out_channels is None; give four numbers"),
+        ({"out_channels": (7, 11, 13, 17.0)}, "give four numbers"),
+        ({"strides": (4, 8, 16, 16)}, r"C4 is 2 x 3 .* for an image of 64 x 96; its stride of 16 promises 4 x 6"),
+        ({"strides": (8, 16, 32, 64)}, r"strides is \(8, 16, 32, 64\); the first is 4"),
+        ({"strides": (4, 16, 32, 64)}, "each next is the one before or its double"),
+        ({"forward": lambda images: images}, "forward returned a Tensor; it returns four maps"),
+        ({"forward": lambda images: [images]}, "forward returned 1 things; it returns four maps"),
+        ({"forward": lambda images: [images[0]] * 4}, r"C1 is \(3, 64, 96\); it is \(1, channels, height, width\)"),
+    ],
+)
+def test_a_broken_promise_is_told_with_both_numbers(promised: dict[str, object], sentence: str) -> None:
+    with pytest.raises(BackboneError, match=sentence):
+        check_maps(Five(**promised), "Five")
+
+
+def test_a_class_of_ones_own_is_found_by_its_name_once_registered() -> None:
+    assert register_backbone(Five) is Five
+    assert isinstance(build_backbone("anywhere/net.py:Five"), Five)
+    assert class_in_file("C:\\nets\\net.py:Five") == ("C:\\nets\\net.py", "Five")
+    assert class_in_file("net.py") == ("net.py", "")
+    assert class_in_file("timm/dla34") is None
+    with pytest.raises(BackboneError, match=r"give --backbone net.py:Six, with the place"):
+        build_backbone("net.py:Six")
+    with pytest.raises(BackboneError, match=r"models.Backbone, which Conv2d is not"):
+        register_backbone(torch.nn.Conv2d)

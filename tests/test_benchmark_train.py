@@ -66,7 +66,7 @@ def test_the_flags_choose_what_is_measured(monkeypatch):
     monkeypatch.setattr(benchmark_train, "benchmark_train", lambda *arguments: asked.append(arguments))
     for flags in ([], ["--compile"], ["--settings", "bf16"], ["--quick"]):
         assert benchmark.main(["train", *flags]) == 0
-    assert asked[0][1] == ["tf32", "channels_last", "bf16", "sparse"]
+    assert asked[0][1] == ["tf32", "channels_last", "bf16", "sparse", "auto"]
     assert asked[1][1][-1] == "compile"
     assert asked[2][1] == ["bf16"]
     assert all(set(names) <= set(SETTINGS) for _, names, _ in asked)

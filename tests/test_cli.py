@@ -79,7 +79,7 @@ def test_kill_in_the_middle_leaves_a_checkpoint_that_loads(dota_folder, tmp_path
 
     run_dir = tmp_path / "run"
     flags = ["--data_dir", str(dota_folder()), "--pretrained", "none", "--num_epoch", "5000", "--num_workers", "0"]
-    command = [sys.executable, str(REPOSITORY / "main.py"), "--input_h", "32", "--input_w", "32"]
+    command = [sys.executable, str(REPOSITORY / "main.py"), "--input_h", "32", "--input_w", "64"]
     for attempt in range(2):
         more = ["--resume_train", str(run_dir)] if attempt else [*flags, "--out", str(run_dir)]
         training = subprocess.Popen([*command, *more], cwd=tmp_path, stdout=subprocess.DEVNULL)

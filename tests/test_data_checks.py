@@ -70,6 +70,7 @@ def test_no_objects_have_no_faults():
         (BOX - [40, 0], "outside"),
         (BOX - [20, 0], "partly-outside"),
         (BOX + np.array([0, 75]), "partly-outside"),
+        (BOX + np.outer([0, 0, 1, 0], [1e9, 0]), "far-outside"),
         (BOX * [1, 0.02] + [0, 20], "too-small"),
         (BOX / 100, "normalised"),
     ],

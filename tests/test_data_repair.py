@@ -129,6 +129,20 @@ def test_the_copy_trains_and_every_change_is_listed(dota_folder, tmp_path):
     assert (out_dir / "images" / "图 1.png").read_bytes() == inputs["images/图 1.png"]
 
 
+def test_a_picture_of_which_no_label_can_be_used_is_no_negative_picture(dota_folder, tmp_path):
+    """A file in UTF-16 became an empty one, and its objects background to learn."""
+    data_dir = dota_folder("data", names=("a", "b", "c"))
+    line = "10 10 40 10 40 30 10 30 car 0\n"
+    (data_dir / "labelTxt" / "a.txt").write_text(line, encoding="utf-16")
+    (data_dir / "labelTxt" / "b.txt").write_text(line + "1 2 3\n", encoding="utf-8")
+    changes = repair(data_dir, tmp_path / "mended")
+    assert sorted(path.name for path in (tmp_path / "mended" / "labelTxt").iterdir()) == ["b.txt", "c.txt"]
+    assert sorted(path.name for path in (tmp_path / "mended" / "images").iterdir()) == ["b.png", "c.png"]
+    assert [row["change"] for row in changes if row["file"].endswith("a.png")] == [
+        "picture left out, none of its labels can be used"
+    ]
+
+
 def test_a_damaged_picture_that_nobody_told_of_is_left_out(dota_folder, tmp_path):
     data_dir = dota_folder(names=("a", "b"))
     (data_dir / "images" / "a.png").write_bytes(b"")

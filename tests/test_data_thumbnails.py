@@ -24,10 +24,12 @@ def folder(dota_folder):
     return data_dir
 
 
-def draw(data_dir, line: int = 1, text: str = "", picture: str = "图 1", other: str = "") -> np.ndarray | None:
+def draw(
+    data_dir, line: int = 1, text: str = "", picture: str = "图 1", other: str = "", kind: str = "outside"
+) -> np.ndarray | None:
     (data_dir / "labelTxt" / "图 1.txt").write_text(text, encoding="utf-8")
     pairs = {pair.name: pair for pair in lay_out("dota", data_dir).pairs}
-    address = Thumbnails("dota", pairs, read_labels).draw(Finding("outside", picture, "", line, "", other=other))
+    address = Thumbnails("dota", pairs, read_labels).draw(Finding(kind, picture, "", line, "", other=other))
     if not address:
         return None
     data = np.frombuffer(base64.b64decode(address.removeprefix("data:image/jpeg;base64,")), np.uint8)
@@ -44,6 +46,11 @@ def test_the_box_is_shown_in_the_middle(folder):
     thumbnail = draw(folder, text="90 40 130 40 130 60 90 60 car 0\n")
     assert thumbnail.shape == (HEIGHT, WIDTH, 3)
     assert np.abs(red(thumbnail) - [96, 88, 224, 152]).max() <= 3  # 40 px are 2 / 5 of the width
+
+
+def test_a_line_of_a_list_is_no_line_of_the_labels(folder):
+    thumbnail = draw(folder, text="90 40 130 40 130 60 90 60 car 0\n", kind="both-lists")
+    assert np.abs(thumbnail[HEIGHT // 2, 9:-9].astype(int) - 128).max() < 8, "the whole picture, without a box"
 
 
 def test_the_corners_of_a_refused_line_are_shown(folder):

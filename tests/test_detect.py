@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.loader import TileSet
+from datasets.tiles import TileSet
 from DOTA_devkit.tiling import lay_tiles, tile_windows
 from models import IMAGENET, PUBLISHED, Detections, Maps, Preprocessing
 from tools.checkpoint import Architecture

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tools.config import SettingsError
-from tools.device import pick_device, pick_precision
+from tools.device import pick_device, pick_precision, training_layout
 
 
 def test_auto_takes_what_is_there():
@@ -27,3 +27,9 @@ def test_precision_follows_the_hardware(monkeypatch):
         assert pick_precision("auto", cpu) == expected
     assert pick_precision("fp32", cpu) == torch.float32
     assert pick_precision("bf16", cpu) == torch.bfloat16
+
+
+def test_maps_are_nchw_only_in_fp32_on_a_cpu():
+    assert training_layout(torch.device("cpu"), torch.float32) == torch.contiguous_format
+    assert training_layout(torch.device("cpu"), torch.bfloat16) == torch.channels_last
+    assert training_layout(torch.device("cuda"), torch.float32) == torch.channels_last

@@ -27,6 +27,31 @@ def test_a_seed_chooses_the_same_pictures(dota_folder, tmp_path):
     assert len(chosen[0]) == 3
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_pictures_of_others_are_never_drawn_over(dota_folder, tmp_path, capsys, suffix):
+    data_dir, others = dota_folder("a"), dota_folder("b", suffix=suffix)
+    (data_dir / "images").rename(tmp_path / "elsewhere")
+    (data_dir / "images").symlink_to(tmp_path / "elsewhere")
+    before = {path: path.read_bytes() for path in (others / "images").iterdir()}
+    assert main([str(data_dir), str(others / "images")]) == (2 if suffix == ".jpg" else 0)
+    assert ("scene_0.jpg is there and is no earlier drawing" in capsys.readouterr().err) == (suffix == ".jpg")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_earlier_drawings_are_drawn_anew(dota_folder, tmp_path):
+    data_dir = dota_folder()
+    for number in range(2):
+        assert main([str(data_dir), str(tmp_path / "out")]) == 0
+        assert read_image(tmp_path / "out" / "scene_0.jpg").shape[1] == 768, number
+        (data_dir / "labelTxt" / "scene_0.txt").write_text("")
+
+
+def test_a_folder_without_pictures_is_one_sentence(dota_folder, tmp_path, capsys):
+    data_dir = dota_folder(names=())
+    assert main([str(data_dir), str(tmp_path / "out")]) == 1
+    assert "holds no picture with a known suffix (.bmp" in capsys.readouterr().err
+
+
 def test_a_list_chooses_the_pictures(dota_folder, tmp_path):
     data_dir = dota_folder(lists={"val": ["scene_2"]})
     assert main([str(data_dir), str(tmp_path / "out"), "--split", "val"]) == 0

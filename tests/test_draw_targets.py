@@ -78,10 +78,25 @@ def test_horizontal_labels_are_warned_of_and_the_turn_of_augmentation_does_not_h
         (data_dir / "labelTxt" / f"{name}.txt").write_text(
             "20 20 60 20 60 40 20 40 car 0\n70 70 90 70 90 99 70 99 boat 0\n"
         )
-    assert main([str(data_dir), str(tmp_path / "level"), "--num", "0", *SMALL]) == 0
+    turned = ["--augment_rotate", "180", *SMALL]
+    assert main([str(data_dir), str(tmp_path / "level"), "--num", "0", *turned]) == 0
     assert "100.0% of the labelled boxes are horizontal" in capsys.readouterr().err
     assert _summary(tmp_path / "level")["horizontal"] == 1.0
     assert _summary(tmp_path / "level")["inputs"]["horizontal"] < 1.0
+
+
+def test_flags_of_training_decide_what_is_drawn(dota_folder, tmp_path, capsys):
+    """Exactly what is trained on: windows where training takes windows, and a mistyped flag is named."""
+    data_dir = dota_folder(names=("a",), lists={"train": ["a"]})
+    flags = ["--window_h", "64", "--window_w", "96", *SMALL]
+    drawn = {}
+    for name, more in (("window", []), ("whole", ["--no-augment"])):
+        assert main([str(data_dir), str(tmp_path / name), *flags, *more]) == 0
+        drawn[name] = cv2.imread(str(tmp_path / name / "a.png")).shape
+    assert drawn["window"][1] == drawn["whole"][1]  # small inputs are enlarged to one width
+    assert drawn["window"][0] == pytest.approx(drawn["whole"][0] * 64 / 96, abs=60)
+    assert main([str(data_dir), str(tmp_path / "x"), "--window_g", "64"]) == 2
+    assert "--window_g; nearest: --window_" in capsys.readouterr().err
 
 
 def test_lost_objects_are_counted_by_reason(dota_folder, tmp_path, capsys):
@@ -119,7 +134,7 @@ def test_nothing_is_written_into_the_data_folder(dota_folder, capsys, inside):
         (["--min_visible", "2"], 2, "--min_visible is 2.0"),
         (["--split", "nowhere"], 1, "no such list"),
         (["--dataset", "dotta"], 1, "unknown dataset 'dotta'"),
-        (["--nom", "1"], 2, "unrecognized arguments"),
+        (["--nom", "1"], 2, "unknown flag --nom"),
     ],
 )
 def test_a_wrong_flag_is_one_sentence(dota_folder, tmp_path, capsys, flags, code, message):

@@ -6,10 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
+from datasets.images import read_image
 from DOTA_devkit.task_files import ImageDetections
+from tools.command_line import SettingsError
 from tools.drawing import (
     LegendEntry,
     as_bgr,
+    check_drawings,
     class_color,
     class_text,
     draw_boxes,
@@ -105,6 +108,20 @@ def test_pictures_are_written_to_paths_in_any_script(tmp_path):
     picture = np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8)
     write_picture(path, picture)
     assert np.array_equal(cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR), picture)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_drawings_are_told_from_other_pictures_and_read_as_ever(tmp_path, suffix):
+    picture = np.full((40, 60, 3), 90, np.uint8)
+    drawing, other = tmp_path / f"图 1{suffix}", tmp_path / f"b{suffix}"
+    write_picture(drawing, picture)
+    other.write_bytes(cv2.imencode(suffix, picture)[1].tobytes())
+    assert np.abs(read_image(drawing).astype(int) - picture).max() <= 2
+    check_drawings([drawing, tmp_path / "none.jpg"])
+    with pytest.raises(SettingsError, match=r"b\..* is there and is no earlier drawing"):
+        check_drawings([drawing, other])
+    with pytest.raises(SettingsError, match="no earlier drawing"):
+        check_drawings([tmp_path])
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

@@ -60,10 +60,12 @@ def test_a_program_may_train_twice_in_different_precisions():
         assert model(torch.zeros(1, 2)).dtype == torch.float32  # what the loss reads
 
 
-def test_a_prepared_model_is_in_channels_last(engine: Engine):
+@pytest.mark.parametrize(("precision", "layout"), [("fp32", torch.contiguous_format), ("bf16", torch.channels_last)])
+def test_a_prepared_model_is_in_the_layout_that_is_fast_in_its_precision(precision: str, layout: torch.memory_format):
+    engine = Engine("cpu", precision)
     layer = nn.Conv2d(3, 4, 3)
     model, optimizer = engine.prepare(layer, torch.optim.SGD(layer.parameters(), lr=0.1))
-    assert model.weight.is_contiguous(memory_format=torch.channels_last)
+    assert model.weight.is_contiguous(memory_format=layout)
     assert optimizer.param_groups[0]["params"][0] is layer.weight
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from DOTA_devkit.task_files import ImageDetections, read_results
-from tools.detect import Found
+from tools.outcomes import Found
 from tools.results import ResultFiles, read_origin
 
 QUAD = np.array([[1.5, 2], [3, 2], [3, 4], [1.5, 4]])

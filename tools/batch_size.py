@@ -66,13 +66,14 @@ def largest_that_fits(fits: Callable[[int], bool], most: int) -> int:
 
 def _try_step(config: Config, engine: Engine, network: CTRBOX, architecture: Architecture, batch_size: int) -> None:
     """A whole training step on blank pictures, with a copy of the network."""
-    model = copy.deepcopy(network).to(engine.device, memory_format=torch.channels_last).train()
+    model = copy.deepcopy(network).to(engine.device, memory_format=engine.layout).train()
     optimizer = make_optimizer(model, config)
     criterion = make_criterion(config)
     part = -(-batch_size // config.accumulate)
     input_hw = window_size(config, architecture.input_hw) or architecture.input_hw
     blank = blank_batch(len(architecture.class_names), input_hw, architecture.in_channels)
     images = normalize(blank.images.to(engine.device).expand(part, -1, -1, -1), architecture.preprocessing)
+    images = images.contiguous(memory_format=engine.layout)
     targets = Targets(*(field.to(engine.device).expand(part, *field.shape[1:]) for field in blank.targets))
     positives = criterion.positives(targets)
     with engine.accelerator.autocast():

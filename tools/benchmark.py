@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import sys
 import tempfile
 import time
@@ -64,18 +65,23 @@ def benchmark_check(options: argparse.Namespace) -> None:
     """`check`: the time of `tools.check_data` for the label files of `tools/benchmark_check`."""
     from tools import check_data
     from tools.benchmark_check import make_label_files
+    from tools.benchmark_devkit import peak_mib
 
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         data_dir = Path(folder, "data")
         make_label_files(data_dir, options.files)
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), sum(os.times()[:4])
         with contextlib.redirect_stdout(io.StringIO()) as said:
             code = check_data.main([str(data_dir), "--workers", str(options.workers), "--no-near_duplicates"])
-        seconds = time.perf_counter() - started
+        seconds, busy = time.perf_counter() - started, sum(os.times()[:4]) - busy
     if code:
         raise ValueError(f"tools.check_data ended with {code}: {said.getvalue().strip()}")
     what = f"check_data, {options.files:,} label files, {options.workers} processes"
     print(f"{what}: {seconds:.1f} s, {options.files / seconds:,.0f} a second")
+    # The seconds are those of a machine without other work; what the processors did does not depend on it so much.
+    print(
+        f"of the processors {busy:.1f} s; memory of all processes together at most {peak_mib(options.workers):,.0f} MiB"
+    )
 
 
 def _make_parser() -> Parser:
@@ -125,10 +131,11 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     add(
         "--settings",
         nargs="+",
-        default=["tf32", "channels_last", "bf16", "sparse"],
-        choices=("tf32", "channels_last", "bf16", "sparse"),
+        default=["tf32", "channels_last", "bf16", "sparse", "auto"],
+        choices=("tf32", "channels_last", "bf16", "sparse", "auto"),
         help="what to measure beside plain fp32 NCHW: tf32 (on a GPU alone); channels_last; bf16, with channels_last; "
-        "sparse, that with sparse heads and all else that --phase train does by default [default: all]",
+        "sparse, that with sparse heads and all else of the default recipe; auto, that recipe in the precision that "
+        "--phase train takes on this machine [default: all]",
     )
     add("--compile", action="store_true", help="measure the last of these with torch.compile, too")
     add("--quick", action="store_true", help="64 pixels, 2 pictures, 2 rounds, no processes: does it run?")

@@ -150,7 +150,7 @@ def measure_merge(results_dir: str, index_path: str, out_dir: str, workers: int)
     started = time.perf_counter()
     if merge_results.main([results_dir, out_dir, "--index", index_path, "--workers", str(workers)]):
         raise RuntimeError("merging failed; see the message above")
-    return {"merge": time.perf_counter() - started, "merge MiB": _peak_mib(workers)}
+    return {"merge": time.perf_counter() - started, "merge MiB": peak_mib(workers)}
 
 
 def shapely_nms(quads: np.ndarray, scores: np.ndarray, iou_threshold: float) -> np.ndarray:
@@ -272,7 +272,7 @@ def _least_seconds(*work: Callable[[], object], rounds: int) -> list[float]:
     return least
 
 
-def _peak_mib(workers: int) -> float:
+def peak_mib(workers: int) -> float:
     """The most memory that this process held, and as many times that of its largest worker."""
     import resource  # not on Windows
 

@@ -33,10 +33,11 @@ from tools.progress import progress_bar
 
 BASE = "plain"
 SETTINGS = {
-    BASE: Setting("fp32 NCHW", "published", "fp32", is_plain=True, tf32=False),
-    "tf32": Setting("tf32 NCHW", "published", "fp32", is_plain=True, tf32=True),
-    "channels_last": Setting("fp32 channels_last", "published", "fp32", tf32=False),
+    BASE: Setting("fp32 NCHW", "published", "fp32", is_plain=True, tf32=False, layout=torch.contiguous_format),
+    "tf32": Setting("tf32 NCHW", "published", "fp32", is_plain=True, tf32=True, layout=torch.contiguous_format),
+    "channels_last": Setting("fp32 channels_last", "published", "fp32", tf32=False, layout=torch.channels_last),
     "bf16": Setting("bf16 channels_last", "published", "bf16"),
+    "auto": Setting("as --phase train does here", "default", "auto"),
     "sparse": Setting("bf16 channels_last sparse heads", "default", "bf16"),
     "compile": Setting("bf16 channels_last sparse heads compile", "default", "bf16", compile=True),
 }

@@ -37,13 +37,15 @@ BATCHES_AT_HAND = 4
 
 @dataclass(frozen=True)
 class Setting:
-    """What a trial trains with. `tf32`: whether a GPU may round fp32 to it, None for torch's own choice."""
+    """What a trial trains with. `tf32`: whether a GPU may round fp32 to it, None for torch's own choice; `layout`: the
+    order of the maps in memory, None for that of training."""
 
     name: str
     recipe: str
     precision: str
     is_plain: bool = False
     tf32: bool | None = None
+    layout: torch.memory_format | None = None
     compile: bool = False
 
 
@@ -233,14 +235,10 @@ def _make_run(setting: Setting, job: Job) -> Run:
     }
     words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
     run = prepare(parse_settings([*words, *(["--compile"] if setting.compile else [])]))
-    if setting.is_plain:
-        _make_plain(run)
+    if setting.layout is not None:
+        run.engine.layout = setting.layout
+        run.network.to(memory_format=setting.layout)
+    if setting.is_plain:  # an optimiser that works parameter by parameter, as torch makes it
+        optimizer = torch.optim.Adam(run.network.parameters(), lr=run.config.init_lr)
+        run.step.optimizer = run.engine.accelerator.prepare(optimizer)
     return run
-
-
-def _make_plain(run: Run) -> None:
-    """Contiguous weights and maps, and an optimiser that works parameter by parameter, as torch makes them."""
-    network = run.network.to(memory_format=torch.contiguous_format)
-    network.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), *inputs[1:]))
-    optimizer = torch.optim.Adam(network.parameters(), lr=run.config.init_lr)
-    run.step.optimizer = run.engine.accelerator.prepare(optimizer)

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from datasets.readers import DOTA_CLASSES
 from DOTA_devkit.atomic import atomic_write
-from models import CTRBOX, PUBLISHED, Backbone, Preprocessing, adapt_input, build_backbone
+from models import CTRBOX, PUBLISHED, Backbone, BackboneError, Preprocessing, adapt_input, build_backbone
 from tools.config import Config, SettingsError, settings_from
+from tools.own_backbone import same_backbone
 from tools.transfer import CheckpointError, compare, copy_matched, likely_cause, unwrapped
 
 FORMAT_VERSION = 1
@@ -222,9 +223,12 @@ def unnamed_classes(num_classes: int) -> tuple[str, ...]:
 
 
 def build(architecture: Architecture, path: Path) -> CTRBOX:
-    """The network with random weights. Raises CheckpointError when the file names a backbone that is not known."""
+    """The network with random weights. Raises CheckpointError when the file names a backbone that is not known, or one
+    that cannot be had here: of timm where that is missing, of a user's own file that the user has not named."""
     try:
         return architecture.build()
+    except BackboneError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     except ValueError as error:
         raise CheckpointError(f"{path}: does not describe a network of this project ({error})") from error
 
@@ -291,7 +295,8 @@ def check_flags(
         facts["neck_width"] = f"--neck {architecture.neck}, which has none"
     for name in names:
         value, fact = getattr(config, name), facts[name]
-        if name in config.explicit and value is not None and value != fact:
+        is_same = value == fact or (name == "backbone" and same_backbone(value, fact))
+        if name in config.explicit and value is not None and not is_same:
             raise SettingsError(
                 f"--{name} {value} contradicts the checkpoint {path}, which says {fact}; leave the flag out"
             )

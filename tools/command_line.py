@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -16,6 +18,20 @@ RUNTIME_REMEDIES = {
     "closed by peer": "another process of this job has ended; its own message says why",
     "reset by peer": "another process of this job has ended; its own message says why",
     "dataloader worker": "a process that loads data was killed, for want of memory perhaps; try --num_workers 0",
+}
+
+
+DISK_REMEDIES = {
+    errno.ENOENT: "check the path",
+    errno.EACCES: "ask for permission, or name another place",
+    errno.EPERM: "ask for permission, or name another place",
+    errno.EROFS: "name a place that can be written to",
+    errno.ENOSPC: "make room, or name another disk",
+    errno.EDQUOT: "make room, or name another disk",
+    errno.EEXIST: "a file is where a folder is needed; move it, or name another place",
+    errno.ENOTDIR: "a file is where a folder is needed; move it, or name another place",
+    errno.EISDIR: "a folder is where a file is needed; move it, or name another place",
+    errno.ENAMETOOLONG: "give it a shorter name",
 }
 
 
@@ -44,7 +60,10 @@ def exit_code(work: Callable[[], int | None], stop: StopRequest | None = None, s
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        print(f"error: {_disk_sentence(error)}", file=sys.stderr)
+        return 1
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
@@ -56,3 +75,11 @@ def exit_code(work: Callable[[], int | None], stop: StopRequest | None = None, s
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         return stop.exit_code if stop else 130
+
+
+def _disk_sentence(error: OSError) -> str:
+    """What the system refused and where, without its number, and what to do; as it is when it names no file."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    remedy = DISK_REMEDIES.get(error.errno)
+    return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}{f'; {remedy}' if remedy else ''}"

@@ -60,7 +60,12 @@ class Config:
         0.5, "fraction of an object's area that a crop must leave; below, it is an ignore region"
     )
     # network; in test and eval all of these come from the checkpoint
-    backbone: str = _setting("resnet18", "base network, such as resnet18, resnet101 or mobilenetv2", metavar="NAME")
+    backbone: str = _setting(
+        "resnet18",
+        "base network: a name of python -m tools.list_backbones, timm/NAME, or FILE.py:CLASS of your own; that file is "
+        "run, and only if you name it here: in test and eval, too, since no checkpoint makes the program run a file",
+        metavar="NAME",
+    )
     neck: str = _setting(
         "combination", "what merges the backbone's four maps: as published, or the lighter fpn", ("combination", "fpn")
     )
@@ -333,6 +338,12 @@ def _check(config: Config) -> None:
         side = getattr(config, name)
         if side is not None and side % 32:
             raise SettingsError(f"--{name} is {side}; it must be a multiple of 32, such as {-(-side // 32) * 32}")
+    for kind in ("input", "window"):
+        if config.phase == "train" and getattr(config, f"{kind}_h") == getattr(config, f"{kind}_w") == 32:
+            # C4 would have one cell, and a batch norm cannot learn from one value, which a batch of one picture has.
+            raise SettingsError(
+                f"--{kind}_h and --{kind}_w are 32 both, too small to train on; one must be at least 64"
+            )
     if config.tile is not None and not 0 <= config.overlap < config.tile:
         raise SettingsError(f"--overlap is {config.overlap}; it must be at least 0 and below --tile {config.tile}")
     if not config.scales or not all(scale > 0 for scale in config.scales):

@@ -58,6 +58,9 @@ KINDS = {
     ),
     "degrees": Kind("error", "angle in degrees?", "roLabelImg's angle is in radians: multiply by pi / 180"),
     "outside": Kind("warning", "outside the picture", "remove it, or find the picture that it belongs to; --fix drops"),
+    "far-outside": Kind(
+        "warning", "reaches far beyond the border", "correct its corners: it ends farther out than the picture is long"
+    ),
     "duplicate": Kind("warning", "drawn twice", "remove one of the two; --fix does"),
     "too-small": Kind(
         "warning", "too small for the network", "is ignored in training; cut tiles, or raise --input_h and --input_w"
@@ -149,6 +152,7 @@ def check_objects(objects: Objects, input_hw: tuple[int, int]) -> list[Flagged]:
     area = signed_area(quads)
     beyond, is_outside = overhang(quads, objects.sizes[owner])
     partly = (beyond > OVERHANG) & ~is_outside
+    far = partly & (beyond > objects.sizes[owner].max(axis=1))
     short = quads_to_boxes(quads, "le90")[:, 3] * input_scales(objects.sizes, input_hw)[owner]
     small = (short < MIN_SIDE) & ~objects.ignored & ~normalised[owner]
     twin = find_duplicates(quads, objects.labels, owner, DUPLICATE_IOU)
@@ -161,7 +165,8 @@ def check_objects(objects: Objects, input_hw: tuple[int, int]) -> list[Flagged]:
         ),
         flag("counter-clockwise", area < 0, -area, lambda row: "the corners run counter-clockwise on the screen"),
         flag("outside", is_outside, beyond, lambda row: f"lies {beyond[row]:.1f} px beyond the border, all of it"),
-        flag("partly-outside", partly, beyond, lambda row: f"reaches {beyond[row]:.1f} px beyond the border"),
+        flag("far-outside", far, beyond, lambda row: f"reaches {beyond[row]:.1f} px beyond the border"),
+        flag("partly-outside", partly & ~far, beyond, lambda row: f"reaches {beyond[row]:.1f} px beyond the border"),
         flag("too-small", small, -short, lambda row: f"its short side is {short[row]:.2f} px of the network's input"),
         flag("duplicate", twin >= 0, area, lambda row: "the same object of the same class stands there before"),
     ]

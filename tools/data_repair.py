@@ -25,7 +25,7 @@ from tools.stop_request import StopRequest
 
 CHANGES = "changes.csv"
 COLUMNS = ("file", "line", "change", "before", "after")
-BY_HAND = frozenset({"unknown-class", "normalised", "degrees", "both-lists"})  # errors that stay in the copy
+BY_HAND = frozenset({"unknown-class", "normalised", "degrees", "both-lists", "far-outside"})  # stay in the copy
 CHUNK = 200  # pictures that a process takes at a time
 
 
@@ -74,8 +74,9 @@ def repair_folder(
     stop: StopRequest,
 ) -> Repaired:
     """Write the copy: images/ (links; copies where the system allows none), labelTxt/, classes.txt, the lists and
-    changes.csv. What is changed and what is left out: see `repair_labels`; besides pictures that cannot be read or have
-    no label file, label files without a picture, and lines of lists that name no picture of the copy."""
+    changes.csv. What is changed and what is left out: see `repair_labels`; besides pictures that cannot be read, have
+    no label file or only labels that cannot be used, label files without a picture, and lines of lists that name no
+    picture of the copy."""
     _first_twins(np.zeros((1, 4, 2)), [""])  # compiles, before there are processes to do it in each
     pictured = [pair for pair in layout.pairs if pair.image_path is not None]
     reasons = [_left_out(pair, unreadable, layout.missing_is_empty) for pair in pictured]
@@ -120,6 +121,10 @@ def repair_pairs(task: RepairTask) -> Repaired:
             changes.append(Change(escaped(str(pair.image_path)), 0, f"picture left out, {escaped(str(error))}", ""))
             continue
         labels, header, found = _read_mended(pair, task)
+        if found and not labels.names:  # as a picture without objects it would teach that these are background
+            nothing = Change(escaped(str(pair.image_path)), 0, "picture left out, none of its labels can be used", "")
+            changes += [*found, nothing]
+            continue
         labels, more = repair_labels(labels, hw, path)
         write_labels(
             task.out_dir / "labelTxt" / f"{pair.name}.txt", labels.quads, labels.names, labels.difficult, header, False

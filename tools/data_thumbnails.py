@@ -22,6 +22,7 @@ FARTHEST = 4.0  # a window longer than so many pictures shows nothing: the whole
 QUALITY = 82
 VOID_BGR = (48, 40, 36)  # what lies beyond the border
 BOX_BGR = (60, 60, 255)
+OF_PICTURES = ("both-lists", "normalised")  # the line is one of a list, or the objects are less than a pixel
 
 
 class Thumbnails:
@@ -64,9 +65,9 @@ class Thumbnails:
         return self._last[1]
 
     def _quad(self, finding: Finding) -> np.ndarray | None:
-        """The corners (4, 2) of the object on the finding's line."""
+        """The corners (4, 2) of the object on the finding's line; None where that is no object to look at."""
         path = self._pairs[finding.picture].label_path
-        if path is None or not finding.line:
+        if path is None or not finding.line or finding.kind in OF_PICTURES:
             return None
         try:
             labels = self._read_labels(path, lambda error: None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.images import ImageError, read_image
+from datasets.images import IMAGE_SUFFIXES, ImageError, read_image
 from datasets.readers import (
     FORMATS,
     IGNORED_CLASS,
@@ -24,7 +24,7 @@ from datasets.splits import choose_split
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.data_checks import escaped
-from tools.drawing import write_picture
+from tools.drawing import check_drawings, write_picture
 from tools.progress import progress_bar
 from tools.run_folder import warn
 from tools.stop_request import StopRequest
@@ -58,9 +58,12 @@ def draw_folder(
         raise SettingsError(f"{out_dir} lies in the data folder, where nothing is written; name another")
     dataset = detect_format(data_dir) if dataset == "auto" else dataset
     reader, images = get_format(dataset), list_images(dataset, data_dir)
+    if not images:
+        raise ImageError(f"{data_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
     known = reader.splits(data_dir)
     names = choose_split(data_dir, images, "val", split, known=known).names if split else sorted(images)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(names))[:num]).tolist()
+    check_drawings(out_dir / f"{names[place]}.jpg" for place in chosen)
     problems: list[LabelError | ImageError] = []
     class_names = read_classes(dataset, data_dir, names)
     read = label_reader(dataset, data_dir)
@@ -116,7 +119,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("data_dir", type=Path, metavar="DATA_DIR", help="folder of the data; nothing is written there")
-    add("out_dir", type=Path, metavar="OUT_DIR", help="folder to write <name>.jpg to")
+    add(
+        "out_dir",
+        type=Path,
+        metavar="OUT_DIR",
+        help="folder to write <name>.jpg to; earlier drawings are replaced, other pictures never",
+    )
     add(
         "--dataset",
         choices=("auto", *FORMATS),

@@ -14,7 +14,6 @@ from DOTA_devkit.atomic import write_json
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config, parse_settings
 from tools.progress import progress_bar
-from tools.recipes import RECIPES
 from tools.run_folder import warn
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
     Raises SettingsError, ImageError, LabelError and ListError for what is wrong with the settings or the data.
     """
     from models import IMAGENET
-    from tools.data import augmentation_of, data_classes, default_input_hw, open_data, read_split
+    from tools.data import augmentation_of, data_classes, default_input_hw, open_data, read_split, window_size
     from tools.target_statistics import MOSTLY_HORIZONTAL, format_summary, summarize
 
     data = open_data(config)
@@ -53,8 +52,9 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
     input_hw = default_input_hw(config, data)
     augmentation = augmentation_of(config) if augment else None
     training_set = _measured_set()(
-        samples, len(class_names), input_hw, IMAGENET.fill_bgr, augmentation, config.min_visible, config.seed
-    )
+        samples, len(class_names), input_hw, IMAGENET.fill_bgr, augmentation, config.min_visible, config.seed,
+        window_size(config, input_hw) if augment else None,
+    )  # fmt: skip
     print(f"{split.source}; input {input_hw[0]} x {input_hw[1]} (height x width)", flush=True)
     drawn = choose_rows(samples, num_drawn, config.seed)
     inputs = _draw_and_count(config, training_set, class_names, out_dir, drawn)
@@ -96,11 +96,12 @@ def _draw_and_count(
     """Make each input once: draw those of the rows `drawn`, count all. Returns the counts of the inputs."""
     from datasets.images import ImageError
     from tools.data import report_problems
-    from tools.drawing import drawable, write_picture
+    from tools.drawing import check_drawings, drawable, write_picture
     from tools.target_picture import draw_targets
     from tools.target_statistics import count_input
 
     counts, problems, chosen = [], [], set(drawn)
+    check_drawings(out_dir / f"{training_set.samples[row].name}.png" for row in drawn)
     for row in progress_bar(range(len(training_set)), desc="making inputs", unit="picture"):
         item = training_set[0, row]
         if isinstance(item, ImageError):
@@ -149,15 +150,10 @@ def _config_of(options: argparse.Namespace) -> Config:
     """The settings of a training run on this data, checked as they would be there."""
     from tools.data import DEMO_DIR
 
-    given = {
-        name: getattr(options, name)
-        for name in ("recipe", "dataset", "split", "input_h", "input_w", "min_visible", "seed", "on_bad_label",
-                     "missing_labels")
-    }  # fmt: skip
     is_demo = options.data_dir.resolve() == DEMO_DIR.resolve() and options.dataset in ("auto", "demo")
-    if not is_demo:  # the demo set is the default, is drawn when it is not there, and has an input size of its own
-        given["data_dir"] = options.data_dir
-    return parse_settings([f"--{name}={value}" for name, value in given.items() if value is not None])
+    # The demo set is the default, is drawn when it is not there, and has an input size of its own.
+    place = [] if is_demo else [f"--data_dir={options.data_dir}"]
+    return parse_settings([*options.settings, f"--dataset={options.dataset}", *place])
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -165,38 +161,23 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m tools.draw_targets",
         description="Draw what the network is trained on: the input with the boundary vectors, boxes, the flag rotated "
         "or horizontal and ignore regions, beside it the heat map; and count the targets of all pictures.",
-        epilog="Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
+        epilog="Every flag of python main.py --phase train is taken as well: --input_h (pixels), --recipe, --window_h, "
+        "--augment_rotate, --seed, --on_bad_label, --config runs/x/settings.toml ... Exit codes: 0 done, 1 something "
+        "in the data, 2 a wrong flag.",
         allow_abbrev=False,
     )
     add = parser.add_argument
     add("data_dir", type=Path, metavar="DATA_DIR", help="data folder; nothing is written there")
     add("out_dir", type=Path, metavar="OUT_DIR", help=f"folder to write a PNG a picture and {SUMMARY} to")
     add("--dataset", default="auto", metavar="NAME", help="format: dota, hrsc, rolabelimg; auto looks [default: auto]")
-    add("--split", metavar="NAME", help="list to draw, NAME.txt in the data folder [default: the training pictures]")
     add("--num", type=int, default=20, metavar="N", help="pictures to draw; all are counted [default: %(default)s]")
-    add("--input_h", type=int, metavar="PX", help="input height, pixels [default: as in training, 608; demo: 256]")
-    add("--input_w", type=int, metavar="PX", help="input width, pixels [default: as in training, 608; demo: 256]")
     add(
         "--augment",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="as in the first epoch of training, turned, flipped and scaled; else upright and whole [default: yes]",
     )
-    add("--recipe", choices=tuple(RECIPES), default="default", help="whose augmentation and cells [default: default]")
-    add("--seed", type=int, default=0, metavar="N", help="of choice and augmentation [default: %(default)s]")
-    add(
-        "--min_visible",
-        type=float,
-        default=0.5,
-        metavar="X",
-        help="fraction of an object's area that must be inside; below, it is an ignore region [default: %(default)s]",
-    )
-    for name, choices, text in (
-        ("on_bad_label", ("error", "skip"), "a bad label or picture stops, or is left out and counted"),
-        ("missing_labels", ("error", "empty"), "a listed picture without a label file is an error, or empty"),
-    ):
-        add(f"--{name}", choices=choices, default="error", help=f"{text} [default: %(default)s]")
-    options = parser.parse_args(arguments)
+    options, options.settings = parser.parse_known_args(arguments)
     if options.num < 0:
         parser.error(f"--num is {options.num}; it must be at least 0")
     return options

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -13,12 +14,14 @@ import numpy as np
 
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.task_files import ImageDetections
+from tools.command_line import SettingsError
 
 Color = tuple[int, int, int]  # blue, green, red
 
 WHITE, GREY, PAPER = (255, 255, 255), (190, 190, 190), (32, 32, 32)
 _SUBPIXEL_BITS = 4
 _DASH = 6.0  # pixels, about, of a dash and of a gap
+_MARK = b"Comment\0drawn, not a photograph"  # in the head of what is written here, so that it may be replaced
 _EM = 29.0  # pixels of a font's em at which its capitals are as high as OpenCV's at scale 1
 
 
@@ -176,12 +179,37 @@ def draw_legend(entries: Sequence[LegendEntry], width: int, scale: float = 0.45)
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
-    """Write a picture, whole or not at all, coded by the suffix. Raises OSError."""
+    """Write a picture, whole or not at all, coded by the suffix and, as JPEG and PNG, marked as a drawing (see
+    `check_drawings`). Raises OSError."""
     done, data = cv2.imencode(path.suffix, picture)
     if not done:
         raise OSError(f"{path}: cannot be coded as {path.suffix}")
     with atomic_write(path, "wb", sync=False) as file:
-        file.write(data.data)
+        file.write(_marked(data.tobytes()))
+
+
+def check_drawings(paths: Iterable[Path]) -> None:
+    """Raises SettingsError when one of the files is there and no drawing of ours: it may be somebody's only copy."""
+    for path in paths:
+        if not path.exists():
+            continue
+        is_ours = False
+        if path.is_file():
+            with path.open("rb") as file:
+                is_ours = _MARK in file.read(2 * len(_MARK) + 40)
+        if not is_ours:
+            raise SettingsError(f"{path} is there and is no earlier drawing; name another folder")
+
+
+def _marked(data: bytes) -> bytes:
+    """A JPEG or PNG file with the mark as a comment in its head; any other as it is."""
+    if data.startswith(b"\xff\xd8"):
+        return data[:2] + b"\xff\xfe" + (len(_MARK) + 2).to_bytes(2, "big") + _MARK + data[2:]
+    if data.startswith(b"\x89PNG"):
+        chunk = b"tEXt" + _MARK
+        head = 33  # bytes of the signature and of the first chunk
+        return data[:head] + len(_MARK).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[head:]
+    return data
 
 
 def _fixed_point(points: np.ndarray) -> np.ndarray:

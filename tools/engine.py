@@ -17,7 +17,7 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 from torch import Tensor, nn
 
-from tools.device import pick_device, pick_precision
+from tools.device import pick_device, pick_precision, training_layout
 
 Item = TypeVar("Item")
 _MIXED = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
@@ -27,12 +27,14 @@ class Engine:
     """One process's view of the job. `rank` 0 is the one that writes files and speaks.
 
     Attributes:
-        device, dtype: of the training steps. rank, num_ranks: this process and how many there are.
+        device, dtype, layout: of the training steps; the layout is the maps' memory format. rank, num_ranks: this
+            process and how many there are.
     """
 
     def __init__(self, device: str, precision: str = "fp32") -> None:
         chosen = pick_device(device, int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
         self.dtype = pick_precision(precision, chosen)
+        self.layout = training_layout(chosen, self.dtype)
         # Accelerate keeps one state a process and refuses another precision; a program may train twice.
         AcceleratorState._reset_state()
         if "LOCAL_RANK" not in os.environ:
@@ -54,8 +56,8 @@ class Engine:
         return self.rank == 0
 
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """The model on the device, in channels_last, with autocast and shared gradients, and its optimiser."""
-        return self.accelerator.prepare(model.to(memory_format=torch.channels_last), optimizer)
+        """The model on the device, in the engine's layout, with autocast and shared gradients, and its optimiser."""
+        return self.accelerator.prepare(model.to(memory_format=self.layout), optimizer)
 
     def total(self, values: Tensor) -> Tensor:
         """The sum of the values over all ranks, on every rank."""

@@ -90,6 +90,7 @@ def _check_network(
     """The architecture (of a foreign file what it is taken for), None without any, and what is wrong with it."""
     import torch
 
+    from models import class_in_file
     from tools.checkpoint import CheckpointError, architecture_of, build, check_state
     from tools.transfer import compare
 
@@ -99,6 +100,8 @@ def _check_network(
         return None, ["its backbone is none of the known ones"]
     try:
         architecture = architecture_of(content, weights, path, backbone or "")
+        if class_in_file(architecture.backbone) is not None:  # a program, which no checkpoint makes us run
+            return architecture.to_dict(), []
         with torch.device("meta"):
             report = compare(build(architecture, path), weights)
     except CheckpointError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from DOTA_devkit.atomic import atomic_write, write_json
 from DOTA_devkit.task_files import ResultWriter
-from tools.detect import Found
+from tools.outcomes import Found
 
 RESULTS, DETECTIONS, ORIGIN = "results", "detections.json", "origin.json"
 

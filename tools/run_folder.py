@@ -63,7 +63,8 @@ def new_run_dir(config: Config, data_name: str) -> Path:
             remedy = f"continue it with --resume_train {config.out}, name another folder or remove it"
             raise SettingsError(f"--out {config.out} already holds a run; {remedy}")
         return config.out
-    stem = f"{data_name}-{config.backbone.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+    backbone = config.backbone.rpartition(":")[2].replace("/", "-")  # of path/to/file.py:MyNet the class
+    stem = f"{data_name}-{backbone}-{time.strftime('%Y%m%d-%H%M%S')}"
     run_dir, number = RUNS_DIR / stem, 2
     while True:
         try:

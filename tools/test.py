@@ -20,6 +20,7 @@ from tools.data import open_data, report_problems, split_of
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
 from tools.drawing import as_bgr, draw_boxes, write_picture
 from tools.engine import Engine
+from tools.own_backbone import run_named_file
 from tools.progress import progress_bar
 from tools.results import RESULTS, ResultFiles
 from tools.run_folder import Log, checkpoint_path, refuse_inputs, results_dir, warn
@@ -56,6 +57,7 @@ def load_run(config: Config) -> LoadedRun:
     """The checkpoint of --resume or of the newest run. The data folder, its format and the split's seed come from its
     settings where no flag says otherwise."""
     path = checkpoint_path(config)
+    run_named_file(config)
     foreign = config.backbone if "backbone" in config.explicit else "resnet101"
     # Of a run that was stopped, the averaged weights: validation scored them, and best.pth holds nothing else.
     model, architecture, content = load_checkpoint(path, foreign, averaged=True)

@@ -14,6 +14,7 @@ from tools.config import Config, with_settings
 from tools.data import report_problems
 from tools.history import validation_columns
 from tools.optimizer import learning_rate, set_rate
+from tools.own_backbone import run_named_file
 from tools.progress import progress_bar
 from tools.run_folder import BEST, LAST, locked, warn
 from tools.stop_request import StopRequest
@@ -26,6 +27,7 @@ SHOWN_EVERY = 20  # steps between TensorBoard's points
 
 def run(config: Config) -> int:
     """Train by the settings; returns the exit code."""
+    run_named_file(config)
     for name in ("data_dir", "lists"):  # test and eval find the data from any folder
         if getattr(config, name) is not None:
             config = with_settings(config, **{name: getattr(config, name).resolve()})

@@ -284,7 +284,7 @@ def _assemble(
     state: dict | None,
 ) -> Run:
     """The run, with optimiser, average and progress as the checkpoint has them."""
-    network = network.to(engine.device, memory_format=torch.channels_last)
+    network = network.to(engine.device, memory_format=engine.layout)
     average = WeightAverage(network, config.ema)
     optimizer, progress = make_optimizer(network, config), Progress()
     if state is not None:

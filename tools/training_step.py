@@ -78,10 +78,11 @@ class TrainingStep:
         device = self.engine.device
         targets = Targets(*(field.to(device, non_blocking=True) for field in targets))
         chunks = [field.tensor_split(min(self.num_parts, len(images))) for field in (images, *targets)]
-        return [
-            (normalize(part.to(device, non_blocking=True), self.preprocessing), Targets(*rest))
-            for part, *rest in zip(*chunks, strict=True)
-        ]
+        return [(self._input(part), Targets(*rest)) for part, *rest in zip(*chunks, strict=True)]
+
+    def _input(self, images: Tensor) -> Tensor:
+        images = normalize(images.to(self.engine.device, non_blocking=True), self.preprocessing)
+        return images.contiguous(memory_format=self.engine.layout)
 
     def _backward(
         self, parts: Sequence[tuple[Tensor, Targets]], positives: Sequence[Positives], totals: Tensor

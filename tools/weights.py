@@ -14,7 +14,7 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor
 
-from models import CTRBOX, WEIGHTS_URLS, Backbone, adapt_input, adapt_weights, build_backbone
+from models import CTRBOX, WEIGHTS_URLS, Backbone, adapt_input, adapt_weights, build_backbone, timm_name
 from tools.checkpoint import (
     PUBLISHED_BACKBONE,
     Architecture,
@@ -25,6 +25,7 @@ from tools.checkpoint import (
     unnamed_classes,
     weights_of,
 )
+from tools.timm_weights import load_by_timm, timm_weights
 from tools.transfer import BASE, TransferReport, base_weights, transfer
 
 PROBE_SECONDS = 3.0  # how long `auto` waits for a network that may not be there
@@ -108,8 +109,21 @@ def find_backbone_weights(pretrained: str, backbone: str) -> tuple[Mapping[str, 
     """
     if pretrained == "none":
         return None, "backbone: random weights (--pretrained none)"
+    in_timm = timm_name(backbone)
     if pretrained not in ("auto", "imagenet"):
-        return _state_dict(Path(pretrained)), f"backbone: weights of {pretrained}"
+        weights = _state_dict(Path(pretrained))
+        is_translated = in_timm is None or any(name.startswith("network.") for name in weights)
+        return weights if is_translated else load_by_timm(
+            in_timm, weights, pretrained
+        ), f"backbone: weights of {pretrained}"
+    if in_timm is not None:
+        try:
+            return timm_weights(in_timm, _probe), f"backbone: timm's weights of {in_timm}"
+        except OSError as error:
+            reason = f"timm's weights of {in_timm} cannot be had ({getattr(error, 'reason', error)})"
+            if pretrained == "imagenet":
+                raise CheckpointError(f"{reason}; give --pretrained FILE or --pretrained none") from error
+            return None, f"backbone: random weights, for {reason}"
     url = WEIGHTS_URLS.get(backbone)
     if url is None:
         if pretrained == "imagenet":

@@ -1,0 +1,42 @@
+"""What becomes of found boxes: those that score enough and survive NMS; boxes of tiles on the whole picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.tiling import lay_tiles, tile_windows
+from tools.outcomes import DetectionSettings, TileBoxes, survivors
+
+SQUARE = np.array([[0.0, 0], [8, 0], [8, 8], [0, 8]])
+SETTINGS = DetectionSettings(conf_thresh=0.1, nms_thresh=0.3)
+
+
+def test_survivors_score_enough_and_overlap_no_better_box_of_their_class() -> None:
+    quads = np.stack([SQUARE, SQUARE + 1, SQUARE + 1, SQUARE + 50, SQUARE * 0])
+    scores, labels = np.array([0.9, 0.8, 0.7, 0.05, 0.0]), np.array([0, 0, 1, 0, 0])
+    found = survivors(quads, scores, labels, SETTINGS)
+    assert found.scores.tolist() == [0.9, 0.7]
+    assert found.labels.tolist() == [0, 1]
+    assert np.array_equal(found.quads, quads[[0, 2]])
+
+
+def test_rows_of_score_zero_are_no_boxes_whatever_the_threshold() -> None:
+    found = survivors(np.stack([SQUARE]), np.zeros(1), np.zeros(1, int), DetectionSettings(conf_thresh=0.0))
+    assert len(found.scores) == 0
+
+
+def test_the_same_object_in_two_tiles_is_one_on_the_picture() -> None:
+    tiles = lay_tiles("a", 60, 100, 60, 20)
+    boxes = TileBoxes(tiles, tile_windows(tiles, 60))
+    for row in range(2):
+        boxes.add(row, ImageDetections(np.stack([SQUARE + 46]), np.array([0.5 + 0.1 * row]), np.zeros(1, np.int64)))
+    boxes.add(0, ImageDetections(np.stack([SQUARE + 5]), np.array([0.4]), np.zeros(1, np.int64)))
+    merged = boxes.merged(60, (60, 100), 0.3)
+    assert merged.scores.tolist() == [0.6, 0.4]
+    np.testing.assert_allclose(merged.quads, [SQUARE + 46, SQUARE + 5])
+
+
+def test_tiles_without_a_box_merge_to_nothing() -> None:
+    tiles = lay_tiles("a", 60, 100, 60, 20)
+    assert len(TileBoxes(tiles, tile_windows(tiles, 60)).merged(60, (60, 100), 0.3).scores) == 0

@@ -1,0 +1,113 @@
+"""The command that scores an exported file: `python -m tools.evaluate_onnx model.onnx --data_dir DIR`, by the evaluator
+that scores checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets.images import ImageError
+from datasets.readers import Sample
+from DOTA_devkit.atomic import write_json
+from DOTA_devkit.evaluation import evaluate, format_table, metrics_dict
+from DOTA_devkit.task_files import ImageDetections
+from tools.command_line import Parser, exit_code
+from tools.config import Config
+from tools.data import open_data, read_split, report_problems, truths_of
+from tools.infer_onnx import add_detector_flags, detect_pictures, open_detector, tiling_of
+from tools.onnx_detector import OnnxDetector
+from tools.outcomes import Tiling
+from tools.progress import progress_bar
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Detect, score and print the table; returns the exit code: 0 done, 1 something in the data, 2 a wrong flag."""
+    return exit_code(lambda: _run(_parse(arguments)))
+
+
+def score_onnx(
+    detector: OnnxDetector,
+    samples: Sequence[Sample],
+    *,
+    tiling: Tiling | None = None,
+    batch_size: int = 1,
+    ignore_overlap: float = 0.5,
+    problems: list[str] | None = None,
+) -> dict[str, Any]:
+    """The metrics (as `metrics_dict`) of an exported file on annotated pictures.
+
+    A picture that cannot be read raises ImageError, or is noted in `problems` and its objects count as missed.
+    """
+    images: Mapping[str, Path] = {sample.name: sample.image_path for sample in samples}
+    names, detections = list(images), {}
+    found = detect_pictures(detector, images, tiling, batch_size)
+    for item in progress_bar(found, total=len(names), unit="picture", desc="detecting"):
+        if item.problem is not None:
+            if problems is None:
+                raise ImageError(f"{item.problem} (--on_bad_label skip leaves such pictures out)")
+            problems.append(item.problem)
+        boxes: ImageDetections = item.detections
+        detections[names[item.row]] = boxes
+    scored = evaluate(detections, truths_of(samples), detector.facts.class_names, ignore_overlap=ignore_overlap)
+    return metrics_dict(scored)
+
+
+def _run(options: argparse.Namespace) -> None:
+    given = {name: getattr(options, name) for name in _DATA_FLAGS if getattr(options, name) is not None}
+    config = Config(phase="eval", **given, explicit=frozenset(given))
+    tiling = tiling_of(options)
+    detector = open_detector(options)
+    split, samples = read_split(config, open_data(config), "val", detector.facts.class_names)
+    problems: list[str] | None = [] if config.on_bad_label == "skip" else None
+    metrics = score_onnx(
+        detector,
+        samples,
+        tiling=tiling,
+        batch_size=options.batch_size,
+        ignore_overlap=config.ignore_overlap,
+        problems=problems,
+    )
+    report_problems(problems or [], "pictures could not be read; their objects count as missed")
+    print(f"{options.model} on {len(samples)} pictures of {split.source}:\n{format_table(metrics)}")
+    if options.json:
+        write_json(options.json, metrics | {"model": str(options.model), "pictures": split.source})
+        print(f"written: {options.json}")
+
+
+_DATA_FLAGS = ("data_dir", "dataset", "lists", "split", "seed", "on_bad_label", "missing_labels", "ignore_overlap")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    defaults = Config()
+    parser = Parser(
+        prog="python -m tools.evaluate_onnx",
+        description="Score an exported file against labels, as main.py --phase eval scores a checkpoint.",
+        epilog="Without --data_dir the embedded demo set. Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("model", type=Path, metavar="MODEL", help="file of tools.export_onnx or tools.quantize_onnx")
+    add("--data_dir", type=Path, metavar="DIR", help="data folder [default: the embedded demo set]")
+    add("--dataset", metavar="NAME", help="its format [default: looks]")
+    add("--lists", type=Path, metavar="DIR", help="folder of lists [default: the data folder]")
+    add("--split", metavar="NAME", help="list to score on [default: val, else test]")
+    add("--seed", type=int, metavar="N", help=f"of the split where there is no list [default: {defaults.seed}]")
+    add("--on_bad_label", choices=("error", "skip"), help="a bad label or picture stops, or is left out")
+    add("--missing_labels", choices=("error", "empty"), help="a listed picture without labels is an error, or empty")
+    add(
+        "--ignore_overlap",
+        type=float,
+        metavar="X",
+        help="a false alarm with more of its area in an ignore region is not counted "
+        f"[default: {defaults.ignore_overlap}]",
+    )
+    add("--json", type=Path, metavar="FILE", help="write the numbers here as well")
+    add_detector_flags(parser)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""An exported file at work: pictures in, boxes out, with what the file leaves to its user done as it says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from datasets.letterbox import letterbox_image, letterbox_scale
+from datasets.tiles import TileSet
+from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.tiling import lay_tiles, tile_windows
+from tools.command_line import SettingsError
+from tools.onnx_facts import FileFacts, read_properties
+from tools.outcomes import DetectionSettings, TileBoxes, Tiling, survivors
+from tools.progress import progress_bar
+from tools.runtimes import open_runtime
+
+
+class OnnxDetector:
+    """A loaded file. facts: what it says of itself. settings: K and the thresholds that hold."""
+
+    def __init__(
+        self,
+        path: Path,
+        runtime: str = "onnxruntime",
+        provider: str = "cpu",
+        *,
+        conf_thresh: float | None = None,
+        nms_thresh: float | None = None,
+        threads: int = 0,
+    ) -> None:
+        """Load the file; thresholds that are not given are the file's.
+
+        Raises ModelFileError for what is no such file; SettingsError for a runtime that is not here, and for a
+        threshold that contradicts the NMS inside the file.
+        """
+        self.facts = FileFacts.from_properties(read_properties(path), path)
+        self.settings = DetectionSettings(self.facts.num_peaks, *_thresholds(self.facts, path, conf_thresh, nms_thresh))
+        self._run = open_runtime(path, runtime, provider, threads)
+
+    def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
+        """The boxes in pictures of one size, each (H, W, 3) uint8 BGR, in their pixels, best first."""
+        found = self.rows(pictures)
+        if not self.facts.nms:
+            return [survivors(*boxes, self.settings) for boxes in found]
+        return [
+            ImageDetections(*(part[boxes.scores >= self.settings.conf_thresh] for part in boxes)) for boxes in found
+        ]
+
+    def rows(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
+        """What the file itself finds in pictures of one size, in their pixels; rows without a box are left out."""
+        hw = pictures[0].shape[:2]
+        target = self._target(hw)
+        dtype = np.dtype(self.facts.input_kind)
+        if target is None:
+            images, scale = np.stack(pictures).astype(dtype, copy=False), 1.0
+        else:
+            fill = tuple(self.facts.fill_bgr)
+            boxed = np.stack([letterbox_image(picture, target, fill) for picture in pictures])
+            images = boxed if dtype == np.float32 else np.rint(boxed).astype(dtype)
+            scale = letterbox_scale(hw, target)
+        return [_without_blanks(found, scale) for found in self._by_batch(images)]
+
+    def detect_tiled(
+        self, picture: np.ndarray, name: str, tiling: Tiling, batch_size: int = 1, show: bool = False
+    ) -> ImageDetections:
+        """The boxes in a picture that is cut into tiles, at each of the scales, and merged; `show` its progress."""
+        hw = picture.shape[:2]
+        tiles = lay_tiles(name, *hw, tiling.size, tiling.overlap, tiling.scales)
+        windows = tile_windows(tiles, tiling.size)
+        tile_set = TileSet(picture, windows, self.facts.input_hw, tuple(self.facts.fill_bgr))
+        boxes = TileBoxes(tiles, windows)
+        groups = (list(rows) for _, rows in groupby(range(len(tiles)), key=lambda row: tile_set.crop(row).shape))
+        batches = [rows[k : k + batch_size] for rows in groups for k in range(0, len(rows), batch_size)]
+        if show:
+            batches = progress_bar(batches, unit="batch", desc=f"{name}: {len(tiles)} tiles")
+        for rows in batches:
+            for row, found in zip(rows, self.detect([tile_set.crop(row) for row in rows]), strict=True):
+                quads = found.quads + np.floor(windows[row, :2])
+                boxes.add(row, found._replace(quads=quads))
+        return boxes.merged(tiling.size, hw, self.settings.nms_thresh)
+
+    def _target(self, hw: tuple[int, int]) -> tuple[int, int] | None:
+        """The size that the caller must letterbox to; None where the file takes the picture as it is."""
+        fixed = self._run.input_shape[1:3]
+        if None not in fixed:
+            return None if hw == fixed else fixed
+        return None if self.facts.letterbox else self.facts.input_hw
+
+    def _by_batch(self, images: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+        """The outputs of each picture; a file of a fixed batch gets as many, the last filled up with repetitions."""
+        size = self._run.input_shape[0] or len(images)
+        for first in range(0, len(images), size):
+            part = images[first : first + size]
+            rows = np.arange(size).clip(max=len(part) - 1)
+            outputs = self._run(np.ascontiguousarray(part if len(part) == size else part[rows]))
+            for number in range(len(part)):
+                yield {name: values[number] for name, values in outputs.items()}
+
+
+def _without_blanks(found: dict[str, np.ndarray], scale: float) -> ImageDetections:
+    """One picture's outputs in pixels of the picture, `scale` times smaller or larger than the file's input."""
+    count = int(found["count"]) if "count" in found else int(np.count_nonzero(found["scores"] > 0))
+    quads = found["boxes"][:count].astype(np.float64) / scale
+    return ImageDetections(quads, found["scores"][:count], found["labels"][:count].astype(np.int64))
+
+
+def _thresholds(facts: FileFacts, path: Path, conf: float | None, nms: float | None) -> tuple[float, float]:
+    if facts.nms and nms is not None and not math.isclose(nms, facts.nms_thresh):
+        raise SettingsError(f"--nms_thresh {nms}: NMS is inside {path}, at {facts.nms_thresh}; leave the flag out")
+    if facts.nms and conf is not None and conf < facts.conf_thresh - 1e-9:
+        raise SettingsError(
+            f"--conf_thresh {conf}: {path} gives no box below {facts.conf_thresh}; give a higher one, or export it anew"
+        )
+    return facts.conf_thresh if conf is None else conf, facts.nms_thresh if nms is None else nms

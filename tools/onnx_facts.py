@@ -1,0 +1,161 @@
+"""What an exported file says of itself, in its `metadata_props`: single keys with plain values, lists as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = "bbavectors"
+VERSION = "1.0"  # of this project's exported files; the first number changes when readers of old ones must
+RESIZE_RULE = (
+    "one scale for both sides, the largest at which the picture fits; bilinear, half-pixel centres, no anti-aliasing, "
+    "in float; padded at the right and at the bottom with fill_bgr"
+)
+COLUMNS = {
+    "boxes": "x1 y1 x2 y2 x3 y3 x4 y4: corners in pixels of the given image, clockwise on the screen; rows best first",
+    "scores": "0 to 1; 0 in rows without a box",
+    "labels": "number of the class in `classes`, from 0",
+    "count": "rows that hold boxes; only with nms inside",
+}
+ANGLE = "no angle is stored; that of the side w, corner 1 to corner 2, is atan2(y2-y1, x2-x1): clockwise on the screen"
+
+
+class ModelFileError(ValueError):
+    """A model file that is missing, damaged, of something else or of another version; the message names the file."""
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """All that one must know to use the file.
+
+    input_hw: the network's height and width. input_kind: uint8 or float32, (N, H, W, 3) BGR 0..255. letterbox, nms:
+    inside the file or left to the caller. dynamic: batch, height and width are free (with `letterbox` outside height
+    and width are multiples of 32). num_peaks: K. conf_thresh, nms_thresh: with NMS inside what it was made with,
+    otherwise what to use. precision: of the network. checkpoint, sha256: where the weights are from.
+    """
+
+    class_names: tuple[str, ...]
+    input_hw: tuple[int, int]
+    input_kind: str
+    letterbox: bool
+    nms: bool
+    dynamic: bool
+    num_peaks: int
+    conf_thresh: float
+    nms_thresh: float
+    network_color: str
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fill_bgr: tuple[float, ...]
+    precision: str
+    backbone: str
+    checkpoint: str
+    sha256: str
+
+    def to_properties(self) -> dict[str, str]:
+        """The entries of `metadata_props`."""
+        values = {
+            "project": PROJECT,
+            "version": VERSION,
+            "classes": list(self.class_names),
+            "input": f"{self.input_kind} (N, H, W, 3), 0..255",
+            "input_kind": self.input_kind,
+            "color": "bgr",
+            "input_height": self.input_hw[0],
+            "input_width": self.input_hw[1],
+            "letterbox": _place(self.letterbox),
+            "resize": RESIZE_RULE,
+            "fill_bgr": list(self.fill_bgr),
+            "normalization": "inside",
+            "network_color": self.network_color,
+            "scale": self.scale,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "num_peaks": self.num_peaks,
+            "nms": _place(self.nms),
+            "conf_thresh": self.conf_thresh,
+            "nms_thresh": self.nms_thresh,
+            "dynamic": "batch, height, width" if self.dynamic else "nothing",
+            "angle": ANGLE,
+            "precision": self.precision,
+            "backbone": self.backbone,
+            "checkpoint": self.checkpoint,
+            "checkpoint_sha256": self.sha256,
+        } | {f"output_{name}": text for name, text in COLUMNS.items() if self.nms or name != "count"}
+        return {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                for key, value in values.items()}  # fmt: skip
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str], path: Path) -> FileFacts:
+        """What `to_properties` wrote. Raises ModelFileError for a file of something else or of another version."""
+        if properties.get("project") != PROJECT:
+            raise ModelFileError(
+                f"{path}: an ONNX file of something else, it does not say what this project's files say of themselves; "
+                "make one with python -m tools.export_onnx"
+            )
+        version = properties.get("version", "")
+        if version.split(".")[0] != VERSION.split(".")[0]:
+            raise ModelFileError(f"{path}: is of version {version!r}, read is {VERSION}; export the checkpoint again")
+        try:
+            return cls(
+                class_names=tuple(json.loads(properties["classes"])),
+                input_hw=(int(properties["input_height"]), int(properties["input_width"])),
+                input_kind=_one_of(properties["input_kind"], "uint8", "float32"),
+                letterbox=_one_of(properties["letterbox"], "inside", "outside") == "inside",
+                nms=_one_of(properties["nms"], "inside", "outside") == "inside",
+                dynamic=properties["dynamic"] != "nothing",
+                num_peaks=int(properties["num_peaks"]),
+                conf_thresh=float(properties["conf_thresh"]),
+                nms_thresh=float(properties["nms_thresh"]),
+                network_color=properties["network_color"],
+                scale=float(properties["scale"]),
+                mean=_numbers(properties["mean"]),
+                std=_numbers(properties["std"]),
+                fill_bgr=_numbers(properties["fill_bgr"]),
+                precision=properties["precision"],
+                backbone=properties["backbone"],
+                checkpoint=properties["checkpoint"],
+                sha256=properties["checkpoint_sha256"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
+            raise ModelFileError(f"{path}: its metadata are damaged ({reason}); export the checkpoint again") from error
+
+
+def read_properties(path: Path) -> dict[str, str]:
+    """The `metadata_props` of an ONNX file. Raises ModelFileError for a file that is missing, damaged or no ONNX."""
+    import onnx
+
+    if not path.is_file():
+        what = "is a folder; name the file in it" if path.is_dir() else "no such file"
+        raise ModelFileError(f"{path}: {what}")
+    try:
+        model = onnx.load_model_from_string(path.read_bytes())
+    except OSError:
+        raise
+    except Exception as error:  # protobuf's own kinds of error, by its version
+        raise ModelFileError(f"{path}: is damaged, or no ONNX file; export the checkpoint again") from error
+    if not model.graph.node:
+        raise ModelFileError(f"{path}: is damaged, or no ONNX file; export the checkpoint again")
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def _place(inside: bool) -> str:
+    return "inside" if inside else "outside"
+
+
+def _one_of(value: str, *known: str) -> str:
+    if value not in known:
+        raise ValueError(f"{value!r} is none of {', '.join(known)}")
+    return value
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    values: Any = json.loads(text)
+    if len(values) != 3:
+        raise ValueError(f"{text} are not three numbers")
+    return tuple(float(value) for value in values)

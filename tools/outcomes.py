@@ -1,0 +1,76 @@
+"""What detecting gives, whoever detects, a network in torch or an exported file; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from DOTA_devkit import poly_nms
+from DOTA_devkit.merging import merge_tiles
+from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
+from DOTA_devkit.tiling import Tile
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """What becomes of the maps: K, most boxes of a picture; the lowest score kept; the overlap (IoU) above which the
+    worse of two boxes of a class goes; whether rotated boxes are made rectangles."""
+
+    num_peaks: int = 500
+    conf_thresh: float = 0.01
+    nms_thresh: float = 0.3
+    true_rectangles: bool = True
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a big picture is cut: side of a tile and what neighbours share, in pixels of the scaled picture; scales."""
+
+    size: int
+    overlap: int = 100
+    scales: tuple[float, ...] = (1.0,)
+
+
+class Found(NamedTuple):
+    """One picture's outcome: its row in the list, its boxes in its own pixels, its size (height, width), the picture
+    itself where it was to be kept, and what was wrong with it where it could not be read (then there are no boxes)."""
+
+    row: int
+    detections: ImageDetections
+    size: tuple[int, int]
+    picture: np.ndarray | None = None
+    problem: str | None = None
+
+
+def survivors(
+    quads: np.ndarray, scores: np.ndarray, labels: np.ndarray, settings: DetectionSettings
+) -> ImageDetections:
+    """Of quads (K, 4, 2), scores (K,) and labels (K,) those that score enough and survive NMS, best first."""
+    keep = np.flatnonzero((scores >= settings.conf_thresh) & (scores > 0))
+    quads, scores, labels = quads[keep], scores[keep], labels[keep]
+    best = poly_nms(quads, scores, settings.nms_thresh, labels)
+    return ImageDetections(quads[best], scores[best], labels[best])
+
+
+class TileBoxes:
+    """The boxes found in the tiles of one picture, gathered tile by tile. windows (T, 4): where the tiles lie, in
+    pixels of the picture (`tile_windows`)."""
+
+    def __init__(self, tiles: Sequence[Tile], windows: np.ndarray) -> None:
+        self._tiles, self._windows = tiles, windows
+        self._parts: list[ImageDetections] = [NO_DETECTIONS]
+        self._numbers: list[np.ndarray] = [np.zeros(0, np.int64)]
+
+    def add(self, row: int, boxes: ImageDetections) -> None:
+        """Add what was found in tile number `row`, in pixels of the picture."""
+        in_tile = (boxes.quads - self._windows[row, :2]) * self._tiles[row].scale
+        self._parts.append(boxes._replace(quads=in_tile))
+        self._numbers.append(np.full(len(boxes.scores), row))
+
+    def merged(self, tile_size: int, picture_hw: tuple[int, int], nms_thresh: float) -> ImageDetections:
+        """The boxes of the whole picture, in its pixels."""
+        boxes = ImageDetections(*(np.concatenate(part) for part in zip(*self._parts, strict=True)))
+        return merge_tiles(*boxes, np.concatenate(self._numbers), self._windows, tile_size, picture_hw, nms_thresh)
