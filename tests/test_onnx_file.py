@@ -83,9 +83,6 @@ def test_inputs_and_outputs_are_named_and_sized(exported) -> None:
         "image": ["batch", "height", "width", 3], "boxes": ["batch", 500, 4, 2], "scores": ["batch", 500],
         "labels": ["batch", 500], "count": ["batch"],
     }  # fmt: skip
-    fixed = onnx.load(exported(nms=True, dynamic=False, batch=2)).graph
-    shape = [axis.dim_value for axis in fixed.input[0].type.tensor_type.shape.dim]
-    assert shape == [2, 64, 96, 3]
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config
 
 MOST_PEAKS = 3840  # TensorRT's TopK takes no more
-SHOWN_PICTURES = 6  # on which the file is compared with the network
+SHOWN_PICTURES = 4  # on which the file is compared with the network
 
 
 @dataclass(frozen=True)
