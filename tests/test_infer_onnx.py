@@ -80,13 +80,13 @@ def test_one_picture_in_tiles_on_openvino(exported, tmp_path) -> None:
     assert read_origin(tmp_path / "out" / "results")["tiles"] == [96, 32, 1.0]
 
 
-@pytest.mark.parametrize("nms", [True, False])
-def test_no_torch_is_imported(exported, pictures, tmp_path, nms: bool) -> None:
+@pytest.mark.parametrize("settings", [{"nms": True}, {"letterbox": False}])
+def test_no_torch_is_imported(exported, pictures, tmp_path, settings) -> None:
     code = (
         "import sys; from tools.infer_onnx import main; code = main(sys.argv[1:]); "
         "assert not {'torch', 'torchvision', 'matplotlib', 'accelerate'} & sys.modules.keys(); sys.exit(code)"
     )
-    arguments = [str(exported(nms=nms)), str(pictures / "b__c.png"), str(tmp_path / "out")]
+    arguments = [str(exported(**settings)), str(pictures / "b__c.png"), str(tmp_path / "out")]
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -31,7 +31,7 @@ def _assert_same(found, expected, atol=2e-2) -> None:
     np.testing.assert_allclose(found.quads, expected.quads, atol=atol)
 
 
-@pytest.mark.parametrize("settings", [{"nms": True}, {"nms": False}])
+@pytest.mark.parametrize("settings", [{"nms": True}, pytest.param({"nms": False}, marks=pytest.mark.slow)])
 def test_boxes_are_those_of_the_checkpoint(exported, finding_checkpoint, tmp_path, settings) -> None:
     network, architecture, _ = load_checkpoint(finding_checkpoint)
     detector = OnnxDetector(exported(**settings))
@@ -63,16 +63,16 @@ def test_a_batch_gives_what_its_pictures_give(exported) -> None:
 
 
 def test_a_file_of_the_networks_size_gets_pictures_letterboxed(exported) -> None:
-    outside, inside = OnnxDetector(exported(letterbox=False, num_peaks=100)), OnnxDetector(exported(nms=True))
+    outside, inside = OnnxDetector(exported(letterbox=False)), OnnxDetector(exported(nms=True))
     picture = SCENE[:150, :180]
     found, expected = outside.detect([picture])[0], inside.detect([picture])[0]
-    num = min(len(found.scores), 20)  # K is smaller there; and pixels are rounded to whole numbers
+    num = min(len(found.scores), 20)  # pixels are rounded to whole numbers there, which may bring forth further boxes
     assert num > 5
     np.testing.assert_allclose(found.scores[:num], expected.scores[:num], atol=2e-2)
 
 
 def test_thresholds_are_the_files_unless_given(exported) -> None:
-    plain, nms = exported(nms=False), exported(nms=True)
+    plain, nms = exported(letterbox=False), exported(nms=True)
     assert OnnxDetector(plain).settings == DetectionSettings(500, 0.01, 0.3)
     assert OnnxDetector(plain, nms_thresh=0.5, conf_thresh=0.001).settings == DetectionSettings(500, 0.001, 0.5)
     strict = OnnxDetector(nms, conf_thresh=0.03)

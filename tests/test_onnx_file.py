@@ -55,11 +55,11 @@ def check_operators(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("nms", [False, True])
-def test_all_operators_are_of_the_standard_domain_and_on_tensorrts_list(exported, nms: bool) -> None:
-    found = check_operators(exported(nms=nms))
-    assert {"Conv", "Resize", "Pad", "TopK", "MaxPool"} <= found
-    assert ("Loop" in found) == nms
+@pytest.mark.parametrize("settings", [{"nms": True}, {"letterbox": False}])
+def test_all_operators_are_of_the_standard_domain_and_on_tensorrts_list(exported, settings) -> None:
+    found = check_operators(exported(**settings))
+    assert {"Conv", "Resize", "TopK", "MaxPool"} <= found
+    assert ("Loop" in found) == ("nms" in settings)
     assert "NonMaxSuppression" not in found
 
 
