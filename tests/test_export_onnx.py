@@ -6,10 +6,12 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.conftest import save_finding_network
 from tools import export_onnx, export_parity
 from tools.export_onnx import main
 from tools.onnx_detector import OnnxDetector
 from tools.onnx_facts import FileFacts, read_properties
+from tools.outcomes import Tiling
 
 
 def _facts(path) -> FileFacts:
@@ -60,6 +62,24 @@ def test_other_kinds_of_file(finding_checkpoint, exported, settings, shape, lett
         assert num > 5
         np.testing.assert_allclose(found.scores[:num], expected.scores[:num], atol=1e-4)
         np.testing.assert_allclose(found.quads[:num], expected.quads[:num], atol=2e-2)
+
+
+@pytest.mark.parametrize("in_channels", [1, 4])
+def test_a_light_network_of_other_channels_is_exported_and_finds_in_whole_pictures_and_in_tiles(
+    tmp_path, in_channels
+) -> None:
+    """The command itself compares the file with the checkpoint, box by box."""
+    checkpoint, path = tmp_path / "best.pth", tmp_path / "light.onnx"
+    light = {"neck": "fpn", "neck_width": 16, "head_width": 24}
+    save_finding_network(checkpoint, "mobilenetv2", in_channels=in_channels, **light)
+    assert main(["--resume", str(checkpoint), "--output", str(path), "--K", "32"]) == 0
+    detector = OnnxDetector(path)
+    assert detector.facts.num_channels == in_channels
+    sides = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+    assert sides[-1].dim_value == in_channels
+    picture = np.random.default_rng(0).integers(0, 256, (100, 120, in_channels), dtype=np.uint8)
+    assert len(detector.detect([picture])[0].scores) > 0
+    assert len(detector.detect_tiled(picture, "picture", Tiling(64, 16)).scores) > 0
 
 
 @pytest.mark.slow

@@ -59,6 +59,7 @@ def export_checkpoint(checkpoint: Path, output: Path, settings: ExportSettings) 
 
     scenes = _scenes(settings.pictures)
     content, network, architecture, facts = _build(checkpoint, settings)
+    scenes = [_with_channels(scene, facts.num_channels) for scene in scenes]
     with _beside(output) as draft:
         with atomic_write(draft, "wb") as file:
             file.write(content)
@@ -140,6 +141,14 @@ def _scenes(folder: Path | None) -> list[np.ndarray]:
     return [read_image(path) for path in found]
 
 
+def _with_channels(picture: np.ndarray, num_channels: int) -> np.ndarray:
+    """A picture (H, W, 3) with as many channels as the file reads: the last one grey, the colours before it."""
+    if num_channels == 3:
+        return picture
+    grey = np.rint(picture.mean(axis=2, keepdims=True)).astype(np.uint8)
+    return np.concatenate([picture[:, :, : num_channels - 1], grey], axis=2)
+
+
 def _batches(
     scenes: Sequence[np.ndarray], input_hw: tuple[int, int], settings: ExportSettings, letterbox: bool
 ) -> list[list[np.ndarray]]:
@@ -154,7 +163,8 @@ def _batches(
         sizes = [((height, width), 1), (wide, 3), (tall, 1), ((height // 2, width // 2 + 5), 2)]
     return [
         [
-            cv2.resize(scenes[(start + k) % len(scenes)], (hw[1], hw[0]), interpolation=cv2.INTER_LINEAR)
+            # OpenCV drops the axis of a single channel.
+            cv2.resize(scenes[(start + k) % len(scenes)], hw[::-1], interpolation=cv2.INTER_LINEAR).reshape(*hw, -1)
             for k in range(count)
         ]
         for start, (hw, count) in enumerate(sizes)
