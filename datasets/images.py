@@ -61,7 +61,9 @@ def read_image(path: Path, num_channels: int = 3) -> np.ndarray:
     _refuse_bands(path, layout)
     is_colour = num_channels == 3 and layout.is_usual
     flags = cv2.IMREAD_COLOR if is_colour else cv2.IMREAD_UNCHANGED
-    values = np.frombuffer(data, np.uint8).copy()
+    values = np.frombuffer(data, np.uint8)
+    if layout.grey_mark is not None or layout.opacity_mark is not None:
+        values = values.copy()
     if layout.grey_mark is not None:
         values[layout.grey_mark] = 2  # red, green, blue; of several grey bands OpenCV reads the first alone
     if layout.opacity_mark is not None:

@@ -27,8 +27,9 @@ class DetectorOptions:
 
 
 class PictureDetector(nn.Module):
-    """Pictures (N, H, W, 3) BGR, uint8 or float32 0..255 -> boxes (N, K, 4, 2) in their pixels, scores (N, K), labels
-    (N, K) int64, best first, and with NMS count (N,) int64. Rows without a box are zero.
+    """Pictures (N, H, W, 3) BGR, or of as many channels as the preprocessing has, uint8 or float32 0..255 -> boxes
+    (N, K, 4, 2) in their pixels, scores (N, K), labels (N, K) int64, best first, and with NMS count (N,) int64. Rows
+    without a box are zero.
 
     K is fewer than asked for where the maps of `input_hw` have fewer cells.
     """
@@ -51,7 +52,7 @@ class PictureDetector(nn.Module):
         inputs = normalize_planes(images, self.preprocessing)
         if options.letterbox:
             # The reshape changes nothing; it tells the runtimes a size that they can plan by.
-            inputs = pad(inputs, self.input_hw).reshape(-1, 3, *self.input_hw)
+            inputs = pad(inputs, self.input_hw).reshape(-1, len(self.preprocessing.mean), *self.input_hw)
         found = decode(self.network(inputs.to(next(self.network.parameters()).dtype)), options.num_peaks)
         outputs = suppress(found, options.conf_thresh, options.nms_thresh) if options.nms else found
         return (outputs.quads if pixel is None else outputs.quads * pixel, *outputs[1:])

@@ -33,6 +33,8 @@ def _declare_torchvisions_operators() -> torch.library.Library | None:
     found = importlib.util.find_spec("torchvision")
     if found is None or not found.submodule_search_locations:
         return None
+    if hasattr(torch.ops.torchvision, "nms"):  # pytest and `from tests.conftest import` load this file once each
+        return None
     try:
         for path in Path(found.submodule_search_locations[0]).glob("_C*.so"):
             torch.ops.load_library(str(path))
@@ -78,10 +80,17 @@ def finding_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def save_finding_network(path: Path, backbone: str = "resnet18", input_hw: tuple[int, int] = (64, 96)) -> None:
+def save_finding_network(
+    path: Path,
+    backbone: str = "resnet18",
+    input_hw: tuple[int, int] = (64, 96),
+    in_channels: int = 3,
+    **neck_and_widths: str | int,
+) -> None:
     """Write such a checkpoint."""
     torch.manual_seed(0)
-    architecture = Architecture(backbone, True, CLASS_NAMES, input_hw, IMAGENET)
+    colours = IMAGENET.for_channels(in_channels)
+    architecture = Architecture(backbone, True, CLASS_NAMES, input_hw, colours, **neck_and_widths)
     model = architecture.build()
     for head, std, bias in ((model.hm, 0.1, -4.0), (model.wh, 0.1, None), (model.cls_theta, 0.5, 2.0)):
         torch.nn.init.normal_(head[-1].weight, std=std)

@@ -43,6 +43,16 @@ def test_every_picture_is_counted_and_so_many_are_drawn(dota_folder, tmp_path, c
     assert "4 pictures, 1 of them without objects" in capsys.readouterr().out
 
 
+def test_pictures_of_one_channel_are_drawn(dota_folder, tmp_path):
+    data_dir = dota_folder()
+    for path in (data_dir / "images").iterdir():
+        path.write_bytes(cv2.imencode(".png", cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))[1].tobytes())
+    out = tmp_path / "drawn"
+    assert main([str(data_dir), str(out), "--num", "1", "--in_channels", "1", *SMALL]) == 0
+    assert cv2.imread(str(next(out.glob("*.png")))).ndim == 3
+    assert main([str(data_dir), str(tmp_path / "other"), "--num", "1", "--in_channels", "4", *SMALL]) == 1
+
+
 def test_the_inputs_are_those_of_the_first_epoch_of_training(dota_folder, tmp_path, monkeypatch):
     data_dir = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2"]})
     seen = {}

@@ -57,7 +57,7 @@ def test_each_property_is_a_plain_value_under_a_key_of_its_own() -> None:
     [
         ({"project": "yolo"}, "an ONNX file of something else"),
         ({"version": "2.0"}, "is of version '2.0', read is 1.0"),
-        ({"mean": "[1, 2]"}, "not three numbers"),
+        ({"mean": "[1, 2]"}, "not as many numbers as a picture has channels: mean"),
         ({"nms": "maybe"}, "'maybe' is none of inside, outside"),
         ({"classes": "["}, "its metadata are damaged"),
         ({"num_peaks": None}, "num_peaks is missing"),

@@ -95,7 +95,7 @@ def test_each_picture_is_decoded_once(run_dir, pictures, tmp_path, monkeypatch):
     from datasets import loader
 
     read, decoded = loader.read_image, []
-    monkeypatch.setattr(loader, "read_image", lambda path: decoded.append(path) or read(path))
+    monkeypatch.setattr(loader, "read_image", lambda path, channels: decoded.append(path) or read(path, channels))
     assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(pictures))) == 0
     assert sorted(decoded) == sorted(pictures.iterdir())
 

@@ -51,8 +51,9 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
     split, samples = read_split(config, data, "train" if config.split is None else "val", class_names)
     input_hw = default_input_hw(config, data)
     augmentation = augmentation_of(config) if augment else None
+    fill = IMAGENET.for_channels(config.in_channels or 3).fill_bgr
     training_set = _measured_set()(
-        samples, len(class_names), input_hw, IMAGENET.fill_bgr, augmentation, config.min_visible, config.seed,
+        samples, len(class_names), input_hw, fill, augmentation, config.min_visible, config.seed,
         window_size(config, input_hw) if augment else None,
     )  # fmt: skip
     print(f"{split.source}; input {input_hw[0]} x {input_hw[1]} (height x width)", flush=True)
@@ -96,7 +97,7 @@ def _draw_and_count(
     """Make each input once: draw those of the rows `drawn`, count all. Returns the counts of the inputs."""
     from datasets.images import ImageError
     from tools.data import report_problems
-    from tools.drawing import check_drawings, drawable, write_picture
+    from tools.drawing import as_bgr, check_drawings, drawable, write_picture
     from tools.target_picture import draw_targets
     from tools.target_statistics import count_input
 
@@ -114,7 +115,7 @@ def _draw_and_count(
         if row in chosen:
             name = training_set.samples[row].name
             cells = positive_cells(targets, config.positive_radius)
-            picture = draw_targets(drawable(name, f"picture {row + 1}"), image, targets, class_names, cells)
+            picture = draw_targets(drawable(name, f"picture {row + 1}"), as_bgr(image), targets, class_names, cells)
             write_picture(out_dir / f"{name}.png", picture)
     report_problems(problems, "bad pictures left out")
     return counts

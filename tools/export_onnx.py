@@ -19,7 +19,7 @@ from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config
 
 MOST_PEAKS = 3840  # TensorRT's TopK takes no more
-SHOWN_PICTURES = 6  # on which the file is compared with the network
+SHOWN_PICTURES = 4  # on which the file is compared with the network
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,14 @@ def export_checkpoint(checkpoint: Path, output: Path, settings: ExportSettings) 
     from tools.export_parity import HALF_LIMITS, Limits, ParityError, measure_parity
     from tools.onnx_detector import OnnxDetector
 
+    scenes = _scenes(settings.pictures)
     content, network, architecture, facts = _build(checkpoint, settings)
+    scenes = [_with_channels(scene, facts.num_channels) for scene in scenes]
     with _beside(output) as draft:
         with atomic_write(draft, "wb") as file:
             file.write(content)
         detector = OnnxDetector(draft)
-        batches = _batches(facts.input_hw, settings, facts.letterbox)
+        batches = _batches(scenes, facts.input_hw, settings, facts.letterbox)
         limits = HALF_LIMITS if settings.half else Limits()
         parity = measure_parity(network, architecture.preprocessing, detector, batches, limits)
         try:
@@ -129,15 +131,28 @@ class _beside:
         self._draft.unlink(missing_ok=True)
 
 
-def _batches(input_hw: tuple[int, int], settings: ExportSettings, letterbox: bool) -> list[list[np.ndarray]]:
-    """Pictures to compare on: at several sizes and batch sizes as far as the file takes them."""
-    if settings.pictures is None:
-        scenes = [draw_scene(np.random.default_rng([7, number]))[0] for number in range(SHOWN_PICTURES)]
-    else:
-        found = list(find_images(settings.pictures).values())[:SHOWN_PICTURES]
-        if not found:
-            raise SettingsError(f"--pictures {settings.pictures}: no picture there")
-        scenes = [read_image(path) for path in found]
+def _scenes(folder: Path | None) -> list[np.ndarray]:
+    """The first pictures of the folder, else some of the demo set's scenes: what the file is compared on."""
+    if folder is None:
+        return [draw_scene(np.random.default_rng([7, number]))[0] for number in range(SHOWN_PICTURES)]
+    found = list(find_images(folder).values())[:SHOWN_PICTURES]
+    if not found:
+        raise SettingsError(f"--pictures {folder}: no picture there")
+    return [read_image(path) for path in found]
+
+
+def _with_channels(picture: np.ndarray, num_channels: int) -> np.ndarray:
+    """A picture (H, W, 3) with as many channels as the file reads: the last one grey, the colours before it."""
+    if num_channels == 3:
+        return picture
+    grey = np.rint(picture.mean(axis=2, keepdims=True)).astype(np.uint8)
+    return np.concatenate([picture[:, :, : num_channels - 1], grey], axis=2)
+
+
+def _batches(
+    scenes: Sequence[np.ndarray], input_hw: tuple[int, int], settings: ExportSettings, letterbox: bool
+) -> list[list[np.ndarray]]:
+    """The scenes at several sizes and batch sizes, as far as the file takes them."""
     height, width = settings.fixed_hw or input_hw
     if not settings.dynamic:
         sizes = [((height, width), settings.batch)] * 2
@@ -148,7 +163,8 @@ def _batches(input_hw: tuple[int, int], settings: ExportSettings, letterbox: boo
         sizes = [((height, width), 1), (wide, 3), (tall, 1), ((height // 2, width // 2 + 5), 2)]
     return [
         [
-            cv2.resize(scenes[(start + k) % len(scenes)], (hw[1], hw[0]), interpolation=cv2.INTER_LINEAR)
+            # OpenCV drops the axis of a single channel.
+            cv2.resize(scenes[(start + k) % len(scenes)], hw[::-1], interpolation=cv2.INTER_LINEAR).reshape(*hw, -1)
             for k in range(count)
         ]
         for start, (hw, count) in enumerate(sizes)

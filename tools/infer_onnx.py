@@ -16,7 +16,7 @@ from datasets.images import IMAGE_SUFFIXES, ImageError, find_images, read_image
 from DOTA_devkit.task_files import NO_DETECTIONS
 from DOTA_devkit.tiling import check_grid, scaled_size
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.drawing import draw_boxes, write_picture
+from tools.drawing import as_bgr, draw_boxes, write_picture
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Found, Tiling
 from tools.progress import progress_bar
@@ -40,7 +40,7 @@ def detect_pictures(
     on. Of one that cannot be read comes the problem."""
     for row, path in enumerate(images.values()):
         try:
-            picture = read_image(path)
+            picture = read_image(path, detector.facts.num_channels)
         except ImageError as error:
             yield Found(row, NO_DETECTIONS, (0, 0), problem=str(error))
             continue
@@ -125,7 +125,7 @@ def _run(options: argparse.Namespace) -> int:
             best = max(best, float(item.detections.scores.max(initial=0.0)))
             if item.row < options.num_drawings:
                 drawing = draw_boxes(
-                    item.picture,
+                    as_bgr(item.picture),
                     item.detections,
                     class_names,
                     min_score=options.draw_score,

@@ -51,10 +51,13 @@ class OnnxDetector:
             ImageDetections(*(part[boxes.scores >= self.settings.conf_thresh] for part in boxes)) for boxes in found
         ]
 
-    def rows(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
-        """What the file itself finds in pictures of one size, in their pixels; rows without a box are left out."""
+    def rows(self, pictures: Sequence[np.ndarray], as_inputs: bool = False) -> list[ImageDetections]:
+        """What the file itself finds in pictures of one size, in their pixels; rows without a box are left out.
+
+        `as_inputs`: hand the pictures to the file as they are, also where it takes the network's input.
+        """
         hw = pictures[0].shape[:2]
-        target = self._target(hw)
+        target = None if as_inputs else self._target(hw)
         dtype = np.dtype(self.facts.input_kind)
         if target is None:
             images, scale = np.stack(pictures).astype(dtype, copy=False), 1.0

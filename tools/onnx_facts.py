@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 PROJECT = "bbavectors"
 VERSION = "1.0"  # of this project's exported files; the first number changes when readers of old ones must
@@ -31,7 +30,7 @@ class ModelFileError(ValueError):
 class FileFacts:
     """All that one must know to use the file.
 
-    input_hw: the network's height and width. input_kind: uint8 or float32, (N, H, W, 3) BGR 0..255. letterbox, nms:
+    input_hw: the network's height and width. input_kind: uint8 or float32, (N, H, W, channels) 0..255. letterbox, nms:
     inside the file or left to the caller. dynamic: batch, height and width are free (with `letterbox` outside height
     and width are multiples of 32). num_peaks: K. conf_thresh, nms_thresh: with NMS inside what it was made with,
     otherwise what to use. precision: of the network. checkpoint, sha256: where the weights are from.
@@ -56,15 +55,20 @@ class FileFacts:
     checkpoint: str
     sha256: str
 
+    @property
+    def num_channels(self) -> int:
+        """Channels of the pictures: 1 grey, 3 BGR, 4 BGR and one more."""
+        return len(self.mean)
+
     def to_properties(self) -> dict[str, str]:
         """The entries of `metadata_props`."""
         values = {
             "project": PROJECT,
             "version": VERSION,
             "classes": list(self.class_names),
-            "input": f"{self.input_kind} (N, H, W, 3), 0..255",
+            "input": f"{self.input_kind} (N, H, W, {self.num_channels}), 0..255",
             "input_kind": self.input_kind,
-            "color": "bgr",
+            "color": {1: "grey", 3: "bgr"}.get(self.num_channels, "bgr, then the others"),
             "input_height": self.input_hw[0],
             "input_width": self.input_hw[1],
             "letterbox": _place(self.letterbox),
@@ -113,9 +117,7 @@ class FileFacts:
                 nms_thresh=float(properties["nms_thresh"]),
                 network_color=properties["network_color"],
                 scale=float(properties["scale"]),
-                mean=_numbers(properties["mean"]),
-                std=_numbers(properties["std"]),
-                fill_bgr=_numbers(properties["fill_bgr"]),
+                **_channels(properties),
                 precision=properties["precision"],
                 backbone=properties["backbone"],
                 checkpoint=properties["checkpoint"],
@@ -154,8 +156,10 @@ def _one_of(value: str, *known: str) -> str:
     return value
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    values: Any = json.loads(text)
-    if len(values) != 3:
-        raise ValueError(f"{text} are not three numbers")
-    return tuple(float(value) for value in values)
+def _channels(properties: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
+    """What the file says of each channel of a picture, 1, 3 or 4 of them."""
+    found = {name: tuple(map(float, json.loads(properties[name]))) for name in ("mean", "std", "fill_bgr")}
+    if len({len(values) for values in found.values()}) != 1 or len(found["mean"]) not in (1, 3, 4):
+        said = ", ".join(f"{name} {list(values)}" for name, values in found.items())
+        raise ValueError(f"not as many numbers as a picture has channels: {said}")
+    return found

@@ -34,7 +34,7 @@ def build_file(detector: PictureDetector, facts: FileFacts, shape: tuple[int, in
     outputs = (*OUTPUTS, COUNT) if facts.nms else OUTPUTS
     free = {0: "batch", 1: "height", 2: "width"}
     axes = {INPUT: free} | {name: {0: "batch"} for name in outputs} if facts.dynamic else {}
-    example = torch.zeros(*shape, 3, dtype=getattr(torch, facts.input_kind))
+    example = torch.zeros(*shape, facts.num_channels, dtype=getattr(torch, facts.input_kind))
     buffer = io.BytesIO()
     with warnings.catch_warnings(action="ignore"), _quiet_logging(), torch.inference_mode():
         # The exporter by tracing: the newer one needs another package, writes opset 18 at least, and unrolls loops.
@@ -52,8 +52,7 @@ def build_file(detector: PictureDetector, facts: FileFacts, shape: tuple[int, in
     _name_output_axes(model, facts)
     for key, value in facts.to_properties().items():
         model.metadata_props.add(key=key, value=value)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    onnx.checker.check_model(model, full_check=True)  # with shape inference, strict and with types
     return model.SerializeToString()
 
 
