@@ -172,7 +172,20 @@ def test_neighbours_can_be_imported_and_the_search_path_stays(own_file, tmp_path
     assert not list(tmp_path.rglob("__pycache__"))
 
 
-def test_of_files_the_class_counts():
+def test_the_readmes_example_is_a_backbone_in_six_lines(tmp_path):
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    shown = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "@register_backbone" in block]
+    if not shown:
+        pytest.skip("the README shows no backbone of one's own")
+    (tmp_path / "readme.py").write_text(shown[0], encoding="utf-8")
+    assert len(shown[0][shown[0].index("@register_backbone") :].strip().splitlines()) <= 6
+    kind = re.search(r"class (\w+)", shown[0])[1]
+    register_from_file(f"{tmp_path / 'readme.py'}:{kind}")
+    check_onnx(build_backbone(f"readme.py:{kind}"), kind)
+
+
+def test_of_files_the_class_counts_and_of_aliases_timms_name():
+    assert same_backbone("efficientnet_b0", "timm/efficientnet_b0")
     assert same_backbone("a/net.py:MyNet", "b/other.py:MyNet")
     assert not same_backbone("a/net.py:MyNet", "a/net.py:Other")
     assert same_backbone("resnet18", "resnet18")

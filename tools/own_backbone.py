@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
-from models import Backbone, BackboneError, check_maps, class_in_file, own_class
+from models import ALIASES, Backbone, BackboneError, check_maps, class_in_file, own_class
 from tools.command_line import SettingsError
 from tools.config import Config
 
@@ -61,9 +61,11 @@ def register_from_file(reference: str, *, is_probed: bool = True) -> None:
 
 
 def same_backbone(one: str, other: str) -> bool:
-    """Whether two names mean one backbone: of files it is the class that counts."""
+    """Whether two names mean one backbone: an alias and timm's name do, and of files it is the class that counts."""
     first, second = class_in_file(one), class_in_file(other)
-    return one == other or (first is not None and second is not None and first[1] == second[1])
+    if first is not None and second is not None:
+        return first[1] == second[1]
+    return ALIASES.get(one, one) == ALIASES.get(other, other)
 
 
 def _run(path: Path) -> ModuleType:

@@ -53,7 +53,7 @@ class TimmBackbone(Backbone):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Map images (B, 3, H, W) to the maps at strides 4, 8, 16 and 32, channels first."""
         maps = self.network(images)
-        return tuple(found.permute(0, 3, 1, 2).contiguous() for found in maps) if self._is_nhwc else tuple(maps)
+        return tuple(found.permute(0, 3, 1, 2) for found in maps) if self._is_nhwc else tuple(maps)
 
     def stage_modules(self) -> list[nn.Module]:
         """List five parts by where the maps are taken: the stem ends with the last map above stride 4, or else before
