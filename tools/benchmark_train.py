@@ -25,7 +25,7 @@ import torch
 from datasets.demo import CLASS_NAMES, SCENE_SIZE, draw_scene
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import write_labels
-from models import CTRBOX, known_backbones
+from models import ALIASES, CTRBOX, known_backbones, timm_name
 from tools.benchmark_trial import Job, Outcome, Setting, run_in, serve
 from tools.command_line import SettingsError
 from tools.device import pick_device
@@ -55,8 +55,8 @@ def job_from(options: argparse.Namespace) -> Job:
             raise SettingsError(f"--{name} is {getattr(options, name)}; it must be at least {value}")
     if options.size % CTRBOX.size_multiple:
         raise SettingsError(f"--size is {options.size}; it must be a multiple of {CTRBOX.size_multiple}")
-    if options.backbone not in known_backbones() and not options.backbone.startswith("timm/"):
-        known = ", ".join(known_backbones())
+    if options.backbone not in known_backbones() and timm_name(options.backbone) is None:
+        known = ", ".join([*known_backbones(), *ALIASES])
         raise SettingsError(f"--backbone is '{options.backbone}'; it can be {known} or timm/<name>")
     return Job(
         options.backbone, options.size, options.batch_size, options.rounds, options.num_workers, options.device, Path()

@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
-from models import Backbone, BackboneError, check_maps, class_in_file, own_class
+from models import ALIASES, Backbone, BackboneError, check_maps, class_in_file, own_class
 from tools.command_line import SettingsError
 from tools.config import Config
 
@@ -30,9 +30,9 @@ def run_named_file(config: Config) -> None:
         register_from_file(config.backbone)
 
 
-def register_from_file(reference: str) -> None:
-    """Run `path/to/file.py:MyNet`, and check on a small image that the class keeps the contract; nothing for the name
-    of any other backbone.
+def register_from_file(reference: str, *, is_probed: bool = True) -> None:
+    """Run `path/to/file.py:MyNet`, and check on a small image that the class keeps the contract (with `is_probed`);
+    nothing for the name of any other backbone.
 
     Raises:
         SettingsError: no such file or class, an error in the file, told with its line, or a promise that is not kept.
@@ -55,14 +55,17 @@ def register_from_file(reference: str) -> None:
         raise SettingsError(
             f"--backbone {reference}: class {kind} is not registered; write @register_backbone (from models) above it"
         )
-    with _told_with_line(path):
-        check_maps(found[kind](), reference)
+    if is_probed:
+        with told_with_line(path):
+            check_maps(found[kind](), reference)
 
 
 def same_backbone(one: str, other: str) -> bool:
-    """Whether two names mean one backbone: of files it is the class that counts."""
+    """Whether two names mean one backbone: an alias and timm's name do, and of files it is the class that counts."""
     first, second = class_in_file(one), class_in_file(other)
-    return one == other or (first is not None and second is not None and first[1] == second[1])
+    if first is not None and second is not None:
+        return first[1] == second[1]
+    return ALIASES.get(one, one) == ALIASES.get(other, other)
 
 
 def _run(path: Path) -> ModuleType:
@@ -79,7 +82,7 @@ def _run(path: Path) -> ModuleType:
     sys.path.append(folder)
     sys.dont_write_bytecode = True
     try:
-        with _told_with_line(path):
+        with told_with_line(path):
             exec(compile(source, str(path), "exec"), vars(module))
     finally:
         sys.path.remove(folder)
@@ -88,7 +91,7 @@ def _run(path: Path) -> ModuleType:
 
 
 @contextmanager
-def _told_with_line(path: Path) -> Iterator[None]:
+def told_with_line(path: Path) -> Iterator[None]:
     """A block that runs the user's file: its errors become a SettingsError with the line that they come from."""
     linecache.checkcache(str(path))
     try:
@@ -97,7 +100,8 @@ def _told_with_line(path: Path) -> Iterator[None]:
         raise SettingsError(f"{path}: {error}") from error
     except SyntaxError as error:
         text = f": {error.text.strip()}" if error.text else ""
-        raise SettingsError(f"{error.filename}, line {error.lineno}: {error.msg}{text}") from error
+        where = f"{error.filename}, line {error.lineno}" if error.filename and error.lineno else str(path)
+        raise SettingsError(f"{where}: {error.msg}{text}") from error
     except (Exception, SystemExit) as error:
         steps = [step for step in traceback.extract_tb(error.__traceback__) if Path(step.filename) == path]
         where = f"{path}, line {steps[-1].lineno}" if steps else str(path)

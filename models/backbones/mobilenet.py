@@ -82,7 +82,10 @@ def _conv_bn_relu6(c_in: int, c_out: int, kernel: int, stride: int = 1, groups: 
 
 
 def _init_weights(network: nn.Module) -> None:
-    """Initialise as torchvision does: He et al. (ICCV 2015), fan-out; batch norms are 1 and 0 by default."""
+    """Initialise as torchvision does: He et al. (ICCV 2015), fan-out; batch norms are 1 and 0 by default.
+
+    Weights without memory (on the meta device) are passed over: to draw them takes torch a second of imports.
+    """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
             nn.init.kaiming_normal_(module.weight, mode="fan_out")

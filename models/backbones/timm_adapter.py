@@ -53,7 +53,7 @@ class TimmBackbone(Backbone):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Map images (B, 3, H, W) to the maps at strides 4, 8, 16 and 32, channels first."""
         maps = self.network(images)
-        return tuple(found.permute(0, 3, 1, 2).contiguous() for found in maps) if self._is_nhwc else tuple(maps)
+        return tuple(found.permute(0, 3, 1, 2) for found in maps) if self._is_nhwc else tuple(maps)
 
     def stage_modules(self) -> list[nn.Module]:
         """List five parts by where the maps are taken: the stem ends with the last map above stride 4, or else before
@@ -92,12 +92,12 @@ class _Survey(NamedTuple):
 def timm_names() -> tuple[str, ...]:
     """Return the names that timm knows; none where it cannot be imported."""
     try:
-        return tuple(_import_timm().list_models())
+        return tuple(import_timm().list_models())
     except BackboneError:
         return ()
 
 
-def _import_timm() -> ModuleType:
+def import_timm() -> ModuleType:
     """Import timm. Raises BackboneError with what to do where that fails."""
     try:
         with warnings.catch_warnings(action="ignore"):
@@ -117,7 +117,7 @@ def _import_timm() -> ModuleType:
 @cache
 def _survey(name: str) -> _Survey:
     """Choose the maps by stride, on a copy without memory. Raises BackboneError."""
-    timm = _import_timm()
+    timm = import_timm()
     if not timm.is_model(name) or ":" in name:
         near = get_close_matches(name, timm_names(), n=3)
         hint = f"; nearest: {', '.join(f'{TIMM}{found}' for found in near)}" if near else ""
@@ -140,7 +140,7 @@ def _survey(name: str) -> _Survey:
 
 def _create(name: str, **options: Any) -> nn.Module:
     """Create the network with its maps as output. Raises BackboneError where timm cannot."""
-    timm = _import_timm()
+    timm = import_timm()
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError as error:  # a tag that none of its weights have
@@ -157,7 +157,7 @@ def _create(name: str, **options: Any) -> nn.Module:
 
 
 def _fixed_size(name: str, error: Exception) -> str:
-    config = _import_timm().get_pretrained_cfg(name)
+    config = import_timm().get_pretrained_cfg(name)
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if config is None or not config.fixed_input_size:
         return f"{TIMM}{name} fails on an image of 64 x 96: {reason}"
