@@ -19,7 +19,7 @@ from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config
 
 MOST_PEAKS = 3840  # TensorRT's TopK takes no more
-SHOWN_PICTURES = 6  # on which the file is compared with the network
+SHOWN_PICTURES = 4  # on which the file is compared with the network
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,13 @@ def export_checkpoint(checkpoint: Path, output: Path, settings: ExportSettings) 
     from tools.export_parity import HALF_LIMITS, Limits, ParityError, measure_parity
     from tools.onnx_detector import OnnxDetector
 
-    content, network, architecture, facts = _build(checkpoint, settings)
+    scenes = _scenes(settings.pictures)
+    content, network, architecture, facts = build_export(checkpoint, settings)
     with _beside(output) as draft:
         with atomic_write(draft, "wb") as file:
             file.write(content)
         detector = OnnxDetector(draft)
-        batches = _batches(facts.input_hw, settings, facts.letterbox)
+        batches = _batches(scenes, facts.input_hw, settings, facts.letterbox)
         limits = HALF_LIMITS if settings.half else Limits()
         parity = measure_parity(network, architecture.preprocessing, detector, batches, limits)
         try:
@@ -73,8 +74,8 @@ def export_checkpoint(checkpoint: Path, output: Path, settings: ExportSettings) 
     return str(parity)
 
 
-def _build(checkpoint: Path, settings: ExportSettings) -> tuple:
-    """The file's bytes, the network in float32, its architecture and the file's facts."""
+def build_export(checkpoint: Path, settings: ExportSettings) -> tuple:
+    """The file's bytes, not yet compared with anything; the network in float32, its architecture, the file's facts."""
     from copy import deepcopy
 
     from models.picture_detector import DetectorOptions, PictureDetector
@@ -129,15 +130,20 @@ class _beside:
         self._draft.unlink(missing_ok=True)
 
 
-def _batches(input_hw: tuple[int, int], settings: ExportSettings, letterbox: bool) -> list[list[np.ndarray]]:
-    """Pictures to compare on: at several sizes and batch sizes as far as the file takes them."""
-    if settings.pictures is None:
-        scenes = [draw_scene(np.random.default_rng([7, number]))[0] for number in range(SHOWN_PICTURES)]
-    else:
-        found = list(find_images(settings.pictures).values())[:SHOWN_PICTURES]
-        if not found:
-            raise SettingsError(f"--pictures {settings.pictures}: no picture there")
-        scenes = [read_image(path) for path in found]
+def _scenes(folder: Path | None) -> list[np.ndarray]:
+    """The first pictures of the folder, else some of the demo set's scenes: what the file is compared on."""
+    if folder is None:
+        return [draw_scene(np.random.default_rng([7, number]))[0] for number in range(SHOWN_PICTURES)]
+    found = list(find_images(folder).values())[:SHOWN_PICTURES]
+    if not found:
+        raise SettingsError(f"--pictures {folder}: no picture there")
+    return [read_image(path) for path in found]
+
+
+def _batches(
+    scenes: Sequence[np.ndarray], input_hw: tuple[int, int], settings: ExportSettings, letterbox: bool
+) -> list[list[np.ndarray]]:
+    """The scenes at several sizes and batch sizes, as far as the file takes them."""
     height, width = settings.fixed_hw or input_hw
     if not settings.dynamic:
         sizes = [((height, width), settings.batch)] * 2

@@ -83,7 +83,7 @@ def measure_parity(
     parity = Parity()
     for pictures in batches:
         expected = _reference(network, preprocessing, detector, pictures)
-        for picture, rows, variants in zip(pictures, detector.rows(pictures), expected, strict=True):
+        for picture, rows, variants in zip(pictures, detector.rows(pictures, as_inputs=True), expected, strict=True):
             parity.num_pictures += 1
             _compare(rows, variants, detector.settings, limits, parity, f"{picture.shape[1]} x {picture.shape[0]}")
     return parity

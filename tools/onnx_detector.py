@@ -53,15 +53,18 @@ class OnnxDetector:
             ImageDetections(*(part[boxes.scores >= self.settings.conf_thresh] for part in boxes)) for boxes in found
         ]
 
-    def rows(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
-        """What the file itself finds in pictures of one size, in their pixels; rows without a box are left out."""
-        images, scale = self.inputs(pictures)
+    def rows(self, pictures: Sequence[np.ndarray], as_inputs: bool = False) -> list[ImageDetections]:
+        """What the file itself finds in pictures of one size, in their pixels; rows without a box are left out.
+
+        `as_inputs`: hand the pictures to the file as they are, also where it takes the network's input.
+        """
+        images, scale = self.inputs(pictures, as_inputs)
         return [_without_blanks(found, scale) for found in self._by_batch(images)]
 
-    def inputs(self, pictures: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
+    def inputs(self, pictures: Sequence[np.ndarray], as_inputs: bool = False) -> tuple[np.ndarray, float]:
         """Pictures of one size as the file takes them (N, H, W, 3), and how many of its pixels a picture pixel is."""
         hw = pictures[0].shape[:2]
-        target = self._target(hw)
+        target = None if as_inputs else self._target(hw)
         dtype = np.dtype(self.facts.input_kind)
         if target is None:
             return np.stack(pictures).astype(dtype, copy=False), 1.0

@@ -1,0 +1,56 @@
+"""The command that scores an exported file gives what phase eval gives the checkpoint."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import main as program
+from tools.evaluate_onnx import main
+from tools.export_onnx import main as export
+
+
+def _metrics(path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_scores_are_those_of_the_checkpoint(exported, finding_checkpoint, dota_folder, tmp_path, capsys) -> None:
+    names = [f"图 {n}" for n in range(4)]
+    data = ["--data_dir", str(dota_folder("数据", names=names, lists={"train": names[3:], "val": names[:3]}))]
+    table = tmp_path / "scores.json"
+    assert main([str(exported(nms=True)), *data, "--json", str(table)]) == 0
+    said = capsys.readouterr().out
+    assert "on 3 pictures of" in said
+    assert "AP50" in said
+    flags = ["--phase", "eval", "--resume", str(finding_checkpoint), "--out", str(tmp_path / "run")]
+    assert program.main([*flags, *data, "--num_workers", "0"]) == 0
+    ours, theirs = _metrics(table), _metrics(tmp_path / "run" / "metrics.json")
+    assert set(ours["classes"]) == {"car", "boat"}
+    assert ours["num_truths"] == theirs["num_truths"] > 0
+    assert ours["mAP50"] == pytest.approx(theirs["mAP50"], abs=1e-3)
+
+
+def test_data_that_is_not_there_is_one_sentence(exported, tmp_path, capsys) -> None:
+    assert main([str(exported(nms=True)), "--data_dir", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_network_that_has_learned_scores_alike_in_a_file_on_both_runtimes(dota_folder, tmp_path) -> None:
+    names = [f"scene_{n}" for n in range(5)]
+    data_dir, run_dir = dota_folder(names=names, lists={"train": names, "val": names[:4]}), tmp_path / "run"
+    size = ["--input_h", "128", "--input_w", "128", "--num_workers", "0", "--pretrained", "none"]
+    learning = ["--num_epoch", "50", "--batch_size", "5", "--val_every", "50", "--precision", "fp32"]
+    assert program.main(["--data_dir", str(data_dir), "--out", str(run_dir), *size, *learning]) == 0
+    assert program.main(["--phase", "eval", "--resume", str(run_dir), "--num_workers", "0"]) == 0
+    expected = _metrics(run_dir / "metrics.json")["mAP50"]
+    assert expected > 0.6
+    for number, flags in enumerate((["--nms"], [])):
+        model = tmp_path / f"{number}.onnx"
+        assert export(["--resume", str(run_dir), "--output", str(model), *flags]) == 0
+        for runtime in ("onnxruntime", "openvino"):
+            table = tmp_path / f"{number}_{runtime}.json"
+            arguments = ["--data_dir", str(data_dir), "--json", str(table), "--runtime", runtime]
+            assert main([str(model), *arguments]) == 0
+            assert _metrics(table)["mAP50"] == pytest.approx(expected, abs=1e-3)

@@ -1,0 +1,117 @@
+"""The command that exports: every kind of file proves itself, and one that cannot is not left behind."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from tools import export_onnx, export_parity
+from tools.export_onnx import main
+from tools.onnx_detector import OnnxDetector
+from tools.onnx_facts import FileFacts, read_properties
+
+
+def _facts(path) -> FileFacts:
+    return FileFacts.from_properties(read_properties(path), path)
+
+
+def test_the_command_writes_a_file_that_says_what_it_is(finding_checkpoint, dota_folder, tmp_path, capsys) -> None:
+    output = tmp_path / "模型" / "图 1.onnx"
+    pictures = str(dota_folder() / "images")
+    flags = ["--nms", "--K", "64", "--pictures", pictures]
+    assert main(["--resume", str(finding_checkpoint), "--output", str(output), *flags]) == 0
+    said = capsys.readouterr().out
+    assert "same as the checkpoint: " in said
+    assert "0 without a partner" in said
+    facts = _facts(output)
+    assert (facts.class_names, facts.input_hw, facts.num_peaks) == (("car", "boat"), (64, 96), 64)
+    assert (facts.nms, facts.letterbox, facts.dynamic, facts.conf_thresh, facts.nms_thresh) == (
+        True, True, True, 0.01, 0.3,
+    )  # fmt: skip
+    assert len(facts.sha256) == 64
+    assert [path.name for path in output.parent.iterdir()] == ["图 1.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape", "letterbox"),
+    [
+        ({"letterbox": False}, (None, None, None, 3), False),
+        pytest.param({"float_input": True, "dynamic": False}, (1, 64, 96, 3), False, marks=pytest.mark.slow),
+        pytest.param(
+            {"dynamic": False, "batch": 2, "fixed_hw": (90, 70), "nms": True}, (2, 90, 70, 3), True,
+            marks=pytest.mark.slow,
+        ),
+    ],
+)  # fmt: skip
+def test_other_kinds_of_file(finding_checkpoint, exported, settings, shape, letterbox) -> None:
+    """Each was compared with the checkpoint when it was made; here with the usual file, on pictures of other sizes."""
+    path = exported(**settings)
+    detector = OnnxDetector(path)
+    sides = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+    assert tuple(side.dim_value or None for side in sides) == shape
+    assert detector.facts.letterbox == letterbox
+    assert detector.facts.input_kind == ("float32" if settings.get("float_input") else "uint8")
+    usual = OnnxDetector(exported(nms=True))
+    size = shape[1:3] if None not in shape[1:3] else (64, 96)
+    pictures = [np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8) for seed in range(3)]
+    for found, expected in zip(detector.detect(pictures), usual.detect(pictures), strict=True):
+        num = min(len(found.scores), len(expected.scores), 60)
+        assert num > 5
+        np.testing.assert_allclose(found.scores[:num], expected.scores[:num], atol=1e-4)
+        np.testing.assert_allclose(found.quads[:num], expected.quads[:num], atol=2e-2)
+
+
+@pytest.mark.slow
+def test_half_is_half_as_large_and_finds_nearly_the_same(exported) -> None:
+    half, whole = exported(half=True), exported(nms=False)
+    assert half.stat().st_size < 0.55 * whole.stat().st_size
+    assert _facts(half).precision == "fp16"
+    picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    found, expected = (OnnxDetector(path).detect([picture])[0] for path in (half, whole))
+    num = min(len(found.scores), len(expected.scores)) // 2
+    assert num > 5
+    np.testing.assert_allclose(found.scores[:num], expected.scores[:num], atol=2e-2)
+
+
+def test_a_file_that_differs_is_not_left_behind(finding_checkpoint, tmp_path, capsys, monkeypatch) -> None:
+    def differ(self, limits) -> None:
+        raise export_parity.ParityError("corners differ by up to 3 px")
+
+    monkeypatch.setattr(export_parity.Parity, "check", differ)
+    output = tmp_path / "model.onnx"
+    assert main(["--resume", str(finding_checkpoint), "--output", str(output), "--K", "20"]) == 1
+    said = capsys.readouterr().err
+    assert "model.onnx was not written, it does not do what" in said
+    assert "corners differ by up to 3 px" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["--opset", "9"], 2, "--opset 9 is too old"),
+        (["--K", "4000"], 2, "--K 4000 must be 1 to 3840"),
+        (["--nms_thresh", "1.5"], 2, "--nms_thresh 1.5 must lie within 0 and 1"),
+        (["--batch", "2"], 2, "give --no_dynamic with them"),
+        (["--no_dynamic", "--height", "64"], 2, "--height and --width go together"),
+        (["--no_dynamic", "--no_letterbox", "--height", "60", "--width", "64"], 2, "must be multiples of 32"),
+        (["--output", "model.txt"], 2, "name a file that ends in .onnx"),
+        (["--resume", "nowhere.pth"], 1, "nowhere.pth: no such file"),
+        (["--pictures", "nowhere"], 1, "nowhere: no such folder of pictures"),
+        (["--nmss"], 2, "unrecognized arguments: --nmss"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(finding_checkpoint, tmp_path, capsys, flags, code, message) -> None:
+    arguments = ["--resume", str(finding_checkpoint), "--output", str(tmp_path / "model.onnx"), *flags]
+    assert main(arguments) == code
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_onnxruntime_the_pip_line_is_named(finding_checkpoint, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(export_onnx.importlib.util, "find_spec", lambda name: None)
+    assert main(["--resume", str(finding_checkpoint), "--output", str(tmp_path / "model.onnx")]) == 2
+    assert "pip install -r requirements-deploy.txt" in capsys.readouterr().err

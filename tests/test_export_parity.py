@@ -1,0 +1,96 @@
+"""Parity finds a file that differs, and is not misled by what rounding alone decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.demo import draw_scene
+from DOTA_devkit.task_files import ImageDetections
+from tools.checkpoint import load_checkpoint
+from tools.export_parity import Limits, Parity, ParityError, _compare, _without_near_ties, measure_parity
+from tools.onnx_detector import OnnxDetector
+from tools.outcomes import DetectionSettings
+
+SETTINGS = DetectionSettings(num_peaks=5, conf_thresh=0.1)
+SQUARE = np.array([[0.0, 0], [8, 0], [8, 8], [0, 8]])
+
+
+def _boxes(*scores: float, shift: float = 0.0, label: int = 0) -> ImageDetections:
+    """Squares 50 px apart."""
+    quads = np.stack([SQUARE + 50 * number + shift for number in range(len(scores))])
+    return ImageDetections(quads, np.array(scores, np.float64), np.full(len(scores), label))
+
+
+def _parity(rows: ImageDetections, *variants: ImageDetections) -> Parity:
+    parity = Parity()
+    _compare(rows, variants, SETTINGS, Limits(), parity, "here")
+    return parity
+
+
+def test_the_same_boxes_are_the_same() -> None:
+    parity = _parity(_boxes(0.9, 0.5), _boxes(0.9, 0.5))
+    parity.check(Limits())
+    assert (parity.num_boxes, parity.pixels, parity.score) == (2, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (_boxes(0.9, 0.5, shift=0.02), "corners differ by up to 0.02 px"),
+        (_boxes(0.9, 0.5002), "scores by up to 0.0002"),
+        (_boxes(0.9), "a box of class 0 and score 0.5000 in torch alone, here"),
+        (_boxes(0.9, 0.5, 0.3), "a box of class 0 and score 0.3000 in the file alone, here"),
+        (_boxes(0.9, 0.5, label=1), "4 of 2 boxes differ"),
+        (_boxes(0.9, 0.5, shift=30), "4 of 2 boxes differ"),
+    ],
+)
+def test_a_difference_beyond_the_limits_is_an_error(rows, message) -> None:
+    with pytest.raises(ParityError, match=message):
+        _parity(rows, _boxes(0.9, 0.5)).check(Limits())
+
+
+def test_a_box_at_the_threshold_may_be_in_one_alone() -> None:
+    _parity(_boxes(0.9), _boxes(0.9, 0.10005)).check(Limits())
+    _parity(_boxes(0.9, 0.10005), _boxes(0.9)).check(Limits())
+
+
+def test_the_last_of_k_boxes_may_be_another() -> None:
+    full, other = _boxes(0.9, 0.8, 0.7, 0.6, 0.5), _boxes(0.9, 0.8, 0.7, 0.6, 0.5)
+    other.quads[4] += 300
+    _parity(full, other).check(Limits())
+
+
+def test_what_rounding_may_choose_either_way_is_no_difference() -> None:
+    _parity(_boxes(0.9, 0.5), _boxes(0.9, 0.5), _boxes(0.9)).check(Limits())
+    _parity(_boxes(0.9), _boxes(0.9, 0.5), _boxes(0.9)).check(Limits())
+    with pytest.raises(ParityError, match="in the file alone"):
+        _parity(_boxes(0.9, 0.5, 0.3), _boxes(0.9, 0.5), _boxes(0.9)).check(Limits())
+
+
+def test_near_ties_on_the_heat_map_fall_to_the_neighbour() -> None:
+    hm = torch.full((1, 1, 5, 5), -9.0)
+    hm[0, 0, 1, 1], hm[0, 0, 1, 2], hm[0, 0, 3, 4] = 2.00005, 2.0, 1.0
+    untied = _without_near_ties(hm)
+    assert untied[0, 0, 1, 1] < untied[0, 0, 1, 2] == 2.0
+    assert untied[0, 0, 3, 4] == 1.0
+
+
+def test_other_weights_are_found_on_pictures(exported, finding_checkpoint: Path) -> None:
+    network, architecture, _ = load_checkpoint(finding_checkpoint)
+    network.eval()
+    detector = OnnxDetector(exported(nms=True))
+    scene = draw_scene(np.random.default_rng(1))[0]
+    pictures = [[scene[:64, :96]], [scene[:100, :90], scene[100:200, 100:190]]]
+    same = measure_parity(network, architecture.preprocessing, detector, pictures, Limits())
+    same.check(Limits())
+    assert same.num_boxes > 10
+    assert same.num_pictures == 3
+    with torch.no_grad():
+        network.reg[-1].bias.add_(0.01)  # four hundredths of a pixel
+    moved = measure_parity(network, architecture.preprocessing, detector, pictures, Limits())
+    with pytest.raises(ParityError):
+        moved.check(Limits())

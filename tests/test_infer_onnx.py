@@ -1,0 +1,135 @@
+"""The command that detects with an exported file: the files of phase test, no torch, a sentence for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import main as program
+from DOTA_devkit.task_files import read_results
+from tools.infer_onnx import main
+from tools.results import read_origin
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    path.write_bytes(cv2.imencode(path.suffix.lower(), picture)[1].tobytes())
+
+
+@pytest.fixture
+def pictures(dota_folder) -> Path:
+    """A folder with a foreign name; pictures of several sizes, kinds of pixels and names."""
+    folder = dota_folder("数据", names=["图 1", "b__c"]) / "images"
+    rng = np.random.default_rng(0)
+    _write(folder / "grey.JPG", rng.integers(0, 256, (90, 50), dtype=np.uint8))
+    _write(folder / "dot.bmp", rng.integers(0, 256, (1, 1, 3), dtype=np.uint8))
+    _write(folder / "rgba.png", rng.integers(0, 256, (40, 60, 4), dtype=np.uint8))
+    _write(folder / "deep.png", rng.integers(0, 65536, (60, 40, 3), dtype=np.uint16))
+    return folder
+
+
+def test_a_folder_gives_the_files_that_phase_test_gives(
+    exported, finding_checkpoint, pictures, tmp_path, capsys
+) -> None:
+    before = sorted(pictures.iterdir())
+    out = tmp_path / "出"
+    assert main([str(exported(nms=True)), str(pictures), str(out), "--draw_score", "0.02"]) == 0
+    assert "on 6 pictures" in capsys.readouterr().out
+    assert sorted(pictures.iterdir()) == before
+    torch_out = tmp_path / "torch"
+    flags = ["--phase", "test", "--resume", str(finding_checkpoint), "--input", str(pictures), "--out", str(torch_out)]
+    assert program.main([*flags, "--num_workers", "0", "--draw_score", "0.02"]) == 0
+    for part in ("results", "drawings"):
+        names = [{path.name for path in (folder / part).iterdir()} for folder in (out, torch_out)]
+        assert names[0] == names[1]
+    records, expected = (
+        json.loads((folder / "results" / "detections.json").read_text(encoding="utf-8")) for folder in (out, torch_out)
+    )
+    assert [record["image"] for record in records] == [record["image"] for record in expected]
+    for ours, theirs in zip(records, expected, strict=True):
+        assert (ours["height"], ours["width"]) == (theirs["height"], theirs["width"])
+        assert [box["class"] for box in ours["boxes"]] == [box["class"] for box in theirs["boxes"]]
+        for box, other in zip(ours["boxes"], theirs["boxes"], strict=True):
+            np.testing.assert_allclose(box["quad"], other["quad"], atol=2e-2)
+    results = read_results(out / "results", ["car", "boat"]).images
+    assert len(results["图 1"].scores) == len(records[[r["image"] for r in records].index("图 1.png")]["boxes"]) > 0
+    origin = read_origin(out / "results")
+    assert set(origin["images"]) == {"图 1", "b__c", "grey", "dot", "rgba", "deep"}
+    assert origin.keys() == read_origin(torch_out / "results").keys()
+    drawings = [cv2.imdecode(np.fromfile(folder / "drawings" / "图 1.png", np.uint8), 1) for folder in (out, torch_out)]
+    assert np.abs(drawings[0].astype(int) - drawings[1]).mean() < 0.5
+
+
+def test_one_picture_in_tiles_on_openvino(exported, tmp_path) -> None:
+    _write(tmp_path / "big.png", np.random.default_rng(0).integers(0, 256, (150, 220, 3), dtype=np.uint8))
+    arguments = [str(exported(nms=True)), str(tmp_path / "big.png"), str(tmp_path / "out"), "--num_drawings", "0"]
+    tiles = ["--tile", "96", "--overlap", "32", "--batch_size", "4", "--runtime", "openvino", "--threads", "1"]
+    assert main([*arguments, *tiles]) == 0
+    records = json.loads((tmp_path / "out" / "results" / "detections.json").read_text(encoding="utf-8"))
+    corners = np.array([box["quad"] for box in records[0]["boxes"]]).reshape(-1, 4, 2)
+    assert len(corners) > 20
+    assert corners.max(axis=(0, 1))[0] > 150
+    assert not (tmp_path / "out" / "drawings").exists()
+    assert read_origin(tmp_path / "out" / "results")["tiles"] == [96, 32, 1.0]
+
+
+@pytest.mark.parametrize("settings", [{"nms": True}, {"letterbox": False}])
+def test_no_torch_is_imported(exported, pictures, tmp_path, settings) -> None:
+    code = (
+        "import sys; from tools.infer_onnx import main; code = main(sys.argv[1:]); "
+        "assert not {'torch', 'torchvision', 'matplotlib', 'accelerate'} & sys.modules.keys(); sys.exit(code)"
+    )
+    arguments = [str(exported(**settings)), str(pictures / "b__c.png"), str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_bad_picture_stops_by_name_or_is_left_out_with_exit_code_1(exported, pictures, tmp_path, capsys) -> None:
+    (pictures / "cut.png").write_bytes((pictures / "b__c.png").read_bytes()[:300])
+    arguments = [str(exported(nms=True)), str(pictures), str(tmp_path / "out")]
+    assert main(arguments) == 1
+    assert "cut.png: the file is cut off" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "results" / "origin.json").exists()
+    assert main([*arguments, "--on_bad_picture", "skip"]) == 1
+    assert "cut" not in read_origin(tmp_path / "out" / "results")["images"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["--provider", "tensorrt"], 2, "--provider tensorrt is not in the installed onnxruntime"),
+        (["--tile", "50", "--overlap", "50"], 2, "the overlap must lie within [0, size)"),
+        (["--tile", "50", "--overlap", "5", "--scales", "0"], 2, "--scales: scale is 0.0"),
+        (["--conf_thresh", "2"], 2, "--conf_thresh 2.0 must lie within 0 and 1"),
+        (["--batch_size", "0"], 2, "--batch_size at least 1"),
+    ],
+)
+def test_a_wrong_flag_is_one_sentence(exported, pictures, tmp_path, capsys, flags, code, message) -> None:
+    assert main([str(exported(nms=True)), str(pictures), str(tmp_path / "out"), *flags]) == code
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_wrong_files_are_one_sentence(exported, pictures, tmp_path, capsys) -> None:
+    (tmp_path / "text.onnx").write_text("hello")
+    (tmp_path / "empty").mkdir()
+    model = str(exported(nms=True))
+    for arguments, code, message in (
+        (["nowhere.onnx", str(pictures), "out"], 1, "nowhere.onnx: no such file"),
+        ([str(tmp_path / "text.onnx"), str(pictures), str(tmp_path / "out")], 1, "is damaged, or no ONNX file"),
+        ([model, "nowhere", "out"], 2, "nowhere: no such file or folder"),
+        ([model, str(tmp_path / "empty"), "out"], 2, "no picture there"),
+        ([model, str(pictures), str(pictures)], 2, "lies in the inputs"),
+    ):
+        assert main(arguments) == code
+        said = capsys.readouterr().err
+        assert message in said
+        assert said.count("\n") == 1

@@ -1,0 +1,94 @@
+"""An exported file at work gives the boxes that the checkpoint gives, whole and in tiles, whatever the file leaves to
+its user."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from datasets.demo import draw_scene
+from tools.checkpoint import load_checkpoint
+from tools.command_line import SettingsError
+from tools.detect import detect, detect_tiled
+from tools.onnx_detector import OnnxDetector
+from tools.outcomes import DetectionSettings, Tiling
+
+SCENE = draw_scene(np.random.default_rng(3))[0]
+OPTIONS = {"device": torch.device("cpu"), "batch_size": 2, "num_workers": 0}
+SETTINGS = DetectionSettings()
+
+
+def _write(path, picture) -> None:
+    path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+
+
+def _assert_same(found, expected, atol=2e-2) -> None:
+    assert len(expected.scores) > 5
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_allclose(found.quads, expected.quads, atol=atol)
+
+
+@pytest.mark.parametrize("settings", [{"nms": True}, pytest.param({"nms": False}, marks=pytest.mark.slow)])
+def test_boxes_are_those_of_the_checkpoint(exported, finding_checkpoint, tmp_path, settings) -> None:
+    network, architecture, _ = load_checkpoint(finding_checkpoint)
+    detector = OnnxDetector(exported(**settings))
+    for hw in ((64, 96), (150, 90), (40, 200)):
+        picture = cv2.resize(SCENE, (hw[1], hw[0]))
+        _write(tmp_path / "a.png", picture)
+        expected = next(iter(detect(network, architecture, [tmp_path / "a.png"], SETTINGS, **OPTIONS))).detections
+        _assert_same(detector.detect([picture])[0], expected)
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (0.6, 1.0)])
+def test_tiles_give_what_they_give_in_torch(exported, finding_checkpoint, tmp_path, scales) -> None:
+    network, architecture, _ = load_checkpoint(finding_checkpoint)
+    tiling = Tiling(96, 32, scales)
+    _write(tmp_path / "a.png", SCENE[:200])
+    expected = detect_tiled(network, architecture, tmp_path / "a.png", tiling, SETTINGS, **OPTIONS).detections
+    found = OnnxDetector(exported(nms=True)).detect_tiled(SCENE[:200], "a", tiling, batch_size=3)
+    assert len(expected.scores) > 20
+    assert abs(len(found.scores) - len(expected.scores)) <= 1  # an overlap at the threshold may go either way
+    nearest = np.abs(found.quads[:, None] - expected.quads[None]).max((2, 3)).min(1)
+    assert np.sort(nearest)[-2] < 2e-2
+
+
+def test_a_batch_gives_what_its_pictures_give(exported) -> None:
+    detector = OnnxDetector(exported(nms=True))
+    pictures = [SCENE[:80, :120], SCENE[80:160, 100:220], SCENE[150:230, 20:140]]
+    for together, picture in zip(detector.detect(pictures), pictures, strict=True):
+        _assert_same(together, detector.detect([picture])[0])
+
+
+def test_a_file_of_the_networks_size_gets_pictures_letterboxed(exported) -> None:
+    outside, inside = OnnxDetector(exported(letterbox=False)), OnnxDetector(exported(nms=True))
+    picture = SCENE[:150, :180]
+    found, expected = outside.detect([picture])[0], inside.detect([picture])[0]
+    num = min(len(found.scores), 20)  # pixels are rounded to whole numbers there, which may bring forth further boxes
+    assert num > 5
+    np.testing.assert_allclose(found.scores[:num], expected.scores[:num], atol=2e-2)
+
+
+def test_thresholds_are_the_files_unless_given(exported) -> None:
+    plain, nms = exported(letterbox=False), exported(nms=True)
+    assert OnnxDetector(plain).settings == DetectionSettings(500, 0.01, 0.3)
+    assert OnnxDetector(plain, nms_thresh=0.5, conf_thresh=0.001).settings == DetectionSettings(500, 0.001, 0.5)
+    strict = OnnxDetector(nms, conf_thresh=0.03)
+    found = strict.detect([SCENE])[0].scores
+    assert len(found) == (OnnxDetector(nms).detect([SCENE])[0].scores >= 0.03).sum()
+    assert found.min() >= 0.03
+
+
+def test_thresholds_that_the_file_cannot_follow_are_refused(exported) -> None:
+    with pytest.raises(SettingsError, match=r"--nms_thresh 0.5: NMS is inside .*, at 0.3"):
+        OnnxDetector(exported(nms=True), nms_thresh=0.5)
+    with pytest.raises(SettingsError, match=r"--conf_thresh 0.001: .* gives no box below 0.01"):
+        OnnxDetector(exported(nms=True), conf_thresh=0.001)
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (1, 700), (900, 1)])
+def test_pictures_of_a_pixel_are_pictures(exported, hw) -> None:
+    found = OnnxDetector(exported(nms=True)).detect([np.full((*hw, 3), 90, np.uint8)])[0]
+    assert np.isfinite(found.quads).all()

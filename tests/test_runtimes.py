@@ -1,0 +1,81 @@
+"""Runtimes: what is not installed, not there or not loadable is a sentence that says what to do."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+
+import numpy as np
+import pytest
+
+from tools.command_line import SettingsError
+from tools.onnx_facts import ModelFileError
+from tools.runtimes import open_runtime
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_both_runtimes_give_the_same_outputs(exported, runtime: str) -> None:
+    path = exported(nms=True)
+    images = np.random.default_rng(0).integers(0, 256, (2, 70, 80, 3), dtype=np.uint8)
+    run = open_runtime(path, runtime, threads=1)
+    assert run.input_shape == (None, None, None, 3)
+    found, expected = run(images), open_runtime(path, threads=1)(images)
+    assert found["count"].min() > 0
+    for name, atol in (("boxes", 1e-2), ("scores", 1e-4), ("labels", 0), ("count", 0)):
+        assert found[name].dtype == expected[name].dtype
+        np.testing.assert_allclose(found[name], expected[name], atol=atol)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_runtime_that_is_not_installed_is_named_with_the_pip_line(exported, runtime, monkeypatch) -> None:
+    real = importlib.import_module
+
+    def refuse(name: str, *rest: object) -> object:
+        if name == runtime:
+            raise ModuleNotFoundError(f"No module named '{name}'")
+        return real(name, *rest)
+
+    monkeypatch.setattr(importlib, "import_module", refuse)
+    with pytest.raises(SettingsError, match=rf"package {runtime} is not installed.*pip install -r requirements-deploy"):
+        open_runtime(exported(nms=True), runtime)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("onnxruntime", "cuda"), "--provider cuda is not in the installed onnxruntime, which has cpu"),
+        (("onnxruntime", "tensorrt"), "pip install onnxruntime-gpu"),
+        (("onnxruntime", "npu"), "--provider is 'npu'; it can be cpu, cuda, tensorrt"),
+        (("openvino", "cuda"), "--provider cuda is for --runtime onnxruntime"),
+        (("tvm",), "--runtime is 'tvm'; it can be onnxruntime, openvino"),
+    ],
+)
+def test_what_is_not_there_is_refused_by_a_sentence(exported, arguments, message) -> None:
+    with pytest.raises(SettingsError, match=message):
+        open_runtime(exported(nms=True), *arguments)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_file_that_a_runtime_does_not_load_is_named(tmp_path, runtime) -> None:
+    (tmp_path / "cut.onnx").write_bytes(b"\x08\x08\x12\x07nothing")
+    with pytest.raises(ModelFileError, match=r"cut\.onnx: (ONNX Runtime|OpenVINO) does not load it"):
+        open_runtime(tmp_path / "cut.onnx", runtime)
+
+
+def test_pictures_that_the_file_does_not_take_are_a_sentence(exported) -> None:
+    run = open_runtime(exported(nms=True))
+    with pytest.raises(ValueError, match=r"the runtime failed on pictures of shape \(1, 8, 8\)"):
+        run(np.zeros((1, 8, 8), np.uint8))
+
+
+def test_no_runtime_is_imported_before_it_is_asked_for(monkeypatch) -> None:
+    real = builtins.__import__
+
+    def watch(name: str, *rest: object) -> object:
+        assert name not in ("onnxruntime", "openvino")
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", watch)
+    import tools.runtimes
+
+    importlib.reload(tools.runtimes)
