@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from datasets.demo import draw_scene
-from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.checkpoint import load_checkpoint
-from tools.export_parity import Limits, Parity, ParityError, _compare, _without_near_ties, measure_parity
+from tools.export_parity import Expected, Limits, Parity, ParityError, _compare, _near_ties, measure_parity
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import DetectionSettings
 
@@ -25,9 +25,9 @@ def _boxes(*scores: float, shift: float = 0.0, label: int = 0) -> ImageDetection
     return ImageDetections(quads, np.array(scores, np.float64), np.full(len(scores), label))
 
 
-def _parity(rows: ImageDetections, *variants: ImageDetections) -> Parity:
+def _parity(rows: ImageDetections, *variants: ImageDetections, doubtful: ImageDetections = NO_DETECTIONS) -> Parity:
     parity = Parity()
-    _compare(rows, variants, SETTINGS, Limits(), parity, "here")
+    _compare(rows, Expected(list(variants), doubtful), SETTINGS, Limits(), parity, "here")
     return parity
 
 
@@ -71,12 +71,22 @@ def test_what_rounding_may_choose_either_way_is_no_difference() -> None:
         _parity(_boxes(0.9, 0.5, 0.3), _boxes(0.9, 0.5), _boxes(0.9)).check(Limits())
 
 
-def test_near_ties_on_the_heat_map_fall_to_the_neighbour() -> None:
-    hm = torch.full((1, 1, 5, 5), -9.0)
+def test_boxes_of_a_doubtful_peak_or_beside_one_are_no_difference() -> None:
+    extra = _boxes(0.9, 0.5, 0.3)
+    near = ImageDetections(extra.quads[2:] + 1, extra.scores[2:], extra.labels[2:])
+    _parity(extra, _boxes(0.9, 0.5), doubtful=near).check(Limits())
+    _parity(_boxes(0.9, 0.5), extra, doubtful=near).check(Limits())
+    with pytest.raises(ParityError, match="in the file alone"):
+        _parity(extra, _boxes(0.9, 0.5), doubtful=near._replace(labels=near.labels + 1)).check(Limits())
+
+
+def test_cells_about_as_high_as_their_highest_neighbour_are_near_ties() -> None:
+    hm = torch.arange(25.0).view(1, 1, 5, 5) - 90
     hm[0, 0, 1, 1], hm[0, 0, 1, 2], hm[0, 0, 3, 4] = 2.00005, 2.0, 1.0
-    untied = _without_near_ties(hm)
-    assert untied[0, 0, 1, 1] < untied[0, 0, 1, 2] == 2.0
-    assert untied[0, 0, 3, 4] == 1.0
+    ninths = torch.stack(list(_near_ties(hm)))
+    assert (ninths > -torch.inf).sum(0)[0, 0].nonzero().tolist() == [[1, 1], [1, 2]]
+    plateau = torch.stack(list(_near_ties(torch.zeros(1, 1, 7, 8)))).amax(0)
+    assert (plateau == 0).all()
 
 
 def test_other_weights_are_found_on_pictures(exported, finding_checkpoint: Path) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from datasets.letterbox import letterbox_image, letterbox_scale
-from DOTA_devkit.task_files import ImageDetections
-from models import CTRBOX, decode, normalize
+from DOTA_devkit import poly_iou
+from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
+from models import CTRBOX, Detections, decode, normalize
 from models.preprocessing import Preprocessing
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import DetectionSettings, survivors
@@ -76,24 +79,33 @@ def measure_parity(
     """Run both on batches of pictures (H, W, 3) uint8 BGR, those of a batch of one size, and compare.
 
     The pictures must be such as the file takes as they are. Boxes are matched by class and nearest corners. A box that
-    either has and the other may well not have (its score is at the threshold, or it is one of two that differ by
-    rounding alone: equal neighbours on the heat map, an overlap at NMS's threshold, `cls_theta` at its own) is none
-    that is missed.
+    either has and the other may well not have, by rounding alone, is none that is missed: its score is at the
+    threshold; it is one of neighbours on the heat map that are about equal (as all are in the padding), or overlaps
+    one; its overlap is at NMS's threshold, or `cls_theta` at its own.
     """
     parity = Parity()
     for pictures in batches:
         expected = _reference(network, preprocessing, detector, pictures)
-        for picture, rows, variants in zip(pictures, detector.rows(pictures, as_inputs=True), expected, strict=True):
+        for picture, rows, torch_found in zip(pictures, detector.rows(pictures, as_inputs=True), expected, strict=True):
             parity.num_pictures += 1
-            _compare(rows, variants, detector.settings, limits, parity, f"{picture.shape[1]} x {picture.shape[0]}")
+            what = f"{picture.shape[1]} x {picture.shape[0]}"
+            _compare(rows, torch_found, detector.settings, limits, parity, what)
     return parity
+
+
+class Expected(NamedTuple):
+    """What torch finds in a picture. variants: the boxes, in all the ways that rounding might choose at thresholds, the
+    plain one first; doubtful: boxes of cells of the heat map that differ from a neighbour by rounding alone, each of
+    which may be the peak."""
+
+    variants: list[ImageDetections]
+    doubtful: ImageDetections = NO_DETECTIONS
 
 
 def _reference(
     network: CTRBOX, preprocessing: Preprocessing, detector: OnnxDetector, pictures: Sequence[np.ndarray]
-) -> list[list[ImageDetections]]:
-    """What torch finds in each picture, in its pixels, in all the ways that rounding might choose; the first is the
-    plain one."""
+) -> list[Expected]:
+    """What torch finds in each picture, in its pixels."""
     facts, settings = detector.facts, detector.settings
     hw = pictures[0].shape[:2]
     input_hw = facts.input_hw if facts.letterbox else hw
@@ -101,74 +113,82 @@ def _reference(
     boxed = np.stack([letterbox_image(picture, input_hw, preprocessing.fill_bgr) for picture in pictures])
     with torch.inference_mode():
         maps = network(normalize(torch.from_numpy(boxed), preprocessing))
-        untied = maps._replace(hm=_without_near_ties(maps.hm))
-        ways = [(maps, THETA), (maps, THETA - NEAR_THETA), (maps, THETA + NEAR_THETA), (untied, THETA)]
-        found = [decode(way, settings.num_peaks, theta_threshold=theta) for way, theta in ways]
-    per_picture = []
+        found = [
+            decode(maps, settings.num_peaks, theta_threshold=THETA + shift) for shift in (0, -NEAR_THETA, NEAR_THETA)
+        ]
+        ties = [decode(maps._replace(hm=hm), settings.num_peaks) for hm in _near_ties(maps.hm)]
+    expected = []
     for index in range(len(pictures)):
-        variants = []
-        for way in found:
-            quads, scores, labels = (part[index].numpy() for part in way)
-            quads = quads.astype(np.float64) / scale
-            for shift in (0.0, -NEAR_IOU, NEAR_IOU) if facts.nms else (0.0,):
-                variants.append(_kept(quads, scores, labels, settings, facts.nms, shift))
-        per_picture.append(variants)
-    return per_picture
+        variants = [
+            _kept(_boxes(way, index, scale), settings, facts.nms, shift)
+            for way in found
+            for shift in ((0.0, -NEAR_IOU, NEAR_IOU) if facts.nms else (0.0,))
+        ]
+        parts = zip(NO_DETECTIONS, *(_boxes(way, index, scale) for way in ties), strict=True)
+        expected.append(Expected(variants, ImageDetections(*(np.concatenate(part) for part in parts))))
+    return expected
 
 
-def _kept(
-    quads: np.ndarray, scores: np.ndarray, labels: np.ndarray, settings: DetectionSettings, nms: bool, shift: float
-) -> ImageDetections:
+def _boxes(found: Detections, index: int, scale: float) -> ImageDetections:
+    quads, scores, labels = (part[index].numpy() for part in found)
+    keep = scores > 0
+    return ImageDetections(quads[keep].astype(np.float64) / scale, scores[keep], labels[keep])
+
+
+def _kept(boxes: ImageDetections, settings: DetectionSettings, nms: bool, shift: float) -> ImageDetections:
+    """The boxes, with `nms` those that survive it at a threshold shifted by so much."""
     if not nms:
-        keep = scores > 0
-        return ImageDetections(quads[keep], scores[keep], labels[keep])
+        return boxes
     thresh = min(max(settings.nms_thresh + shift, 0.0), 1.0)
-    return survivors(quads, scores, labels, DetectionSettings(settings.num_peaks, settings.conf_thresh, thresh))
+    return survivors(*boxes, replace(settings, nms_thresh=thresh))
 
 
-def _without_near_ties(hm: torch.Tensor) -> torch.Tensor:
-    """The heat maps (B, C, h, w) without the peaks that hardly exceed a neighbour, which then is the peak."""
-    padded = functional.pad(hm, (1, 1, 1, 1), value=-torch.inf)
+def _near_ties(hm: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The heat maps (B, C, h, w) with nothing but the cells that might be peaks and might not: those that are about as
+    high as their highest neighbour. Nine times a ninth of them, so that none is beside another and all are peaks."""
     height, width = hm.shape[-2:]
+    padded = functional.pad(hm, (1, 1, 1, 1), value=-torch.inf)
     shifts = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
     around = torch.stack([padded[..., y : y + height, x : x + width] for y, x in shifts]).amax(0)
-    return torch.where((hm >= around) & (hm < around + NEAR_LOGIT), around - NEAR_LOGIT, hm)
+    is_tie = (hm - around).abs() <= NEAR_LOGIT
+    for y, x in np.ndindex(3, 3):
+        ninth = torch.full_like(hm, -torch.inf)
+        ninth[..., y::3, x::3] = torch.where(is_tie, hm, -torch.inf)[..., y::3, x::3]
+        yield ninth
 
 
 def _compare(
-    rows: ImageDetections,
-    variants: Sequence[ImageDetections],
-    settings: DetectionSettings,
-    limits: Limits,
-    parity: Parity,
-    what: str,
+    rows: ImageDetections, expected: Expected, settings: DetectionSettings, limits: Limits, parity: Parity, what: str
 ) -> None:
     """Match the file's rows with those of torch and note the differences."""
-    plain = variants[0].scores
+    plain = expected.variants[0].scores
     floor = settings.conf_thresh
     if len(rows.scores) >= settings.num_peaks and len(plain):  # of the last of K rounding decides, too
         floor = max(floor, float(plain[-1]))
     floor += limits.score
-    found = _by_row(rows)
-    possible: dict[tuple, int] = {}
-    for variant in variants:
-        for key in _by_row(variant):
-            possible[key] = possible.get(key, 0) + 1
-    certain = {key for key, count in possible.items() if count == len(variants)}
-    partner = _matched(list(found), list(possible))
+    possible = Counter(key for variant in expected.variants for key in _by_row(variant))
+    partner = _matched(list(_by_row(rows)), list(possible))
     for key, other in partner.items():
-        if key[1] >= settings.conf_thresh:
-            parity.num_boxes += 1
-        if other is None:
-            if key[1] > floor:
-                parity.unmatched.append(f"a box of class {key[0]} and score {key[1]:.4f} in the file alone, {what}")
-            continue
-        if key[1] >= settings.conf_thresh:
+        parity.num_boxes += key[1] >= settings.conf_thresh
+        if other is not None and key[1] >= settings.conf_thresh:
             parity.pixels = max(parity.pixels, float(np.abs(np.subtract(key[2:], other[2:])).max()))
             parity.score = max(parity.score, abs(key[1] - other[1]))
-    for key in certain - set(partner.values()):
-        if key[1] > floor:
-            parity.unmatched.append(f"a box of class {key[0]} and score {key[1]:.4f} in torch alone, {what}")
+    certain = {key for key, count in possible.items() if count == len(expected.variants)}
+    alone = [(key, "in the file alone") for key, other in partner.items() if other is None]
+    alone += [(key, "in torch alone") for key in certain - set(partner.values())]
+    alone = [(key, where) for key, where in alone if key[1] > floor]
+    for (key, where), excused in zip(alone, _excused(alone, expected.doubtful, settings), strict=True):
+        if not excused:
+            parity.unmatched.append(f"a box of class {key[0]} and score {key[1]:.4f} {where}, {what}")
+
+
+def _excused(alone: Sequence[tuple], doubtful: ImageDetections, settings: DetectionSettings) -> np.ndarray:
+    """Which of the boxes without a partner are of a doubtful peak, or may have been suppressed by one."""
+    if not alone or not len(doubtful.scores):
+        return np.zeros(len(alone), bool)
+    keys = np.array([key for key, _ in alone])
+    same = keys[:, :1] == doubtful.labels[None]
+    return ((poly_iou(keys[:, 2:].reshape(-1, 4, 2), doubtful.quads) > settings.nms_thresh - NEAR_IOU) & same).any(1)
 
 
 def _by_row(boxes: ImageDetections) -> Mapping[tuple, None]:
