@@ -1,4 +1,4 @@
-"""The benchmarks, ratios in one run: `python -m tools.benchmark data|train|network|devkit|nms|check`. Without torch."""
+"""The benchmarks, ratios in one run: `python -m tools.benchmark data|train|network|deploy|devkit|nms|check`."""
 
 from __future__ import annotations
 
@@ -47,6 +47,14 @@ def _benchmark_network(options: argparse.Namespace) -> None:
     measure(options.networks, options.size, options.rounds, options.onnx)
 
 
+def _benchmark_deploy(options: argparse.Namespace) -> None:
+    """`deploy`, of `tools/benchmark_deploy`."""
+    from tools.benchmark_deploy import benchmark_deploy as measure
+    from tools.benchmark_deploy import job_from
+
+    measure(job_from(options), options.json)
+
+
 def _benchmark_devkit(options: argparse.Namespace) -> None:
     """`devkit`, of `tools/benchmark_devkit`."""
     from tools.benchmark_devkit import benchmark_devkit as measure
@@ -86,7 +94,7 @@ def benchmark_check(options: argparse.Namespace) -> None:
 
 def _make_parser() -> Parser:
     parser = Parser(prog="python -m tools.benchmark", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="{data,train,network,devkit,nms,check}")
+    commands = parser.add_subparsers(required=True, metavar="{data,train,network,deploy,devkit,nms,check}")
     data = commands.add_parser("data", help="a training sample, decoding left out, as a multiple of one cv2.warpAffine")
     data.add_argument("--size", type=int, default=608, help="side of picture and input, pixels [default: %(default)s]")
     data.add_argument("--classes", type=int, default=15, help="number of classes [default: %(default)s]")
@@ -106,6 +114,7 @@ def _make_parser() -> Parser:
     network.add_argument("--rounds", type=int, default=7, help="turns that each takes [default: %(default)s]")
     network.add_argument("--onnx", action="store_true", help="in ONNX Runtime as well")
     network.set_defaults(run=lambda options: _benchmark_network(options))
+    _add_deploy(commands.add_parser("deploy", help="an exported file, by runtime and precision: time, mAP50; x torch"))
     devkit = commands.add_parser("devkit", help="polygon NMS, evaluation and merging, as multiples of shapely")
     devkit.add_argument("--quick", action="store_true", help="a hundredth of the work: does it run?")
     devkit.set_defaults(run=lambda options: _benchmark_devkit(options))
@@ -141,6 +150,20 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     add("--quick", action="store_true", help="64 pixels, 2 pictures, 2 rounds, no processes: does it run?")
     add("--json", type=Path, metavar="FILE", help="write the numbers to this file as well")
     train.set_defaults(run=lambda options: benchmark_train(options))
+
+
+def _add_deploy(deploy: argparse.ArgumentParser) -> None:
+    add = deploy.add_argument
+    add("--resume", type=Path, metavar="RUN", help="run folder or checkpoint [default: the newest run]")
+    add("--data_dir", type=Path, metavar="DIR", help="data to calibrate and to score on [default: scenes; no mAP50]")
+    add("--size", type=int, metavar="PX", help="side of the input, pixels [default: the checkpoint's input]")
+    add("--rounds", type=int, default=10, metavar="N", help="turns that each takes [default: %(default)s]")
+    add("--batch_size", type=int, default=4, metavar="N", help="pictures at once for pictures/s [default: %(default)s]")
+    add("--num", type=int, default=100, metavar="N", help="most pictures to calibrate on [default: %(default)s]")
+    add("--num_pictures", type=int, default=0, metavar="N", help="pictures to score, about; 0: all [default: 0]")
+    add("--quick", action="store_true", help="64 pixels, 2 pictures, 2 rounds: does it run?")
+    add("--json", type=Path, metavar="FILE", help="write the numbers to this file as well")
+    deploy.set_defaults(run=lambda options: _benchmark_deploy(options))
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def export_checkpoint(checkpoint: Path, output: Path, settings: ExportSettings) 
     from tools.onnx_detector import OnnxDetector
 
     scenes = _scenes(settings.pictures)
-    content, network, architecture, facts = _build(checkpoint, settings)
+    content, network, architecture, facts = build_export(checkpoint, settings)
     scenes = [_with_channels(scene, facts.num_channels) for scene in scenes]
     with _beside(output) as draft:
         with atomic_write(draft, "wb") as file:
@@ -75,8 +75,8 @@ def export_checkpoint(checkpoint: Path, output: Path, settings: ExportSettings) 
     return str(parity)
 
 
-def _build(checkpoint: Path, settings: ExportSettings) -> tuple:
-    """The file's bytes, the network in float32, its architecture and the file's facts."""
+def build_export(checkpoint: Path, settings: ExportSettings) -> tuple:
+    """The file's bytes, not yet compared with anything; the network in float32, its architecture, the file's facts."""
     from copy import deepcopy
 
     from models.picture_detector import DetectorOptions, PictureDetector

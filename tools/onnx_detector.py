@@ -21,7 +21,8 @@ from tools.runtimes import open_runtime
 
 
 class OnnxDetector:
-    """A loaded file. facts: what it says of itself. settings: K and the thresholds that hold."""
+    """A loaded file. facts: what it says of itself. settings: K and the thresholds that hold. batch: pictures at once,
+    None where any number will do."""
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class OnnxDetector:
         self.facts = FileFacts.from_properties(read_properties(path), path)
         self.settings = DetectionSettings(self.facts.num_peaks, *_thresholds(self.facts, path, conf_thresh, nms_thresh))
         self._run = open_runtime(path, runtime, provider, threads)
+        self.batch = self._run.input_shape[0]
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
         """The boxes in pictures of one size, each (H, W, 3) uint8 BGR, in their pixels, best first."""
@@ -56,17 +58,19 @@ class OnnxDetector:
 
         `as_inputs`: hand the pictures to the file as they are, also where it takes the network's input.
         """
+        images, scale = self.inputs(pictures, as_inputs)
+        return [_without_blanks(found, scale) for found in self._by_batch(images)]
+
+    def inputs(self, pictures: Sequence[np.ndarray], as_inputs: bool = False) -> tuple[np.ndarray, float]:
+        """Pictures of one size as the file takes them (N, H, W, 3), and how many of its pixels a picture pixel is."""
         hw = pictures[0].shape[:2]
         target = None if as_inputs else self._target(hw)
         dtype = np.dtype(self.facts.input_kind)
         if target is None:
-            images, scale = np.stack(pictures).astype(dtype, copy=False), 1.0
-        else:
-            fill = tuple(self.facts.fill_bgr)
-            boxed = np.stack([letterbox_image(picture, target, fill) for picture in pictures])
-            images = boxed if dtype == np.float32 else np.rint(boxed).astype(dtype)
-            scale = letterbox_scale(hw, target)
-        return [_without_blanks(found, scale) for found in self._by_batch(images)]
+            return np.stack(pictures).astype(dtype, copy=False), 1.0
+        fill = tuple(self.facts.fill_bgr)
+        boxed = np.stack([letterbox_image(picture, target, fill) for picture in pictures])
+        return boxed if dtype == np.float32 else np.rint(boxed).astype(dtype), letterbox_scale(hw, target)
 
     def detect_tiled(
         self, picture: np.ndarray, name: str, tiling: Tiling, batch_size: int = 1, show: bool = False
@@ -96,7 +100,7 @@ class OnnxDetector:
 
     def _by_batch(self, images: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
         """The outputs of each picture; a file of a fixed batch gets as many, the last filled up with repetitions."""
-        size = self._run.input_shape[0] or len(images)
+        size = self.batch or len(images)
         for first in range(0, len(images), size):
             part = images[first : first + size]
             rows = np.arange(size).clip(max=len(part) - 1)
