@@ -106,7 +106,7 @@ class _Pictures:
     @staticmethod
     def _read(detector: OnnxDetector, paths: Sequence[Path]) -> Iterator[dict[str, np.ndarray]]:
         for path in paths:
-            images, _ = detector.inputs([read_image(path)])
+            images, _ = detector.inputs([read_image(path, detector.facts.num_channels)])
             yield {"image": np.repeat(images, detector.batch or 1, axis=0)}
 
 
