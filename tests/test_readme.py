@@ -27,7 +27,7 @@ def _blocks(language: str) -> list[str]:
 
 
 def _commands(first_words: str) -> list[list[str]]:
-    blocks = [block for block in _blocks("bash") if block not in (TILE_BLOCK, DATA_BLOCK)]
+    blocks = [block for block in _blocks("bash") if block not in (TILE_BLOCK, DATA_BLOCK, DEPLOY_BLOCK)]
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     lines += re.findall(r"`((?:make|python) [^`\n]+)`", README)  # in tables and in the text
     return [shlex.split(line) for line in lines if line.startswith(first_words)]
@@ -35,6 +35,8 @@ def _commands(first_words: str) -> list[list[str]]:
 
 TILE_BLOCK = next(block for block in _blocks("bash") if "tools.split_tiles" in block)
 DATA_BLOCK = next(block for block in _blocks("bash") if "tools.rolabelimg_to_txt" in block)
+DEPLOY_BLOCK = next(block for block in _blocks("bash") if "tools.export_onnx" in block)
+OWN_BACKBONE = next(block for block in _blocks("python") if "@register_backbone" in block)
 
 
 def test_it_opens_with_a_sentence_a_picture_and_two_commands():
@@ -63,15 +65,50 @@ def test_python_blocks_run(code):
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})  # each block brings its own imports
 
 
-@pytest.mark.parametrize("command", _commands("python -m tools."), ids=" ".join)
-def test_commands_of_tools_run(command, thin_backbones, dota_folder, tmp_path, monkeypatch):
+def test_the_backbone_of_ones_own_keeps_the_contract(thin_backbones, tmp_path, capsys):
+    from tools.check_backbone import main as check
+
+    assert len(OWN_BACKBONE.split("@")[1].splitlines()) <= 6
+    path = tmp_path / "my_net.py"
+    path.write_text(OWN_BACKBONE, encoding="utf-8")
+    code = check([f"{path}:MyNet"])
+    assert code == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command", [c for c in _commands("python -m tools.") if "backbone" in c[2] and ".py:" not in c[3]], ids=" ".join
+)
+def test_commands_about_backbones_run(command, thin_backbones, capsys):
+    more = ["--no_timing"] if "tools.list_backbones" in command else []
+    assert importlib.import_module(command[2]).main([*command[3:], *more]) == 0, capsys.readouterr().err
+
+
+def test_the_commands_for_deployment_run_one_after_the_other(
+    thin_backbones, dota_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    folder = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2", "scene_3"]})
+    assert main.main(["--data_dir", str(folder), "--out", "runs/demo", "--num_workers", "0", *SHORT]) == 0
+    for line in DEPLOY_BLOCK.splitlines():
+        text = line.split("  #")[0].replace("/data/new_pictures", str(folder / "images"))
+        words = shlex.split(text.replace("/data/dota_tiles", str(folder)))
+        code = importlib.import_module(words[2]).main(words[3:])
+        assert code == 0, (line, capsys.readouterr().err)
+    assert any((tmp_path / "runs" / "found" / "drawings").iterdir())
+    assert (tmp_path / "runs" / "tiled" / "results" / "detections.json").is_file()
+
+
+@pytest.mark.parametrize("command", [c for c in _commands("python -m tools.") if "backbone" not in c[2]], ids=" ".join)
+def test_commands_of_benchmarks_run(command, thin_backbones, dota_folder, tmp_path, monkeypatch):
     """On a small run; the benchmarks without the work that they measure."""
     from tools import benchmark
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(benchmark, "benchmark_data", lambda *_, **__: None)
     monkeypatch.setattr(benchmark, "benchmark_train", lambda *_, **__: None)
-    monkeypatch.setattr(benchmark, "_benchmark_devkit", lambda *_, **__: None)
+    for name in ("devkit", "network", "deploy"):
+        monkeypatch.setattr(benchmark, f"_benchmark_{name}", lambda *_, **__: None)
+    monkeypatch.setattr(benchmark, "benchmark_check", lambda *_, **__: None)
     assert command[2] == "tools.benchmark"
     if "--resume" in command:
         flags = ["--data_dir", str(dota_folder()), "--out", command[-1], "--num_workers", "0"]
