@@ -60,12 +60,14 @@ class TimmBackbone(Backbone):
         the module of C1; each further part ends with the module of its map, the last one with the network."""
         order = {name: place for place, (name, _) in enumerate(self.network.named_modules())}
         spans = [_span(order, name) for name in self._ends]
-        stem = _span(order, self._stem_end)[1] if self._stem_end else spans[0][0] - 1
+        if None in spans:
+            missing = self._ends[spans.index(None)]
+            raise BackboneError(f"the stages of {TIMM}{self.name} are not known ('{missing}' is no part of it)")
+        stem = _span(order, self._stem_end) if self._stem_end else None
+        stem = stem[1] if stem is not None and stem[1] < spans[0][1] else spans[0][0] - 1
         bounds = [stem, *(last for _, last in spans[:3]), len(order)]
         if bounds != sorted(bounds):
-            raise BackboneError(
-                f"{TIMM}{self.name} does not lie in five stages one after the other; leave out --freeze"
-            )
+            raise BackboneError(f"{TIMM}{self.name} does not lie in five stages one after the other")
         stages = [_Stage() for _ in bounds]
         _share_out(self.network, "", order, bounds, stages)
         return stages
@@ -158,21 +160,21 @@ def _create(name: str, **options: Any) -> nn.Module:
 
 def _fixed_size(name: str, error: Exception) -> str:
     config = import_timm().get_pretrained_cfg(name)
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = str(error).strip().splitlines()[0][:100] if str(error).strip() else type(error).__name__
     if config is None or not config.fixed_input_size:
         return f"{TIMM}{name} fails on an image of 64 x 96: {reason}"
     height, width = config.input_size[-2:]
     return f"{TIMM}{name} takes inputs of {height} x {width} alone ({reason}); a backbone takes any multiple of 32"
 
 
-def _span(order: dict[str, int], name: str) -> tuple[int, int]:
-    """The places, in the order of registration, of the first and the last module that `name` holds."""
+def _span(order: dict[str, int], name: str) -> tuple[int, int] | None:
+    """The places, in the order of registration, of the first and the last module that `name` holds; None without it."""
     name = _RENAMED.get(name, name) if name not in order else name
     for spelt in (name, name.replace(".", "_"), f"model.{name}"):
         if spelt in order:
             inside = [place for found, place in order.items() if found == spelt or found.startswith(f"{spelt}.")]
             return inside[0], inside[-1]
-    raise BackboneError(f"the stages of this network are not known (timm's '{name}' is not in it); leave out --freeze")
+    return None
 
 
 def _share_out(module: nn.Module, name: str, order: dict[str, int], bounds: list[int], stages: list[_Stage]) -> None:
