@@ -96,6 +96,22 @@ def test_stages_that_are_not_known_are_a_sentence() -> None:
         backbone.stage_modules()
 
 
+def test_fastvit_gives_timms_maps_and_lives_through_a_step_in_channels_last() -> None:
+    """The gradient of its stem's strided 1x1 convolution killed the process."""
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    backbone, images = build_backbone("timm/fastvit_t8").eval(), torch.rand(2, 3, 64, 96)
+    theirs = timm.create_model("fastvit_t8", features_only=True).eval()
+    theirs.load_state_dict(backbone.network.state_dict())
+    with torch.no_grad():
+        for one, other in zip(backbone(images), theirs(images), strict=True):
+            torch.testing.assert_close(one, other)
+    backbone.train().to(memory_format=torch.channels_last)
+    for _ in range(2):
+        sum(found.mean() for found in backbone(images.to(memory_format=torch.channels_last))).backward()
+    assert all(value.grad.isfinite().all() for value in backbone.parameters())
+
+
 def test_short_names_are_aliases_of_timms() -> None:
     assert timm_name("mobilenetv3_large") == "mobilenetv3_large_100"
     assert timm_name("timm/dla34") == "dla34"

@@ -39,6 +39,7 @@ class TimmBackbone(Backbone):
         survey = _survey(name)
         self.name = name
         self.network = _create(name, out_indices=survey.indices, **weights)
+        _thin_out_before(self.network)
         self.out_channels = survey.channels
         self.strides = _STRIDES
         self._ends, self._stem_end = survey.modules, survey.stem
@@ -156,6 +157,30 @@ def _create(name: str, **options: Any) -> nn.Module:
         except (AssertionError, RuntimeError, AttributeError) as error:
             raise BackboneError(f"{TIMM}{name}: timm cannot make a network of maps of it ({error})") from error
     raise BackboneError(f"{TIMM}{name}: timm cannot make a network of maps of it ({reason})")
+
+
+def _thin_out_before(network: nn.Module) -> None:
+    """Take the strides of 1x1 convolutions of a few channels by slicing, which is the same numbers.
+
+    The gradient of such a one in channels_last (FastViT's stem has one of 3 channels) writes past its memory in torch
+    2.13's oneDNN, and the process dies in `free()`.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.in_channels < 8:
+            rows, columns = module.stride
+            if (rows, columns) != (1, 1) and module.padding == (0, 0):
+                module.register_forward_pre_hook(_Slicing(rows, columns))
+                module.stride = (1, 1)
+
+
+class _Slicing(NamedTuple):
+    """A forward hook that keeps every so many rows and columns."""
+
+    rows: int
+    columns: int
+
+    def __call__(self, _module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        return (inputs[0][..., :: self.rows, :: self.columns],)
 
 
 def _fixed_size(name: str, error: Exception) -> str:
