@@ -33,7 +33,12 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+def families(*at_once: str) -> list:
+    """All of them, those that are not tested at once as slow ones."""
+    return [pytest.param(name, marks=() if name in at_once else pytest.mark.slow) for name in FAMILIES]
+
+
+@pytest.mark.parametrize("name", families("hgnetv2_b0", "swin_tiny_patch4_window7_224", "mobilenetv4_conv_small"))
 def test_ten_families_keep_what_they_declare_at_another_shape(name: str) -> None:
     backbone = build_backbone(f"timm/{name}").eval()
     with torch.no_grad():
@@ -48,7 +53,7 @@ def test_ten_families_keep_what_they_declare_at_another_shape(name: str) -> None
     assert all(found.is_contiguous() or found.is_contiguous(memory_format=torch.channels_last) for found in maps)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [*families("dla34", "hrnet_w18_small", "vgg16_bn"), "cspnext_tiny"])
 def test_the_five_stages_of_ten_families_hold_every_parameter_and_buffer_once(name: str) -> None:
     with torch.device("meta"):
         backbone = build_backbone(f"timm/{name}")
@@ -58,7 +63,7 @@ def test_the_five_stages_of_ten_families_hold_every_parameter_and_buffer_once(na
     assert sorted(found) == sorted(id(value) for value in backbone.state_dict(keep_vars=True).values())
 
 
-@pytest.mark.parametrize("name", ["mobilenetv4_conv_small", "pvt_v2_b0", "vgg16_bn"])
+@pytest.mark.parametrize("name", ["mobilenetv4_conv_small", "pvt_v2_b0"])
 def test_what_lies_behind_a_map_is_in_a_later_stage(name: str) -> None:
     """C_k does not change when the stages after its own do."""
     torch.manual_seed(0)
@@ -82,6 +87,29 @@ def test_frozen_stages_of_a_timm_network_stay_bit_for_bit_and_the_rest_learns() 
     assert {f"base_network.{name}" for name, _ in network.base_network.named_parameters()} - names_of(
         network, stages[:2]
     ) <= changed
+
+
+def test_stages_that_are_not_known_are_a_sentence() -> None:
+    with torch.device("meta"):
+        backbone = build_backbone("timm/mvitv2_tiny")
+    with pytest.raises(BackboneError, match="the stages of timm/mvitv2_tiny are not known"):
+        backbone.stage_modules()
+
+
+def test_fastvit_gives_timms_maps_and_lives_through_a_step_in_channels_last() -> None:
+    """The gradient of its stem's strided 1x1 convolution killed the process."""
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    backbone, images = build_backbone("timm/fastvit_t8").eval(), torch.rand(2, 3, 64, 96)
+    theirs = timm.create_model("fastvit_t8", features_only=True).eval()
+    theirs.load_state_dict(backbone.network.state_dict())
+    with torch.no_grad():
+        for one, other in zip(backbone(images), theirs(images), strict=True):
+            torch.testing.assert_close(one, other)
+    backbone.train().to(memory_format=torch.channels_last)
+    for _ in range(2):
+        sum(found.mean() for found in backbone(images.to(memory_format=torch.channels_last))).backward()
+    assert all(value.grad.isfinite().all() for value in backbone.parameters())
 
 
 def test_short_names_are_aliases_of_timms() -> None:

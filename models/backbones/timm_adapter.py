@@ -39,6 +39,7 @@ class TimmBackbone(Backbone):
         survey = _survey(name)
         self.name = name
         self.network = _create(name, out_indices=survey.indices, **weights)
+        _thin_out_before(self.network)
         self.out_channels = survey.channels
         self.strides = _STRIDES
         self._ends, self._stem_end = survey.modules, survey.stem
@@ -60,12 +61,14 @@ class TimmBackbone(Backbone):
         the module of C1; each further part ends with the module of its map, the last one with the network."""
         order = {name: place for place, (name, _) in enumerate(self.network.named_modules())}
         spans = [_span(order, name) for name in self._ends]
-        stem = _span(order, self._stem_end)[1] if self._stem_end else spans[0][0] - 1
+        if None in spans:
+            missing = self._ends[spans.index(None)]
+            raise BackboneError(f"the stages of {TIMM}{self.name} are not known ('{missing}' is no part of it)")
+        stem = _span(order, self._stem_end) if self._stem_end else None
+        stem = stem[1] if stem is not None and stem[1] < spans[0][1] else spans[0][0] - 1
         bounds = [stem, *(last for _, last in spans[:3]), len(order)]
         if bounds != sorted(bounds):
-            raise BackboneError(
-                f"{TIMM}{self.name} does not lie in five stages one after the other; leave out --freeze"
-            )
+            raise BackboneError(f"{TIMM}{self.name} does not lie in five stages one after the other")
         stages = [_Stage() for _ in bounds]
         _share_out(self.network, "", order, bounds, stages)
         return stages
@@ -156,23 +159,47 @@ def _create(name: str, **options: Any) -> nn.Module:
     raise BackboneError(f"{TIMM}{name}: timm cannot make a network of maps of it ({reason})")
 
 
+def _thin_out_before(network: nn.Module) -> None:
+    """Take the strides of 1x1 convolutions of a few channels by slicing, which is the same numbers.
+
+    The gradient of such a one in channels_last (FastViT's stem has one of 3 channels) writes past its memory in torch
+    2.13's oneDNN, and the process dies in `free()`.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.in_channels < 8:
+            rows, columns = module.stride
+            if (rows, columns) != (1, 1) and module.padding == (0, 0):
+                module.register_forward_pre_hook(_Slicing(rows, columns))
+                module.stride = (1, 1)
+
+
+class _Slicing(NamedTuple):
+    """A forward hook that keeps every so many rows and columns."""
+
+    rows: int
+    columns: int
+
+    def __call__(self, _module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        return (inputs[0][..., :: self.rows, :: self.columns],)
+
+
 def _fixed_size(name: str, error: Exception) -> str:
     config = import_timm().get_pretrained_cfg(name)
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = str(error).strip().splitlines()[0][:100] if str(error).strip() else type(error).__name__
     if config is None or not config.fixed_input_size:
         return f"{TIMM}{name} fails on an image of 64 x 96: {reason}"
     height, width = config.input_size[-2:]
     return f"{TIMM}{name} takes inputs of {height} x {width} alone ({reason}); a backbone takes any multiple of 32"
 
 
-def _span(order: dict[str, int], name: str) -> tuple[int, int]:
-    """The places, in the order of registration, of the first and the last module that `name` holds."""
+def _span(order: dict[str, int], name: str) -> tuple[int, int] | None:
+    """The places, in the order of registration, of the first and the last module that `name` holds; None without it."""
     name = _RENAMED.get(name, name) if name not in order else name
     for spelt in (name, name.replace(".", "_"), f"model.{name}"):
         if spelt in order:
             inside = [place for found, place in order.items() if found == spelt or found.startswith(f"{spelt}.")]
             return inside[0], inside[-1]
-    raise BackboneError(f"the stages of this network are not known (timm's '{name}' is not in it); leave out --freeze")
+    return None
 
 
 def _share_out(module: nn.Module, name: str, order: dict[str, int], bounds: list[int], stages: list[_Stage]) -> None:
