@@ -22,29 +22,23 @@ class NetworkPart:
         graph = self._content.graph
         _name_weights(graph)
         types = {value.name: value for value in graph.value_info}
-        inside = [node for node in graph.node if node.name.startswith(NETWORK)]
-        read = {name for node in inside for name in node.input}
-        last = [node for node in inside if node.name.startswith(HEADS) and not read & set(node.output)]
-        needed = _needed(graph, [name for node in last for name in node.output])
+        inside = {node.name: node for node in graph.node if node.name.startswith(NETWORK)}
+        read = {name for node in inside.values() for name in node.input}
+        last = {name for name, node in inside.items() if name.startswith(HEADS) and not read & set(node.output)}
+        needed = _needed(graph, [output for name in last for output in inside[name].output])
         front = [node for node in graph.node if needed & set(node.output)]
         self._rest = [node for node in graph.node if not needed & set(node.output)]
-        handed_on = {name for node in self._rest for name in _reads(node)} & {
-            name for node in front for name in node.output
-        }
+        made = {name for node in front for name in node.output}
+        handed_on = made & {name for node in self._rest for name in _reads(node)}
         self.model = onnx.ModelProto()
         self.model.CopyFrom(self._content)
         del self.model.graph.node[:], self.model.graph.output[:]
         self.model.graph.node.extend(front)
         self.model.graph.output.extend(types[name] for name in sorted(handed_on))
-        self.quantizable = [
-            node.name
-            for node in front
-            if node in inside
-            and node not in last
-            and node.op_type in QUANTIZABLE
-            and types[node.output[0]].type.tensor_type.elem_type == FLOAT
-        ]
-        self.convolutions = [node.name for node in front if node.op_type == "Conv" and node.name in self.quantizable]
+        chosen = [node for node in front if node.op_type in QUANTIZABLE and node.name in inside.keys() - last]
+        chosen = [node for node in chosen if types[node.output[0]].type.tensor_type.elem_type == FLOAT]
+        self.quantizable = [node.name for node in chosen]
+        self.convolutions = [node.name for node in chosen if node.op_type == "Conv"]
 
     def put_back(self, changed: onnx.ModelProto) -> onnx.ModelProto:
         """The whole file with the changed part, without its metadata. Raises onnx.checker.ValidationError."""
