@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from DOTA_devkit.boxes import free_quads, horizontal_quads, rectangle_quads
 from models.ctrbox import CTRBOX, Maps
+from models.peak_heads import PeakMaps
 
 
 class Detections(NamedTuple):
@@ -20,11 +21,13 @@ class Detections(NamedTuple):
     labels: Tensor  # (B, K) int64, the class
 
 
-def decode(maps: Maps, num_peaks: int = 500, true_rectangles: bool = True, theta_threshold: float = 0.8) -> Detections:
+def decode(
+    maps: Maps | PeakMaps, num_peaks: int = 500, true_rectangles: bool = True, theta_threshold: float = 0.8
+) -> Detections:
     """Turn the maps into boxes (Yi et al., WACV 2021, section 3.4).
 
     Args:
-        maps: the network's output.
+        maps: the network's output, or that of a `PeakNetwork`.
         num_peaks: K, the most boxes of an image over all classes; fewer where the heat maps have fewer cells.
         true_rectangles: make the rotated boxes rectangles; otherwise sums of the four free vectors, as published.
         theta_threshold: a box is rotated above this probability, otherwise it is the horizontal outer box.
@@ -37,9 +40,12 @@ def decode(maps: Maps, num_peaks: int = 500, true_rectangles: bool = True, theta
     labels, cell = place // (height * width), place % (height * width)
     corner = torch.stack((cell % width, cell // width), dim=-1)
 
-    wh = _at_cells(maps.wh, cell)
-    center = corner + _at_cells(maps.reg, cell)
-    rotated = _at_cells(maps.cls_theta, cell).sigmoid() > theta_threshold  # (B, K, 1)
+    if isinstance(maps, PeakMaps):
+        wh, reg, cls_theta = maps.in_cells(cell)
+    else:
+        wh, reg, cls_theta = (_at_cells(values, cell) for values in (maps.wh, maps.reg, maps.cls_theta))
+    center = corner + reg
+    rotated = cls_theta.sigmoid() > theta_threshold  # (B, K, 1)
     vectors = wh[..., :8].unflatten(-1, (4, 2))
     rotated_quads = (rectangle_quads if true_rectangles else free_quads)(center, vectors, xp=torch)
     outer_quads = horizontal_quads(center, wh[..., 8:].clamp(min=0), xp=torch)

@@ -10,7 +10,7 @@ import pytest
 
 from tools.command_line import SettingsError
 from tools.onnx_facts import ModelFileError
-from tools.runtimes import open_runtime
+from tools.runtimes import _run_error, open_runtime
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
@@ -66,6 +66,11 @@ def test_pictures_that_the_file_does_not_take_are_a_sentence(exported) -> None:
     run = open_runtime(exported(nms=True))
     with pytest.raises(ValueError, match=r"the runtime failed on pictures of shape \(1, 8, 8\)"):
         run(np.zeros((1, 8, 8), np.uint8))
+
+
+def test_want_of_memory_is_told_with_the_remedy() -> None:
+    error = _run_error(RuntimeError("Failed to allocate memory for requested buffer of size 1"), np.zeros((1, 5, 7, 3)))
+    assert str(error).startswith("not enough memory for 1 pictures of 7 x 5; cut them with --tile 600 --overlap 100")
 
 
 def test_no_runtime_is_imported_before_it_is_asked_for(monkeypatch) -> None:

@@ -78,6 +78,7 @@ def build_export(checkpoint: Path, settings: ExportSettings) -> tuple:
     """The file's bytes, not yet compared with anything; the network in float32, its architecture, the file's facts."""
     from copy import deepcopy
 
+    from models.peak_heads import PeakNetwork
     from models.picture_detector import DetectorOptions, PictureDetector
     from tools.checkpoint import PUBLISHED_BACKBONE, file_hash, load_checkpoint
     from tools.onnx_facts import FileFacts
@@ -111,7 +112,8 @@ def build_export(checkpoint: Path, settings: ExportSettings) -> tuple:
         sha256=file_hash(checkpoint),
     )
     options = DetectorOptions(facts.num_peaks, settings.nms, settings.conf_thresh, settings.nms_thresh, letterbox)
-    exported = deepcopy(network).half() if settings.half else network
+    exported = PeakNetwork(network).eval()
+    exported = deepcopy(exported).half() if settings.half else exported
     detector = PictureDetector(exported, preprocessing, input_hw, options).eval()
     shape = (settings.batch, *picture_hw) if letterbox else (settings.batch, *(settings.fixed_hw or input_hw))
     return build_file(detector, facts, shape, settings.opset), network, architecture, facts

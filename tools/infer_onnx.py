@@ -18,7 +18,7 @@ from DOTA_devkit.tiling import check_grid, scaled_size
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.drawing import draw_boxes, write_picture
 from tools.onnx_detector import OnnxDetector
-from tools.outcomes import Found, Tiling
+from tools.outcomes import Found, Tiling, is_much_larger, too_large_hint
 from tools.progress import progress_bar
 from tools.results import RESULTS, ResultFiles
 from tools.run_folder import refuse_inputs, warn
@@ -108,7 +108,7 @@ def _run(options: argparse.Namespace) -> int:
     detector = open_detector(options)
     class_names = detector.facts.class_names
     print(f"detecting with {options.model} ({detector.facts.backbone}) on {len(images)} pictures", flush=True)
-    problems, num_boxes, best = 0, 0, 0.0
+    problems, num_boxes, best, hinted = 0, 0, 0.0, tiling is not None
     paths = list(images.values())
     with ResultFiles(options.out / RESULTS, class_names, _origin(options, detector, tiling)) as results:
         found = detect_pictures(detector, images, tiling, options.batch_size)
@@ -120,6 +120,9 @@ def _run(options: argparse.Namespace) -> int:
                 warn(item.problem)
                 problems += 1
                 continue
+            if not hinted and is_much_larger(item.size, detector.facts.input_hw):
+                warn(f"{path.name} {too_large_hint(item.size, detector.facts.input_hw)}")
+                hinted = True
             results.write(path, item)
             num_boxes += len(item.detections.scores)
             best = max(best, float(item.detections.scores.max(initial=0.0)))

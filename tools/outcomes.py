@@ -13,6 +13,8 @@ from DOTA_devkit.merging import merge_tiles
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.tiling import Tile
 
+MUCH_LARGER = 2.5  # times the input's side: what a picture shrinks by, and small objects with it
+
 
 @dataclass(frozen=True)
 class DetectionSettings:
@@ -53,6 +55,20 @@ def survivors(
     quads, scores, labels = quads[keep], scores[keep], labels[keep]
     best = poly_nms(quads, scores, settings.nms_thresh, labels)
     return ImageDetections(quads[best], scores[best], labels[best])
+
+
+def is_much_larger(size: tuple[int, int], input_hw: tuple[int, int]) -> bool:
+    """Whether a picture of (height, width) loses much when it is shrunk to the input."""
+    return any(side >= MUCH_LARGER * fitting for side, fitting in zip(size, input_hw, strict=True))
+
+
+def too_large_hint(size: tuple[int, int], input_hw: tuple[int, int]) -> str:
+    """What to say of such a picture, after its name."""
+    side = min(input_hw)
+    return (
+        f"is {size[1]} x {size[0]} and was shrunk to the input size, where small objects get lost; cut such pictures "
+        f"with --tile {side} --overlap {side // 6}"
+    )
 
 
 class TileBoxes:

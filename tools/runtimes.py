@@ -115,7 +115,11 @@ def _imported(name: str) -> ModuleType:
 
 def _run_error(error: Exception, images: np.ndarray) -> Exception:
     if any(word.lower() in str(error).lower() for word in _FULL.split(", ")):
-        return MemoryError(str(error))
+        count, height, width = images.shape[:3]
+        return ValueError(
+            f"not enough memory for {count} pictures of {width} x {height}; cut them with --tile 600 --overlap 100, or "
+            "lower --batch_size"
+        )
     return ValueError(f"the runtime failed on pictures of shape {images.shape} ({_first_line(error)})")
 
 

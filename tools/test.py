@@ -20,13 +20,13 @@ from tools.data import open_data, report_problems, split_of
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
 from tools.drawing import draw_boxes, write_picture
 from tools.engine import Engine
+from tools.outcomes import is_much_larger, too_large_hint
 from tools.progress import progress_bar
 from tools.results import RESULTS, ResultFiles
 from tools.run_folder import Log, checkpoint_path, refuse_inputs, results_dir, warn
 from tools.stop_request import StopRequest
 
 DRAWINGS = "drawings"
-MUCH_LARGER = 2.5  # times the input's side: what a picture shrinks by, and small objects with it
 
 
 class LoadedRun(NamedTuple):
@@ -153,12 +153,8 @@ class _Report:
                 raise ImageError(f"{item.problem} (--on_bad_label skip leaves such pictures out)")
             self.problems.append(item.problem)
             return False
-        if not self._hinted and _is_much_larger(item.size, self._input_hw):
-            side = min(self._input_hw)
-            warn(
-                f"{path.name} is {item.size[1]} x {item.size[0]} and was shrunk to the input size, where small "
-                f"objects get lost; cut such pictures with --tile {side} --overlap {side // 6}"
-            )
+        if not self._hinted and is_much_larger(item.size, self._input_hw):
+            warn(f"{path.name} {too_large_hint(item.size, self._input_hw)}")
             self._hinted = True
         self.num_boxes += len(item.detections.scores)
         self.best_score = max(self.best_score, item.detections.scores.max(initial=0.0))
@@ -196,7 +192,3 @@ def _draw(loaded: LoadedRun, path: Path, item: Found) -> None:
         in_place=True,  # a big picture is not held twice
     )
     write_picture(loaded.run_dir / DRAWINGS / f"{path.stem}.png", drawing)
-
-
-def _is_much_larger(size: tuple[int, int], input_hw: tuple[int, int]) -> bool:
-    return any(side >= MUCH_LARGER * fitting for side, fitting in zip(size, input_hw, strict=True))
