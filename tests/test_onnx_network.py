@@ -38,6 +38,7 @@ def test_shared_weights_become_weights_of_their_own(exported) -> None:
     weights = {weight.name for weight in part.model.graph.initializer}
     convolutions = [node for node in part.model.graph.node if node.op_type == "Conv"]
     assert all(set(node.input[1:]) <= weights for node in convolutions)
+    assert weights <= {name for node in part.model.graph.node for name in node.input}  # and none that nobody reads
 
 
 def _run(model: onnx.ModelProto, picture: np.ndarray) -> list[np.ndarray]:

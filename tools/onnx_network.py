@@ -30,8 +30,9 @@ class NetworkPart:
         handed_on = made & {name for node in self._rest for name in _reads(node)}
         self.model = onnx.ModelProto()
         self.model.CopyFrom(self._content)
-        del self.model.graph.node[:], self.model.graph.output[:]
+        del self.model.graph.node[:], self.model.graph.output[:], self.model.graph.initializer[:]
         self.model.graph.node.extend(front)
+        self.model.graph.initializer.extend(weight for weight in graph.initializer if weight.name in needed)
         self.model.graph.output.extend(types[name] for name in sorted(handed_on))
         chosen = [
             node
