@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from DOTA_devkit.boxes import boxes_to_quads
-from models import IMAGENET
+from models import IMAGENET, normalize
 from tools.checkpoint import Architecture, save_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -59,12 +59,19 @@ def save_finding_network(path: Path, backbone: str = "resnet18", input_hw: tuple
     torch.manual_seed(0)
     architecture = Architecture(backbone, True, CLASS_NAMES, input_hw, IMAGENET)
     model = architecture.build()
-    for head, std, bias in ((model.hm, 0.1, -4.0), (model.wh, 0.1, None), (model.cls_theta, 0.5, 2.0)):
+    for head, std, bias in ((model.hm, 0.05, -3.0), (model.wh, 0.02, None), (model.cls_theta, 0.2, 2.0)):
         torch.nn.init.normal_(head[-1].weight, std=std)
         if bias is not None:
             torch.nn.init.constant_(head[-1].bias, bias)
     with torch.no_grad():
         model.wh[-1].bias.copy_(torch.tensor([-2.0, -3, 2, -2, 2, 3, -2, 2, 7, 7]))
+        # Batch norms learn what they normalise; untrained, a deep network's values grow beyond what float32 resolves.
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.momentum = 1.0
+        model.train()(
+            normalize(torch.randint(0, 256, (4, *input_hw, 3), dtype=torch.uint8), architecture.preprocessing)
+        )
     save_checkpoint(path, model, architecture)
 
 
