@@ -19,7 +19,8 @@ from tools import benchmark
         (["train", "--settings", "fp8"], "invalid choice: 'fp8'"),
         (["train", "--device", "nowhere"], "--device nowhere is not here"),
         (["data", "--sise", "3"], "--sise"),
-        ([], "{data,train,network,devkit,nms,check}"),
+        (["deploy", "--size", "100"], "--size is 100; it must be a multiple of 32"),
+        ([], "{data,train,network,deploy,devkit,nms,check}"),
     ],
 )
 def test_a_wrong_flag_is_a_sentence(flags, message, capsys):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import onnx
 
 NETWORK = "/network/"  # how the exporter's names of the network's operators begin
-HEADS = tuple(f"{NETWORK}{head}/" for head in ("hm", "wh", "reg", "cls_theta"))
+HEAT_MAP = f"{NETWORK}hm/"
 QUANTIZABLE = ("Conv", "Relu", "Clip", "MaxPool", "Add", "Concat", "Resize")  # what runtimes have in int8
 FLOAT = onnx.TensorProto.FLOAT
 
 
 class NetworkPart:
-    """What of a file leads from the picture to the maps. model: that part as a model of its own, from the same input.
+    """What of a file leads from the picture to the heat map; the other heads are computed after it, at the peaks alone.
 
-    quantizable: the names of its operators that compute in float and that runtimes have in int8, without the last
-    convolution of each head. convolutions: those of them that are convolutions.
+    model: that part as a model of its own, from the same input. quantizable: the names of its operators that compute
+    in float and that runtimes have in int8, without the last convolution. convolutions: those that are convolutions.
     """
 
     def __init__(self, content: onnx.ModelProto) -> None:
@@ -22,29 +22,28 @@ class NetworkPart:
         graph = self._content.graph
         _name_weights(graph)
         types = {value.name: value for value in graph.value_info}
-        inside = [node for node in graph.node if node.name.startswith(NETWORK)]
-        read = {name for node in inside for name in node.input}
-        last = [node for node in inside if node.name.startswith(HEADS) and not read & set(node.output)]
-        needed = _needed(graph, [name for node in last for name in node.output])
+        heat_map = [node for node in graph.node if node.name.startswith(HEAT_MAP)]
+        needed = _needed(graph, [output for node in heat_map for output in node.output])
         front = [node for node in graph.node if needed & set(node.output)]
         self._rest = [node for node in graph.node if not needed & set(node.output)]
-        handed_on = {name for node in self._rest for name in _reads(node)} & {
-            name for node in front for name in node.output
-        }
+        made = {name for node in front for name in node.output}
+        handed_on = made & {name for node in self._rest for name in _reads(node)}
         self.model = onnx.ModelProto()
         self.model.CopyFrom(self._content)
-        del self.model.graph.node[:], self.model.graph.output[:]
+        del self.model.graph.node[:], self.model.graph.output[:], self.model.graph.initializer[:]
         self.model.graph.node.extend(front)
+        self.model.graph.initializer.extend(weight for weight in graph.initializer if weight.name in needed)
         self.model.graph.output.extend(types[name] for name in sorted(handed_on))
-        self.quantizable = [
-            node.name
+        chosen = [
+            node
             for node in front
-            if node in inside
-            and node not in last
+            if node.name.startswith(NETWORK)
+            and node.name != heat_map[-1].name
             and node.op_type in QUANTIZABLE
             and types[node.output[0]].type.tensor_type.elem_type == FLOAT
         ]
-        self.convolutions = [node.name for node in front if node.op_type == "Conv" and node.name in self.quantizable]
+        self.quantizable = [node.name for node in chosen]
+        self.convolutions = [node.name for node in chosen if node.op_type == "Conv"]
 
     def put_back(self, changed: onnx.ModelProto) -> onnx.ModelProto:
         """The whole file with the changed part, without its metadata. Raises onnx.checker.ValidationError."""

@@ -42,9 +42,9 @@ def quantize_file(model: Path, output: Path, pictures: Sequence[Path], source: s
     Static quantisation by ONNX Runtime's own tools, as pairs of QuantizeLinear and DequantizeLinear: weights signed and
     per channel, in 7 of their 8 bits, for products of 8 overflow the 16 bits in which processors without VNNI add them
     in pairs; activations unsigned and per tensor, from the least to the largest value that they take on `pictures`,
-    which go through the file as they would at work. The letterbox, the last convolution of each head, the decoder and
-    the NMS stay in float: a step of 8 bits would be more than a pixel there. `source` says in the metadata where the
-    pictures are from.
+    which go through the file as they would at work. The letterbox, the last convolution of the heat map, what is
+    computed at the peaks alone and the NMS stay in float: a step of 8 bits would be more than a pixel there. `source`
+    says in the metadata where the pictures are from.
 
     Raises ModelFileError for a file that cannot be quantised, SettingsError where ONNX Runtime is missing, ImageError
     for a picture that cannot be read.
@@ -169,8 +169,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m tools.quantize_onnx",
         description="Write an exported file with its network in int8: a quarter of the size, and faster on processors "
         "with instructions for it (VNNI, AMX). Boxes change a little: score both with tools.evaluate_onnx.",
-        epilog="The letterbox, the last layers, the decoder and NMS stay in float. Exit codes: 0 done, 1 something in "
-        "the data, 2 a wrong flag.",
+        epilog="The letterbox, the last layer of the heat map, the other heads, the decoder and NMS stay in float. "
+        "Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
         allow_abbrev=False,
     )
     add = parser.add_argument
