@@ -11,7 +11,7 @@ $(VENV)/.installed: requirements.txt
 	$(BIN)/pip install -q -r requirements.txt
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+$(VENV)/.installed-dev: $(VENV)/.installed $(wildcard requirements-*.txt)
 	$(BIN)/pip install -q -r requirements-dev.txt
 	touch $@
 
@@ -22,10 +22,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python main.py --phase eval --resume $(DEMO_RUN)/best.pth
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 test-all: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from tools.check_backbone import main as check
 from tools.checkpoint import Architecture, CheckpointError, load_checkpoint, save_checkpoint
 from tools.command_line import SettingsError
 from tools.config import parse_settings
+from tools.export_onnx import main as export
 from tools.inspect_checkpoint import main as inspect
 from tools.own_backbone import register_from_file, run_named_file, same_backbone
 from tools.weights import start_from
@@ -83,6 +84,15 @@ def test_a_backbone_of_its_own_channels_trains_tests_evaluates_resumes_and_expor
         assert main.main([*phase, *more, "--backbone", name]) == 2
         assert "the file is not there; name the place where it is now" in capsys.readouterr().err
         assert main.main([*phase, *more, "--backbone", f"{moved}:MyNet"]) == 0, capsys.readouterr().err
+
+    _OWN.clear()
+    onnx_path = tmp_path / "own.onnx"
+    flags = ["--resume", str(run), "--output", str(onnx_path)]
+    assert export(flags) == 1
+    assert "which is run only if you name it" in capsys.readouterr().err
+    assert export([*flags, "--backbone", "resnet18"]) in (1, 2)
+    assert export([*flags, "--backbone", f"{moved}:MyNet"]) == 0, capsys.readouterr().err
+    assert onnx_path.stat().st_size > 1000
 
     model, architecture, content = load_checkpoint(run / "last.pth")
     assert (architecture.backbone, content["epoch"]) == (name, 2)

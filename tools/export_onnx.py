@@ -81,11 +81,17 @@ def build_export(checkpoint: Path, settings: ExportSettings) -> tuple:
 
     from models.peak_heads import PeakNetwork
     from models.picture_detector import DetectorOptions, PictureDetector
-    from tools.checkpoint import PUBLISHED_BACKBONE, file_hash, load_checkpoint
+    from tools.checkpoint import PUBLISHED_BACKBONE, check_flags, file_hash, load_checkpoint
     from tools.onnx_facts import FileFacts
     from tools.onnx_file import build_file
+    from tools.own_backbone import run_named_file
 
+    named = (
+        Config() if settings.backbone is None else Config(backbone=settings.backbone, explicit=frozenset({"backbone"}))
+    )
+    run_named_file(named)
     network, architecture, _ = load_checkpoint(checkpoint, settings.backbone or PUBLISHED_BACKBONE, averaged=True)
+    check_flags(named, architecture, checkpoint, ("backbone",))
     network.eval()
     input_hw, preprocessing = architecture.input_hw, architecture.preprocessing
     picture_hw = settings.fixed_hw or input_hw
@@ -263,7 +269,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--half", action="store_true", help="network in fp16: half the size, faster on GPUs, slower on most CPUs")
     add("--opset", type=int, default=17, metavar="N", help="version of the operators [default: %(default)s]")
     add("--pictures", type=Path, metavar="DIR", help="pictures to compare on [default: scenes of the demo set]")
-    add("--backbone", metavar="NAME", help="of a checkpoint that does not say, as published ones [default: resnet101]")
+    add(
+        "--backbone",
+        metavar="NAME",
+        help="of a checkpoint that does not say, as published ones [default: resnet101], or FILE.py:CLASS of your own",
+    )
     return parser.parse_args(arguments)
 
 
