@@ -111,38 +111,51 @@ def find_backbone_weights(pretrained: str, backbone: str) -> tuple[Mapping[str, 
         return None, "backbone: random weights (--pretrained none)"
     in_timm = timm_name(backbone)
     if pretrained not in ("auto", "imagenet"):
-        weights = _state_dict(Path(pretrained))
-        is_translated = in_timm is None or any(name.startswith("network.") for name in weights)
-        return weights if is_translated else load_by_timm(
-            in_timm, weights, pretrained
-        ), f"backbone: weights of {pretrained}"
-    if in_timm is not None:
-        try:
-            return timm_weights(in_timm, _probe), f"backbone: timm's weights of {in_timm}"
-        except OSError as error:
-            reason = f"timm's weights of {in_timm} cannot be had ({getattr(error, 'reason', error)})"
-            if pretrained == "imagenet":
-                raise CheckpointError(f"{reason}; give --pretrained FILE or --pretrained none") from error
-            return None, f"backbone: random weights, for {reason}"
+        return _weights_of_file(pretrained, in_timm), f"backbone: weights of {pretrained}"
+    try:
+        return _torchvision_weights(backbone) if in_timm is None else _timm_weights(in_timm)
+    except _NotAtHand as error:
+        if pretrained == "imagenet":
+            raise CheckpointError(f"{error}; {error.remedy}") from error
+        return None, f"backbone: random weights, for {error}"
+
+
+class _NotAtHand(Exception):
+    """ImageNet weights that cannot be had here: why, and what to do."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.remedy = remedy
+
+
+def _weights_of_file(source: str, in_timm: str | None) -> Mapping[str, Tensor]:
+    weights = _state_dict(Path(source))
+    is_ours = in_timm is None or any(name.startswith("network.") for name in weights)
+    return weights if is_ours else load_by_timm(in_timm, weights, source)
+
+
+def _timm_weights(name: str) -> tuple[Mapping[str, Tensor], str]:
+    try:
+        return timm_weights(name, _probe), f"backbone: timm's weights of {name}"
+    except OSError as error:
+        reason = f"timm's weights of {name} cannot be had ({getattr(error, 'reason', error)})"
+        raise _NotAtHand(reason, "give --pretrained FILE or --pretrained none") from error
+
+
+def _torchvision_weights(backbone: str) -> tuple[Mapping[str, Tensor], str]:
     url = WEIGHTS_URLS.get(backbone)
     if url is None:
-        if pretrained == "imagenet":
-            raise CheckpointError(
-                f"no published ImageNet weights are known for '{backbone}'; known: {list(WEIGHTS_URLS)}"
-            )
-        return None, f"backbone: random weights, for no published ImageNet weights are known for '{backbone}'"
+        remedy = f"known are those of {', '.join(WEIGHTS_URLS)}; give --pretrained FILE or --pretrained none"
+        raise _NotAtHand(f"no published ImageNet weights are known for '{backbone}'", remedy)
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     try:
         if not cached.is_file():
             _fetch(url, cached)
     except OSError as error:
-        reason = getattr(error, "reason", error)
-        if pretrained == "imagenet":
-            raise CheckpointError(
-                f"cannot fetch {url} ({reason}); download it where there is a network and put it at {cached}, or give "
-                "--pretrained none"
-            ) from error
-        return None, f"backbone: random weights, for {url} cannot be fetched ({reason}) and is not in {cached.parent}"
+        raise _NotAtHand(
+            f"{url} cannot be fetched ({getattr(error, 'reason', error)}) and is not in {cached.parent}",
+            f"download it where there is a network and put it at {cached}, or give --pretrained none",
+        ) from error
     return _state_dict(cached), f"backbone: ImageNet weights of {cached}"
 
 
