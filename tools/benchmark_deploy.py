@@ -32,6 +32,7 @@ from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.task_files import ImageDetections
 from models import CTRBOX, Detections, decode, normalize
 from models.graph_nms import suppress
+from tools.benchmark_table import format_table
 from tools.checkpoint import PUBLISHED_BACKBONE, Architecture, load_checkpoint, save_checkpoint
 from tools.command_line import SettingsError
 from tools.config import Config
@@ -123,7 +124,7 @@ def benchmark_deploy(job: DeployJob, json_path: Path | None = None) -> dict[str,
     where = f"{width} x {height}, {threads} threads"
     title = f"{architecture.backbone}, {where}, {job.rounds} rounds in turns: picture in, boxes after NMS out"
     share = nms[PEAKS[0]] / rows["onnxruntime fp32"]["cpu_ms"]
-    print("\n".join([title, *_table(rows), "x: of torch, least of all rounds. CPU: of all threads together."]))
+    print("\n".join([title, *format_table(rows, COLUMNS), NOTE]))
     alone = ", ".join(f"K = {peaks}: {taken:.1f} ms" for peaks, taken in nms.items())
     print(f"NMS alone, crowded, in ONNX Runtime, CPU time: {alone} ({share:.1%} of the fp32 file at K = {PEAKS[0]})")
     outcome = {
@@ -275,6 +276,7 @@ def _score(detectors: Mapping[str, Detector], job: DeployJob) -> dict[str, float
     return {name: score_onnx(detector, chosen)["mAP50"] for name, detector in detectors.items()}
 
 
+NOTE = "x: of torch, least of all rounds. CPU: of all threads together."
 COLUMNS = {  # heading: what of a row, how
     "ms": ("latency_ms", "9.1f"),
     "median": ("latency_ms_median", "9.1f"),
@@ -285,15 +287,3 @@ COLUMNS = {  # heading: what of a row, how
     "MB": ("file_mb", "8.1f"),
     "mAP50": ("mAP50", "8.4f"),
 }
-
-
-def _table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The lines of the table; columns without numbers are left out."""
-    wide = max(len(name) for name in rows)
-    columns = {key: value for key, value in COLUMNS.items() if all(row[value[0]] is not None for row in rows.values())}
-    heading = "".join(f"{key.strip():>{int(form.split('.')[0])}}" for key, (_, form) in columns.items())
-    lines = [
-        f"  {name:{wide}}" + "".join(f"{row[entry]:{form}}" for entry, form in columns.values())
-        for name, row in rows.items()
-    ]
-    return [f"  {'':{wide}}{heading}", *lines]

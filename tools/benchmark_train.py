@@ -26,6 +26,7 @@ from datasets.demo import CLASS_NAMES, SCENE_SIZE, draw_scene
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import write_labels
 from models import ALIASES, CTRBOX, known_backbones, timm_name
+from tools.benchmark_table import format_table
 from tools.benchmark_trial import Job, Outcome, Setting, run_in, serve
 from tools.command_line import SettingsError
 from tools.device import pick_device
@@ -79,7 +80,7 @@ def benchmark_train(job: Job, names: Sequence[str], json_path: Path | None = Non
         rows = _measure(trials, job.rounds)
     where = torch.cuda.get_device_name(device) if is_cuda else f"cpu, {torch.get_num_threads()} threads"
     title = f"training step, {job.backbone}, batch {job.batch_size}, {job.size} x {job.size}, {where}"
-    print("\n".join([f"{title}, {job.rounds} rounds in turns", *_table(rows), NOTE]))
+    print("\n".join([f"{title}, {job.rounds} rounds in turns", *format_table(rows, COLUMNS), NOTE]))
     if json_path is not None:
         what = {"backbone": job.backbone, "size": job.size, "batch_size": job.batch_size, "where": where}
         write_text(json_path, json.dumps({**what, "rounds": job.rounds, "settings": rows}, indent=2) + "\n")
@@ -194,15 +195,3 @@ COLUMNS = {  # heading: what of a row, how
     "x  ": ("above_start_x", "6.2f"),
     "GPU busy": ("utilisation", "9.0%"),
 }
-
-
-def _table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The lines of the table; columns without numbers are left out."""
-    wide = max(len(name) for name in rows)
-    columns = {key: value for key, value in COLUMNS.items() if all(row[value[0]] is not None for row in rows.values())}
-    heading = "".join(f"{key.strip():>{int(form.split('.')[0])}}" for key, (_, form) in columns.items())
-    lines = [
-        f"  {name:{wide}}" + "".join(f"{row[entry]:{form}}" for entry, form in columns.values())
-        for name, row in rows.items()
-    ]
-    return [f"  {'':{wide}}{heading}", *lines]
