@@ -37,13 +37,13 @@ class TileSet:
         return letterbox_image(crop, self.input_hw, self.fill_bgr, self.scale(row)), row
 
     def crop(self, row: int) -> np.ndarray:
-        """The tile as it lies in the picture (h, w, 3) uint8, as large at a border: padded with the mean colour,
+        """The tile as it lies in the picture (h, w, channels) uint8, as large at a border: padded with the mean colour,
         as near as whole numbers come."""
         left, top, right, bottom = self._pixels(row)
         width, height = np.ceil(self.windows[row])[2:].astype(int) - (left, top)
         if (right - left, bottom - top) == (width, height):
             return self.picture[top:bottom, left:right]
-        whole = np.empty((height, width, 3), np.uint8)
+        whole = np.empty((height, width, self.picture.shape[2]), np.uint8)
         whole[:] = np.rint(self.fill_bgr)
         whole[: bottom - top, : right - left] = self.picture[top:bottom, left:right]
         return whole

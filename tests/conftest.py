@@ -103,7 +103,7 @@ def save_finding_network(
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.momentum = 1.0
         model.train()(
-            normalize(torch.randint(0, 256, (4, *input_hw, 3), dtype=torch.uint8), architecture.preprocessing)
+            normalize(torch.randint(0, 256, (4, *input_hw, in_channels), dtype=torch.uint8), architecture.preprocessing)
         )
     save_checkpoint(path, model, architecture)
 

@@ -43,8 +43,8 @@ def test_a_wrong_path_is_one_sentence_without_a_traceback(arguments, message):
 
 def test_an_unknown_backbone_lists_the_known_ones(dota_folder, tmp_path):
     done = _run("--backbone", "resnet19", "--data_dir", str(dota_folder()), "--out", str(tmp_path / "run"))
-    assert done.returncode == 1
-    assert "unknown backbone 'resnet19'; known: [" in done.stderr
+    assert done.returncode == 2
+    assert "--backbone: unknown backbone 'resnet19'; known: [" in done.stderr
     assert not (tmp_path / "run" / "last.pth").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -89,6 +90,14 @@ def test_calibration_takes_training_pictures_spread_evenly(dota_folder, tmp_path
     data_dir = dota_folder(names=names, lists={"train": names[2:], "val": names[:2]})
     assert [path.stem for path in calibration_pictures(data_dir, 3)] == ["p2", "p5", "p8"]
     assert len(calibration_pictures(data_dir, 100)) == 7
+    flat = data_dir.parent / "flat"  # pictures and labels side by side: those of val are no pictures to calibrate on
+    flat.mkdir()
+    for name in ("a", "b", "c"):
+        shutil.copy(data_dir / "images" / "p0.png", flat / f"{name}.png")
+        (flat / f"{name}.xml").write_text("<annotation/>", encoding="utf-8")
+    (flat / "train.txt").write_text("a\n")
+    (flat / "val.txt").write_text("b\nc\n")
+    assert [path.stem for path in calibration_pictures(flat, 10)] == ["a"]
     folder = data_dir / "images"
     assert [path.stem for path in calibration_pictures(folder, 2)] == ["p0", "p8"]
     assert calibration_pictures(folder / "p4.png", 5) == [folder / "p4.png"]

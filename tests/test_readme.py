@@ -80,7 +80,7 @@ def test_the_commands_for_deployment_run_one_after_the_other(
     assert main.main(["--data_dir", str(folder), "--out", "runs/demo", "--num_workers", "0", *SHORT]) == 0
     for line in DEPLOY_BLOCK.splitlines():
         text = line.split("  #")[0].replace("/data/new_pictures", str(folder / "images"))
-        words = shlex.split(text.replace("/data/dota_tiles", str(folder)))
+        words = shlex.split(text.replace("/data/mine", str(folder)))
         code = importlib.import_module(words[2]).main(words[3:])
         assert code == 0, (line, capsys.readouterr().err)
     assert any((tmp_path / "runs" / "found" / "drawings").iterdir())

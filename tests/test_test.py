@@ -156,7 +156,7 @@ def test_no_permission_is_a_sentence_that_names_the_folder(run_dir, pictures, tm
     monkeypatch.setattr(Path, "mkdir", refuse)
     assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(pictures))) == 1
     said = capsys.readouterr().err
-    assert "Permission denied" in said
+    assert "permission denied" in said
     assert str(tmp_path / "out") in said
 
 

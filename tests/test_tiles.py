@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from datasets.letterbox import letterbox_image
 from datasets.tiles import TileSet
@@ -27,6 +28,14 @@ def test_a_crop_of_a_small_picture_is_as_large_as_a_tile_and_padded_with_the_mea
     crop = _tiles(30, 90, 40).crop(0)
     assert crop.shape == (40, 40, 3)
     assert crop[30:].reshape(-1, 3).tolist() == [[10, 21, 30]] * 400
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_crop_has_the_channels_of_its_picture(channels: int) -> None:
+    windows = tile_windows(lay_tiles("a", 30, 90, 40, 8, (1.0,)), 40)
+    tiles = TileSet(np.full((30, 90, channels), 7, np.uint8), windows, (64, 64), (20.0,) * channels)
+    assert tiles.crop(0).shape == (40, 40, channels)
+    assert np.unique(tiles.crop(0)[30:]).tolist() == [20]
 
 
 def test_the_letterbox_of_a_crop_is_the_tiles_input_but_for_the_rounded_padding() -> None:

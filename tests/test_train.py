@@ -226,3 +226,16 @@ def test_want_of_memory_is_a_sentence(dota_folder, tmp_path, capsys, monkeypatch
     monkeypatch.setattr(TrainingStep, "__call__", fail)
     assert main.main(arguments(dota_folder(lists=LISTS), tmp_path / "run")) == 1
     assert capsys.readouterr().err.endswith("not enough memory; lower --batch_size, or --input_h and --input_w\n")
+
+
+def test_the_kept_settings_are_those_of_the_network_that_was_started_from(dota_folder, tmp_path, thin_backbones):
+    """What --resume brings, and no flag says: a run's settings.toml can be given to --config."""
+    data_dir = dota_folder(lists=LISTS)
+    light = ("--backbone", "mobilenetv2", "--neck", "fpn", "--neck_width", "16", "--head_width", "32")
+    assert main.main(arguments(data_dir, tmp_path / "first", "--num_epoch", "1", *light)) == 0
+    more = ("--num_epoch", "1", "--resume", str(tmp_path / "first" / "best.pth"))
+    assert main.main(arguments(data_dir, tmp_path / "second", *more)) == 0
+    kept = parse_settings(["--config", str(tmp_path / "second" / "settings.toml")])
+    assert (kept.backbone, kept.neck, kept.neck_width, kept.head_width) == ("mobilenetv2", "fpn", 16, 32)
+    again = ["--phase", "eval", "--config", str(tmp_path / "second" / "settings.toml"), "--num_workers", "0"]
+    assert main.main([*again, "--resume", str(tmp_path / "second" / "best.pth")]) == 0

@@ -167,8 +167,9 @@ def test_every_backbone_is_recognised_alone_and_in_a_whole_model(name):
     with torch.device("meta"):
         backbone = build_backbone(name)
         model = CTRBOX(2, backbone)
-    assert recognise_backbone(backbone.state_dict()) == name
-    assert recognise_backbone(model.state_dict()) == name
+    known = name.removesuffix("_dc5")  # whose weights are the same; a dilation has none
+    assert recognise_backbone(backbone.state_dict()) == known
+    assert recognise_backbone(model.state_dict()) == known
 
 
 def test_a_strange_network_is_not_recognised():

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from tools.command_line import Parser, exit_code
 
+OWN_BACKBONE = "of a run on a backbone of your own, whose file is run only if you name it"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the named benchmark, which prints its table; returns the exit code."""
@@ -66,7 +68,7 @@ def benchmark_nms(options: argparse.Namespace) -> None:
     """`nms`, of `tools/benchmark_nms`."""
     from tools.benchmark_nms import benchmark_nms as measure
 
-    measure(options.resume, device=options.device)
+    measure(options.resume, device=options.device, backbone=options.backbone)
 
 
 def benchmark_check(options: argparse.Namespace) -> None:
@@ -121,6 +123,7 @@ def _make_parser() -> Parser:
     nms = commands.add_parser("nms", help="what each NMS threshold costs: of the truth, and of a run's mAP50")
     nms.add_argument("--resume", type=Path, required=True, help="run folder or checkpoint", metavar="RUN")
     nms.add_argument("--device", default="auto", help="auto, cpu, cuda ... [default: %(default)s]")
+    nms.add_argument("--backbone", metavar="FILE.py:CLASS", help=OWN_BACKBONE)
     nms.set_defaults(run=lambda options: benchmark_nms(options))
     check = commands.add_parser("check", help="label files a second that tools.check_data goes through")
     check.add_argument("--files", type=int, default=100_000, help="label files to draw [default: %(default)s]")
@@ -155,6 +158,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 def _add_deploy(deploy: argparse.ArgumentParser) -> None:
     add = deploy.add_argument
     add("--resume", type=Path, metavar="RUN", help="run folder or checkpoint [default: the newest run]")
+    add("--backbone", metavar="FILE.py:CLASS", help=OWN_BACKBONE)
     add("--data_dir", type=Path, metavar="DIR", help="data to calibrate and to score on [default: scenes; no mAP50]")
     add("--size", type=int, metavar="PX", help="side of the input, pixels [default: the checkpoint's input]")
     add("--rounds", type=int, default=10, metavar="N", help="turns that each takes [default: %(default)s]")

@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from datasets.demo import draw_scene
 from datasets.images import read_image
 from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.readers import Sample
@@ -39,10 +38,11 @@ from tools.config import Config
 from tools.data import open_data, read_split
 from tools.detect import select
 from tools.evaluate_onnx import score_onnx
-from tools.export_onnx import ExportSettings, build_export
+from tools.export_onnx import ExportSettings, build_export, drawn_scenes
 from tools.onnx_detector import OnnxDetector
 from tools.onnx_facts import FileFacts
 from tools.outcomes import DetectionSettings
+from tools.own_backbone import register_from_file
 from tools.progress import progress_bar
 from tools.quantize_onnx import calibration_pictures, quantize_file
 from tools.run_folder import checkpoint_path
@@ -86,6 +86,8 @@ def job_from(options: argparse.Namespace) -> DeployJob:
         raise SettingsError(f"--size is {options.size}; it must be a multiple of {CTRBOX.size_multiple}")
     if importlib.util.find_spec("onnxruntime") is None:
         raise SettingsError(f"ONNX Runtime, which calibrates int8, is not installed; {INSTALL}")
+    if options.backbone is not None:
+        register_from_file(options.backbone)
     return DeployJob(
         checkpoint_path(Config(phase="test", resume=options.resume)),
         options.data_dir,
@@ -114,7 +116,7 @@ def benchmark_deploy(job: DeployJob, json_path: Path | None = None) -> dict[str,
                 detectors[f"{runtime} {precision}"] = OnnxDetector(path, runtime, threads=threads)
         facts = detectors["onnxruntime fp32"].facts
         detectors = {BASE: EagerDetector(network, architecture, facts)} | detectors
-        rows = _measure(detectors, _pictures(job, architecture.input_hw), job.rounds)
+        rows = _measure(detectors, _pictures(job, architecture.input_hw, architecture.in_channels), job.rounds)
         sizes = {name: (checkpoint if name == BASE else files[name.split()[-1]]).stat().st_size for name in rows}
     nms = measure_nms(facts, PEAKS, job.rounds, threads)
     scores = _score(detectors, job)
@@ -199,14 +201,13 @@ def _make_files(checkpoint: Path, job: DeployJob, folder: Path) -> dict[str, Pat
     """The files to measure, by precision: with letterbox and NMS inside, for pictures of any size."""
     plain, small = folder / "fp32.onnx", folder / "int8.onnx"
     print(f"exporting {job.resume} and calibrating", flush=True)
-    content, *_ = build_export(checkpoint, ExportSettings(nms=True))
+    content, _, _, facts = build_export(checkpoint, ExportSettings(nms=True))
     with atomic_write(plain, "wb") as file:
         file.write(content)
     if job.data_dir is None:
         scenes = folder / "scenes"
         scenes.mkdir()
-        for number in range(min(CALIBRATION, job.num)):
-            scene = draw_scene(np.random.default_rng([11, number]))[0]
+        for number, scene in enumerate(drawn_scenes(min(CALIBRATION, job.num), facts.num_channels, seed=11)):
             (scenes / f"{number}.png").write_bytes(cv2.imencode(".png", scene)[1].tobytes())
     quantize_file(plain, small, calibration_pictures(job.data_dir or scenes, job.num), str(job.data_dir))
     return {"fp32": plain, "int8": small}
@@ -220,14 +221,16 @@ def _runtimes() -> list[str]:
     return there
 
 
-def _pictures(job: DeployJob, input_hw: tuple[int, int]) -> list[np.ndarray]:
+def _pictures(job: DeployJob, input_hw: tuple[int, int], num_channels: int) -> list[np.ndarray]:
     """A batch of pictures of the input's size: of the data, or scenes of the demo set."""
     if job.data_dir is None:
-        found = [draw_scene(np.random.default_rng([7, number]))[0] for number in range(job.batch_size)]
+        found = drawn_scenes(job.batch_size, num_channels)
     else:
         data = open_data(Config(phase="eval", data_dir=job.data_dir))
-        found = [read_image(path) for path in list(data.images.values())[: job.batch_size]]
-    resized = [cv2.resize(picture, input_hw[::-1], interpolation=cv2.INTER_LINEAR) for picture in found]
+        found = [read_image(path, num_channels) for path in list(data.images.values())[: job.batch_size]]
+    resized = [
+        cv2.resize(picture, input_hw[::-1], interpolation=cv2.INTER_LINEAR).reshape(*input_hw, -1) for picture in found
+    ]
     return (resized * job.batch_size)[: job.batch_size]
 
 

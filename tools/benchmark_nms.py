@@ -21,11 +21,12 @@ THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 
 def benchmark_nms(
-    run_dir: Path, thresholds: Sequence[float] = THRESHOLDS, device: str = "auto"
+    run_dir: Path, thresholds: Sequence[float] = THRESHOLDS, device: str = "auto", backbone: str | None = None
 ) -> dict[float, tuple[int, float | None]]:
     """Print and return, by threshold, how many true objects of the run's validation split NMS would drop (neighbours of
     one class that overlap more), and the mAP50 of the run's network, which detects once."""
     flags = ["--phase", "eval", "--resume", str(run_dir), "--nms_thresh", "1", "--device", device]
+    flags += [] if backbone is None else ["--backbone", backbone]
     loaded = load_run(parse_settings(flags))
     data = open_data(loaded.config)
     split, samples = read_split(loaded.config, data, "val", loaded.architecture.class_names)

@@ -170,7 +170,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("data_dir", type=Path, metavar="DATA_DIR", help="data folder; nothing is written there")
     add("out_dir", type=Path, metavar="OUT_DIR", help=f"folder to write a PNG a picture and {SUMMARY} to")
-    add("--dataset", default="auto", metavar="NAME", help="format: dota, hrsc, rolabelimg; auto looks [default: auto]")
+    add(
+        "--dataset",
+        default="auto",
+        metavar="NAME",
+        help="dota, hrsc, rolabelimg, yolo_obb [default: looks]",
+    )
     add("--num", type=int, default=20, metavar="N", help="pictures to draw; all are counted [default: %(default)s]")
     add(
         "--augment",

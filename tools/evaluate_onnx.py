@@ -14,6 +14,7 @@ from datasets.readers import Sample
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.evaluation import evaluate, format_table, metrics_dict
 from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.tiling import INDEX_NAME
 from tools.command_line import Parser, exit_code
 from tools.config import Config
 from tools.data import open_data, read_split, report_problems, truths_of
@@ -21,6 +22,7 @@ from tools.infer_onnx import add_detector_flags, detect_pictures, open_detector,
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Tiling
 from tools.progress import progress_bar
+from tools.run_folder import warn
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +62,10 @@ def _run(options: argparse.Namespace) -> None:
     config = Config(phase="eval", **given, explicit=frozenset(given))
     tiling = tiling_of(options)
     detector = open_detector(options)
-    split, samples = read_split(config, open_data(config), "val", detector.facts.class_names)
+    data = open_data(config)
+    if (data.data_dir / INDEX_NAME).is_file():
+        warn("tiles are scored one by one; --phase eval merges them: for its score give whole pictures and --tile")
+    split, samples = read_split(config, data, "val", detector.facts.class_names)
     problems: list[str] | None = [] if config.on_bad_label == "skip" else None
     metrics = score_onnx(
         detector,
@@ -85,7 +90,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="python -m tools.evaluate_onnx",
         description="Score an exported file against labels, as main.py --phase eval scores a checkpoint.",
-        epilog="Without --data_dir the embedded demo set. Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
+        epilog="Without --data_dir the embedded demo set. Give the --seed or --lists of a run that split its data: "
+        "other pictures may be those that it was trained on. Exit codes: 0 done, 1 something in the data, 2 a wrong "
+        "flag.",
         allow_abbrev=False,
     )
     add = parser.add_argument

@@ -57,9 +57,11 @@ def export_checkpoint(checkpoint: Path, output: Path, settings: ExportSettings) 
     from tools.export_parity import HALF_LIMITS, Limits, ParityError, measure_parity
     from tools.onnx_detector import OnnxDetector
 
-    scenes = _scenes(settings.pictures)
+    paths = _found_pictures(settings.pictures)
     content, network, architecture, facts = build_export(checkpoint, settings)
-    scenes = [_with_channels(scene, facts.num_channels) for scene in scenes]
+    scenes = [read_image(path, facts.num_channels) for path in paths] or drawn_scenes(
+        SHOWN_PICTURES, facts.num_channels
+    )
     with _beside(output) as draft:
         with atomic_write(draft, "wb") as file:
             file.write(content)
@@ -97,7 +99,8 @@ def build_export(checkpoint: Path, settings: ExportSettings) -> tuple:
     picture_hw = settings.fixed_hw or input_hw
     # A picture that always has the network's size needs no letterbox.
     letterbox = settings.letterbox and (settings.dynamic or picture_hw != input_hw)
-    cells = (input_hw[0] // network.down_ratio) * (input_hw[1] // network.down_ratio) * len(architecture.class_names)
+    seen_hw = input_hw if letterbox else settings.fixed_hw or input_hw
+    cells = (seen_hw[0] // network.down_ratio) * (seen_hw[1] // network.down_ratio) * len(architecture.class_names)
     facts = FileFacts(
         class_names=architecture.class_names,
         input_hw=input_hw,
@@ -139,22 +142,26 @@ class _beside:
         self._draft.unlink(missing_ok=True)
 
 
-def _scenes(folder: Path | None) -> list[np.ndarray]:
-    """The first pictures of the folder, else some of the demo set's scenes: what the file is compared on."""
+def _found_pictures(folder: Path | None) -> list[Path]:
+    """The first pictures of the folder, on which the file is compared; none where there is no folder."""
     if folder is None:
-        return [draw_scene(np.random.default_rng([7, number]))[0] for number in range(SHOWN_PICTURES)]
+        return []
     found = list(find_images(folder).values())[:SHOWN_PICTURES]
     if not found:
         raise SettingsError(f"--pictures {folder}: no picture there")
-    return [read_image(path) for path in found]
+    return found
 
 
-def _with_channels(picture: np.ndarray, num_channels: int) -> np.ndarray:
-    """A picture (H, W, 3) with as many channels as the file reads: the last one grey, the colours before it."""
+def drawn_scenes(count: int, num_channels: int, seed: int = 7) -> list[np.ndarray]:
+    """Scenes of the demo set (H, W, channels) for a file that reads so many: the last one grey, colours before it."""
+    scenes = [draw_scene(np.random.default_rng([seed, number]))[0] for number in range(count)]
     if num_channels == 3:
-        return picture
-    grey = np.rint(picture.mean(axis=2, keepdims=True)).astype(np.uint8)
-    return np.concatenate([picture[:, :, : num_channels - 1], grey], axis=2)
+        return scenes
+    greys = [np.rint(scene.mean(axis=2, keepdims=True)).astype(np.uint8) for scene in scenes]
+    return [
+        np.concatenate([scene[:, :, : num_channels - 1], grey], axis=2)
+        for scene, grey in zip(scenes, greys, strict=True)
+    ]
 
 
 def _batches(

@@ -79,15 +79,15 @@ def calibration_pictures(source: Path, num: int) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise SettingsError(f"--calibration {source}: no such file or folder")
-    found = list(find_images(source).values())
-    if not found:
-        config = Config(phase="train", data_dir=source)
-        try:
-            data = open_data(config)
-            found = [data.images[name] for name in split_of(config, data, "train").names]
-        except ImageError:
-            raise
-        except ValueError as error:
+    config = Config(phase="train", data_dir=source)
+    try:  # first: the folder of a data set may hold its validation pictures as well
+        data = open_data(config)
+        found = [data.images[name] for name in split_of(config, data, "train").names]
+    except ImageError:
+        raise
+    except ValueError as error:
+        found = list(find_images(source).values())
+        if not found:
             raise SettingsError(f"--calibration {source}: no picture there, and no data folder ({error})") from error
     rows = np.linspace(0, len(found) - 1, min(num, len(found))).round().astype(int)
     return [found[row] for row in rows]
@@ -161,6 +161,8 @@ def _run(options: argparse.Namespace) -> None:
     count = quantize_file(options.model, options.output, pictures, str(options.calibration))
     sizes = [path.stat().st_size / 1e6 for path in (options.model, options.output)]
     print(f"written: {options.output} ({sizes[1]:.1f} MB, was {sizes[0]:.1f} MB), {count} convolutions in int8")
+    if sizes[1] > 0.5 * sizes[0]:
+        print("warning: most of this network is no convolution and stays in float; int8 gains little", file=sys.stderr)
     print("compare the two on your data: python -m tools.evaluate_onnx FILE --data_dir DIR")
 
 

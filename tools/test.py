@@ -61,8 +61,7 @@ def load_run(config: Config) -> LoadedRun:
     foreign = config.backbone if "backbone" in config.explicit else "resnet101"
     # Of a run that was stopped, the averaged weights: validation scored them, and best.pth holds nothing else.
     model, architecture, content = load_checkpoint(path, foreign, averaged=True)
-    if "architecture" in content:
-        check_flags(config, architecture, path)
+    check_flags(config, architecture, path)
     kept = settings_from(content.get("settings", {}))
     from_run = {"seed", "missing_labels", "on_bad_label", *(() if config.explicit & {"data_dir", "dataset"} else _DATA)}
     changes = {name: getattr(kept, name) for name in from_run - config.explicit}

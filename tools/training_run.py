@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from datasets.loader import TrainingSet, make_training_loader
 from datasets.readers import Sample
 from DOTA_devkit.atomic import write_text
-from models import CTRBOX, IMAGENET
+from models import CTRBOX, IMAGENET, BackboneError, build_backbone
 from tools.averaging import WeightAverage
 from tools.batch_size import largest_batch
 from tools.checkpoint import (
@@ -43,6 +43,7 @@ from tools.data import (
 from tools.engine import Engine
 from tools.history import History
 from tools.optimizer import make_criterion, make_optimizer, restore_optimizer
+from tools.own_backbone import same_backbone
 from tools.progress import progress_bar
 from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run, warn
 from tools.stop_request import StopRequest
@@ -168,8 +169,31 @@ def find_run(config: Config) -> tuple[Config, Path, dict]:
     return with_settings(kept, **changed), path.parent, content
 
 
+def _check_backbone(name: str) -> None:
+    """Raises SettingsError for an unknown name, before any data are read."""
+    try:
+        with torch.device("meta"):
+            build_backbone(name)
+    except BackboneError:  # known, but not to be had here
+        raise
+    except ValueError as error:
+        raise SettingsError(f"--backbone: {error}") from error
+
+
+def _settings_of(config: Config, architecture: Architecture) -> Config:
+    """The settings with the network that is trained, which --resume may have brought; the run folder keeps them."""
+    names = ("neck", "head_width", "head_norm", "in_channels")
+    facts = {name: getattr(architecture, name) for name in names}
+    facts["neck_width"] = architecture.neck_width if architecture.neck == "fpn" else None
+    if not same_backbone(config.backbone, architecture.backbone):  # a file of one's own may have moved
+        facts["backbone"] = architecture.backbone
+    return with_settings(config, **facts)
+
+
 def prepare(config: Config, run_dir: Path | None = None, state: dict | None = None) -> Run:
     """A new run, or the one in `run_dir` as its checkpoint `state` has it."""
+    if config.resume is None and state is None:
+        _check_backbone(config.backbone)
     engine = Engine(config.device, config.precision)
     with engine.main_first():  # it may draw the demo set
         data = open_data(config)
@@ -179,6 +203,7 @@ def prepare(config: Config, run_dir: Path | None = None, state: dict | None = No
     torch.manual_seed(config.seed)
     with engine.main_first():  # it may fetch weights
         network, architecture, weights_line = _network(config, state, class_names, default_input_hw(config, data))
+    config = _settings_of(config, architecture)
     if config.sync_norm and engine.num_ranks > 1:
         if engine.device.type != "cuda":
             raise SettingsError(f"--sync_norm is for GPUs, and this runs on {engine.device}; leave it out")

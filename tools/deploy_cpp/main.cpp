@@ -50,6 +50,9 @@ void check_file(const Detector& detector, const std::string& path) {
     if (detector.property("project") != "bbavectors") {
         throw std::runtime_error(path + ": is not a file of tools.export_onnx");
     }
+    if (detector.property("color") != "bgr") {
+        throw std::runtime_error(path + ": reads other pictures than colour; use tools.infer_onnx");
+    }
     if (detector.property("nms") != "inside" || detector.property("letterbox") != "inside" ||
         detector.property("input_kind") != "uint8" || detector.property("dynamic") == "nothing") {
         throw std::runtime_error(path + ": export it with --nms, and without --no_letterbox, --float_input and "
