@@ -19,6 +19,7 @@ import torch
 from DOTA_devkit.boxes import boxes_to_quads
 from models import IMAGENET, normalize
 from models.backbones import BACKBONES, Backbone
+from models.backbones.resnet import Bottleneck
 from tools.checkpoint import Architecture, save_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -98,8 +99,11 @@ def save_finding_network(
             torch.nn.init.constant_(head[-1].bias, bias)
     with torch.no_grad():
         model.wh[-1].bias.copy_(torch.tensor([-2.0, -3, 2, -2, 2, 3, -2, 2, 7, 7]))
-        # Batch norms learn what they normalise; untrained, a deep network's values grow beyond what float32 resolves.
+        # Batch norms learn what they normalise; untrained, a deep network's values grow beyond what float32 resolves,
+        # and every block of random weights enlarges the rounding of the one before: residuals are kept small.
         for layer in model.modules():
+            if isinstance(layer, Bottleneck):
+                layer.bn3.weight.fill_(0.2)
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.momentum = 1.0
         model.train()(
