@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 # Before torch and OpenBLAS come to life, and for the tests' sub-processes: threads that outnumber the free cores wait
@@ -20,6 +21,7 @@ from DOTA_devkit.boxes import boxes_to_quads
 from models import IMAGENET, normalize
 from models.backbones import BACKBONES, Backbone
 from models.backbones.resnet import Bottleneck
+from tools import transfer
 from tools.checkpoint import Architecture, save_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -168,6 +170,9 @@ def thin_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
     most of whose time goes into making, averaging and saving millions of weights."""
     for name in BACKBONES:
         monkeypatch.setitem(BACKBONES, name, _ThinBackbone)
+    # Outlines of backbones are kept by their names: none of a thin one may outlast the test, nor one of a whole one be
+    # met within it.
+    monkeypatch.setattr(transfer, "_outline", cache(transfer._outline.__wrapped__))
 
 
 class _ThinBackbone(Backbone):
