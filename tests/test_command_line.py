@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,18 @@ def test_a_process_that_was_forked_ends_by_sigterm_without_a_word(capfd: pytest.
 
     assert exit_code(work) == 0
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are told of otherwise")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("num_lines", [1, 100_000])
+def test_a_reader_that_has_gone_ends_the_command_without_a_word(num_lines: int, unbuffered: str) -> None:
+    said = f"lambda: input() or print(*range({num_lines}), sep=chr(10))"
+    program = f"import sys; from tools.command_line import exit_code; sys.exit(exit_code({said}))"
+    command = [sys.executable, "-c", program]
+    pipe = subprocess.PIPE
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+        process.stdout.close()
+        _, err = process.communicate(b"\n", timeout=60)
+    assert (process.returncode, err) == (141, b"")

@@ -6,12 +6,13 @@ import argparse
 import errno
 import io
 import os
+import select
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from tools.stop_request import StopRequest
 
@@ -37,6 +38,8 @@ DISK_REMEDIES = {
     errno.ENAMETOOLONG: "give it a shorter name",
 }
 
+_CODE_OF_A_CLOSED_PIPE = 128 + 13  # of SIGPIPE, as programs in C end in `... | head`
+
 
 class SettingsError(ValueError):
     """A setting that is unknown, of the wrong kind or contradicts another; the message names the flag."""
@@ -57,18 +60,23 @@ def exit_code(work: Callable[[], int | None], stop: StopRequest | None = None, s
     """Do the work; errors that a person can mend become one line on the standard error stream.
 
     Returns what `work` returns (None: 0, done), 2 for a wrong setting, 1 for anything else that a person can mend, and
-    when stopped 130 (Ctrl-C), 143 (SIGTERM) or the code of `stop`, with the sentence `stopped`.
+    when stopped 130 (Ctrl-C), 143 (SIGTERM) or the code of `stop`, with the sentence `stopped`; 141, silently,
+    when the program that it is piped into has ended.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a class name that the terminal cannot show must not end a run
             stream.reconfigure(errors="backslashreplace")
     try:
         with _terminable():
-            return work() or 0
+            code = work() or 0
+            sys.stdout.flush()  # what reads it may have gone: told here, not while the interpreter shuts down
+            return code
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _has_lost_its_reader(sys.stdout):
+            return _CODE_OF_A_CLOSED_PIPE
         print(f"error: {_disk_sentence(error)}", file=sys.stderr)
         return 1
     except ValueError as error:
@@ -106,6 +114,24 @@ def _terminable() -> Iterator[None]:
     finally:
         if is_free:
             signal.signal(number, signal.SIG_DFL)
+
+
+def _has_lost_its_reader(stream: TextIO) -> bool:
+    """Whether what the stream is piped into has ended, as `head` does; what is still to be said then goes nowhere."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):  # no file of the system's
+        return False
+    if not hasattr(select, "poll"):  # Windows
+        return False
+    poll = select.poll()
+    poll.register(number, 0)
+    has_lost = any(event & select.POLLERR for _, event in poll.poll(0))
+    if has_lost:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+    return has_lost
 
 
 def _disk_sentence(error: OSError) -> str:
