@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -15,15 +14,15 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.images import ImageError, find_images, read_image
+from datasets.images import find_images, read_image
 from datasets.readers import detect_format, read_classes, read_samples
 from datasets.splits import choose_split, read_list
 from DOTA_devkit.labels import LabelError, read_labels
 from DOTA_devkit.tiling import read_index
-from tools import split_tiles
+from tools import split_tiles, tile_pictures
 from tools.config import SettingsError
 from tools.processes import run_tasks
-from tools.split_tiles import PictureTask, main, read_picture, scale_picture
+from tools.split_tiles import main
 from tools.stop_request import StopRequest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -35,30 +34,6 @@ def tree(folder: Path) -> dict[str, bytes]:
     """All files of a folder by their path in it."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(files)}
-
-
-def write_tiff(path: Path, pixels: np.ndarray, photometric: int = 1, planar: int = 1) -> None:
-    """A plain TIFF of (H, W, bands), as GDAL writes pictures of many bands; OpenCV writes no more than four."""
-    height, width, bands = pixels.shape
-    bits, form = pixels.dtype.itemsize * 8, {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
-    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 0), (277, bands)]
-    tags += [(278, height), (279, pixels.nbytes), (284, planar)]
-    tags += [(338, 0)] * (bands > (3 if photometric == 2 else 1)) + [(339, form)]
-    start = 8 + 2 + 12 * len(tags) + 4
-    arrays, entries = b"", b""
-    for tag, value in tags:
-        count = {258: bands, 338: bands - (3 if photometric == 2 else 1), 339: bands}.get(tag, 1)
-        kind = 4 if tag in (256, 257, 273, 278, 279) else 3
-        if count > 2:
-            entries += struct.pack("<HHII", tag, kind, count, start + len(arrays))
-            arrays += struct.pack(f"<{count}H", *[value] * count)
-        elif kind == 3:
-            entries += struct.pack("<HHIHH", tag, kind, count, value, value if count == 2 else 0)
-        else:
-            entries += struct.pack("<HHII", tag, kind, count, value)
-    entries = entries.replace(struct.pack("<HHII", 273, 4, 1, 0), struct.pack("<HHII", 273, 4, 1, start + len(arrays)))
-    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
-    path.write_bytes(head + entries + struct.pack("<I", 0) + arrays + pixels.tobytes())
 
 
 # ---------------------------------------------------------------------------------------------------- what is written
@@ -107,8 +82,8 @@ def test_a_small_picture_is_padded_at_the_right_and_at_the_bottom(dota_folder, t
     pixels = read_image(tmp_path / "tiles" / "images" / "a__1__0___0.png")
     assert pixels.shape == (64, 64, 3)
     assert (pixels[:40, :50] == read_image(src / "images" / "a.png")).all()
-    assert (pixels[40:] == split_tiles.PADDING_BGR).all()
-    assert (pixels[:, 50:] == split_tiles.PADDING_BGR).all()
+    assert (pixels[40:] == tile_pictures.PADDING_BGR).all()
+    assert (pixels[:, 50:] == tile_pictures.PADDING_BGR).all()
 
 
 def test_labels_are_not_truncated(dota_folder, tmp_path):
@@ -121,17 +96,6 @@ def test_labels_are_not_truncated(dota_folder, tmp_path):
     assert labels.difficult.tolist() == [1]
 
 
-def test_the_scale_is_exact_and_loses_no_pixel():
-    """Half of 101 columns: 51, the last of which shows the last column; a ramp keeps its slope."""
-    ramp = np.repeat(np.arange(101, dtype=np.uint8)[None] * 2, 11, axis=0)
-    half = scale_picture(ramp, 0.5)
-    assert half.shape == (6, 51)
-    assert half[0].tolist() == [4 * i + 1 for i in range(50)] + [200]
-    third = scale_picture(np.zeros((100, 90, 3), np.uint8), 0.3)
-    assert third.shape == (30, 27, 3)
-    assert scale_picture(ramp, 2.0).shape == (22, 202)
-
-
 @pytest.mark.parametrize(
     ("suffix", "flag", "expected"),
     [(".jpg", "auto", ".jpg"), (".png", "auto", ".png"), (".bmp", "auto", ".png"), (".png", "jpg", ".jpg")],
@@ -140,6 +104,24 @@ def test_the_suffix_is_that_of_the_source_or_as_asked(dota_folder, tmp_path, suf
     src = dota_folder(names=("a", "b"), suffix=suffix, hw=(64, 64))
     assert main([str(src), str(tmp_path / "tiles"), *SMALL, "--suffix", flag]) == 0
     assert {path.suffix for path in (tmp_path / "tiles" / "images").iterdir()} == {expected}
+
+
+def test_a_fourth_band_is_left_out_or_kept(dota_folder, tmp_path, capsys):
+    src = dota_folder(names=("a", "b"), hw=(100, 50))
+    bands = np.random.default_rng(0).integers(0, 256, (100, 50, 4), dtype=np.uint8)
+    for name in ("a", "b"):
+        cv2.imwrite(str(src / "images" / f"{name}.png"), bands)
+    assert main([str(src), str(tmp_path / "colours"), *SMALL]) == 0
+    assert main([str(src), str(tmp_path / "bands"), *SMALL, "--in_channels", "4"]) == 0
+    tile = Path("images", "a__1__0___36.png")
+    assert (cv2.imread(str(tmp_path / "colours" / tile), cv2.IMREAD_UNCHANGED)[:, :50] == bands[36:, :, :3]).all()
+    pixels = read_image(tmp_path / "bands" / tile, 4)
+    assert (pixels[:, :50] == bands[36:]).all()
+    assert (pixels[:, 50:] == (*tile_pictures.PADDING_BGR, tile_pictures.PADDING_FOURTH)).all()
+    assert main([str(src), str(tmp_path / "x"), *SMALL, "--in_channels", "4", "--suffix", "jpg"]) == 2
+    assert "a JPEG holds no fourth band" in capsys.readouterr().err
+    assert main([str(dota_folder("three")), str(tmp_path / "y"), *SMALL, "--in_channels", "4"]) == 1
+    assert "has 3 bands, and --in_channels is 4" in capsys.readouterr().err
 
 
 def test_without_lists_the_tiles_of_a_picture_stay_on_one_side(dota_folder, tmp_path):
@@ -244,7 +226,7 @@ def test_an_interrupted_run_leaves_whole_tiles_and_goes_on_where_it_stopped(dota
             raise KeyboardInterrupt
         return imencode(*arguments)
 
-    monkeypatch.setattr(split_tiles.cv2, "imencode", encode)
+    monkeypatch.setattr(tile_pictures.cv2, "imencode", encode)
     assert main([str(src), str(dst), *SMALL]) == 130
     monkeypatch.undo()
     assert not (dst / "tiles.json").exists()
@@ -454,110 +436,10 @@ def test_a_damaged_picture_is_named(dota_folder, tmp_path, capsys):
     assert "scene_1.png: the file is cut off" in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------------- kinds of pictures
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".jp2", ".webp"])
-def test_pictures_of_8_bits_are_read_as_they_are(tmp_path, suffix):
-    rng = np.random.default_rng(0)
-    image = cv2.GaussianBlur(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8), (0, 0), 2)
-    path = tmp_path / f"a{suffix}"
-    path.write_bytes(cv2.imencode(suffix, image)[1].tobytes())
-    assert (read_picture(path) == read_image(path)).all()
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
-def test_grey_stays_grey(tmp_path, suffix):
-    image = np.tile(np.arange(200, dtype=np.uint8), (40, 1))
-    path = tmp_path / f"a{suffix}"
-    path.write_bytes(cv2.imencode(suffix, image)[1].tobytes())
-    assert read_picture(path).shape == (40, 200)
-
-
-def test_a_fourth_band_is_left_out(tmp_path):
-    image = np.random.default_rng(0).integers(0, 256, (40, 60, 4), dtype=np.uint8)
-    (tmp_path / "a.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
-    assert (read_picture(tmp_path / "a.png") == image[:, :, :3]).all()
-
-
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-@pytest.mark.parametrize("bands", [1, 3])
-def test_16_bits_are_spread_between_their_percentiles(tmp_path, suffix, bands):
-    """A 12-bit sensor: divided by 256, as OpenCV does it, the picture would be nearly black."""
-    values = np.linspace(1000, 3000, 100 * 120).reshape(100, 120).astype(np.uint16)
-    image = values if bands == 1 else np.stack([values, values // 2, values // 4], axis=-1)
-    image[:10] = 0  # no data
-    path = tmp_path / f"a{suffix}"
-    path.write_bytes(cv2.imencode(suffix, image)[1].tobytes())
-    picture = read_picture(path)
-    assert picture.dtype == np.uint8
-    assert picture.shape == image.shape
-    assert picture.max() == 255
-    assert (picture[:10] == 0).all()
-    assert 110 < np.median(picture[10:].reshape(-1, bands)[:, 0]) < 190
-    first = picture.reshape(-1, bands)[1200:, 0].astype(int)
-    assert (np.diff(first) >= 0).all()
-
-
-@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
-def test_bands_that_are_not_called_colours_are_read_as_colours(tmp_path, dtype):
-    """Of a TIFF with several bands marked as grey OpenCV reads the first alone, and says nothing."""
-    pixels = np.random.default_rng(0).integers(1, 200, (30, 40, 4)).astype(dtype)
-    write_tiff(tmp_path / "a.tif", pixels)
-    picture = read_picture(tmp_path / "a.tif")
-    assert picture.shape == (30, 40, 3)
-    assert (np.abs(picture / 255 - (pixels[:, :, 2::-1] - 1.0) / 198) < 0.02).all()
-
-
-def test_bands_of_8_bits_that_are_not_called_colours_are_refused(tmp_path):
-    write_tiff(tmp_path / "a.tif", np.ones((8, 8, 4), np.uint8))
-    with pytest.raises(ImageError, match="not called colours; write them anew"):
-        read_picture(tmp_path / "a.tif")
-
-
-@pytest.mark.parametrize(
-    ("bands", "planar", "what"), [(2, 1, "has 2 bands"), (5, 1, "5 bands"), (3, 2, "one after the")]
-)
-def test_bands_that_are_no_colours_are_refused_with_the_name_of_the_file(tmp_path, bands, planar, what):
-    write_tiff(tmp_path / "a.tif", np.ones((8, 8, bands), np.uint16), planar=planar)
-    with pytest.raises(ImageError, match=what) as caught:
-        read_picture(tmp_path / "a.tif")
-    assert "a.tif" in str(caught.value)
-    assert "gdal_translate" in str(caught.value)
-
-
-def test_a_picture_without_contrast_is_read(tmp_path):
-    write_tiff(tmp_path / "a.tif", np.zeros((8, 9, 1), np.uint16))
-    assert read_picture(tmp_path / "a.tif").shape == (8, 9)
-
-
-@pytest.mark.parametrize("head", [b"\x89PNG", b"II*\0\x08\0\0\0", b"MM\0*", b"\0\0\0\x0cjP  ihdr\0", b"x"])
-def test_a_file_that_ends_in_its_header_is_refused(tmp_path, head):
-    (tmp_path / "a.tif").write_bytes(head)
-    with pytest.raises(ImageError, match=r"a\.tif"):
-        read_picture(tmp_path / "a.tif")
-
-
-def test_real_geotiffs_are_read(real_folder):
-    shapes = {path.name: read_picture(path).shape for path in sorted(real_folder("geotiff").glob("*.tif"))}
-    assert shapes["car_park.tif"] == (2048, 2048, 3)
-    assert shapes["rgba_uint16.tif"] == (411, 634)  # its three colours are one constant
-    assert shapes["rotated.tif"] == (15, 10)
-
-
 def test_the_marker_and_the_settings_are_json(dota_folder, tmp_path):
     assert main([str(dota_folder()), str(tmp_path / "tiles"), *SMALL]) == 0
     for path in (tmp_path / "tiles" / ".split").rglob("*.json"):
         json.loads(path.read_text(encoding="utf-8"))
-
-
-def test_a_worker_takes_its_task_from_another_process(dota_folder, tmp_path):
-    settings = split_tiles.SplitSettings(64, 40, (1.0,), 0.7, 0.0, "auto", "error", "error", None)
-    src = dota_folder()
-    task = PictureTask(src / "images/scene_0.png", src / "labelTxt/scene_0.txt", tmp_path / "tiles", settings, 0.0)
-    (record,) = run_tasks(split_tiles.split_picture, [task], 1, StopRequest())
-    assert record["height"] == 128
-    assert task.marker.is_file()
 
 
 def test_a_wrong_flag_is_a_settings_error():

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 
-from datasets.images import IMAGE_SUFFIXES, ImageError, find_images, read_image
-from datasets.readers import DOTA_CLASSES, IGNORED_CLASS, read_classes
+from datasets.images import IMAGE_SUFFIXES, ImageError, find_images
+from datasets.readers import DOTA_CLASSES, read_classes
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, read_list
-from DOTA_devkit.atomic import atomic_write, write_json, write_text
+from DOTA_devkit.atomic import write_json, write_text
 from DOTA_devkit.clipping import clip_quads
-from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, read_labels, write_labels
 from DOTA_devkit.tiling import (
     INDEX_NAME,
     MIN_VISIBLE,
-    CutLabels,
     Tile,
     TileIndex,
     check_grid,
     check_picture_name,
-    cut_labels,
-    lay_tiles,
-    scaled_size,
-    unlearnt_objects,
     write_index,
 )
 from tools.command_line import Parser, SettingsError, exit_code
@@ -41,55 +32,10 @@ from tools.data import report_problems
 from tools.processes import run_tasks
 from tools.run_folder import warn
 from tools.stop_request import StopRequest
+from tools.tile_pictures import JPEG_QUALITY, MARKERS, PictureTask, SplitSettings, finished_record, split_picture
 
-MARKERS, SETTINGS = Path(".split/pictures"), Path(".split/settings.json")
-PADDING_BGR = (104, 116, 124)  # the mean colour of ImageNet, with which the letterbox pads by default, too
-JPEG_QUALITY = 95
+SETTINGS = Path(".split/settings.json")
 SHOWN_OBJECTS = 10
-
-
-@dataclass(frozen=True)
-class SplitSettings:
-    """What the tiles depend on beside the picture; lengths in pixels of a tile. `suffix`: auto, png or jpg."""
-
-    size: int
-    overlap: int
-    scales: tuple[float, ...]
-    min_visible: float
-    skip_empty: float
-    suffix: str
-    missing_labels: str
-    on_bad_label: str
-    class_names: tuple[str, ...] | None  # None: whatever stands in the labels
-
-
-@dataclass(frozen=True)
-class PictureTask:
-    """One picture to split. label_path: None in a folder without labels; skip_empty: part of its empty tiles."""
-
-    image_path: Path
-    label_path: Path | None
-    dst: Path
-    settings: SplitSettings
-    skip_empty: float
-
-    @property
-    def name(self) -> str:
-        return self.image_path.stem
-
-    @property
-    def marker(self) -> Path:
-        return self.dst / MARKERS / f"{self.name}.json"
-
-    @property
-    def suffix(self) -> str:
-        kept = "jpg" if self.image_path.suffix.lower() in (".jpg", ".jpeg") else "png"
-        return f".{kept if self.settings.suffix == 'auto' else self.settings.suffix}"
-
-    def paths(self, tile_name: str) -> tuple[Path, Path | None]:
-        """Where picture and labels of a tile go."""
-        image_path = self.dst / "images" / f"{tile_name}{self.suffix}"
-        return image_path, self.label_path and self.dst / "labelTxt" / f"{tile_name}.txt"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -137,7 +83,7 @@ def split_folder(src: Path, dst: Path, settings: SplitSettings, num_workers: int
         )
         for name, path in images.items()
     ]
-    records = {task.name: record for task in tasks if (record := _finished(task))}
+    records = {task.name: record for task in tasks if (record := finished_record(task))}
     remaining = [task for task in tasks if task.name not in records]
     if remaining:
         (dst / INDEX_NAME).unlink(missing_ok=True)  # an index says that all is there
@@ -156,75 +102,6 @@ def split_folder(src: Path, dst: Path, settings: SplitSettings, num_workers: int
     write_index(dst / INDEX_NAME, index)
     _report(src, dst, settings, records, index)
     return index
-
-
-def split_picture(task: PictureTask) -> dict[str, Any]:
-    """Write the tiles of a picture, with their labels, and its marker last; returns what the marker holds."""
-    settings = task.settings
-    _remove_outdated(task)
-    labels, problems = _read_objects(task)
-    picture = read_picture(task.image_path)
-    hw = picture.shape[:2]
-    cuts: list[CutLabels] = []
-    tiles: dict[str, list[float]] = {}
-    num_skipped = 0
-    for scale in settings.scales:
-        scaled = scale_picture(picture, scale)
-        for tile in lay_tiles(task.name, *hw, settings.size, settings.overlap, [scale]):
-            cut = cut_labels(labels.quads, labels.difficult, tile, settings.size, hw, settings.min_visible)
-            cuts.append(cut)
-            if not len(cut.rows) and _fraction_of(tile.name) < task.skip_empty:
-                num_skipped += 1
-                continue
-            image_path, label_path = task.paths(tile.name)
-            if label_path is not None:
-                names = [labels.names[row] for row in cut.rows.tolist()]
-                write_labels(label_path, cut.quads, names, cut.difficult, sync=False)
-            tiles[tile.name] = [scale, tile.x, tile.y, _write_tile(image_path, scaled, tile, settings.size)]
-    unlearnt = [
-        (int(labels.lines[row]), labels.names[row])
-        for row in unlearnt_objects(labels.difficult, cuts).tolist()
-        if labels.names[row] != IGNORED_CLASS
-    ]
-    record = {
-        "stamp": _stamp(task),
-        "height": hw[0],
-        "width": hw[1],
-        "tiles": tiles,  # name -> scale, x, y, bytes
-        "num_skipped": num_skipped,
-        "num_objects": len(labels.names),
-        "num_labels": sum(int((~cut.hidden).sum()) for cut in cuts),
-        "num_hidden": sum(int(cut.hidden.sum()) for cut in cuts),
-        "classes": sorted(set(labels.names) - {IGNORED_CLASS}),
-        "unlearnt": unlearnt,  # line, class
-        "problems": problems,
-    }
-    with atomic_write(task.marker, sync=False) as file:
-        json.dump(record, file, ensure_ascii=False)
-    return record
-
-
-def read_picture(path: Path) -> np.ndarray:
-    """Decode a picture with `read_image`, to (H, W) uint8 if it is grey, else (H, W, 3) BGR: grey tiles stay small."""
-    image = read_image(path)
-    # A glance at some pixels spares colour pictures the whole comparison.
-    is_grey = all(_has_equal_bands(part) for part in (image[::32, ::32], image))
-    return np.ascontiguousarray(image[:, :, 0]) if is_grey else image
-
-
-def scale_picture(picture: np.ndarray, scale: float) -> np.ndarray:
-    """The picture (H, W) or (H, W, 3), scaled exactly; sides are rounded up, the last pixels repeated as needed."""
-    if scale == 1:
-        return picture
-    height, width = scaled_size(*picture.shape[:2], scale)
-    missing = [
-        int(np.ceil(side / scale - 1e-9)) - had for side, had in zip((height, width), picture.shape[:2], strict=True)
-    ]
-    if any(missing):
-        picture = cv2.copyMakeBorder(picture, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
-    # With fx and fy given, OpenCV samples at exactly this scale; with a size given it would bend it to the size.
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=how)[:height, :width]
 
 
 def _read_lists(src: Path, images: Mapping[str, Path], is_labelled: bool) -> dict[str, list[str]]:
@@ -279,86 +156,6 @@ def _open_destination(src: Path, dst: Path, settings: SplitSettings, images: Map
         for leftover in (dst / folder).glob(".*.tmp"):
             leftover.unlink()
     write_json(path, wanted)
-
-
-def _finished(task: PictureTask) -> dict[str, Any] | None:
-    """The record of a picture that an earlier run has split and whose tiles are all there; None for any other."""
-    try:
-        record = json.loads(task.marker.read_text(encoding="utf-8"))
-        is_whole = record["stamp"] == _stamp(task)
-        for name, (*_, num_bytes) in record["tiles"].items():
-            image_path, label_path = task.paths(name)
-            is_whole &= image_path.stat().st_size == num_bytes and (label_path is None or label_path.is_file())
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return record if is_whole else None
-
-
-def _stamp(task: PictureTask) -> list[Any]:
-    """What tells whether a picture or its labels have changed since."""
-    files = [path.stat() if path and path.is_file() else None for path in (task.image_path, task.label_path)]
-    return [task.skip_empty, *(stat and [stat.st_size, stat.st_mtime_ns] for stat in files)]
-
-
-def _remove_outdated(task: PictureTask) -> None:
-    """Remove the tiles that an earlier version of a picture had."""
-    try:
-        before = json.loads(task.marker.read_text(encoding="utf-8"))["tiles"]
-    except (OSError, ValueError, KeyError):
-        return
-    task.marker.unlink()
-    for path in (path for name in before for path in task.paths(name) if path is not None):
-        path.unlink(missing_ok=True)
-
-
-def _read_objects(task: PictureTask) -> tuple[Labels, list[str]]:
-    """The objects of a picture, and what was wrong with the lines that are left out."""
-    path, settings = task.label_path, task.settings
-    if path is None or (settings.missing_labels == "empty" and not path.exists()):
-        return NO_LABELS, []
-    if not path.exists():
-        remedy = "write one (an empty file means no objects), or give --missing_labels empty"
-        raise LabelError(path, 1, f"no label file for the picture {task.image_path.name}; {remedy}")
-    problems: list[LabelError] = []
-    on_bad = problems.append if settings.on_bad_label == "skip" else None
-    labels = read_labels(path, on_bad)
-    known = settings.class_names and {*settings.class_names, IGNORED_CLASS}
-    strange = [row for row, name in enumerate(labels.names) if known and name not in known]
-    for row in strange:
-        remedy = f"known: {', '.join(settings.class_names)}; add it to classes.txt or correct the line"
-        error = LabelError(path, int(labels.lines[row]), f"unknown class '{labels.names[row]}'; {remedy}")
-        if on_bad is None:
-            raise error
-        on_bad(error)
-    if strange:
-        rows = sorted({*range(len(labels.names))} - {*strange})
-        names = [labels.names[row] for row in rows]
-        labels = Labels(labels.quads[rows], names, labels.difficult[rows], labels.lines[rows])
-    return labels, [str(problem) for problem in problems]
-
-
-def _write_tile(path: Path, scaled: np.ndarray, tile: Tile, size: int) -> int:
-    """Cut a tile out of its scaled picture, pad it to its size, write it; returns the number of bytes."""
-    pixels = scaled[tile.y : tile.y + size, tile.x : tile.x + size]
-    missing = [size - side for side in pixels.shape[:2]]
-    if any(missing):
-        colour = PADDING_BGR if pixels.ndim == 3 else round(sum(PADDING_BGR) / 3)
-        pixels = cv2.copyMakeBorder(pixels, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT, value=colour)
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
-    data = cv2.imencode(path.suffix, pixels, options)[1]
-    # Nobody waits for the disk: a tile that a power cut has emptied has not the size that its marker tells.
-    with atomic_write(path, "wb", sync=False) as file:
-        file.write(data)
-    return len(data)
-
-
-def _fraction_of(name: str) -> float:
-    """A number in [0, 1) that looks random and depends on the name alone."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=6).digest(), "big") / 2**48
-
-
-def _has_equal_bands(image: np.ndarray) -> bool:
-    return bool((image[:, :, 0] == image[:, :, 1]).all() and (image[:, :, 0] == image[:, :, 2]).all())
 
 
 def _make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict]) -> TileIndex:
@@ -424,6 +221,8 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
     for name in ("min_visible", "skip_empty"):
         if not 0 <= getattr(options, name) <= 1:
             raise SettingsError(f"--{name} is {getattr(options, name)}; it must lie between 0 and 1")
+    if options.in_channels == 4 and options.suffix == "jpg":
+        raise SettingsError("--suffix jpg: a JPEG holds no fourth band; give png, or --in_channels 3")
     if options.workers < 0:
         raise SettingsError(f"--workers is {options.workers}; it must be at least 0")
     return SplitSettings(
@@ -433,6 +232,7 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
         options.min_visible,
         options.skip_empty,
         options.suffix,
+        options.in_channels,
         options.missing_labels,
         options.on_bad_label,
         None,
@@ -445,7 +245,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Cut big pictures in DOTA's layout (images/, and optionally labelTxt/, classes.txt and lists) into "
         f"tiles in the same layout, with an index, {INDEX_NAME}, by which tools.merge_results joins them again.",
         epilog="A picture smaller than a tile is padded at the right and at the bottom. Grey stays grey; 16 bits and "
-        "floating point are spread to 8 (percentiles 0.5 and 99.5); of four bands the first three are taken. A stopped "
+        "floating point are spread to 8 (percentiles 0.5 and 99.5). A stopped "
         "run goes on with the same command. Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
         allow_abbrev=False,
     )
@@ -491,6 +291,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default="auto",
         help=f"format of the tiles; auto: jpg (quality {JPEG_QUALITY}) for JPEG pictures, else png "
         "[default: %(default)s]",
+    )
+    add(
+        "--in_channels",
+        type=int,
+        choices=(3, 4),
+        default=3,
+        help="bands of a colour picture that are kept: 4 for training with --in_channels 4, as png; 3 leaves a fourth "
+        "out [default: %(default)s]",
     )
     add(
         "--missing_labels",
