@@ -63,11 +63,8 @@ def merge_tiles(
     weight = border_weight(quads, windows[tiles], tile_size, picture_hw)
     quads = quads * pixel[:, None, None] + windows[tiles, None, :2]
     rank = scores - (1 - weight) * np.abs(scores)  # a negative score, too, gets worse
-    kept = poly_nms(quads, rank, nms_threshold, labels)
-    quads, scores, labels, tiles = quads[kept], scores[kept], labels[kept], tiles[kept]
-    given_up = _given_up(quads, rank[kept], weight[kept], labels, tiles, windows, min(nms_threshold, ENOUGH))
-    best = np.flatnonzero(~given_up)
-    best = best[np.lexsort((kept[best], -scores[best]))]
+    best = _compete(quads, rank, weight, labels, tiles, windows, nms_threshold)
+    best = best[np.lexsort((best, -scores[best]))]
     return ImageDetections(quads[best], scores[best], labels[best])
 
 
@@ -83,6 +80,35 @@ def border_weight(quads: np.ndarray, windows: np.ndarray, tile_size: int, pictur
     )
     nearest = np.where(is_inner, distance, np.inf).min(axis=1)
     return LEAST_WEIGHT + (1 - LEAST_WEIGHT) * np.clip(nearest / BORDER, 0, 1)
+
+
+def _compete(
+    quads: np.ndarray,
+    rank: np.ndarray,
+    weight: np.ndarray,
+    labels: np.ndarray,
+    tiles: np.ndarray,
+    windows: np.ndarray,
+    nms_threshold: float,
+) -> np.ndarray:
+    """The rows of the boxes that stay, of boxes (N, 4, 2) in pixels of the picture.
+
+    A piece that is given up takes its claims with it: what it alone had suppressed competes again, with what stays and
+    with one another, until nothing more is given up.
+    """
+    is_in, stays = np.ones(len(quads), bool), np.zeros(len(quads), bool)
+    while True:
+        rows = np.flatnonzero(is_in)
+        # What stays comes first; no two of it overlap enough for their order to matter.
+        first = np.where(stays[rows], np.inf, rank[rows])
+        kept = rows[poly_nms(quads[rows], first, nms_threshold, labels[rows])]
+        given_up = ~stays[kept] & _given_up(
+            quads[kept], rank[kept], weight[kept], labels[kept], tiles[kept], windows, min(nms_threshold, ENOUGH)
+        )
+        if not given_up.any():
+            return kept
+        is_in[kept[given_up]] = False
+        stays[kept[~given_up]] = True
 
 
 def _given_up(
