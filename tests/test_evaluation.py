@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,10 +18,9 @@ from DOTA_devkit.evaluation import (
     average_precision,
     average_precision_07,
     evaluate,
-    format_table,
-    metrics_dict,
     outer_quads,
 )
+from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections, read_results, write_results
 
 CLASSES = ["plane", "ship", "small-vehicle"]
@@ -213,15 +211,6 @@ def test_ap_of_no_detections_is_zero() -> None:
     assert average_precision_07(np.empty(0, bool), 5) == 0.0
 
 
-def test_the_best_f1_does_not_cut_between_equal_scores() -> None:
-    """A hit and a stray of one score: nobody can have the one without the other."""
-    truths = {"a": truth([square(0)], [0])}
-    detections = {"a": found([square(0), square(50)], [0.5, 0.5])}
-    item = metrics_dict(evaluate(detections, truths, ["ship"]))["classes"]["ship"]
-    assert (item["precision"], item["recall"], item["score_threshold"]) == (0.5, 1.0, 0.5)
-    assert item["AP50"] == 1.0  # as published: equal scores go one after the other
-
-
 # -- truth fed back, nothing at all
 
 
@@ -250,32 +239,6 @@ def test_no_detections_score_zero(detections: dict[str, ImageDetections]) -> Non
     assert metrics["mAP50"] == metrics["mAP75"] == metrics["mAP50_95"] == metrics["mAP50_07"] == 0.0
     assert (ship["precision"], ship["recall"], ship["f1"], ship["score_threshold"]) == (0.0, 0.0, 0.0, None)
     assert metrics["num_missing"] == (1 if detections == {} else 0)
-
-
-def test_nothing_at_all_is_not_available() -> None:
-    for classes in ([], ["ship"]):
-        metrics = metrics_dict(evaluate({}, {}, classes))
-        assert metrics["mAP50"] is None
-        assert metrics["mAP50_95"] is None
-        assert metrics["num_images"] == 0
-        assert list(metrics["classes"]) == classes
-        json.dumps(metrics, allow_nan=False)
-    metrics = metrics_dict(evaluate({"a": found([], [])}, {"a": truth([], [])}, ["ship"]))
-    assert metrics["classes"]["ship"]["AP50"] is None
-
-
-def test_a_class_without_truth_is_outside_the_mean() -> None:
-    """Defect 24: it counted as AP 0 in the mean."""
-    truths = {"a": truth([square(0), square(50)], [0, 1], [0, 1])}
-    detections = {"a": found([square(0), square(50), square(99)], [0.9, 0.8, 0.7], [0, 1, 2])}
-    metrics = metrics_dict(evaluate(detections, truths, ["ship", "only-difficult", "none"]))
-    assert metrics["mAP50"] == metrics["mAP50_95"] == metrics["mAP50_07"] == 1.0
-    for name in ("only-difficult", "none"):
-        item = metrics["classes"][name]
-        for key in ("AP50", "AP75", "AP50_95", "AP50_07", "precision", "recall", "f1", "score_threshold"):
-            assert item[key] is None
-        assert item["num_detections"] == 1
-    assert metrics["classes"]["only-difficult"]["num_difficult"] == 1
 
 
 # -- which images
@@ -406,16 +369,6 @@ def test_a_detection_without_area_is_a_false_alarm() -> None:
 # -- other thresholds, horizontal boxes, the table, the time
 
 
-def test_other_thresholds_have_their_own_keys() -> None:
-    metrics = metrics_dict(
-        evaluate({"a": found([square(2)], [1.0])}, {"a": truth([square(0)], [0])}, ["s"], (0.6, 0.675))
-    )
-    assert metrics["mAP"] == metrics["classes"]["s"]["AP"] == {"0.60": 1.0, "0.675": 0.0}
-    assert metrics["mAP50"] is None
-    assert metrics["mAP50_95"] is None
-    assert metrics["classes"]["s"]["precision"] is None
-
-
 def test_thresholds_are_the_ten_of_coco() -> None:
     assert IOU_THRESHOLDS == (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
@@ -433,27 +386,6 @@ def test_whole_pixels_give_the_overlap_of_the_published_task_2() -> None:
     truths, detections = {"a": truth([quads[0]], [0])}, {"a": found([quads[1]], [1.0])}
     metrics = metrics_dict(evaluate(detections, truths, ["ship"], (0.333, 0.334)))
     assert metrics["mAP"] == {"0.333": 1.0, "0.334": 0.0}
-
-
-def columns(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-
-
-def test_the_table_is_aligned_in_any_script() -> None:
-    truths = {"a": truth([square(0), square(50)], [0, 1])}
-    detections = {"a": found([square(0), square(51)], [0.9, 0.8], [0, 1])}
-    table = format_table(metrics_dict(evaluate(detections, truths, ["小型车辆", "ship", "none"])))
-    lines = table.splitlines()
-    assert len({columns(line) for line in lines}) == 1
-    assert lines[0].split() == ["class", "truths", "detections", "AP50", "AP75", "AP50:95", "precision", "recall"]
-    assert lines[2].split() == ["小型车辆", "1", "1", "1.0000", "1.0000", "1.0000", "1.0000", "1.0000"]
-    assert lines[4].split() == ["none", "0", "0", "n/a", "n/a", "n/a", "n/a", "n/a"]
-    assert lines[-1].split()[:4] == ["mean", "2", "2", "1.0000"]
-    assert lines[-1].split()[5] == f"{(1 + 0.7) / 2:.4f}"  # 9 / 11 = 0.818 is above seven of the ten thresholds
-
-
-def test_the_table_of_nothing() -> None:
-    assert format_table(metrics_dict(evaluate({}, {}, []))).splitlines()[-1].split() == ["mean", "0", "0"] + ["n/a"] * 5
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from DOTA_devkit.evaluation import evaluate, metrics_dict
+from DOTA_devkit.evaluation import evaluate
+from DOTA_devkit.metrics import metrics_dict
 from tools import history as history_module
 from tools.command_line import SettingsError
 from tools.history import DAMAGED, History, validation_columns

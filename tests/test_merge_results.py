@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from datasets.readers import read_classes, read_samples
-from DOTA_devkit.evaluation import ImageTruth, evaluate, metrics_dict
+from DOTA_devkit.evaluation import ImageTruth, evaluate
 from DOTA_devkit.iou import poly_iou
 from DOTA_devkit.labels import read_labels
+from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections, read_results, write_results
 from DOTA_devkit.tiling import TileIndex, lay_tiles, read_index, write_index
 from tools import merge_results, split_tiles

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from DOTA_devkit import poly_nms
-from DOTA_devkit.evaluation import ImageTruth, evaluate, metrics_dict
+from DOTA_devkit.evaluation import ImageTruth, evaluate
+from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections
 from tools.config import parse_settings
 from tools.data import open_data, read_split, truths_of

@@ -12,7 +12,8 @@ import numpy as np
 from datasets.readers import read_samples
 from DOTA_devkit.atomic import atomic_write, write_json, write_text
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
-from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate, format_table, metrics_dict
+from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate
+from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, result_path, write_results
 from DOTA_devkit.tiling import INDEX_NAME, read_index
 from tools.config import Config

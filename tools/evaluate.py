@@ -16,17 +16,9 @@ from datasets.images import IMAGE_SUFFIXES
 from datasets.readers import DOTA_CLASSES, IGNORED_CLASS
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
-from DOTA_devkit.evaluation import (
-    EVERY_CLASS,
-    IOU_THRESHOLDS,
-    Evaluation,
-    ImageTruth,
-    evaluate,
-    format_table,
-    metrics_dict,
-    outer_quads,
-)
+from DOTA_devkit.evaluation import EVERY_CLASS, IOU_THRESHOLDS, Evaluation, ImageTruth, evaluate, outer_quads
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, read_labels, read_names
+from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import Results, read_results, result_classes
 from tools.command_line import Parser, exit_code
 from tools.data import report_problems

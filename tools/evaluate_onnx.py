@@ -12,7 +12,8 @@ from typing import Any
 from datasets.images import ImageError
 from datasets.readers import Sample
 from DOTA_devkit.atomic import write_json
-from DOTA_devkit.evaluation import evaluate, format_table, metrics_dict
+from DOTA_devkit.evaluation import evaluate
+from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import ImageDetections
 from DOTA_devkit.tiling import INDEX_NAME
 from tools.command_line import Parser, exit_code

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.images import ImageError
-from DOTA_devkit.evaluation import evaluate, format_table, metrics_dict
+from DOTA_devkit.evaluation import evaluate
+from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import ImageDetections
 from tools.comparison_page import PageItem, draw_page
 from tools.data import truths_of

@@ -1,0 +1,130 @@
+"""What an evaluation says in numbers: the metrics that files hold, and their table for the terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from DOTA_devkit.evaluation import IOU_THRESHOLDS, ClassEvaluation, Curve, Evaluation
+
+
+def metrics_dict(evaluation: Evaluation) -> dict[str, Any]:
+    """The numbers of metrics.json: fractions in [0, 1], unrounded; None where there is nothing to measure.
+
+    Means are over the classes that have truth. precision, recall, f1 and score_threshold belong to the best F1 at
+    overlap 0.5: what a user gets who keeps the detections of at least that score.
+    """
+    classes = {name: _class_metrics(item, evaluation.iou_thresholds) for name, item in evaluation.classes.items()}
+    keys = {"mAP50": "AP50", "mAP75": "AP75", "mAP50_95": "AP50_95", "mAP50_07": "AP50_07"}
+    means: dict[str, Any] = {top: _mean([row[key] for row in classes.values()]) for top, key in keys.items()}
+    thresholds = map(_threshold_key, evaluation.iou_thresholds)
+    means["mAP"] = {key: _mean([row["AP"][key] for row in classes.values()]) for key in thresholds}
+    return means | {
+        "num_images": evaluation.num_images,
+        "num_missing": len(evaluation.missing),
+        "num_unlisted": evaluation.num_unlisted,
+        "num_truths": sum(item.num_truths for item in evaluation.classes.values()),
+        "num_difficult": sum(item.num_difficult for item in evaluation.classes.values()),
+        "num_detections": sum(item.num_detections for item in evaluation.classes.values()),
+        "classes": classes,
+    }
+
+
+def format_table(metrics: Mapping[str, Any]) -> str:
+    """A table for the terminal of what `metrics_dict` gives: a row a class and their mean, in columns also where
+    names hold wide characters (UAX #11). The overlaps are 0.5, 0.75 and the mean of the standard ten, or where these
+    were not all measured, those that were. The intervals of `bootstrap.with_intervals` are shown where there are any.
+    """
+    classes: Mapping[str, Any] = metrics["classes"]
+    if set(map(_threshold_key, IOU_THRESHOLDS)) <= set(metrics["mAP"]):
+        titles, keys = ["AP50", "AP75", "AP50:95"], ("AP50", "AP75", "AP50_95")
+        precisions = {name: [item[key] for key in keys] for name, item in classes.items()}
+        tops = [metrics[f"m{key}"] for key in keys]
+    else:
+        titles = [f"AP{key.removeprefix('0.')}" for key in metrics["mAP"]]
+        precisions = {name: list(item["AP"].values()) for name, item in classes.items()}
+        tops = list(metrics["mAP"].values())
+    if "mAP50_interval" in metrics:
+        place = titles.index("AP50") + 1
+        titles.insert(place, "AP50 95 %")
+        tops.insert(place, metrics["mAP50_interval"])
+        for name, item in classes.items():
+            precisions[name].insert(place, item["AP50_interval"])
+    at_best = ("precision", "recall")
+    rows = [["class", "truths", "detections", *titles, *at_best]]
+    for name, item in classes.items():
+        cells = map(_cell, [*precisions[name], *(item[key] for key in at_best)])
+        rows.append([name, str(item["num_truths"]), str(item["num_detections"]), *cells])
+    tops += [_mean([item[key] for item in classes.values()]) for key in at_best]
+    rows.append(["mean", str(metrics["num_truths"]), str(metrics["num_detections"]), *map(_cell, tops)])
+
+    widths = [max(_columns(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(_padded(cell, widths[i], i > 0) for i, cell in enumerate(row)).rstrip() for row in rows]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def _class_metrics(item: ClassEvaluation, thresholds: tuple[float, ...]) -> dict[str, Any]:
+    by_threshold = dict(zip(map(_threshold_key, thresholds), item.curves, strict=True))
+    at_50, at_75 = by_threshold.get("0.50"), by_threshold.get("0.75")
+    standard = [by_threshold.get(_threshold_key(threshold)) for threshold in IOU_THRESHOLDS]
+    return {
+        "AP50": at_50.ap if at_50 else None,
+        "AP75": at_75.ap if at_75 else None,
+        "AP50_95": _mean([curve.ap for curve in standard]) if all(standard) else None,
+        "AP50_07": at_50.ap_07 if at_50 else None,
+        "AP": {key: curve.ap for key, curve in by_threshold.items()},
+        **_best_f1(at_50 if item.num_truths else None),
+        "num_truths": item.num_truths,
+        "num_difficult": item.num_difficult,
+        "num_detections": item.num_detections,
+    }
+
+
+def _best_f1(curve: Curve | None) -> dict[str, float | None]:
+    """Precision, recall and F1 at the score that gives the best F1; zeros when there is no hit, None without truth."""
+    if curve is None:
+        return dict.fromkeys(("precision", "recall", "f1", "score_threshold"))
+    # A threshold cannot cut between equal scores: only the last point of each run of them can be had.
+    ends = np.flatnonzero(np.diff(curve.scores, append=-np.inf))
+    precision, recall = curve.precision[ends], curve.recall[ends]
+    f1 = 2.0 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
+    if not f1.any():
+        return {"precision": 0.0, "recall": 0.0, "f1": 0.0, "score_threshold": None}
+    k = int(f1.argmax())
+    values = {"precision": precision[k], "recall": recall[k], "f1": f1[k], "score_threshold": curve.scores[ends[k]]}
+    return {key: float(value) for key, value in values.items()}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Mean of the values that there are, None when there is none."""
+    present = [value for value in values if value is not None]
+    return float(np.mean(present)) if present else None
+
+
+def _threshold_key(threshold: float) -> str:
+    """The threshold as a JSON key: two digits, more only where it has more."""
+    return f"{threshold:.2f}" if round(threshold, 2) == threshold else repr(float(threshold))
+
+
+def _cell(value: float | Sequence[float] | None) -> str:
+    """A number, or an interval of two."""
+    if value is None:
+        return "n/a"
+    return "-".join(f"{number:.4f}" for number in np.atleast_1d(value))
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
+
+def _padded(text: str, width: int, to_the_right: bool) -> str:
+    blanks = " " * (width - _columns(text))
+    return blanks + text if to_the_right else text + blanks
