@@ -12,7 +12,9 @@ import pytest
 import torch
 
 import main
+from DOTA_devkit.evaluation import ImageTruth, evaluate
 from DOTA_devkit.labels import read_labels
+from DOTA_devkit.metrics import metrics_dict
 from models import IMAGENET
 from tools import eval as evaluation
 from tools import split_tiles
@@ -135,8 +137,8 @@ def test_classes_without_truth_are_not_counted(evaluated, capsys):
 
 
 def test_many_classes_and_none_with_truth_still_draw(tmp_path):
-    scored = evaluation.evaluate({}, {}, [f"class {number}" for number in range(20)])
-    metrics = evaluation.metrics_dict(scored)
+    scored = evaluate({}, {}, [f"class {number}" for number in range(20)])
+    metrics = metrics_dict(scored)
     evaluation.write_evaluation(tmp_path, scored, metrics)
     assert (tmp_path / "pr_curves.png").stat().st_size > 1000
     assert np.isnan(metrics["mAP50"]) if metrics["mAP50"] is not None else True
@@ -175,7 +177,7 @@ def test_results_with_a_file_missing_are_made_again(evaluated, capsys):
 
 def test_class_names_that_look_like_formulas_are_drawn_as_they_are(tmp_path):
     quads = np.array([[[0, 0], [9, 0], [9, 9], [0, 9]]] * 2)
-    truth = {"a": evaluation.ImageTruth(quads, np.array([0, 1]), np.zeros(2, int))}
-    scored = evaluation.evaluate({}, truth, ["$\\frac$", "_hidden"])
-    evaluation.write_evaluation(tmp_path, scored, evaluation.metrics_dict(scored))
+    truth = {"a": ImageTruth(quads, np.array([0, 1]), np.zeros(2, int))}
+    scored = evaluate({}, truth, ["$\\frac$", "_hidden"])
+    evaluation.write_evaluation(tmp_path, scored, metrics_dict(scored))
     assert (tmp_path / "pr_curves.png").exists()

@@ -9,6 +9,7 @@ import pytest
 import main as program
 from tools.evaluate_onnx import main
 from tools.export_onnx import main as export
+from tools.split_tiles import main as split
 
 
 def _metrics(path) -> dict:
@@ -27,6 +28,23 @@ def test_the_scores_are_those_of_the_checkpoint(exported, finding_checkpoint, do
     assert program.main([*flags, *data, "--num_workers", "0"]) == 0
     ours, theirs = _metrics(table), _metrics(tmp_path / "run" / "metrics.json")
     assert set(ours["classes"]) == {"car", "boat"}
+    assert ours["num_truths"] == theirs["num_truths"] > 0
+    assert ours["mAP50"] == pytest.approx(theirs["mAP50"], abs=1e-3)
+
+
+def test_tiles_are_merged_and_scored_on_the_whole_pictures(
+    exported, finding_checkpoint, dota_folder, tmp_path, capsys
+) -> None:
+    pictures = dota_folder(hw=(150, 190), lists={"train": ["scene_3"], "val": ["scene_0", "scene_1", "scene_2"]})
+    tiles, table = tmp_path / "tiles", tmp_path / "scores.json"
+    assert split([str(pictures), str(tiles), "--size", "96", "--overlap", "48", "--workers", "0"]) == 0
+    data = ["--data_dir", str(tiles)]
+    assert main([str(exported(nms=True)), *data, "--json", str(table)]) == 0
+    assert f"3 whole pictures of {pictures}, merged from tiles of {tiles / 'val.txt'}" in capsys.readouterr().out
+    flags = ["--phase", "eval", "--resume", str(finding_checkpoint), "--out", str(tmp_path / "run")]
+    assert program.main([*flags, *data, "--num_workers", "0"]) == 0
+    ours, theirs = _metrics(table), _metrics(tmp_path / "run" / "metrics.json")
+    assert ours["num_images"] == theirs["num_images"] == 3
     assert ours["num_truths"] == theirs["num_truths"] > 0
     assert ours["mAP50"] == pytest.approx(theirs["mAP50"], abs=1e-3)
 

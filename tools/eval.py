@@ -9,20 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.readers import read_samples
 from DOTA_devkit.atomic import atomic_write, write_json, write_text
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
-from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate
+from DOTA_devkit.evaluation import Evaluation, evaluate
 from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, result_path, write_results
-from DOTA_devkit.tiling import INDEX_NAME, read_index
 from tools.config import Config
-from tools.data import DataFolder, open_data, read_split, truths_of
+from tools.data import open_data, read_split, truths_of
 from tools.engine import Engine
-from tools.merge_results import merge_images
 from tools.results import RESULTS, read_origin
 from tools.run_folder import METRICS, Log, warn
 from tools.test import LoadedRun, load_run, origin_of, run_detector
+from tools.whole_pictures import on_whole_pictures
 
 CSV, CURVES, MERGED = "metrics.csv", "pr_curves.png", "merged"
 
@@ -39,9 +37,14 @@ def run(config: Config) -> int:
     if not engine.is_main:
         return 0
     truths, what = truths_of(samples), split.source
-    if (data.data_dir / INDEX_NAME).is_file():
-        detections, truths, what = _on_whole_pictures(loaded, data, detections, truths, what)
-    scored = evaluate(detections, truths, loaded.architecture.class_names, ignore_overlap=config.ignore_overlap)
+    class_names = loaded.architecture.class_names
+    whole = on_whole_pictures(
+        data.data_dir, detections, list(truths), class_names, config.nms_thresh, config.missing_labels
+    )
+    if whole is not None:
+        write_results(loaded.run_dir / MERGED, class_names, whole.detections)
+        detections, truths, what = whole.detections, whole.truths, f"{whole.source} of {what}"
+    scored = evaluate(detections, truths, class_names, ignore_overlap=config.ignore_overlap)
     if scored.missing:
         warn(
             f"{len(scored.missing)} of the {scored.num_images} listed pictures have no results, such as "
@@ -99,31 +102,6 @@ def _are_fresh(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> bo
     origin, wanted = read_origin(folder), origin_of(loaded, source) | {"images": list(images)}
     is_whole = all(result_path(folder, name).is_file() for name in loaded.architecture.class_names)
     return is_whole and origin is not None and all(origin.get(key) == value for key, value in wanted.items())
-
-
-def _on_whole_pictures(
-    loaded: LoadedRun,
-    data: DataFolder,
-    detections: dict[str, ImageDetections],
-    truths: dict[str, ImageTruth],
-    what: str,
-) -> tuple[dict[str, ImageDetections], dict[str, ImageTruth], str]:
-    """Tiles' detections merged and the truth of the pictures that they were cut from, by picture; with the tiles
-    themselves, and a warning, where those pictures' labels are no longer there."""
-    index = read_index(data.data_dir)
-    source, class_names = Path(index.source), loaded.architecture.class_names
-    if not index.source or not (source / "labelTxt").is_dir():
-        warn(f"the labels of the whole pictures are not in '{index.source}'; scoring the tiles as they are")
-        return detections, truths, what
-    pictures = list(dict.fromkeys(index.tiles[name].picture for name in truths if name in index.tiles))
-    config = loaded.config
-    samples = read_samples("dota", source, pictures, class_names, missing_labels=config.missing_labels)
-    merged = merge_images(detections, index, config.nms_thresh)
-    write_results(loaded.run_dir / MERGED, class_names, merged)
-    seen = {index.tiles[name].picture for name in detections if name in index.tiles}
-    found = {name: merged.get(name, NO_DETECTIONS) for name in pictures if name in seen}
-    what = f"{len(pictures)} whole pictures of {source}, merged from {len(truths)} tiles of {what}"
-    return found, truths_of(samples), what
 
 
 def _draw_curves(path: Path, scored: Evaluation, metrics: Mapping) -> None:

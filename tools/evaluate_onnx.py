@@ -15,7 +15,6 @@ from DOTA_devkit.atomic import write_json
 from DOTA_devkit.evaluation import evaluate
 from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import ImageDetections
-from DOTA_devkit.tiling import INDEX_NAME
 from tools.command_line import Parser, exit_code
 from tools.config import Config
 from tools.data import open_data, read_split, report_problems, truths_of
@@ -23,7 +22,7 @@ from tools.infer_onnx import add_detector_flags, detect_pictures, open_detector,
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Tiling
 from tools.progress import progress_bar
-from tools.run_folder import warn
+from tools.whole_pictures import on_whole_pictures
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,18 +30,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code(lambda: _run(_parse(arguments)))
 
 
-def score_onnx(
+def score_onnx(detector: OnnxDetector, samples: Sequence[Sample], *, batch_size: int = 1) -> dict[str, Any]:
+    """The metrics (as `metrics_dict`) of an exported file on annotated pictures; ImageError for one that cannot be
+    read."""
+    found = detect_samples(detector, samples, batch_size=batch_size)
+    return metrics_dict(evaluate(found, truths_of(samples), detector.facts.class_names))
+
+
+def detect_samples(
     detector: OnnxDetector,
     samples: Sequence[Sample],
     *,
     tiling: Tiling | None = None,
     batch_size: int = 1,
-    ignore_overlap: float = 0.5,
     problems: list[str] | None = None,
-) -> dict[str, Any]:
-    """The metrics (as `metrics_dict`) of an exported file on annotated pictures.
+) -> dict[str, ImageDetections]:
+    """What an exported file finds in annotated pictures, by their names.
 
-    A picture that cannot be read raises ImageError, or is noted in `problems` and its objects count as missed.
+    A picture that cannot be read raises ImageError, or is noted in `problems` and has no boxes.
     """
     images: Mapping[str, Path] = {sample.name: sample.image_path for sample in samples}
     names, detections = list(images), {}
@@ -52,10 +57,8 @@ def score_onnx(
             if problems is None:
                 raise ImageError(f"{item.problem} (--on_bad_label skip leaves such pictures out)")
             problems.append(item.problem)
-        boxes: ImageDetections = item.detections
-        detections[names[item.row]] = boxes
-    scored = evaluate(detections, truths_of(samples), detector.facts.class_names, ignore_overlap=ignore_overlap)
-    return metrics_dict(scored)
+        detections[names[item.row]] = item.detections
+    return detections
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -63,21 +66,19 @@ def _run(options: argparse.Namespace) -> None:
     config = Config(phase="eval", **given, explicit=frozenset(given))
     tiling = tiling_of(options)
     detector = open_detector(options)
+    class_names = detector.facts.class_names
     data = open_data(config)
-    if (data.data_dir / INDEX_NAME).is_file():
-        warn("tiles are scored one by one; --phase eval merges them: for its score give whole pictures and --tile")
-    split, samples = read_split(config, data, "val", detector.facts.class_names)
+    split, samples = read_split(config, data, "val", class_names)
     problems: list[str] | None = [] if config.on_bad_label == "skip" else None
-    metrics = score_onnx(
-        detector,
-        samples,
-        tiling=tiling,
-        batch_size=options.batch_size,
-        ignore_overlap=config.ignore_overlap,
-        problems=problems,
-    )
+    detections = detect_samples(detector, samples, tiling=tiling, batch_size=options.batch_size, problems=problems)
     report_problems(problems or [], "pictures could not be read; their objects count as missed")
-    print(f"{options.model} on {len(samples)} pictures of {split.source}:\n{format_table(metrics)}")
+    truths, what = truths_of(samples), f"{len(samples)} pictures of {split.source}"
+    nms_thresh = detector.settings.nms_thresh
+    whole = on_whole_pictures(data.data_dir, detections, list(truths), class_names, nms_thresh, config.missing_labels)
+    if whole is not None:
+        detections, truths, what = whole.detections, whole.truths, f"{whole.source} of {split.source}"
+    metrics = metrics_dict(evaluate(detections, truths, class_names, ignore_overlap=config.ignore_overlap))
+    print(f"{options.model} on {what}:\n{format_table(metrics)}")
     if options.json:
         write_json(options.json, metrics | {"model": str(options.model), "pictures": split.source})
         print(f"written: {options.json}")
@@ -91,9 +92,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="python -m tools.evaluate_onnx",
         description="Score an exported file against labels, as main.py --phase eval scores a checkpoint.",
-        epilog="Without --data_dir the embedded demo set. Give the --seed or --lists of a run that split its data: "
-        "other pictures may be those that it was trained on. Exit codes: 0 done, 1 something in the data, 2 a wrong "
-        "flag.",
+        epilog="Without --data_dir the embedded demo set. Tiles of tools.split_tiles are merged, the whole pictures "
+        "scored. Give the --seed or --lists of a run that split its data: other pictures may be those that it was "
+        "trained on. Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
         allow_abbrev=False,
     )
     add = parser.add_argument
