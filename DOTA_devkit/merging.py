@@ -16,6 +16,8 @@ lower scored whole box covers stays. Scores are written as they were.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from DOTA_devkit.boxes import as_quads
@@ -63,7 +65,7 @@ def merge_tiles(
     weight = border_weight(quads, windows[tiles], tile_size, picture_hw)
     quads = quads * pixel[:, None, None] + windows[tiles, None, :2]
     rank = scores - (1 - weight) * np.abs(scores)  # a negative score, too, gets worse
-    best = _compete(quads, rank, weight, labels, tiles, windows, nms_threshold)
+    best = _compete(_Boxes(quads, rank, weight, labels, tiles), windows, nms_threshold)
     best = best[np.lexsort((best, -scores[best]))]
     return ImageDetections(quads[best], scores[best], labels[best])
 
@@ -82,45 +84,41 @@ def border_weight(quads: np.ndarray, windows: np.ndarray, tile_size: int, pictur
     return LEAST_WEIGHT + (1 - LEAST_WEIGHT) * np.clip(nearest / BORDER, 0, 1)
 
 
-def _compete(
-    quads: np.ndarray,
-    rank: np.ndarray,
-    weight: np.ndarray,
-    labels: np.ndarray,
-    tiles: np.ndarray,
-    windows: np.ndarray,
-    nms_threshold: float,
-) -> np.ndarray:
-    """The rows of the boxes that stay, of boxes (N, 4, 2) in pixels of the picture.
+class _Boxes(NamedTuple):
+    """N boxes in pixels of the picture: quads (N, 4, 2); rank, weight, labels and tiles (N,)."""
+
+    quads: np.ndarray
+    rank: np.ndarray
+    weight: np.ndarray
+    labels: np.ndarray
+    tiles: np.ndarray
+
+    def at(self, rows: np.ndarray) -> _Boxes:
+        return _Boxes(*(part[rows] for part in self))
+
+
+def _compete(boxes: _Boxes, windows: np.ndarray, nms_threshold: float) -> np.ndarray:
+    """The rows of the boxes that stay.
 
     A piece that is given up takes its claims with it: what it alone had suppressed competes again, with what stays and
     with one another, until nothing more is given up.
     """
-    is_in, stays = np.ones(len(quads), bool), np.zeros(len(quads), bool)
+    is_in, stays = np.ones(len(boxes.quads), bool), np.zeros(len(boxes.quads), bool)
     while True:
         rows = np.flatnonzero(is_in)
         # What stays comes first; no two of it overlap enough for their order to matter.
-        first = np.where(stays[rows], np.inf, rank[rows])
-        kept = rows[poly_nms(quads[rows], first, nms_threshold, labels[rows])]
-        given_up = ~stays[kept] & _given_up(
-            quads[kept], rank[kept], weight[kept], labels[kept], tiles[kept], windows, min(nms_threshold, ENOUGH)
-        )
+        first = np.where(stays[rows], np.inf, boxes.rank[rows])
+        kept = rows[poly_nms(boxes.quads[rows], first, nms_threshold, boxes.labels[rows])]
+        given_up = ~stays[kept] & _given_up(boxes.at(kept), windows, min(nms_threshold, ENOUGH))
         if not given_up.any():
             return kept
         is_in[kept[given_up]] = False
         stays[kept[~given_up]] = True
 
 
-def _given_up(
-    quads: np.ndarray,
-    rank: np.ndarray,
-    weight: np.ndarray,
-    labels: np.ndarray,
-    tiles: np.ndarray,
-    windows: np.ndarray,
-    threshold: float,
-) -> np.ndarray:
-    """Which of the boxes (N,), in pixels of the picture, are pieces that a box of another tile stands for."""
+def _given_up(found: _Boxes, windows: np.ndarray, threshold: float) -> np.ndarray:
+    """Which of the boxes (N,) are pieces that a box of another tile stands for."""
+    quads, rank, weight, labels, tiles = found
     given_up = np.zeros(len(quads), bool)
     order = np.argsort(tiles, kind="stable")
     starts = np.searchsorted(tiles[order], np.arange(len(windows) + 1))
