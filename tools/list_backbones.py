@@ -161,8 +161,8 @@ def _has_weights(name: str) -> bool:
 
 def _run(options: argparse.Namespace) -> int:
     from DOTA_devkit.atomic import write_text
+    from tools.run_folder import warn
 
-    warn = lambda line: print(f"warning: {line}", file=sys.stderr)  # noqa: E731
     found = list_backbones(options.pattern, with_timing=not options.no_timing, report=warn)
     if not found:
         return 1
