@@ -40,7 +40,9 @@ def test_tiles_are_merged_and_scored_on_the_whole_pictures(
     assert split([str(pictures), str(tiles), "--size", "96", "--overlap", "48", "--workers", "0"]) == 0
     data = ["--data_dir", str(tiles)]
     assert main([str(exported(nms=True)), *data, "--json", str(table)]) == 0
-    assert f"3 whole pictures of {pictures}, merged from tiles of {tiles / 'val.txt'}" in capsys.readouterr().out
+    count = len((tiles / "val.txt").read_text(encoding="utf-8").split())
+    said = f"3 whole pictures of {pictures}, merged from {count} tiles of {tiles / 'val.txt'}"
+    assert said in capsys.readouterr().out
     flags = ["--phase", "eval", "--resume", str(finding_checkpoint), "--out", str(tmp_path / "run")]
     assert program.main([*flags, *data, "--num_workers", "0"]) == 0
     ours, theirs = _metrics(table), _metrics(tmp_path / "run" / "metrics.json")

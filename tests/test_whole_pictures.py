@@ -31,7 +31,7 @@ def test_the_truth_of_the_tiles_becomes_that_of_the_pictures(dota_folder, tmp_pa
     expected = whole.truths["scene_0"].quads
     distances = np.abs(whole.detections["scene_0"].quads[:, None] - expected).max(axis=(2, 3))
     assert distances.min(axis=0).max() < 1e-4  # float32
-    assert whole.source == f"2 whole pictures of {pictures}, merged from tiles"
+    assert whole.source == f"2 whole pictures of {pictures}, merged from {len(names)} tiles"
     (pictures / "labelTxt").rename(pictures / "gone")
     assert on_whole_pictures(tiles, found, names, CLASSES, 0.3) is None
     assert "scoring the tiles as they are" in capsys.readouterr().err

@@ -48,4 +48,5 @@ def on_whole_pictures(
     merged = merge_images(detections, index, nms_thresh)
     seen = {index.tiles[name].picture for name in detections if name in index.tiles}
     found = {name: merged.get(name, NO_DETECTIONS) for name in pictures if name in seen}
-    return OnPictures(found, truths_of(samples), f"{len(pictures)} whole pictures of {source}, merged from tiles")
+    what = f"{len(pictures)} whole pictures of {source}, merged from {len(tiles)} tiles"
+    return OnPictures(found, truths_of(samples), what)
