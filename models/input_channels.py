@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from DOTA_devkit.reasons import first_line
 from models.backbones import Backbone
 
 _COLOURS = 3
@@ -76,10 +77,9 @@ def _check(backbone: Backbone, num_channels: int) -> None:
         with torch.no_grad():
             backbone.eval()(torch.zeros(1, num_channels, _PROBE_SIDE, _PROBE_SIDE, device=weight.device))
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"{type(backbone).__name__} cannot be made to read {num_channels} channels: something beside convolutions "
-            f"of {_COLOURS} channels reads its image ({reason})"
+            f"of {_COLOURS} channels reads its image ({first_line(error)})"
         ) from error
     finally:
         backbone.train(was_training)

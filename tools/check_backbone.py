@@ -52,7 +52,7 @@ def check_backbone(name: str, skipped: Sequence[str] = ()) -> int:
                 note = check(backbone, name)
         except Exception as error:  # whatever a network, an exporter or a compiler raises is the answer
             num_failed += 1
-            print(f"no  {line}: {_first_line(error)}", flush=True)
+            print(f"no  {line}: {_reason(error)}", flush=True)
         else:
             print(f"ok  {line}" + (f": {note}" if note else ""), flush=True)
     return num_failed
@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace) -> int:
     return int(num_failed > 0)
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     text = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
     return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from datasets.readers import DOTA_CLASSES
 from DOTA_devkit.atomic import atomic_write
+from DOTA_devkit.reasons import first_line
 from models import CTRBOX, PUBLISHED, Backbone, BackboneError, Preprocessing, adapt_input, build_backbone
 from tools.config import Config, SettingsError, settings_from
 from tools.own_backbone import same_backbone
@@ -129,7 +130,7 @@ def save_checkpoint(path: Path, model: CTRBOX, architecture: Architecture, **sta
         with atomic_write(path, "wb") as file:
             torch.save(content, file)
     except RuntimeError as error:  # torch's word for a write that failed
-        raise OSError(f"{path}: cannot be written ({_first_line(error)}); is the disk full?") from error
+        raise OSError(f"{path}: cannot be written ({first_line(error)}); is the disk full?") from error
 
 
 def load_file(path: Path) -> dict:
@@ -155,7 +156,7 @@ def load_file(path: Path) -> dict:
         ) from error
     except Exception as error:  # a damaged file can make the reader stumble over anything
         raise CheckpointError(
-            f"{path}: cannot be read as a checkpoint; cut off or damaged ({_first_line(error)})"
+            f"{path}: cannot be read as a checkpoint; cut off or damaged ({first_line(error)})"
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a state dict")
@@ -281,7 +282,7 @@ def restoring(path: Path, what: str) -> Iterator[None]:
         raise
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: its {what} does not fit this run ({_first_line(error)}); start from its weights with --resume"
+            f"{path}: its {what} does not fit this run ({first_line(error)}); start from its weights with --resume"
         ) from error
 
 
@@ -343,7 +344,3 @@ def _entry(values: object, name: str, kind: type, default: object = None) -> obj
     if not isinstance(values[name], kind):
         raise ValueError(f"{name} is {values[name]!r}, of the kind {type(values[name]).__name__}")
     return values[name]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from DOTA_devkit.reasons import first_line
 from tools.config import SettingsError
 
 
@@ -25,8 +26,7 @@ def pick_device(name: str, local_rank: int = 0, local_ranks: int = 1) -> torch.d
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise SettingsError(f"--device {name} is not here ({reason}); give auto or cpu") from error
+        raise SettingsError(f"--device {name} is not here ({first_line(error)}); give auto or cpu") from error
     return device
 
 

@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
+from DOTA_devkit.reasons import first_line
 from models import ALIASES, Backbone, BackboneError, check_maps, class_in_file, own_class
 from tools.command_line import SettingsError
 from tools.config import Config
@@ -106,5 +107,4 @@ def told_with_line(path: Path) -> Iterator[None]:
         steps = [step for step in traceback.extract_tb(error.__traceback__) if Path(step.filename) == path]
         where = f"{path}, line {steps[-1].lineno}" if steps else str(path)
         code = f" in `{steps[-1].line}`" if steps and steps[-1].line else ""
-        reason = str(error).strip().split("\n")[0]
-        raise SettingsError(f"{where}: {type(error).__name__}{code}: {reason}") from error
+        raise SettingsError(f"{where}: {type(error).__name__}{code}: {first_line(error)}") from error

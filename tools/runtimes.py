@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from DOTA_devkit.reasons import first_line
 from tools.command_line import SettingsError
 from tools.onnx_facts import ModelFileError
 
@@ -65,7 +66,7 @@ class _OnnxRuntime:
         try:
             self._session = ort.InferenceSession(str(path), options, providers=[PROVIDERS[provider], *fallback])
         except Exception as error:  # the kinds of error are not public
-            raise ModelFileError(f"{path}: ONNX Runtime does not load it ({_first_line(error)})") from error
+            raise ModelFileError(f"{path}: ONNX Runtime does not load it ({first_line(error)})") from error
         if PROVIDERS[provider] not in self._session.get_providers():
             raise SettingsError(
                 f"--provider {provider} could not start, its libraries or its GPU are missing; give --provider cpu"
@@ -93,7 +94,7 @@ class _OpenVino:
         try:
             self._model = core.compile_model(str(path), "CPU", settings)
         except Exception as error:
-            raise ModelFileError(f"{path}: OpenVINO does not load it ({_first_line(error)})") from error
+            raise ModelFileError(f"{path}: OpenVINO does not load it ({first_line(error)})") from error
         shape = self._model.inputs[0].partial_shape
         self.input_shape = tuple(None if side.is_dynamic else side.get_length() for side in shape)
         self._outputs = [output.get_any_name() for output in self._model.outputs]
@@ -120,8 +121,4 @@ def _run_error(error: Exception, images: np.ndarray) -> Exception:
             f"not enough memory for {count} pictures of {width} x {height}; cut them with --tile 600 --overlap 100, or "
             "lower --batch_size"
         )
-    return ValueError(f"the runtime failed on pictures of shape {images.shape} ({_first_line(error)})")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return ValueError(f"the runtime failed on pictures of shape {images.shape} ({first_line(error)})")

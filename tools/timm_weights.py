@@ -9,6 +9,7 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor
 
+from DOTA_devkit.reasons import first_line
 from models.backbones.timm_adapter import TimmBackbone
 from tools.transfer import NEEDED_SHARE, CheckpointError
 
@@ -33,7 +34,7 @@ def timm_weights(name: str, probe: Callable[[str], None]) -> dict[str, Tensor]:
     try:
         return TimmBackbone(name, **options).state_dict()
     except Exception as error:  # what its hub, its network or its reader of files may raise
-        raise OSError(f"{type(error).__name__}: {_first_line(error)}") from error
+        raise OSError(f"{type(error).__name__}: {first_line(error)}") from error
 
 
 def load_by_timm(name: str, weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
@@ -56,7 +57,7 @@ def load_by_timm(name: str, weights: Mapping[str, Tensor], source: str) -> dict[
     try:
         return TimmBackbone(name, pretrained=True, pretrained_cfg_overlay=overlay).state_dict()
     except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{source}: timm cannot read its {name} from it ({_first_line(error)})") from error
+        raise CheckpointError(f"{source}: timm cannot read its {name} from it ({first_line(error)})") from error
 
 
 def _cached_file(hub_id: str | None, file_name: str | None) -> str | None:
@@ -74,7 +75,3 @@ def _host_of(config: Any) -> str:
     from huggingface_hub import constants
 
     return urlparse(constants.ENDPOINT if config.hf_hub_id else config.url).hostname or ""
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

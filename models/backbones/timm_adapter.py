@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from DOTA_devkit.reasons import first_line
 from models.backbones.contract import Backbone, BackboneError, check_maps
 
 TIMM = "timm/"
@@ -185,7 +186,7 @@ class _Slicing(NamedTuple):
 
 def _fixed_size(name: str, error: Exception) -> str:
     config = import_timm().get_pretrained_cfg(name)
-    reason = str(error).strip().splitlines()[0][:100] if str(error).strip() else type(error).__name__
+    reason = first_line(error)[:100]
     if config is None or not config.fixed_input_size:
         return f"{TIMM}{name} fails on an image of 64 x 96: {reason}"
     height, width = config.input_size[-2:]
