@@ -5,11 +5,14 @@ Yi et al., WACV 2021, section 3.1. Parameter names are those of the published we
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from models.recompute import recomputed
 
 
 class CombinationModule(nn.Module):
@@ -28,8 +31,9 @@ class CombinationModule(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Merge coarse (B, c_low, h', w') into fine (B, c_up, h, w): (B, c_up, h, w)."""
-        enlarged = functional.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False)
-        return self.cat_conv(torch.cat((fine, self.up(enlarged)), dim=1))
+        enlarge = partial(functional.interpolate, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+        up = _run(self.up, enlarge, coarse)
+        return _run(self.cat_conv, lambda *maps: torch.cat(maps, dim=1), fine, up)
 
 
 def channel_table(out_channels: Sequence[int]) -> dict[str, tuple[int, int]]:
@@ -44,3 +48,13 @@ def _conv_relu(c_in: int, c_out: int, kernel: int, batch_norm: bool) -> nn.Seque
     nn.init.zeros_(conv.bias)
     norm = [nn.BatchNorm2d(c_out)] if batch_norm else []
     return nn.Sequential(conv, *norm, nn.ReLU(inplace=True))
+
+
+def _run(layers: nn.Sequential, prepare: Callable[..., Tensor], *maps: Tensor) -> Tensor:
+    """Run a convolution and what follows on the prepared maps, which are as large as all that the module keeps
+    besides, and so are prepared again for the gradient."""
+    conv, *rest = layers
+    x = recomputed(lambda *inputs: conv(prepare(*inputs)), *maps)
+    for layer in rest:
+        x = layer(x)
+    return x

@@ -2,7 +2,8 @@
 
 The run is the one that `--phase train` would make of the same flags (`tools.training_run.prepare`): its engine, step,
 optimiser, loss, averaging and loader, so that what is measured here cannot drift from what is trained. Only the plain
-step is undone by hand to what people write first: contiguous maps (NCHW) and torch's plain Adam.
+step is undone by hand to what people write first: contiguous maps (NCHW), all kept until their gradient, and torch's
+plain Adam.
 
 A process for each setting, because Accelerate keeps one precision a process, and because the peak of the resident
 memory can only be told of a whole process.
@@ -28,6 +29,7 @@ from typing import NamedTuple
 import torch
 
 from datasets.loader import Batch, make_training_loader
+from models.recompute import all_kept
 from tools.config import parse_settings
 from tools.training_run import Run, prepare
 
@@ -87,6 +89,7 @@ class Trial:
         self._start = peak_memory(torch.device("cpu"))  # of what was imported
         self.run = _make_run(setting, job)
         self.run.step.model.train()
+        self._is_plain = setting.is_plain
         self._device = self.run.engine.device
         self._is_cuda = self._device.type == "cuda"
         # What does not average does without the copy of the weights, too.
@@ -127,7 +130,8 @@ class Trial:
 
     def _step(self, batch: Batch) -> None:
         """As `tools.train` takes one."""
-        self.run.step(batch.images, batch.targets)
+        with all_kept() if self._is_plain else contextlib.nullcontext():
+            self.run.step(batch.images, batch.targets)
         if self._average is not None:
             self._average.update(self.run.network)
         if self._is_cuda:

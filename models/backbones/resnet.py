@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from models.backbones.contract import Backbone
+from models.recompute import recomputed
 
 
 class BasicBlock(nn.Module):
@@ -110,12 +111,15 @@ class ResNet(Backbone):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Map images (B, 3, H, W) to the outputs of the four stages."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        c1 = self.layer1(x)
+        c1 = self.layer1(recomputed(self._pool, self.conv1(images), norm=self.bn1))
         c2 = self.layer2(c1)
         c3 = self.layer3(c2)
         c4 = self.layer4(c3)
         return c1, c2, c3, c4
+
+    def _pool(self, x: Tensor) -> Tensor:
+        """End the stem, at the finest resolution of all: half of its memory is what goes into the pooling."""
+        return self.maxpool(self.relu(self.bn1(x)))
 
     def stage_modules(self) -> list[nn.Module]:
         """List the stem and the four layers."""
