@@ -214,6 +214,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _make_parser()
     options = parser.parse_args(arguments)
     options.iou = tuple(sorted(set(options.iou)))
+    if options.metric is None:
+        options.metric = "07" if options.published else "area"
     if not all(0 <= threshold < 1 for threshold in options.iou):
         parser.error(f"argument --iou: {options.iou} must lie within 0 and 1, 1 left out")
     if not 0 <= options.ignore_overlap <= 1:
@@ -249,9 +251,8 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--metric",
         choices=("area", "07"),
-        default="area",
         help="area under the curve, or the eleven points of VOC 2007; every AP printed and written is of this metric "
-        "[default: %(default)s]",
+        "[default: area; with --published 07]",
     )
     parser.add_argument(
         "--iou",
@@ -280,8 +281,8 @@ def _make_parser() -> argparse.ArgumentParser:
     regions.add_argument(
         "--published",
         action="store_true",
-        help="the published protocol to the letter: no ignore regions, flag 2 as flag 1; in task 2 xmax and ymax are "
-        "pixels inside",
+        help="the protocol of the published DOTA devkit: eleven points unless --metric says otherwise, no ignore "
+        "regions, flag 2 as flag 1; in task 2 xmax and ymax are pixels inside",
     )
     classes = parser.add_mutually_exclusive_group()
     classes.add_argument("--version", choices=tuple(DOTA_CLASSES), help="the classes of this version of DOTA")
