@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -91,6 +92,27 @@ def test_the_state_of_a_run_without_such_groups_is_taken_over_parameter_by_param
     assert all(torch.equal(new.state[p]["exp_avg"], old.state[p]["exp_avg"]) for p in moved)
     assert [group["weight_decay"] for group in new.param_groups] == [0.07, 0.07, 0.0, 0.0]
     assert [group["lr_scale"] for group in new.param_groups] == [0.1, 1.0, 0.1, 1.0]
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_a_run_goes_on_in_another_memory_layout(name: str):
+    """fp32 on a CPU trains in NCHW, bf16 and GPUs in channels_last; a fused step pairs numbers by their places."""
+    layers, optimizers = [], []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(0)
+        layers.append(torch.nn.Conv2d(3, 4, 3).to(memory_format=layout))
+        optimizers.append(make_optimizer(layers[-1], Config(optimizer=name, init_lr=0.1)))
+    images = torch.randn(1, 3, 8, 8)
+    layers[0](images).square().sum().backward()
+    optimizers[0].step()
+    layers[1].load_state_dict(layers[0].state_dict())
+    restore_optimizer(optimizers[1], copy.deepcopy(optimizers[0].state_dict()))
+    for layer, optimizer in zip(layers, optimizers, strict=True):
+        layer.zero_grad()
+        layer(images).square().sum().backward()
+        optimizer.step()
+    assert layers[1].weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(layers[1].weight, layers[0].weight)
 
 
 def test_the_state_of_other_parameters_is_refused_with_both_counts():

@@ -59,6 +59,11 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping) -> None:
     if counts[0] != counts[1]:
         raise ValueError(f"it is of {counts[0]} parameters, and {counts[1]} are trained; another --freeze?")
     optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+    for parameter, state in optimizer.state.items():
+        for name, values in state.items():
+            if torch.is_tensor(values) and values.shape == parameter.shape:
+                # In the parameter's order in memory, which device and precision choose: a fused step does not look.
+                state[name] = torch.empty_like(parameter, dtype=values.dtype).copy_(values)
 
 
 def learning_rate(config: Config, step: int, num_steps: int, steps_per_epoch: int) -> float:
