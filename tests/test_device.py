@@ -20,6 +20,18 @@ def test_a_device_that_is_not_there_is_a_sentence(name):
         pick_device(name)
 
 
+def test_a_launcher_hands_out_the_gpus(monkeypatch):
+    """Also to a single process: Accelerate would put its network on another GPU than --device says."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [pick_device("auto", rank, 2).index for rank in (0, 1)] == [0, 1]
+    assert pick_device("auto").index == 0
+    with pytest.raises(SettingsError, match="--device cuda:1: a launcher gives each process its own GPU; give auto"):
+        pick_device("cuda:1", 0, 1)
+    with pytest.raises(SettingsError, match="3 processes, but 2 GPUs"):
+        pick_device("auto", 0, 3)
+
+
 def test_precision_follows_the_hardware(monkeypatch):
     cpu = torch.device("cpu")
     for has_bf16, expected in ((True, torch.bfloat16), (False, torch.float32)):

@@ -135,6 +135,33 @@ def rank_of(launcher: int, rank: int) -> int:
     raise AssertionError(f"no child of {launcher} is rank {rank}")
 
 
+LEFT_OVER = """
+from torch import nn
+from models import Backbone, register_backbone
+
+
+@register_backbone
+class LeftOver(Backbone):
+    out_channels = (8, 8, 8, 8)
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 8, 3, 2, 1), *(nn.Conv2d(8, 8, 3, 2, 1) for _ in range(4)))
+        self.classifier = nn.Linear(8, 10)
+"""
+
+
+@pytest.mark.slow
+def test_parameters_without_a_part_in_the_maps_are_a_sentence(dota_folder, tmp_path):
+    """One process trains such a backbone; several would wait for its gradient."""
+    (tmp_path / "own.py").write_text(LEFT_OVER, encoding="utf-8")
+    more = ("--backbone", f"{tmp_path / 'own.py'}:LeftOver")
+    command = arguments(dota_folder(names=NAMES, lists=LISTS), tmp_path / "run", *more)
+    code, output = run_job(*TORCHRUN, "main.py", *command)
+    assert code != 0
+    assert "error: parts of the backbone have no part in the four maps" in output
+    assert "tools.check_backbone names them" in output
+
+
 @pytest.mark.slow
 def test_a_batch_that_the_ranks_cannot_share_is_a_sentence(dota_folder, tmp_path):
     data_dir = dota_folder(names=NAMES, lists=LISTS)

@@ -69,6 +69,13 @@ def test_a_prepared_model_is_in_the_layout_that_is_fast_in_its_precision(precisi
     assert optimizer.param_groups[0]["params"][0] is layer.weight
 
 
+def test_accelerate_launch_may_ask_for_the_cpu(monkeypatch: pytest.MonkeyPatch):
+    """On a machine with a GPU, too: the network would be on one device and its images on another."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    assert Engine("auto").device == torch.device("cpu")
+
+
 def test_a_device_that_is_not_there_is_a_sentence():
     with pytest.raises(SettingsError, match="--device cuda:77 is not here"):
         Engine("cuda:77")

@@ -14,6 +14,7 @@ import main
 from tools import train, validation
 from tools.checkpoint import load_file
 from tools.config import SettingsError, parse_settings
+from tools.engine import Engine
 from tools.training_step import StepResult, TrainingStep
 
 LISTS = {"train": ("scene_0", "scene_1", "scene_3"), "val": ("scene_2",)}
@@ -191,6 +192,19 @@ def test_a_run_finds_its_data_from_another_folder(dota_folder, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert main.main(["--phase", "eval", "--resume", "../run", "--num_workers", "0"]) == 0
     assert main.main(["--resume_train", "../run", "--data_dir", "../data"]) == 0
+
+
+def test_after_an_error_no_process_waits_to_leave_the_group(dota_folder, tmp_path, monkeypatch, capsys):
+    """NCCL lets nobody leave alone, and the others may wait elsewhere: the job would hang without a word."""
+    closed = []
+    monkeypatch.setattr(Engine, "close", lambda self: closed.append(self))
+    data_dir = dota_folder(lists=LISTS)
+    assert main.main(arguments(data_dir, tmp_path / "sound", "--num_epoch", "1")) == 0
+    assert len(closed) == 1
+    (data_dir / "images" / "scene_0.png").write_bytes(b"damaged")
+    assert main.main(arguments(data_dir, tmp_path / "damaged", "--num_epoch", "1")) == 1
+    assert "scene_0.png" in capsys.readouterr().err
+    assert len(closed) == 1
 
 
 def test_a_bad_validation_picture_does_not_cost_the_epoch(dota_folder, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -199,6 +200,22 @@ def test_bf16_learns_and_keeps_its_weights_in_float32():
     assert all(math.isfinite(loss) for loss in losses)
     assert losses[-1] < losses[0]
     assert {value.dtype for value in step.model.parameters()} == {torch.float32}
+
+
+def test_a_gradient_that_overflows_takes_no_step_and_is_told_to_the_scaler():
+    """A first step of fused SGD would begin its momentum with whatever lies in memory."""
+    step, told = make_step(), []
+    scaler = SimpleNamespace(
+        scale=lambda loss: loss * math.inf, update=lambda: told.append("update"), get_scale=lambda: 2.0
+    )
+    step.engine.accelerator.scaler = scaler
+    before = state_of(step)
+    result = step(*make_batch(4, num_objects=2))
+    assert not result.taken
+    assert result.overflow
+    assert told == ["update"]
+    assert largest_difference(before, state_of(step)) == 0
+    assert not step.optimizer.state
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="accelerate scales gradients of fp16 on GPUs only")

@@ -21,6 +21,8 @@ RUNTIME_REMEDIES = {
     "can't allocate": "not enough memory; lower --batch_size, or --input_h and --input_w",
     "closed by peer": "another process of this job has ended; its own message says why",
     "reset by peer": "another process of this job has ended; its own message says why",
+    "finished reduction": "parts of the backbone have no part in the four maps, which several processes cannot train; "
+    "python -m tools.check_backbone names them",
     "dataloader worker": "a process that loads data was killed, for want of memory perhaps; try --num_workers 0",
 }
 

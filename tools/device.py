@@ -8,18 +8,18 @@ from DOTA_devkit.reasons import first_line
 from tools.config import SettingsError
 
 
-def pick_device(name: str, local_rank: int = 0, local_ranks: int = 1) -> torch.device:
-    """The device of --device; `auto` takes the GPU of this process on its machine, else the CPU. Raises SettingsError
-    for one that is absent."""
+def pick_device(name: str, local_rank: int | None = None, local_ranks: int = 1) -> torch.device:
+    """The device of --device; `auto` takes the GPU of this process on its machine, else the CPU. `local_rank` is its
+    number there, None for one that no launcher started. Raises SettingsError for one that is absent."""
     if name == "meta":
         raise SettingsError("--device meta holds no numbers; give auto or cpu")
-    if local_ranks > 1 and name.startswith("cuda:"):
-        raise SettingsError(f"--device {name} is one GPU, and there are {local_ranks} processes; give auto")
+    if local_rank is not None and name.startswith("cuda:"):
+        raise SettingsError(f"--device {name}: a launcher gives each process its own GPU; give auto")
     if name in ("auto", "cuda") and torch.cuda.is_available():
         if local_ranks > torch.cuda.device_count():
             num_gpus = torch.cuda.device_count()
             raise SettingsError(f"{local_ranks} processes, but {num_gpus} GPUs; start one a GPU, or give --device cpu")
-        return torch.device("cuda", local_rank)
+        return torch.device("cuda", local_rank or 0)
     if name == "auto":
         return torch.device("cpu")
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -32,7 +32,11 @@ class Engine:
     """
 
     def __init__(self, device: str, precision: str = "fp32") -> None:
-        chosen = pick_device(device, int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+        if device == "auto" and os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("1", "true", "yes"):
+            device = "cpu"  # accelerate launch --cpu
+        local_rank = os.environ.get("LOCAL_RANK")  # of torchrun and accelerate launch, for a single process too
+        num_local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        chosen = pick_device(device, None if local_rank is None else int(local_rank), num_local)
         self.dtype = pick_precision(precision, chosen)
         self.layout = training_layout(chosen, self.dtype)
         # Accelerate keeps one state a process and refuses another precision; a program may train twice.
@@ -99,11 +103,21 @@ class Engine:
 
     def main_first(self) -> AbstractContextManager[None]:
         """A part of the code that the main process goes through before the others."""
-        return self.accelerator.main_process_first()
+        return self._main_first() if self.num_ranks > 1 else nullcontext()
 
     def wait(self) -> None:
         """Until every rank has come so far."""
-        self.accelerator.wait_for_everyone()
+        if self.num_ranks > 1:
+            # Accelerate names a GPU here also for processes on the CPU, and there may be none.
+            torch.distributed.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
+
+    @contextmanager
+    def _main_first(self) -> Iterator[None]:
+        if not self.is_main:
+            self.wait()
+        yield
+        if self.is_main:
+            self.wait()
 
     def close(self) -> None:
         """Leave the group of processes."""

@@ -34,11 +34,12 @@ def run(config: Config) -> int:
     training = prepare(*find_run(config)) if config.resume_train is not None else prepare(config)
     try:
         with locked(training.run_dir) if training.engine.is_main else nullcontext():
-            return _train(training)
+            code = _train(training)
     finally:
         if training.history is not None:
             training.history.close()
-        training.engine.close()
+    training.engine.close()  # not after an error: to leave the group takes all processes, and the others wait elsewhere
+    return code
 
 
 def _train(run: Run) -> int:

@@ -16,6 +16,7 @@ from datasets.loader import TrainingSet, make_training_loader
 from datasets.readers import Sample
 from DOTA_devkit.atomic import write_text
 from models import CTRBOX, IMAGENET, BackboneError, build_backbone
+from models.shared_norms import share_norms
 from tools.averaging import WeightAverage
 from tools.batch_size import largest_batch
 from tools.checkpoint import (
@@ -147,6 +148,7 @@ class Run:
             optimizer_state_dict=self.step.optimizer.state_dict(),
             scaler_state_dict=scaler.state_dict() if scaler is not None else None,
             torch_rng_state=torch.get_rng_state(),
+            cuda_rng_state=torch.cuda.get_rng_state(self.engine.device) if self.engine.device.type == "cuda" else None,
         )
 
 
@@ -204,12 +206,13 @@ def prepare(config: Config, run_dir: Path | None = None, state: dict | None = No
     with engine.main_first():  # it may fetch weights
         network, architecture, weights_line = _network(config, state, class_names, default_input_hw(config, data))
     config = _settings_of(config, architecture)
-    if config.sync_norm and engine.num_ranks > 1:
-        if engine.device.type != "cuda":
-            raise SettingsError(f"--sync_norm is for GPUs, and this runs on {engine.device}; leave it out")
-        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # before what is frozen is chosen
+    if config.sync_norm and engine.num_ranks > 1 and engine.device.type != "cuda":
+        raise SettingsError(f"--sync_norm is for GPUs, and this runs on {engine.device}; leave it out")
     network.freeze(config.freeze, config.freeze_norm)
     config = _settle_batch_size(config, engine, network, architecture, len(train_samples))
+    if config.sync_norm and engine.num_ranks > 1:  # only now: each process tries its batch sizes by itself
+        network = share_norms(network)
+        network.freeze(config.freeze, config.freeze_norm)  # the norms that stand there now
     loader = _loader(config, engine, architecture, train_samples)
     if run_dir is None:
         run_dir = engine.from_main(lambda: new_run_dir(config, data.data_dir.resolve().name))
@@ -318,6 +321,8 @@ def _assemble(
         with restoring(run_dir / LAST, "progress"):
             progress = Progress(**state["progress"])
             torch.set_rng_state(state["torch_rng_state"])
+            if engine.device.type == "cuda" and state.get("cuda_rng_state") is not None:
+                torch.cuda.set_rng_state(state["cuda_rng_state"], engine.device)
         if config.ema and state.get("ema_state_dict") is not None:
             with restoring(run_dir / LAST, "averaged weights"):
                 average.restore(state["ema_state_dict"], state["ema_steps"])

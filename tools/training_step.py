@@ -74,11 +74,11 @@ class TrainingStep:
         return StepResult({name: float(value) for name, value in terms.items()}, taken, bool(num_stops > 0), overflow)
 
     def _parts(self, images: Tensor, targets: Targets) -> list[tuple[Tensor, Targets]]:
-        """The share in parts, on the device."""
+        """The share in parts; the targets on the device, the pictures still as they were loaded."""
         device = self.engine.device
         targets = Targets(*(field.to(device, non_blocking=True) for field in targets))
         chunks = [field.tensor_split(min(self.num_parts, len(images))) for field in (images, *targets)]
-        return [(self._input(part), Targets(*rest)) for part, *rest in zip(*chunks, strict=True)]
+        return [(part, Targets(*rest)) for part, *rest in zip(*chunks, strict=True)]
 
     def _input(self, images: Tensor) -> Tensor:
         images = normalize(images.to(self.engine.device, non_blocking=True), self.preprocessing)
@@ -92,7 +92,8 @@ class TrainingStep:
         for number, ((images, targets), found) in enumerate(zip(parts, positives, strict=True)):
             is_last = number == len(parts) - 1
             with nullcontext() if is_last else self.engine.accelerator.no_sync(self.model):
-                maps = self.model(images, found.cells) if self.sparse else self.model(images)
+                inputs = self._input(images)
+                maps = self.model(inputs, found.cells) if self.sparse else self.model(inputs)
                 terms = self.criterion(maps, targets, found, totals)
                 # The ranks' gradients are averaged, but the terms are shares of a sum already.
                 self.engine.accelerator.backward(terms["total"] * self.engine.num_ranks)
@@ -104,6 +105,9 @@ class TrainingStep:
         accelerator = self.engine.accelerator
         norm = accelerator.clip_grad_norm_(self.model.parameters(), self.clip_norm or math.inf)
         is_finite = bool(torch.isfinite(norm)) and bool(torch.isfinite(terms["total"]))
-        if is_finite or accelerator.scaler is not None:  # the scaler has to see an overflow to lower its scale
-            self.optimizer.step()
-        return is_finite and not accelerator.optimizer_step_was_skipped
+        if not is_finite:
+            if accelerator.scaler is not None:  # it has seen the gradient in clipping, and lowers its scale
+                accelerator.scaler.update()
+            return False
+        self.optimizer.step()
+        return not accelerator.optimizer_step_was_skipped
