@@ -6,8 +6,8 @@ again, so that it costs next to no time, and all numbers stay the same to the la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ def recomputed(function: Callable[..., Tensor], *inputs: Tensor, norm: nn.Module
     """
     if not (_is_on and torch.is_grad_enabled()) or torch.compiler.is_compiling():  # compiled code decides for itself
         return function(*inputs)
-    contexts = (nullcontext(), nullcontext() if norm is None else _statistics_kept(norm))
+    contexts = (nullcontext(), nullcontext() if norm is None else _StatisticsKept(norm))
     return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: contexts)
 
 
@@ -39,14 +39,20 @@ def all_kept() -> Iterator[None]:
         _is_on = before
 
 
-@contextmanager
-def _statistics_kept(norm: nn.Module) -> Iterator[None]:
-    """Lend the norm copies of its running statistics: without any it would keep other things for its gradient."""
-    own = dict(norm.named_buffers(recurse=False))
-    try:
-        for name, values in own.items():
-            setattr(norm, name, values.clone())
-        yield
-    finally:
-        for name, values in own.items():
-            setattr(norm, name, values)
+class _StatisticsKept(AbstractContextManager[None]):
+    """Within, a batch norm works on copies of its running statistics: without any it would keep other things for its
+    gradient. May be entered again, as a second gradient of the same graph does."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        self._norm = norm
+
+    def __enter__(self) -> None:
+        self._own = dict(self._norm.named_buffers(recurse=False))
+        self._lend({name: values.clone() for name, values in self._own.items()})
+
+    def __exit__(self, *_: object) -> None:
+        self._lend(self._own)
+
+    def _lend(self, buffers: Mapping[str, Tensor]) -> None:
+        for name, values in buffers.items():
+            setattr(self._norm, name, values)

@@ -50,6 +50,16 @@ def test_frozen_batch_norms_stay_as_they_are() -> None:
     assert all(torch.equal(values, before[name]) for name, values in network.named_buffers())
 
 
+def test_a_graph_can_be_gone_through_twice() -> None:
+    network = CTRBOX(2, "resnet18").train()
+    loss = (network(IMAGES).hm ** 2).mean()
+    loss.backward(retain_graph=True)
+    once = network.base_network.conv1.weight.grad.clone()
+    loss.backward()
+    torch.testing.assert_close(network.base_network.conv1.weight.grad, 2 * once)
+    assert int(network.base_network.bn1.num_batches_tracked) == 1
+
+
 def test_a_batch_norm_has_its_own_statistics_again_after_an_error() -> None:
     norm, calls = nn.BatchNorm1d(3), []
 
