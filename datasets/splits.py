@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +19,12 @@ WORTH_A_MOVE = 1e-6  # of the squared deviation; what is less is rounding
 
 
 class Split(NamedTuple):
-    """Names of pictures (without suffix) and where the choice came from, for the log."""
+    """Names of pictures (without suffix), where the choice came from, for the log, and whether a seed made it, so that
+    another seed may change sides."""
 
     names: list[str]
     source: str
+    by_seed: bool = False
 
 
 class ListError(ValueError):
@@ -77,7 +80,7 @@ def choose_split(
 ) -> Split:
     """The pictures of a role, `train` or `val`.
 
-    `split` names another list file (`NAME` or `NAME.txt`, in the data folder, or a path). Otherwise training reads
+    `split` names another list file (`NAME` or `NAME.txt`, in the data folder, or a path). Else training reads
     train.txt, else trainval.txt; validation reads val.txt, else test.txt. A missing side is filled in memory: the
     pictures (of the list that there is) are split by seed, one tenth for validation.
 
@@ -88,39 +91,60 @@ def choose_split(
     """
     if not images:
         raise ListError(f"{data_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    if split is not None and not (known or {}).get(split):
-        path = _named_list(lists_dir or data_dir, split)
-        return Split(read_list(path, images), str(path))
+    if split is not None:
+        return _named_split(data_dir, images, split, lists_dir, known or {})
     if lists_dir is not None:
         path = _needed_list(lists_dir, TRAIN_LISTS if role == "train" else VAL_LISTS)
         return Split(read_list(path, images), str(path))
-    lists = {"train": _first_list(data_dir, TRAIN_LISTS), "val": _first_list(data_dir, VAL_LISTS)}
-    own, other = lists[role], lists["val" if role == "train" else "train"]
-    given = _known_names(known or {}, role, split)
-    if given and own is None and other is None:
-        return Split(given, f"{data_dir}, its own {role} split")
+    sides = _listed_sides(data_dir, images) or _known_sides(data_dir, known or {})
+    own, other = sides.get(role), sides.get("val" if role == "train" else "train")
     if own is not None:
-        names = read_list(own, images)
         if other is not None or role == "val":
-            return Split(names, str(own))
-        return Split(split_by_seed(names, seed)[0], f"{own}, less a tenth for validation (seed {seed})")
+            return Split(own.read(), own.source)
+        source = f"{own.source}, less a tenth for validation (seed {seed})"
+        return Split(split_by_seed(own.read(), seed)[0], source, by_seed=True)
     if other is None:
         chosen = split_by_seed(list(images), seed)[0 if role == "train" else 1]
-        return Split(chosen, f"{data_dir}, split by seed {seed}")
+        return Split(chosen, f"{data_dir}, split by seed {seed}", by_seed=True)
     if role == "val":
-        return Split(split_by_seed(read_list(other, images), seed)[1], f"a tenth of {other} (seed {seed})")
-    held_out = set(read_list(other, images))
+        return Split(split_by_seed(other.read(), seed)[1], f"a tenth of {other.source} (seed {seed})", by_seed=True)
+    held_out = set(other.read())
     rest = [name for name in images if name not in held_out]
     if not rest:
-        raise ListError(f"{other}: lists every picture, so none is left to train on; write a train.txt beside it")
-    return Split(rest, f"{data_dir}, less {other.name}")
+        raise ListError(f"{other.source}: lists every picture, so none is left to train on; write a train.txt")
+    return Split(rest, f"{data_dir}, less {other.source}")
 
 
-def _known_names(known: Mapping[str, Sequence[str]], role: str, split: str | None) -> list[str]:
-    """The format's own names of a role, or of the split that was asked for; `test` serves where there is no `val`."""
-    if split is not None:
-        return list(known.get(split, ()))
-    return list(known.get(role) or (known.get("test", ()) if role == "val" else ()))
+class _Side(NamedTuple):
+    """The pictures of a role: where they are written down, and what reads them there."""
+
+    source: str
+    read: Callable[[], list[str]]
+
+
+def _listed_sides(data_dir: Path, images: Mapping[str, Path]) -> dict[str, _Side]:
+    """The roles that have a list file in the data folder."""
+    lists = {"train": _first_list(data_dir, TRAIN_LISTS), "val": _first_list(data_dir, VAL_LISTS)}
+    return {role: _Side(str(path), partial(read_list, path, images)) for role, path in lists.items() if path}
+
+
+def _known_sides(data_dir: Path, known: Mapping[str, Sequence[str]]) -> dict[str, _Side]:
+    """The roles that the format itself knows; `test` serves where there is no `val`."""
+    names = {"train": known.get("train"), "val": known.get("val") or known.get("test")}
+    return {role: _Side(f"{data_dir}, its own {role} split", partial(list, own)) for role, own in names.items() if own}
+
+
+def _named_split(
+    data_dir: Path, images: Mapping[str, Path], split: str, lists_dir: Path | None, known: Mapping[str, Sequence[str]]
+) -> Split:
+    """The list of that name, or the format's own split where the data folder has no such list."""
+    try:
+        path = _named_list(lists_dir or data_dir, split)
+    except ListError:
+        if lists_dir is not None or not known.get(split):
+            raise
+        return Split(list(known[split]), f"{data_dir}, its own {split} split")
+    return Split(read_list(path, images), str(path))
 
 
 def split_by_seed(names: Sequence[str], seed: int, fraction: float = VAL_FRACTION) -> tuple[list[str], list[str]]:

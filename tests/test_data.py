@@ -6,10 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from datasets.splits import Split
 from DOTA_devkit.labels import LabelError
 from tools import data as data_module
 from tools.config import SettingsError, parse_settings
-from tools.data import data_classes, default_input_hw, keep_lists, open_data, read_split, truths_of
+from tools.data import (
+    data_classes,
+    default_input_hw,
+    keep_lists,
+    open_data,
+    read_split,
+    truths_of,
+    warn_of_shared_pictures,
+)
 
 
 def test_without_a_data_folder_it_is_the_demo_in_its_own_size(monkeypatch, dota_folder):
@@ -70,6 +79,30 @@ def test_split_concerns_the_pictures_that_are_scored(dota_folder):
     folder = open_data(config)
     assert read_split(config, folder, "train", ("car", "boat"))[0].names == ["scene_0"]
     assert read_split(config, folder, "val", ("car", "boat"))[0].names == ["scene_2", "scene_3"]
+
+
+def test_a_seed_that_parts_the_pictures_does_not_decide_on_the_classes(dota_folder):
+    """The one picture with a van may be held out, and then no class would have its name."""
+    data_dir = dota_folder()
+    (data_dir / "classes.txt").unlink(missing_ok=True)
+    with next(iter(sorted((data_dir / "labelTxt").iterdir()))).open("a", encoding="utf-8") as file:
+        file.write("1 1 9 1 9 9 1 9 van 0\n")
+    configs = [parse_settings(["--data_dir", str(data_dir), "--seed", str(seed)]) for seed in range(8)]
+    found = {frozenset(data_classes(config, open_data(config))) for config in configs}
+    assert found == {frozenset(("car", "boat", "van"))}
+    assert (
+        len(
+            {tuple(read_split(config, open_data(config), "val", ("car", "boat", "van"))[0].names) for config in configs}
+        )
+        > 1
+    )
+
+
+def test_pictures_on_both_sides_are_warned_of(capsys):
+    warn_of_shared_pictures(Split(["a", "b"], ""), Split(["c"], ""))
+    assert capsys.readouterr().err == ""
+    warn_of_shared_pictures(Split(["a", "b", "c"], ""), Split(["d", "c", "b"], ""))
+    assert "2 of 3 validation pictures are trained on, too, such as b" in capsys.readouterr().err
 
 
 def test_truths_keep_what_a_label_says(dota_folder):

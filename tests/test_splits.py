@@ -314,6 +314,30 @@ def test_the_split_that_a_format_knows_is_used_where_there_is_no_list(tmp_path: 
     assert choose_split(tmp_path, images, "val", split="test", known=known).names == ["c"]
     (tmp_path / "val.txt").write_text("d\n", encoding="utf-8")
     assert choose_split(tmp_path, images, "val", known=known).names == ["d"]
+    for role in ROLES:
+        assert choose_split(tmp_path, images, role, split="test", known=known).names == ["c"]
+
+
+@pytest.mark.parametrize("side", ROLES)
+def test_a_format_that_knows_one_side_is_parted_from_it(tmp_path: Path, side: str) -> None:
+    """Else the validation pictures would be among those that are trained on."""
+    images = pictures()
+    known = {side: TWENTY if side == "train" else TWENTY[:4]}
+    train, val = (choose_split(tmp_path, images, role, known=known) for role in ROLES)
+    assert sorted(train.names + val.names) == TWENTY
+    assert len(val.names) == (2 if side == "train" else 4)
+    assert {train.by_seed, val.by_seed} == {side == "train"}
+
+
+def test_a_folder_of_lists_must_hold_the_named_one_though_the_format_knows_it(tmp_path: Path) -> None:
+    lists_dir = tmp_path / "lists"
+    lists_dir.mkdir()
+    write_list(lists_dir, "val.txt", ["P01"])
+    known = {"test": ["P02"]}
+    with pytest.raises(ListError, match=r"test\.txt: no such list; the folder holds \['val\.txt'\]"):
+        choose_split(tmp_path, pictures(), "val", split="test", lists_dir=lists_dir, known=known)
+    write_list(lists_dir, "test.txt", ["P03"])
+    assert choose_split(tmp_path, pictures(), "val", split="test", lists_dir=lists_dir, known=known).names == ["P03"]
 
 
 def test_an_entry_of_a_list_may_carry_a_folder_and_a_suffix() -> None:

@@ -65,6 +65,24 @@ def test_one_folder_of_pictures_has_no_split_and_folders_in_folders_are_looked_t
     assert label_of(folder.images["b"]) == tmp_path / "labels" / "cam 1" / "b.txt"
 
 
+def test_labels_in_capitals_are_read_and_copies_in_hidden_folders_are_not(tmp_path: Path) -> None:
+    """Such a picture would be trained on as one without objects, without a word."""
+    yolo_folder(tmp_path, LABELS, DATA_YAML)
+    folder = open_yolo(tmp_path)
+    name, picture = next((name, path) for name, path in folder.images.items() if label_of(path).is_file())
+    label_path = label_of(picture)
+    label_path.rename(label_path.with_suffix(".TXT"))
+    hidden = picture.parent / ".ipynb_checkpoints" / f"{name}-checkpoint.png"
+    hidden.parent.mkdir()
+    hidden.write_bytes(PNG)
+    write(label_path.parent / ".ipynb_checkpoints" / "b.txt", "")
+    write(label_path.parent / "lost.TXT", "")
+    again = open_yolo(tmp_path)
+    assert label_of(picture).name == f"{name}.TXT"
+    assert again.images.keys() == folder.images.keys()
+    assert [path.name for path in again.labels_without_picture()] == ["lost.TXT"]
+
+
 def test_lists_of_pictures_are_read(tmp_path: Path) -> None:
     yolo_folder(tmp_path, LABELS, DATA_YAML.replace("images/train", "lists/t.txt"))
     write(tmp_path / "lists" / "t.txt", "../images/train/b.png\n\n../images/train/图 1.png\n")

@@ -71,8 +71,12 @@ def window_size(config: Config, input_hw: tuple[int, int]) -> tuple[int, int] | 
 
 
 def data_classes(config: Config, data: DataFolder) -> tuple[str, ...]:
-    """The class names of the training data."""
-    names = split_of(config, data, "train").names
+    """The class names of the training data; where a seed has parted the two sides, of both, lest it decide on them."""
+    train = split_of(config, data, "train")
+    names = train.names
+    if train.by_seed:
+        held_out = choose_split(data.data_dir, data.images, "val", seed=config.seed, known=_known_splits(data))
+        names = list(dict.fromkeys([*names, *held_out.names]))
     return read_classes(data.dataset, data.data_dir, names)
 
 
@@ -85,8 +89,22 @@ def split_of(config: Config, data: DataFolder, role: str) -> Split:
         split=config.split if role == "val" else None,
         seed=config.seed,
         lists_dir=config.lists,
-        known=get_format(data.dataset).splits(data.data_dir),
+        known=_known_splits(data),
     )
+
+
+def _known_splits(data: DataFolder) -> Mapping[str, Sequence[str]]:
+    return get_format(data.dataset).splits(data.data_dir)
+
+
+def warn_of_shared_pictures(train: Split, val: Split) -> None:
+    """Warn when pictures are on both sides: the score would be of what is known by heart."""
+    shared = sorted(set(train.names) & set(val.names))
+    if shared:
+        warn(
+            f"{len(shared)} of {len(val.names)} validation pictures are trained on, too, such as {shared[0]}: their "
+            "score does not tell of new pictures; tools.split_train_val makes lists that part them"
+        )
 
 
 def read_split(config: Config, data: DataFolder, role: str, class_names: Sequence[str]) -> tuple[Split, list[Sample]]:

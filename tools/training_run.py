@@ -39,6 +39,7 @@ from tools.data import (
     keep_lists,
     open_data,
     read_split,
+    warn_of_shared_pictures,
     window_size,
 )
 from tools.engine import Engine
@@ -202,6 +203,7 @@ def prepare(config: Config, run_dir: Path | None = None, state: dict | None = No
     class_names = data_classes(config, data)
     train_split, train_samples = read_split(config, data, "train", class_names)
     val_split, val_samples = read_split(config, data, "val", class_names)
+    warn_of_shared_pictures(train_split, val_split)
     torch.manual_seed(config.seed)
     with engine.main_first():  # it may fetch weights
         network, architecture, weights_line = _network(config, state, class_names, default_input_hw(config, data))

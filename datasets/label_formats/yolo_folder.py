@@ -33,7 +33,12 @@ class YoloFolder(NamedTuple):
     def labels_without_picture(self) -> list[Path]:
         """Label files, in any folder of labels, that nothing reads; the classes.txt of labelImg is none."""
         read = {label_of(path) for path in self.images.values()}
-        found = {path for folder in self.label_dirs for path in folder.rglob("*.txt")} - read
+        found = {
+            path
+            for folder in self.label_dirs
+            for path in folder.rglob("*.[tT][xX][tT]")
+            if path not in read and not _is_hidden(path.relative_to(folder))
+        }
         return sorted(path for path in found if path.name != CLASS_LIST and picture_of(path) is None)
 
 
@@ -57,8 +62,9 @@ def open_yolo(data_dir: Path) -> YoloFolder:
 
 
 def label_of(image_path: Path) -> Path:
-    """Where Ultralytics looks for the labels of a picture: the last `images` of its path replaced by `labels`."""
-    return _swap(image_path, IMAGES, LABELS).with_name(f"{image_path.stem}.txt")
+    """Where Ultralytics looks for the labels of a picture: the last `images` of its path replaced by `labels`. Found
+    with its suffix in capitals, too."""
+    return file_in(_swap(image_path, IMAGES, LABELS).parent, image_path.stem, ".txt")
 
 
 def picture_of(label_path: Path) -> Path | None:
@@ -161,13 +167,18 @@ def _list_pictures(folder: Path, time_ns: int) -> dict[str, Path]:
 def _pictures_in(place: Path) -> Iterable[Path]:
     """The pictures of a folder and the folders in it, or of a list, whose entries are relative to its own folder."""
     if place.is_dir():
-        paths = (path for path in place.rglob("*") if not path.name.startswith("."))
-        return sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+        paths = (path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+        return sorted(path for path in paths if not _is_hidden(path.relative_to(place)))
     paths = [_listed(place.parent, name) for name in read_names(place)]
     missing = next((path for path in paths if not path.is_file()), None)
     if missing:
         raise ImageError(f"{place}: lists {missing}, which is not there; correct the list")
     return paths
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether the relative path or a folder in it is hidden, as Jupyter's .ipynb_checkpoints is with its copies."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _listed(folder: Path, name: str) -> Path:
