@@ -150,3 +150,17 @@ def test_a_width_for_a_neck_that_has_none_is_refused_and_the_fpn_has_one():
 def test_a_rate_of_the_backbone_must_be_above_zero(scale):
     with pytest.raises(SettingsError, match="--backbone_lr_scale is"):
         parse_settings(["--backbone_lr_scale", scale])
+
+
+def test_the_settings_of_a_training_do_not_send_other_work_to_where_it_began(tmp_path):
+    """Else eval would score the checkpoint that the run started from, and write over the run's own results."""
+    file = tmp_path / "settings.toml"
+    began = ["--resume", "runs/a/best.pth", "--out", "runs/b", "--nms_thresh", "0.2"]
+    file.write_text(settings_toml(parse_settings(began)), encoding="utf-8")
+    for flags in (["--phase", "eval"], ["--phase", "test"], ["--resume_train", "runs/b"]):
+        config = parse_settings(["--config", str(file), *flags])
+        assert (config.resume, config.out, config.nms_thresh) == (None, None, 0.2)
+    again = parse_settings(["--config", str(file)])  # such a training once more
+    assert (str(again.resume), str(again.out)) == ("runs/a/best.pth", "runs/b")
+    config = parse_settings(["--config", str(file), "--phase", "eval", "--resume", "runs/c", "--out", "x"])
+    assert (str(config.resume), str(config.out)) == ("runs/c", "x")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -100,6 +101,21 @@ def test_intervals_of_ap50_when_asked_for(evaluated, capsys):
 def test_results_of_another_split_or_setting_are_not(evaluated, capsys, change):
     _, flags, _ = evaluated
     assert main.main([*flags, *change]) == 0
+    assert "running the detector" in capsys.readouterr().out
+
+
+def test_results_of_other_pictures_of_the_same_names_are_not(evaluated, capsys, tmp_path):
+    _, flags, data_dir = evaluated
+    lists = ["--lists", str(data_dir)]
+    assert main.main([*flags, *lists]) == 0
+    assert main.main([*flags, *lists]) == 0
+    assert capsys.readouterr().out.count("running the detector") == 0
+    foggy = shutil.copytree(data_dir, tmp_path / "foggy")
+    assert main.main([*flags, *lists, "--data_dir", str(foggy)]) == 0
+    assert "running the detector" in capsys.readouterr().out
+    picture = foggy / "images" / "scene_2.png"
+    assert cv2.imwrite(str(picture), 255 - cv2.imread(str(picture)))
+    assert main.main([*flags, *lists, "--data_dir", str(foggy)]) == 0
     assert "running the detector" in capsys.readouterr().out
 
 

@@ -46,6 +46,18 @@ def test_no_picture_gives_a_valid_file(tmp_path):
     assert json.loads((tmp_path / "detections.json").read_text(encoding="utf-8")) == []
 
 
+def test_results_of_an_earlier_networks_classes_go(tmp_path):
+    for names in (["car", "van"], ["van", "ship"]):
+        with ResultFiles(tmp_path / "ours", names, {}) as files:
+            files.write(Path("a.png"), _found(0))
+    assert sorted(path.name for path in (tmp_path / "ours").glob("*.txt")) == ["Task1_ship.txt", "Task1_van.txt"]
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "Task1_car.txt").touch()
+    with ResultFiles(tmp_path / "theirs", ["van"], {}):
+        pass
+    assert (tmp_path / "theirs" / "Task1_car.txt").is_file()
+
+
 def test_an_interrupted_test_leaves_no_results(tmp_path):
     with pytest.raises(KeyboardInterrupt), ResultFiles(tmp_path / "r", ["a"], {}) as files:
         files.write(Path("a.png"), _found(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tools.run_folder import (
     SETTINGS,
     Log,
     checkpoint_path,
+    locked,
     new_run_dir,
     newest_run,
     refuse_inputs,
@@ -93,6 +95,19 @@ def test_drawings_never_land_on_the_pictures_they_are_of(tmp_path):
     refuse_inputs(tmp_path / "elsewhere", pictures)
     refuse_inputs(pictures / "runs" / "x", pictures / "a.png")  # a picture in the folder one works in
     refuse_inputs(tmp_path / "run", None)
+
+
+def test_a_disk_without_locks_is_no_other_training(tmp_path, monkeypatch, capsys):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    with locked(tmp_path), pytest.raises(SettingsError, match="another process is training"), locked(tmp_path):
+        pass
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locked(tmp_path):
+        assert "its disk knows no locks" in capsys.readouterr().err
 
 
 def test_a_folder_with_the_settings_of_a_run_is_taken(tmp_path):

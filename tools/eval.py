@@ -17,7 +17,7 @@ from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results,
 from tools.config import Config
 from tools.data import open_data, read_split, truths_of
 from tools.engine import Engine
-from tools.results import RESULTS, read_origin
+from tools.results import RESULTS, read_origin, remove_other_classes
 from tools.run_folder import METRICS, Log, warn
 from tools.test import LoadedRun, load_run, origin_of, run_detector
 from tools.whole_pictures import on_whole_pictures
@@ -38,10 +38,9 @@ def run(config: Config) -> int:
         return 0
     truths, what = truths_of(samples), split.source
     class_names = loaded.architecture.class_names
-    whole = on_whole_pictures(
-        data.data_dir, detections, list(truths), class_names, config.nms_thresh, config.missing_labels
-    )
+    whole = on_whole_pictures(data.data_dir, detections, list(truths), class_names, config.nms_thresh, config)
     if whole is not None:
+        remove_other_classes(loaded.run_dir / MERGED, class_names)
         write_results(loaded.run_dir / MERGED, class_names, whole.detections)
         detections, truths, what = whole.detections, whole.truths, f"{whole.source} of {what}"
     scored = evaluate(detections, truths, class_names, ignore_overlap=config.ignore_overlap)
@@ -99,7 +98,7 @@ def _find_results(
 
 def _are_fresh(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> bool:
     folder = loaded.run_dir / RESULTS
-    origin, wanted = read_origin(folder), origin_of(loaded, source) | {"images": list(images)}
+    origin, wanted = read_origin(folder), origin_of(loaded, images, source) | {"images": list(images)}
     is_whole = all(result_path(folder, name).is_file() for name in loaded.architecture.class_names)
     return is_whole and origin is not None and all(origin.get(key) == value for key, value in wanted.items())
 

@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> None:
     report_problems(problems or [], "pictures could not be read; their objects count as missed")
     truths, what = truths_of(samples), f"{len(samples)} pictures of {split.source}"
     nms_thresh = detector.settings.nms_thresh
-    whole = on_whole_pictures(data.data_dir, detections, list(truths), class_names, nms_thresh, config.missing_labels)
+    whole = on_whole_pictures(data.data_dir, detections, list(truths), class_names, nms_thresh, config)
     if whole is not None:
         detections, truths, what = whole.detections, whole.truths, f"{whole.source} of {split.source}"
     metrics = metrics_dict(evaluate(detections, truths, class_names, ignore_overlap=config.ignore_overlap))

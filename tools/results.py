@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from DOTA_devkit.atomic import atomic_write, write_json
-from DOTA_devkit.task_files import ResultWriter
+from DOTA_devkit.task_files import ResultWriter, result_path
 from tools.outcomes import Found
 
 RESULTS, DETECTIONS, ORIGIN = "results", "detections.json", "origin.json"
@@ -27,6 +27,8 @@ class ResultFiles:
         self.origin = origin
 
     def __enter__(self) -> ResultFiles:
+        if (self.folder / ORIGIN).is_file() or (self.folder / DETECTIONS).is_file():  # results of ours
+            remove_other_classes(self.folder, self.class_names)
         (self.folder / ORIGIN).unlink(missing_ok=True)
         with ExitStack() as stack:
             self._json = stack.enter_context(atomic_write(self.folder / DETECTIONS))
@@ -60,6 +62,15 @@ class ResultFiles:
         self._files.__exit__(*error)
         if error[0] is None:
             write_json(self.folder / ORIGIN, self.origin | {"images": self._names})
+
+
+def remove_other_classes(folder: Path, class_names: Sequence[str]) -> None:
+    """Remove result files of other classes, which an earlier network left: whoever reads the folder would take them for
+    this one's."""
+    own = {result_path(folder, name) for name in class_names}
+    for path in folder.glob("Task1_*.txt"):
+        if path not in own:
+            path.unlink()
 
 
 def read_origin(folder: Path) -> dict | None:

@@ -98,8 +98,10 @@ def locked(run_dir: Path) -> Iterator[None]:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 raise SettingsError(f"{run_dir}: another process is training in this folder; wait for it") from error
+            except OSError:  # Lustre without -o flock, for instance
+                warn(f"{run_dir}: its disk knows no locks; nothing keeps a second training out of this folder")
         try:
             yield
         finally:

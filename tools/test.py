@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -18,7 +19,7 @@ from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.data import open_data, report_problems, split_of
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
-from tools.drawing import as_bgr, draw_boxes, write_picture
+from tools.drawing import as_bgr, check_drawings, draw_boxes, write_picture
 from tools.engine import Engine
 from tools.outcomes import is_much_larger, too_large_hint
 from tools.own_backbone import run_named_file
@@ -97,13 +98,22 @@ def detection_settings(config: Config) -> DetectionSettings:
     return DetectionSettings(config.K, config.conf_thresh, config.nms_thresh, not config.quads)
 
 
-def origin_of(loaded: LoadedRun, source: str) -> dict:
-    """What results are results of: the checkpoint, the pictures and the settings that decide what is in them."""
-    config = loaded.config
+def origin_of(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> dict:
+    """What results are results of: the checkpoint, the pictures and the settings that decide what is in them.
+
+    The pictures by their places, sizes and times of change: a list of the same names may be of another folder, and a
+    picture may have been replaced.
+    """
+    config, files = loaded.config, hashlib.sha256()
+    for path in images.values():
+        status = path.stat() if path.is_file() else None
+        seen = (str(path.resolve()), *((status.st_size, status.st_mtime_ns) if status else ()))
+        files.update(repr(seen).encode("utf-8", "surrogateescape"))
     return {
         "checkpoint": str(loaded.checkpoint),
         "sha256": file_hash(loaded.checkpoint),
         "pictures": source,
+        "files": files.hexdigest(),
         **vars(detection_settings(config)),
         "tiles": [config.tile, config.overlap, *config.scales] if config.tile else None,
     }
@@ -115,10 +125,12 @@ def run_detector(
     """Detect on the pictures, shared out over the processes; the main one writes results and drawings to the run
     folder. Returns the number of bad pictures."""
     config, paths, log = loaded.config, list(images.values()), Log(loaded.run_dir)
+    if engine.is_main:
+        check_drawings(_drawing_path(loaded, path) for path in paths[: config.num_drawings])
     log(f"detecting with {loaded.checkpoint} ({loaded.architecture.title}) on {len(paths)} pictures of {source}")
     started, report = time.perf_counter(), _Report(loaded)
     found = engine.gathered(_detect_share(loaded, engine, paths), len(paths))
-    writer = ResultFiles(loaded.run_dir / RESULTS, loaded.architecture.class_names, origin_of(loaded, source))
+    writer = ResultFiles(loaded.run_dir / RESULTS, loaded.architecture.class_names, origin_of(loaded, images, source))
     with writer if engine.is_main else nullcontext() as results:
         for item in progress_bar(found, total=len(paths), unit="picture", desc="detecting"):
             if stop is not None:
@@ -192,4 +204,8 @@ def _draw(loaded: LoadedRun, path: Path, item: Found) -> None:
         labels=config.draw_labels,
         in_place=True,  # a big picture is not held twice
     )
-    write_picture(loaded.run_dir / DRAWINGS / f"{path.stem}.png", drawing)
+    write_picture(_drawing_path(loaded, path), drawing)
+
+
+def _drawing_path(loaded: LoadedRun, path: Path) -> Path:
+    return loaded.run_dir / DRAWINGS / f"{path.stem}.png"

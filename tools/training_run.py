@@ -52,7 +52,8 @@ from tools.stop_request import StopRequest
 from tools.training_step import TrainingStep
 from tools.weights import pretrained_backbone, start_from
 
-UNCHANGEABLE = ("seed", "batch_size", "accumulate", "data_dir", "dataset", "lists", "recipe", "optimizer")
+# Data may have moved: `check_lists` compares the names of the pictures.
+UNCHANGEABLE = ("seed", "batch_size", "accumulate", "dataset", "recipe", "optimizer")
 
 
 @dataclass

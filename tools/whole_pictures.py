@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.readers import read_samples
+from datasets.images import ImageError
+from datasets.readers import list_images, read_samples
 from DOTA_devkit.evaluation import ImageTruth
+from DOTA_devkit.labels import LabelError
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
-from DOTA_devkit.tiling import INDEX_NAME, read_index
-from tools.data import truths_of
+from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index
+from tools.config import Config
+from tools.data import report_problems, truths_of
 from tools.merge_results import merge_images
 from tools.run_folder import warn
 
@@ -29,24 +32,61 @@ def on_whole_pictures(
     tiles: Sequence[str],
     class_names: Sequence[str],
     nms_thresh: float,
-    missing_labels: str = "error",
+    config: Config,
 ) -> OnPictures | None:
-    """Merge what was found in the listed tiles of a folder of tools.split_tiles, and read the truth of their pictures.
+    """Merge what was found in the listed tiles of a folder of tools.split_tiles, and read the truth of their pictures,
+    bad and missing labels as the settings say.
 
-    None where the folder holds no tiles, and, with a warning, where the labels of the pictures are no longer there:
-    then the tiles are scored as they are. A picture none of whose tiles has an entry has none either.
+    None where the folder holds no tiles, and, with a warning, where the list does not hold whole pictures or these are
+    no longer where they were: then the tiles are scored as they are. A picture none of whose tiles has an entry has
+    none either.
     """
     if not (data_dir / INDEX_NAME).is_file():
         return None
     index = read_index(data_dir)
     source = Path(index.source)
-    if not index.source or not (source / "labelTxt").is_dir():
-        warn(f"the labels of the whole pictures are not in '{index.source}'; scoring the tiles as they are")
-        return None
     pictures = list(dict.fromkeys(index.tiles[name].picture for name in tiles if name in index.tiles))
-    samples = read_samples("dota", source, pictures, class_names, missing_labels=missing_labels)
+    why_not = _why_not_whole(index, tiles) or _why_not_there(index, pictures)
+    if why_not:
+        warn(f"{why_not}; scoring the tiles as they are")
+        return None
+    problems: list[LabelError] = []
+    samples = read_samples(
+        "dota",
+        source,
+        pictures,
+        class_names,
+        on_bad_label=problems.append if config.on_bad_label == "skip" else None,
+        missing_labels=config.missing_labels,
+    )
+    report_problems([str(problem) for problem in problems], "bad labels of whole pictures left out")
     merged = merge_images(detections, index, nms_thresh)
     seen = {index.tiles[name].picture for name in detections if name in index.tiles}
     found = {name: merged.get(name, NO_DETECTIONS) for name in pictures if name in seen}
     what = f"{len(pictures)} whole pictures of {source}, merged from {len(tiles)} tiles"
     return OnPictures(found, truths_of(samples), what)
+
+
+def _why_not_whole(index: TileIndex, tiles: Sequence[str]) -> str:
+    """What keeps the listed tiles from being all those of their pictures; "" for nothing. Objects in a tile that is not
+    listed would count as missed."""
+    listed = set(tiles)
+    strange = sorted(listed - index.tiles.keys())
+    if strange:
+        return f"{len(strange)} of the listed pictures are no tiles of {INDEX_NAME}, such as {strange[0]}"
+    shown = {index.tiles[name].picture for name in listed}
+    cut = sorted({tile.picture for name, tile in index.tiles.items() if tile.picture in shown and name not in listed})
+    return f"{len(cut)} of {len(shown)} pictures have tiles that are not listed, such as {cut[0]}" if cut else ""
+
+
+def _why_not_there(index: TileIndex, pictures: Sequence[str]) -> str:
+    """What of the whole pictures and their labels is missing; "" for nothing."""
+    source = Path(index.source)
+    if not index.source or not (source / "labelTxt").is_dir():
+        return f"the labels of the whole pictures are not in '{index.source}'"
+    try:
+        images = list_images("dota", source)
+    except ImageError as error:
+        return f"the whole pictures are gone ({error})"
+    gone = [name for name in pictures if name not in images]
+    return f"{len(gone)} of the whole pictures are gone from {source}, such as {gone[0]}" if gone else ""
