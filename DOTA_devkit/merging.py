@@ -100,20 +100,16 @@ class _Boxes(NamedTuple):
 def _compete(boxes: _Boxes, windows: np.ndarray, nms_threshold: float) -> np.ndarray:
     """The rows of the boxes that stay.
 
-    A piece that is given up takes its claims with it: what it alone had suppressed competes again, with what stays and
-    with one another, until nothing more is given up.
+    A piece that is given up takes its claims with it: all the others compete again, until nothing more is given up.
     """
-    is_in, stays = np.ones(len(boxes.quads), bool), np.zeros(len(boxes.quads), bool)
+    is_in = np.ones(len(boxes.quads), bool)
     while True:
         rows = np.flatnonzero(is_in)
-        # What stays comes first; no two of it overlap enough for their order to matter.
-        first = np.where(stays[rows], np.inf, boxes.rank[rows])
-        kept = rows[poly_nms(boxes.quads[rows], first, nms_threshold, boxes.labels[rows])]
-        given_up = ~stays[kept] & _given_up(boxes.at(kept), windows, min(nms_threshold, ENOUGH))
+        kept = rows[poly_nms(boxes.quads[rows], boxes.rank[rows], nms_threshold, boxes.labels[rows])]
+        given_up = _given_up(boxes.at(kept), windows, min(nms_threshold, ENOUGH))
         if not given_up.any():
             return kept
         is_in[kept[given_up]] = False
-        stays[kept[~given_up]] = True
 
 
 def _given_up(found: _Boxes, windows: np.ndarray, threshold: float) -> np.ndarray:

@@ -125,6 +125,17 @@ def test_a_piece_gives_way_though_it_scores_higher_and_overlaps_much():
     assert merge((piece, 0.9, 0), (whole, 0.6, 1)).quads.tolist() == [whole]
 
 
+def test_a_box_that_competes_again_may_win():
+    """The piece at 0.9 had suppressed the box at 0.4 and gives way to the whole at 0.6; 0.2 is no better for it."""
+    whole, piece = box(40, 0, 300, 100), box(540, 0, 600, 100)
+    right, left = box(510, 0, 570, 100), box(480, 0, 540, 100)
+    rest = ((right, 0.4, 0), (left, 0.2, 0))
+    alone = merge((whole, 0.6, 0), *rest)
+    assert alone.scores.tolist() == [0.6, 0.4]
+    merged = merge((whole, 0.6, 0), (box(540, 0, 700, 100), 0.5, 1), (piece, 0.9, 0), *rest)
+    assert merged.scores.tolist() == [0.6, 0.5, 0.4]
+
+
 def test_a_piece_stays_where_no_whole_box_covers_it():
     piece = box(580, 50, 600, 80)
     assert merge((piece, 0.9, 0), (box(580, 300, 660, 330), 0.8, 1)).quads.tolist()[0] == piece

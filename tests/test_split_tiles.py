@@ -264,6 +264,19 @@ def test_a_finished_run_has_nothing_left_to_do_until_something_changes(dota_fold
     assert sorted(split) == ["scene_0", "scene_1", "scene_2"]
 
 
+def test_a_picture_of_another_suffix_takes_its_old_tiles_away(dota_folder, tmp_path):
+    """Two tiles of one name would make the folder unreadable."""
+    src, dst = dota_folder(names=["a", "b"]), tmp_path / "tiles"
+    flags = [str(src), str(dst), "--size", "64", "--overlap", "16", "--workers", "0"]
+    assert main(flags) == 0
+    picture = src / "images" / "b.png"
+    assert cv2.imwrite(str(picture.with_suffix(".jpg")), cv2.imread(str(picture)))
+    picture.unlink()
+    assert main(flags) == 0
+    assert {path.suffix for path in (dst / "images").glob("b__*")} == {".jpg"}
+    assert find_images(dst / "images")
+
+
 def test_other_settings_than_before_are_refused(dota_folder, tmp_path, capsys):
     src, dst = dota_folder(), tmp_path / "tiles"
     assert main([str(src), str(dst), *SMALL]) == 0

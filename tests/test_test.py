@@ -195,3 +195,24 @@ def test_drawings_without_a_box_say_why(run_dir, pictures, tmp_path, capsys):
     assert "so no box was drawn; lower --draw_score" in capsys.readouterr().err
     assert main.main([*arguments, "--draw_score", "0.01"]) == 0
     assert "no box was drawn" not in capsys.readouterr().err
+
+
+def test_other_pictures_in_the_folder_of_drawings_are_not_replaced(run_dir, pictures, tmp_path, capsys):
+    """`--input mine/images --out mine`: what a user drew into mine/drawings may be the only copy."""
+    out = tmp_path / "out"
+    name = next(iter(sorted(path.stem for path in pictures.iterdir())))
+    (out / "drawings").mkdir(parents=True)
+    (out / "drawings" / f"{name}.png").write_bytes(b"mine")
+    assert main.main(_arguments(run_dir, out, "--input", str(pictures))) == 2
+    assert "is there and is no earlier drawing; name another folder" in capsys.readouterr().err
+    assert (out / "drawings" / f"{name}.png").read_bytes() == b"mine"
+    assert not (out / "results").exists()
+
+
+def test_a_name_that_results_cannot_hold_is_refused_before_the_work(run_dir, pictures, tmp_path, capsys):
+    bad = next(iter(pictures.iterdir()))
+    bad.rename(bad.with_name(f"zz {bad.suffix}"))
+    assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(pictures))) == 1
+    said = capsys.readouterr()
+    assert "'zz ' begins or ends with a blank" in said.err
+    assert "detecting: " not in said.err

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from datasets.images import IMAGE_SUFFIXES, ImageError, find_images, read_image
 from DOTA_devkit.task_files import NO_DETECTIONS
-from DOTA_devkit.tiling import check_grid, scaled_size
+from DOTA_devkit.tiling import check_grid, check_picture_name, scaled_size
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.drawing import as_bgr, draw_boxes, write_picture
+from tools.drawing import as_bgr, check_drawings, draw_boxes, write_picture
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Found, Tiling, is_much_larger, too_large_hint
 from tools.progress import progress_bar
-from tools.results import RESULTS, ResultFiles
+from tools.results import RESULTS, ResultFiles, stamp_of
 from tools.run_folder import refuse_inputs, warn
 from tools.runtimes import PROVIDERS, RUNTIMES
 
@@ -104,13 +104,16 @@ def _run(options: argparse.Namespace) -> int:
     tiling = tiling_of(options)
     images = _pictures(options.input)
     refuse_inputs(options.out, options.input)
+    for name in images:
+        check_picture_name(name)
+    check_drawings(_drawing_path(options, path) for path in list(images.values())[: options.num_drawings])
     started = time.perf_counter()
     detector = open_detector(options)
     class_names = detector.facts.class_names
     print(f"detecting with {options.model} ({detector.facts.backbone}) on {len(images)} pictures", flush=True)
     problems, num_boxes, best, hinted = 0, 0, 0.0, tiling is not None
     paths = list(images.values())
-    with ResultFiles(options.out / RESULTS, class_names, _origin(options, detector, tiling)) as results:
+    with ResultFiles(options.out / RESULTS, class_names, _origin(options, images, detector, tiling)) as results:
         found = detect_pictures(detector, images, tiling, options.batch_size)
         for item in progress_bar(found, total=len(paths), unit="picture", desc="detecting"):
             path = paths[item.row]
@@ -136,7 +139,7 @@ def _run(options: argparse.Namespace) -> int:
                     labels=options.draw_labels,
                     in_place=True,
                 )
-                write_picture(options.out / DRAWINGS / f"{path.stem}.png", drawing)
+                write_picture(_drawing_path(options, path), drawing)
     speed = len(paths) / max(time.perf_counter() - started, 1e-9)
     floor = detector.settings.conf_thresh
     print(f"{num_boxes} boxes of score {floor} and more, {speed:.1f} pictures/s: {options.out / RESULTS}")
@@ -146,7 +149,13 @@ def _run(options: argparse.Namespace) -> int:
     return int(problems > 0)
 
 
-def _origin(options: argparse.Namespace, detector: OnnxDetector, tiling: Tiling | None) -> dict:
+def _drawing_path(options: argparse.Namespace, path: Path) -> Path:
+    return options.out / DRAWINGS / f"{path.stem}.png"
+
+
+def _origin(
+    options: argparse.Namespace, images: Mapping[str, Path], detector: OnnxDetector, tiling: Tiling | None
+) -> dict:
     """What the results are results of, as phase test has it."""
     with options.model.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -154,6 +163,7 @@ def _origin(options: argparse.Namespace, detector: OnnxDetector, tiling: Tiling 
         "checkpoint": str(options.model),
         "sha256": sha256,
         "pictures": str(options.input),
+        "files": stamp_of(images.values()),
         **vars(detector.settings),
         "tiles": [tiling.size, tiling.overlap, *tiling.scales] if tiling else None,
     }
@@ -194,7 +204,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default="error",
         help="a picture that cannot be read stops, or is left out and told of [default: %(default)s]",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    for name in ("num_drawings", "line_width"):
+        if getattr(options, name) < 0:
+            parser.error(f"argument --{name}: {getattr(options, name)} must be at least 0")
+    return options
 
 
 if __name__ == "__main__":

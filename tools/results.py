@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -62,6 +63,17 @@ class ResultFiles:
         self._files.__exit__(*error)
         if error[0] is None:
             write_json(self.folder / ORIGIN, self.origin | {"images": self._names})
+
+
+def stamp_of(paths: Iterable[Path]) -> str:
+    """A number of the pictures, in hexadecimals, by their places, sizes and times of change: a list of the same names
+    may be of another folder, and a picture may have been replaced."""
+    stamp = hashlib.sha256()
+    for path in paths:
+        status = path.stat() if path.is_file() else None
+        seen = (str(path.resolve()), *((status.st_size, status.st_mtime_ns) if status else ()))
+        stamp.update(repr(seen).encode("utf-8", "surrogateescape"))
+    return stamp.hexdigest()
 
 
 def remove_other_classes(folder: Path, class_names: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from datasets.images import IMAGE_SUFFIXES, ImageError, find_images
+from DOTA_devkit.tiling import check_picture_name
 from models import CTRBOX
 from tools.checkpoint import Architecture, check_flags, file_hash, load_checkpoint
 from tools.command_line import exit_code
@@ -24,7 +24,7 @@ from tools.engine import Engine
 from tools.outcomes import is_much_larger, too_large_hint
 from tools.own_backbone import run_named_file
 from tools.progress import progress_bar
-from tools.results import RESULTS, ResultFiles
+from tools.results import RESULTS, ResultFiles, stamp_of
 from tools.run_folder import Log, checkpoint_path, refuse_inputs, results_dir, warn
 from tools.stop_request import StopRequest
 
@@ -99,21 +99,13 @@ def detection_settings(config: Config) -> DetectionSettings:
 
 
 def origin_of(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> dict:
-    """What results are results of: the checkpoint, the pictures and the settings that decide what is in them.
-
-    The pictures by their places, sizes and times of change: a list of the same names may be of another folder, and a
-    picture may have been replaced.
-    """
-    config, files = loaded.config, hashlib.sha256()
-    for path in images.values():
-        status = path.stat() if path.is_file() else None
-        seen = (str(path.resolve()), *((status.st_size, status.st_mtime_ns) if status else ()))
-        files.update(repr(seen).encode("utf-8", "surrogateescape"))
+    """What results are results of: the checkpoint, the pictures and the settings that decide what is in them."""
+    config = loaded.config
     return {
         "checkpoint": str(loaded.checkpoint),
         "sha256": file_hash(loaded.checkpoint),
         "pictures": source,
-        "files": files.hexdigest(),
+        "files": stamp_of(images.values()),
         **vars(detection_settings(config)),
         "tiles": [config.tile, config.overlap, *config.scales] if config.tile else None,
     }
@@ -125,6 +117,8 @@ def run_detector(
     """Detect on the pictures, shared out over the processes; the main one writes results and drawings to the run
     folder. Returns the number of bad pictures."""
     config, paths, log = loaded.config, list(images.values()), Log(loaded.run_dir)
+    for name in images:  # now, and not after hours
+        check_picture_name(name)
     if engine.is_main:
         check_drawings(_drawing_path(loaded, path) for path in paths[: config.num_drawings])
     log(f"detecting with {loaded.checkpoint} ({loaded.architecture.title}) on {len(paths)} pictures of {source}")

@@ -160,14 +160,15 @@ def _stamp(task: PictureTask) -> list[Any]:
 
 
 def _remove_outdated(task: PictureTask) -> None:
-    """Remove the tiles that an earlier version of a picture had."""
+    """Remove the tiles that an earlier version of a picture had; a JPEG may since have become a PNG."""
     try:
         before = json.loads(task.marker.read_text(encoding="utf-8"))["tiles"]
     except (OSError, ValueError, KeyError):
         return
     task.marker.unlink()
-    for path in (path for name in before for path in task.paths(name) if path is not None):
-        path.unlink(missing_ok=True)
+    for name in before:
+        for place in (f"images/{name}.png", f"images/{name}.jpg", f"labelTxt/{name}.txt"):
+            (task.dst / place).unlink(missing_ok=True)
 
 
 def _read_objects(task: PictureTask) -> tuple[Labels, list[str]]:
