@@ -176,7 +176,7 @@ def parse_settings(arguments: Sequence[str]) -> Config:
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     from_file = _read_toml(config_path) if config_path is not None else {}
     if from_file.get("phase") == "train" and (given.get("phase", "train") != "train" or "resume_train" in given):
-        # Where that training began and what it was to write is not what is asked for now.
+        # Where that training began and what it wrote are its own; other work has its own.
         from_file = {name: value for name, value in from_file.items() if name not in ("resume", "resume_train", "out")}
     values = {**from_file, **given}
     recipe = values.get("recipe", "default")

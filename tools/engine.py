@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -101,23 +101,20 @@ class Engine:
             for values in network.state_dict().values():
                 torch.distributed.broadcast(values, src=0)
 
-    def main_first(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
         """A part of the code that the main process goes through before the others."""
-        return self._main_first() if self.num_ranks > 1 else nullcontext()
+        if not self.is_main:
+            self.wait()
+        yield
+        if self.is_main:
+            self.wait()
 
     def wait(self) -> None:
         """Until every rank has come so far."""
         if self.num_ranks > 1:
             # Accelerate names a GPU here also for processes on the CPU, and there may be none.
             torch.distributed.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
-
-    @contextmanager
-    def _main_first(self) -> Iterator[None]:
-        if not self.is_main:
-            self.wait()
-        yield
-        if self.is_main:
-            self.wait()
 
     def close(self) -> None:
         """Leave the group of processes."""

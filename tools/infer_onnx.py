@@ -14,17 +14,15 @@ from pathlib import Path
 
 from datasets.images import IMAGE_SUFFIXES, ImageError, find_images, read_image
 from DOTA_devkit.task_files import NO_DETECTIONS
-from DOTA_devkit.tiling import check_grid, check_picture_name, scaled_size
+from DOTA_devkit.tiling import check_grid, scaled_size
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.drawing import as_bgr, check_drawings, draw_boxes, write_picture
+from tools.drawing import as_bgr, draw_boxes, write_picture
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Found, Tiling, is_much_larger, too_large_hint
 from tools.progress import progress_bar
-from tools.results import RESULTS, ResultFiles, stamp_of
+from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, drawing_path, stamp_of
 from tools.run_folder import refuse_inputs, warn
 from tools.runtimes import PROVIDERS, RUNTIMES
-
-DRAWINGS = "drawings"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,9 +102,7 @@ def _run(options: argparse.Namespace) -> int:
     tiling = tiling_of(options)
     images = _pictures(options.input)
     refuse_inputs(options.out, options.input)
-    for name in images:
-        check_picture_name(name)
-    check_drawings(_drawing_path(options, path) for path in list(images.values())[: options.num_drawings])
+    check_outputs(options.out, images, options.num_drawings)
     started = time.perf_counter()
     detector = open_detector(options)
     class_names = detector.facts.class_names
@@ -139,7 +135,7 @@ def _run(options: argparse.Namespace) -> int:
                     labels=options.draw_labels,
                     in_place=True,
                 )
-                write_picture(_drawing_path(options, path), drawing)
+                write_picture(drawing_path(options.out, path), drawing)
     speed = len(paths) / max(time.perf_counter() - started, 1e-9)
     floor = detector.settings.conf_thresh
     print(f"{num_boxes} boxes of score {floor} and more, {speed:.1f} pictures/s: {options.out / RESULTS}")
@@ -147,10 +143,6 @@ def _run(options: argparse.Namespace) -> int:
     if num_boxes and best < options.draw_score:
         warn(f"the best score is {best:.2f}, so no box was drawn; lower --draw_score")
     return int(problems > 0)
-
-
-def _drawing_path(options: argparse.Namespace, path: Path) -> Path:
-    return options.out / DRAWINGS / f"{path.stem}.png"
 
 
 def _origin(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 
 from DOTA_devkit.atomic import atomic_write, write_json
 from DOTA_devkit.task_files import ResultWriter, result_path
+from DOTA_devkit.tiling import check_picture_name
+from tools.drawing import check_drawings
 from tools.outcomes import Found
 
-RESULTS, DETECTIONS, ORIGIN = "results", "detections.json", "origin.json"
+RESULTS, DETECTIONS, ORIGIN, DRAWINGS = "results", "detections.json", "origin.json", "drawings"
 
 
 class ResultFiles:
@@ -63,6 +66,19 @@ class ResultFiles:
         self._files.__exit__(*error)
         if error[0] is None:
             write_json(self.folder / ORIGIN, self.origin | {"images": self._names})
+
+
+def drawing_path(out: Path, picture: Path) -> Path:
+    """Where the drawing of a picture goes, in the folder that its results go to."""
+    return out / DRAWINGS / f"{picture.stem}.png"
+
+
+def check_outputs(out: Path, images: Mapping[str, Path], num_drawings: int) -> None:
+    """Look before the work, and not after hours of it. Raises ValueError for a picture name that results cannot hold,
+    SettingsError where a drawing would take the place of another picture."""
+    for name in images:
+        check_picture_name(name)
+    check_drawings(drawing_path(out, path) for path in islice(images.values(), num_drawings))
 
 
 def stamp_of(paths: Iterable[Path]) -> str:

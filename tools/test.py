@@ -12,23 +12,20 @@ from typing import NamedTuple
 import torch
 
 from datasets.images import IMAGE_SUFFIXES, ImageError, find_images
-from DOTA_devkit.tiling import check_picture_name
 from models import CTRBOX
 from tools.checkpoint import Architecture, check_flags, file_hash, load_checkpoint
 from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.data import open_data, report_problems, split_of
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
-from tools.drawing import as_bgr, check_drawings, draw_boxes, write_picture
+from tools.drawing import as_bgr, draw_boxes, write_picture
 from tools.engine import Engine
 from tools.outcomes import is_much_larger, too_large_hint
 from tools.own_backbone import run_named_file
 from tools.progress import progress_bar
-from tools.results import RESULTS, ResultFiles, stamp_of
+from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, drawing_path, stamp_of
 from tools.run_folder import Log, checkpoint_path, refuse_inputs, results_dir, warn
 from tools.stop_request import StopRequest
-
-DRAWINGS = "drawings"
 
 
 class LoadedRun(NamedTuple):
@@ -117,10 +114,7 @@ def run_detector(
     """Detect on the pictures, shared out over the processes; the main one writes results and drawings to the run
     folder. Returns the number of bad pictures."""
     config, paths, log = loaded.config, list(images.values()), Log(loaded.run_dir)
-    for name in images:  # now, and not after hours
-        check_picture_name(name)
-    if engine.is_main:
-        check_drawings(_drawing_path(loaded, path) for path in paths[: config.num_drawings])
+    check_outputs(loaded.run_dir, images, config.num_drawings if engine.is_main else 0)
     log(f"detecting with {loaded.checkpoint} ({loaded.architecture.title}) on {len(paths)} pictures of {source}")
     started, report = time.perf_counter(), _Report(loaded)
     found = engine.gathered(_detect_share(loaded, engine, paths), len(paths))
@@ -198,8 +192,4 @@ def _draw(loaded: LoadedRun, path: Path, item: Found) -> None:
         labels=config.draw_labels,
         in_place=True,  # a big picture is not held twice
     )
-    write_picture(_drawing_path(loaded, path), drawing)
-
-
-def _drawing_path(loaded: LoadedRun, path: Path) -> Path:
-    return loaded.run_dir / DRAWINGS / f"{path.stem}.png"
+    write_picture(drawing_path(loaded.run_dir, path), drawing)
