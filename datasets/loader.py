@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import math
+import multiprocessing
 import signal
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -240,6 +242,17 @@ def _leave_signals_to_parent(worker: int) -> None:
     not finish its step and save."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@atexit.register
+def _end_workers() -> None:
+    """What is still at work when the program ends: multiprocessing would send SIGTERM, which the workers ignore, and
+    wait for them for ever."""
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would call it an error
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 def _num_workers(wanted: int) -> int:

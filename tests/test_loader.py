@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -380,3 +382,20 @@ def test_a_bad_picture_is_reported_by_its_row_and_the_rest_comes(pictures: list[
 def test_no_pictures_give_no_batches() -> None:
     assert picture_batches([], 3) == []
     assert len(PictureSet([], INPUT_HW, FILL)) == 0
+
+
+HELD = """
+import multiprocessing, sys
+from pathlib import Path
+from datasets.loader import PictureSet, make_picture_loader
+batches = iter(make_picture_loader(PictureSet([Path(sys.argv[1])] * 9, (64, 64), (0.0, 0.0, 0.0)), 1, 2))
+next(batches)
+print(len(multiprocessing.active_children()), "at work")
+"""
+
+
+def test_the_program_ends_though_a_loader_is_still_at_work(samples: list[Sample]) -> None:
+    # Its workers ignore SIGTERM; multiprocessing sends it at the end of the program, and waits for them.
+    command = [sys.executable, "-W", "ignore", "-c", HELD, str(samples[0].image_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2 at work\n", "")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import multiprocessing
 from pathlib import Path
 
 import cv2
@@ -158,6 +160,15 @@ def test_a_missing_device_is_a_sentence(dota_folder, tmp_path, capsys):
         pytest.skip("there is a GPU here")
     assert main.main(arguments(dota_folder(lists=LISTS), tmp_path / "run", "--device", "cuda")) == 2
     assert "--device cuda is not here" in capsys.readouterr().err
+
+
+def test_the_loaders_processes_end_with_the_training_whatever_still_refers_to_the_run(dota_folder, tmp_path):
+    gc.disable()  # a cycle of references held the run to the end of the program, which then waited for them for ever
+    try:
+        assert main.main(arguments(dota_folder(lists=LISTS), tmp_path, "--num_epoch", "1", "--num_workers", "1")) == 0
+        assert multiprocessing.active_children() == []
+    finally:
+        gc.enable()
 
 
 def test_resume_train_without_any_run_says_what_to_do(tmp_path, monkeypatch):

@@ -128,13 +128,13 @@ class TrialProcess:
 
 
 def draw_data(data_dir: Path, count: int, side: int) -> None:
-    """Write a data folder of `count` training pictures: scenes of the demo set, resized to `side` pixels. There are
-    DRAWN different ones, under many names."""
+    """Write a data folder of `count` training pictures and one to validate: scenes of the demo set, resized to `side`
+    pixels. There are DRAWN different ones, under many names."""
     images, labels = data_dir / "images", data_dir / "labelTxt"
     images.mkdir(parents=True)
     labels.mkdir()
     write_text(data_dir / "classes.txt", "".join(f"{name}\n" for name in CLASS_NAMES))
-    names = [f"p{number:06d}" for number in range(count)]
+    names = [f"p{number:06d}" for number in range(count + 1)]
     for number, name in enumerate(names):
         picture, objects = images / f"{name}.png", labels / f"{name}.txt"
         if number >= DRAWN:
@@ -145,7 +145,7 @@ def draw_data(data_dir: Path, count: int, side: int) -> None:
         scene = cv2.resize(scene, (side, side), interpolation=cv2.INTER_LINEAR)
         picture.write_bytes(cv2.imencode(".png", scene)[1].tobytes())
         write_labels(objects, quads * (side / SCENE_SIZE), [CLASS_NAMES[label] for label in classes], difficult)
-    for split, listed in (("train", names), ("val", names[:1])):
+    for split, listed in (("train", names[:-1]), ("val", names[-1:])):
         write_text(data_dir / f"{split}.txt", "".join(f"{name}\n" for name in listed))
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import multiprocessing
 import resource
 import shutil
 import signal
@@ -111,15 +112,12 @@ class Trial:
     def finish(self) -> Outcome:
         """The other numbers, after the last turn."""
         peak = peak_memory(self._device)  # before the loader's processes
-        with watch_gpu(self._device) as busy:
-            wait_share, images_s = self._train()
-        return Outcome(
-            self._data_ms, wait_share, images_s, self._start / MIB, peak / MIB, sum(busy) / len(busy) if busy else None
-        )
+        wait_share, images_s, utilisation = self._train()
+        return Outcome(self._data_ms, wait_share, images_s, self._start / MIB, peak / MIB, utilisation)
 
     def close(self) -> None:
         """Leave the run."""
-        self.run.history.close()
+        self.run.close()
         self.run.engine.close()
 
     def _timed_step(self) -> float:
@@ -149,26 +147,29 @@ class Trial:
             kept = [*kept, batch][:BATCHES_AT_HAND]
         return min(times), kept
 
-    def _train(self) -> tuple[float, float]:
-        """Steps with the loader at work: share of the time waited for it, images a second."""
+    def _train(self) -> tuple[float, float, float | None]:
+        """Steps with the loader at work: share of the time waited for it, images a second, share of the time in which
+        the GPU was busy."""
         batches = iter(self.run.loader)
         for batch in islice(batches, run_in(self.job)):  # while the processes start and fill their queue
             self._step(batch)
-        began, waited, num_images = time.perf_counter(), 0.0, 0
-        while True:
-            asked = time.perf_counter()
-            batch = next(batches, None)
-            waited += time.perf_counter() - asked
-            if batch is None:
-                break
-            self._step(batch)
-            num_images += len(batch.rows)
-        seconds = time.perf_counter() - began
-        return waited / seconds, num_images / seconds
+        with watch_gpu(self._device) as busy:
+            began, waited, num_images = time.perf_counter(), 0.0, 0
+            while True:
+                asked = time.perf_counter()
+                batch = next(batches, None)
+                waited += time.perf_counter() - asked
+                if batch is None:
+                    break
+                self._step(batch)
+                num_images += len(batch.rows)
+            seconds = time.perf_counter() - began
+        return waited / seconds, num_images / seconds, sum(busy) / len(busy) if busy else None
 
 
 def serve(connection: Connection, setting: Setting, job: Job) -> None:
     """Measure on demand: methods of a `Trial` by name, answered with what they return, until None; or an Exception."""
+    multiprocessing.set_start_method(None, force=True)  # the loader's processes start as in training, not as this one
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the asking process's, whose end closes the connection
     with connection, contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(EOFError, BrokenPipeError):
         try:

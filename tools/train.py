@@ -36,8 +36,7 @@ def run(config: Config) -> int:
         with locked(training.run_dir) if training.engine.is_main else nullcontext():
             code = _train(training)
     finally:
-        if training.history is not None:
-            training.history.close()
+        training.close()
     training.engine.close()  # not after an error: to leave the group takes all processes, and the others wait elsewhere
     return code
 

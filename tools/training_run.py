@@ -125,6 +125,13 @@ class Run:
         done = self.progress.step * self.config.batch_size
         return min(self.config.batch_size, self.images_in(self.progress.epoch) - done)
 
+    def close(self) -> None:
+        """End the loader's processes and the files; the run is over. Not left to the end of the program: a cycle of
+        references may hold the run until then (a traceback that torch or an import keeps is enough)."""
+        del self.loader
+        if self.history is not None:
+            self.history.close()
+
     def save(self, name: str, as_best: bool = False) -> None:
         """Write a checkpoint, on the main process: a whole run, or as the best the averaged weights alone."""
         if not self.engine.is_main:
