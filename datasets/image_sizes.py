@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from datasets import tiff
 from datasets.images import ImageError, read_image
 
 HEAD = 512  # bytes that hold the size in every format but JPEG and TIFF
 MOST_SEGMENTS = 1000  # of a JPEG before its picture starts
 FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # JPEG's start-of-frame markers (ITU T.81, table B.1)
-WIDTH, HEIGHT, ORIENTATION = 256, 257, 274  # tags of TIFF 6.0, section 8; EXIF has taken over the third
 
 
 class Header(NamedTuple):
@@ -56,9 +57,9 @@ def _parse(head: bytes, file: IO[bytes]) -> Header | None:
     if head.startswith(b"BM") and head[14:18] == b"\x28\0\0\0":
         width, height = struct.unpack_from("<ii", head, 18)
         return Header(abs(height), width)  # negative for rows from the top down
-    if head.startswith((b"II*\0", b"MM\0*")):
-        tags = _tiff_tags(file, 0)
-        return Header(tags[HEIGHT], tags[WIDTH], tags.get(ORIENTATION, 1))
+    if head.startswith(tiff.MAGIC):
+        tags = tiff.read_tags(file)
+        return Header(*(int(tags[tag].value) for tag in (tiff.HEIGHT, tiff.WIDTH)), _orientation(tags))
     return None
 
 
@@ -78,25 +79,12 @@ def _jpeg_header(file: IO[bytes]) -> Header:
             return Header(*struct.unpack_from(">HH", file.read(5), 1), orientation)
         if marker[1] == 0xE1 and file.read(6) == b"Exif\0\0":
             try:
-                orientation = _tiff_tags(file, start + 8).get(ORIENTATION, 1)
+                orientation = _orientation(tiff.read_tags(file, start + 8))  # the form of EXIF
             except struct.error:  # the picture is whole without it
                 orientation = 1
         file.seek(start + length)
     raise IndexError
 
 
-def _tiff_tags(file: IO[bytes], start: int) -> dict[int, int]:
-    """The tags of kind SHORT (3) and LONG (4) in the first directory of what is a TIFF file from `start` on
-    (TIFF 6.0, section 2; also the form of EXIF)."""
-    file.seek(start)
-    order = "<" if file.read(2) == b"II" else ">"
-    _, directory = struct.unpack(f"{order}HI", file.read(6))
-    file.seek(start + directory)
-    (num_entries,) = struct.unpack(f"{order}H", file.read(2))
-    entries = file.read(12 * num_entries)
-    tags = {}
-    for place in range(0, 12 * num_entries, 12):
-        tag, kind = struct.unpack_from(f"{order}HH", entries, place)
-        if kind in (3, 4):
-            (tags[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", entries, place + 8)
-    return tags
+def _orientation(tags: Mapping[int, tiff.Field]) -> int:
+    return int(tags[tiff.ORIENTATION].value) if tiff.ORIENTATION in tags else 1

@@ -62,35 +62,32 @@ def read_image(path: Path, num_channels: int = 3) -> np.ndarray:
     is_colour = num_channels == 3 and layout.is_usual
     flags = cv2.IMREAD_COLOR if is_colour else cv2.IMREAD_UNCHANGED
     values = np.frombuffer(data, np.uint8)
-    if layout.grey_mark is not None or layout.opacity_mark is not None:
+    if layout.corrections:
         values = values.copy()
-    if layout.grey_mark is not None:
-        values[layout.grey_mark] = 2  # red, green, blue; of several grey bands OpenCV reads the first alone
-    if layout.opacity_mark is not None:
-        values[layout.opacity_mark] = 1  # of colours that it is in already; else libtiff would darken them by it
+        values[list(layout.corrections)] = list(layout.corrections.values())
     try:
         image = cv2.imdecode(values, flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         image = None
-    if image is None and layout.grey_mark is not None:
+    if image is None and layout.has_grey_bands:
         remedy = "its bands are not called colours; write them anew with gdal_translate -co PHOTOMETRIC=RGB"
         raise ImageError(f"{path}: cannot be decoded; {remedy}")
     if image is None:
         raise ImageError(f"{path}: cannot be decoded as a picture; is it damaged or of another format?")
     if num_channels != 3:
-        return _as_bands(path, image, num_channels)
-    return image if is_colour else _as_colours(image)
+        return _as_bands(path, image, num_channels, layout.no_data)
+    return image if is_colour else _as_colours(image, layout.no_data)
 
 
-def _as_colours(raw: np.ndarray) -> np.ndarray:
+def _as_colours(raw: np.ndarray, no_data: float | None) -> np.ndarray:
     """A picture as OpenCV found it, (H, W) or (H, W, bands) of any kind, as (H, W, 3) uint8."""
     if raw.ndim == 3:
         raw = raw[:, :, :3] if raw.shape[2] >= 3 else raw[:, :, 0]
-    image = raw if raw.dtype == np.uint8 else spread_values(raw)
+    image = raw if raw.dtype == np.uint8 else spread_values(raw, no_data)
     return np.ascontiguousarray(image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2))
 
 
-def _as_bands(path: Path, raw: np.ndarray, num_channels: int) -> np.ndarray:
+def _as_bands(path: Path, raw: np.ndarray, num_channels: int, no_data: float | None) -> np.ndarray:
     """A picture as OpenCV found it, as (H, W, num_channels) uint8. Raises ImageError for another number of bands."""
     bands = raw.reshape(*raw.shape[:2], -1)
     if num_channels == 1 and bands.shape[2] == 3 and (bands == bands[:, :, :1]).all():
@@ -100,7 +97,7 @@ def _as_bands(path: Path, raw: np.ndarray, num_channels: int) -> np.ndarray:
             f"{path}: has {bands.shape[2]} {'band' if bands.shape[2] == 1 else 'bands'}, and --in_channels is "
             f"{num_channels}; leave this picture out, or train with --in_channels 3, which reads any"
         )
-    return np.ascontiguousarray(bands if bands.dtype == np.uint8 else spread_values(bands))
+    return np.ascontiguousarray(bands if bands.dtype == np.uint8 else spread_values(bands, no_data))
 
 
 def _refuse_bands(path: Path, layout: Layout) -> None:

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import io
 import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
+from datasets import tiff
+
 SPREAD = (0.5, 99.5)  # percentiles of a deep picture that become black and white
 MOST_SAMPLES = 1_000_000  # values by which the percentiles are estimated
+BEYOND = 1e30  # of what is no data in files that do not say so: the least float32, and its like
 
 
 class Layout(NamedTuple):
     """How a file stores its values; what is not known has the usual value, and decoding will tell.
 
-    bits of a value; number of bands; whether these are stored one after the other; where the file says that its three
-    or more bands are grey ones, and where that its fourth is an opacity (a byte's place; None if it does not).
+    bits of a value; number of bands; whether these are stored one after the other; whether the file says that its three
+    or more bands are grey ones; the value that stands for no data, if the file tells; `corrections`: bytes of the file,
+    by their place, to be taken for others so that OpenCV gives the values as they are stored.
     """
 
     bits: int = 8
     num_bands: int = 3
     is_planar: bool = False
-    grey_mark: int | None = None
-    opacity_mark: int | None = None
+    has_grey_bands: bool = False
+    no_data: float | None = None
+    corrections: Mapping[int, int] = MappingProxyType({})
 
     @property
     def is_usual(self) -> bool:
         """Whether eight bits a value, in bands that are called colours, are all there is to it."""
-        return self.bits <= 8 and self.grey_mark is None
+        return self.bits <= 8 and not self.has_grey_bands
 
 
 def read_layout(data: bytes) -> Layout:
@@ -35,8 +44,8 @@ def read_layout(data: bytes) -> Layout:
     try:
         if data.startswith(b"\x89PNG"):
             return Layout(bits=data[24])
-        if data.startswith((b"II*\0", b"MM\0*")):
-            return _tiff_layout(data, "<" if data.startswith(b"II") else ">")
+        if data.startswith(tiff.MAGIC):
+            return _tiff_layout(tiff.read_tags(io.BytesIO(data)))
         place = data.find(b"ihdr", 0, 256)  # the image header of JPEG 2000 (ISO 15444-1, annex I.5.3.1)
         if place >= 0:
             num_bands, bits = struct.unpack_from(">HB", data, place + 12)
@@ -46,39 +55,71 @@ def read_layout(data: bytes) -> Layout:
     return Layout()
 
 
-def spread_values(raw: np.ndarray) -> np.ndarray:
+def spread_values(raw: np.ndarray, no_data: float | None = None) -> np.ndarray:
     """Values of any kind (H, W) or (H, W, bands) as uint8: spread linearly, all bands alike, so that the 0.5th and the
-    99.5th percentile of what is not 0 in every band (no data) become black and white."""
+    99.5th percentile of the data become black and white.
+
+    No data, and black, is a pixel that is `no_data` in every band (0, unless the file tells), and a value that is not a
+    number or beyond 1e30.
+    """
     pixels = raw.reshape(len(raw), raw.shape[1], -1)
     step = max(1, int(np.sqrt(pixels.size / MOST_SAMPLES)))
-    samples = pixels[::step, ::step].astype(np.float64)
-    samples = samples[samples.any(axis=2)]
-    samples = samples[np.isfinite(samples)]
+    samples = pixels[::step, ::step]
+    samples = samples[~_is_empty(samples, no_data)].astype(np.float64)
+    samples = samples[np.abs(samples) < BEYOND]
     low, high = np.percentile(samples, SPREAD) if samples.size else (0.0, 1.0)
     factor = 255 / (high - low) if high > low else 0.0
     image = np.empty(pixels.shape, np.uint8)
     for row in range(0, len(image), 512):  # in strips, so that not the whole picture is held in floating point
-        strip = np.nan_to_num(pixels[row : row + 512].astype(np.float32), nan=low)
-        image[row : row + 512] = np.rint(np.clip((strip - low) * factor, 0, 255))
+        strip = pixels[row : row + 512]
+        values = strip.astype(np.float32)
+        values[~(np.abs(values) < BEYOND)] = low
+        grey = np.rint(np.clip((values - low) * factor, 0, 255)).astype(np.uint8)
+        grey[_is_empty(strip, no_data)] = 0
+        image[row : row + 512] = grey
     return image.reshape(raw.shape)
 
 
-def _tiff_layout(data: bytes, order: str) -> Layout:
-    """The layout of a TIFF file, by the directory of its first picture (TIFF 6.0, section 2)."""
-    (directory,) = struct.unpack_from(f"{order}I", data, 4)
-    (num_entries,) = struct.unpack_from(f"{order}H", data, directory)
-    bits, num_bands, planes, photometric, mark, opacity = 1, 1, 1, 2, 0, None
-    for place in range(directory + 2, directory + 2 + 12 * num_entries, 12):
-        tag, _, count, value = struct.unpack_from(f"{order}HHII", data, place)
-        (short,) = struct.unpack_from(f"{order}H", data, place + 8)
-        if tag == 258:  # for each band a number; more than two of them stand elsewhere
-            bits = short if count <= 2 else struct.unpack_from(f"{order}H", data, value)[0]
-        elif tag == 262:
-            photometric, mark = short, place + (8 if order == "<" else 9)
-        elif tag == 277:
-            num_bands = short
-        elif tag == 284:
-            planes = short
-        elif tag == 338 and count == 1 and short == 2:
-            opacity = place + (8 if order == "<" else 9)
-    return Layout(bits, num_bands, planes == 2, mark if num_bands >= 3 and photometric <= 1 else None, opacity)
+def _is_empty(pixels: np.ndarray, no_data: float | None) -> np.ndarray:
+    """Which of the pixels (h, w, bands) hold no data, (h, w) bool."""
+    if no_data is None:
+        return ~pixels.any(axis=2)
+    if pixels.dtype.kind == "f":
+        return (pixels == np.float64(no_data).astype(pixels.dtype)).all(axis=2)
+    return (pixels == no_data).all(axis=2)
+
+
+def _tiff_layout(tags: Mapping[int, tiff.Field]) -> Layout:
+    """The layout of a TIFF file, by its first directory (TIFF 6.0, section 8)."""
+
+    def value(tag: int, usual: int) -> int:
+        found = tags[tag].value if tag in tags else usual
+        return found if isinstance(found, int) else usual
+
+    corrections = {}
+    num_bands = value(tiff.BANDS, 1)
+    has_grey_bands = num_bands >= 3 and value(tiff.PHOTOMETRIC, 2) <= 1
+    if has_grey_bands:
+        corrections[tags[tiff.PHOTOMETRIC].place] = 2  # red, green, blue; of several grey bands OpenCV reads one
+    if tiff.OPACITY in tags and (tags[tiff.OPACITY].count, value(tiff.OPACITY, 0)) == (1, 2):
+        # Of colours that it is in already; else libtiff would darken them by it.
+        corrections[tags[tiff.OPACITY].place] = 1
+    if value(tiff.ORIENTATION, 1) != 1:
+        corrections[tags[tiff.ORIENTATION].place] = 1  # OpenCV turns a TIFF also where it is told not to
+    return Layout(
+        value(tiff.BITS, 1),
+        num_bands,
+        value(tiff.PLANES, 1) == 2,
+        has_grey_bands,
+        _no_data(tags),
+        corrections,
+    )
+
+
+def _no_data(tags: Mapping[int, tiff.Field]) -> float | None:
+    """What GDAL wrote of the value that stands for no data."""
+    text = tags[tiff.GDAL_NO_DATA].value if tiff.GDAL_NO_DATA in tags else b""
+    if isinstance(text, bytes):
+        with suppress(ValueError):
+            return float(text.split(b"\0")[0].decode("ascii", "replace"))
+    return None

@@ -9,7 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from datasets.image_sizes import read_header
 from datasets.images import ImageError, find_images, read_image
 
 
@@ -172,6 +174,56 @@ def tiff_of_bands(stored: np.ndarray, order: str) -> bytes:
     struct.pack_into(f"{order}{bands}H", data, 200, *[8] * bands)
     data[300:] = stored.tobytes()
     return bytes(data)
+
+
+def saved_tiff(path: Path, stored: np.ndarray, **options: object) -> Path:
+    Image.fromarray(stored).save(path, **options)
+    return path
+
+
+def test_a_bigtiff_is_read_as_the_same_classic_tiff(tmp_path: Path) -> None:
+    """Its depth was not seen: 16 bits came out as their upper eight, nearly black."""
+    stored = np.random.default_rng(0).integers(1, 3000, (48, 64), dtype=np.uint16)
+    classic, big = (saved_tiff(tmp_path / f"{is_big}.tif", stored, big_tiff=is_big) for is_big in (False, True))
+    assert big.read_bytes()[:4] == b"II+\0"
+    assert np.array_equal(read_image(big), read_image(classic))
+    assert np.ptp(read_image(big)) == 255
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        (np.array([[-9999, 0, 1, 2]], np.float32), "-9999"),  # 0 is a value where another stands for no data
+        (np.array([[65535, 100, 101, 102]], np.uint16), "65535"),
+        (np.array([[-3.4028234663852886e38, 0.5, 1, 1.5]], np.float32), "-3.40282346638529e+38"),
+        (np.array([[-3.4028234663852886e38, 0.5, 1, 1.5]], np.float32), None),
+        (np.array([[np.nan, 0.5, 1, 1.5]], np.float32), "nan"),
+        (np.array([[0, 7, 8, 9]], np.uint16), None),
+        (np.array([[0, 7, 8, 9]], np.uint16), "0\0"),
+    ],
+)
+def test_what_is_no_data_is_black_and_does_not_take_the_contrast_of_the_rest(
+    tmp_path: Path, stored: np.ndarray, told: str | None
+) -> None:
+    tags = {} if told is None else {"tiffinfo": {42113: told}}
+    read = read_image(saved_tiff(tmp_path / "a.tif", np.repeat(stored, 64, axis=0).repeat(16, axis=1), **tags), 1)
+    assert read[0, ::16, 0].tolist() == [0, 0, 128, 255]
+
+
+def test_no_data_that_the_values_cannot_hold_is_no_value(tmp_path: Path) -> None:
+    stored = np.array([[55537, 60000]], np.uint16)  # -9999 in 16 bits without a sign is 55537
+    for told in ("-9999", "1e400", "none", ""):
+        read = read_image(saved_tiff(tmp_path / "a.tif", stored, tiffinfo={42113: told}), 1)
+        assert read[0, :, 0].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_tiff_is_not_turned_either(tmp_path: Path, orientation: int) -> None:
+    """OpenCV does, also where it is told to ignore the orientation; labels and header are of the picture as stored."""
+    stored = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    path = saved_tiff(tmp_path / "a.tif", stored, tiffinfo={274: orientation})
+    assert np.array_equal(read_image(path), stored[..., ::-1])
+    assert read_header(path) == (48, 64, orientation)
 
 
 def test_a_path_in_a_foreign_script_is_read(tmp_path: Path) -> None:

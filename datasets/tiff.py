@@ -1,0 +1,66 @@
+"""The first directory of a TIFF file, which tells how its picture is stored: classic, BigTIFF, and EXIF's own."""
+
+from __future__ import annotations
+
+import struct
+from typing import IO, NamedTuple
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two of BigTIFF, for files beyond 4 GiB
+# Tags of TIFF 6.0, section 8, and GDAL's own.
+WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, BANDS, PLANES, OPACITY = 256, 257, 258, 262, 274, 277, 284, 338
+GDAL_NO_DATA = 42113
+TEXT, SHORT, LONG, LONG8 = 2, 3, 4, 16
+_CODES = {TEXT: "s", SHORT: "H", LONG: "I", LONG8: "Q"}
+MOST_TEXT, MOST_ENTRIES = 64, 4096  # bytes of a text; fields of a directory, more are of a damaged file
+
+
+class Field(NamedTuple):
+    """What the directory says of a tag. `value`: its first number, or its text; `place`: the byte in the file of the
+    least digit of that number, to write another below 256 there."""
+
+    value: int | bytes
+    count: int
+    place: int
+
+
+def read_tags(file: IO[bytes], start: int = 0) -> dict[int, Field]:
+    """The fields of numbers and text in the first directory of what is a TIFF file from byte `start` on (TIFF 6.0,
+    section 2, and the BigTIFF of libtiff 4); of a field that stands beyond the end of the file nothing is told.
+
+    Raises struct.error where the directory itself is cut off.
+    """
+    head = _read(file, start, 16)
+    order = "<" if head.startswith(b"II") else ">"
+    is_big = head[2:4] in (b"+\0", b"\0+")
+    word, num, room, entry_size = ("Q", "Q", 8, 20) if is_big else ("I", "H", 4, 12)
+    (directory,) = struct.unpack_from(f"{order}{word}", head, room)
+    num_size = struct.calcsize(f"={num}")
+    (num_entries,) = struct.unpack(f"{order}{num}", _read(file, start + directory, num_size))
+    entries_at = start + directory + num_size
+    length = entry_size * min(num_entries, MOST_ENTRIES)
+    entries = _read(file, entries_at, length)
+    if len(entries) < length:
+        raise struct.error("the directory is cut off")
+    fields = {}
+    for entry in range(0, length, entry_size):
+        tag, kind, count = struct.unpack_from(f"{order}HH{word}", entries, entry)
+        if kind not in _CODES or not count:
+            continue
+        code = f"{min(count, MOST_TEXT)}s" if kind == TEXT else _CODES[kind]
+        size = struct.calcsize(f"={code}")
+        place = entries_at + entry + entry_size - room
+        if count * struct.calcsize(f"={_CODES[kind]}") > room:  # it stands elsewhere
+            place = start + struct.unpack_from(f"{order}{word}", entries, entry + entry_size - room)[0]
+        raw = _read(file, place, size)
+        if len(raw) == size:
+            (value,) = struct.unpack(f"{order}{code}", raw)
+            fields[tag] = Field(value, count, place if order == "<" else place + size - 1)
+    return fields
+
+
+def _read(file: IO[bytes], place: int, size: int) -> bytes:
+    """So many bytes from this place on, or what there is of them."""
+    if place >= 2**62:  # of a damaged file; beyond what a file may be asked for
+        return b""
+    file.seek(place)
+    return file.read(size)
