@@ -3,64 +3,96 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from datasets.letterbox import letterbox_image, letterbox_scale
+from DOTA_devkit.tiling import Tile, scaled_size, tile_windows
 
 
 class TileSet:
-    """The tiles of one picture, cut when asked for: nothing but the batch is held beside the picture.
+    """The tiles of one picture, cut when asked for. Held beside the picture are the versions of it at scales below 1,
+    made as `tools.split_tiles` makes them, so that the network sees the tiles that it was trained on; at other scales
+    the batch is all that is held.
 
-    windows (T, 4): xmin, ymin, xmax, ymax of the tiles in pixels of the picture, padding included. Items are (input
-    (input_h, input_w, channels) float32, number of the tile).
+    Items are (input (input_h, input_w, channels) float32, number of the tile). A crop is the tile as it lies in the
+    picture, or in the version of it at the tile's scale.
     """
 
     def __init__(
         self,
         picture: np.ndarray,
-        windows: np.ndarray,
+        tiles: Sequence[Tile],
+        size: int,
         input_hw: tuple[int, int],
         fill_bgr: tuple[float, ...],
     ) -> None:
-        self.picture = picture
-        self.windows = windows
+        scales = {tile.scale for tile in tiles}
+        self._pictures = {scale: scale_picture(picture, scale) if scale < 1 else picture for scale in scales}
+        self._tiles = tiles
+        self._windows = tile_windows(tiles, size)  # in pixels of what they are cut from
+        for row, tile in enumerate(tiles):
+            if tile.scale < 1:
+                self._windows[row] = (tile.x, tile.y, tile.x + size, tile.y + size)
         self.input_hw = input_hw
         self.fill_bgr = fill_bgr
 
     def __len__(self) -> int:
-        return len(self.windows)
+        return len(self._tiles)
 
     def __getitem__(self, row: int) -> tuple[np.ndarray, int]:
         left, top, right, bottom = self._pixels(row)
-        crop = self.picture[top:bottom, left:right]
+        crop = self._picture(row)[top:bottom, left:right]
         return letterbox_image(crop, self.input_hw, self.fill_bgr, self.scale(row)), row
 
     def crop(self, row: int) -> np.ndarray:
-        """The tile as it lies in the picture (h, w, channels) uint8, as large at a border: padded with the mean colour,
-        as near as whole numbers come."""
+        """The crop (h, w, channels) uint8, as large at a border: padded with the mean colour, as near as whole numbers
+        come."""
         left, top, right, bottom = self._pixels(row)
-        width, height = np.ceil(self.windows[row])[2:].astype(int) - (left, top)
+        picture = self._picture(row)
+        width, height = np.ceil(self._windows[row])[2:].astype(int) - (left, top)
         if (right - left, bottom - top) == (width, height):
-            return self.picture[top:bottom, left:right]
-        whole = np.empty((height, width, self.picture.shape[2]), np.uint8)
+            return picture[top:bottom, left:right]
+        whole = np.empty((height, width, picture.shape[2]), np.uint8)
         whole[:] = np.rint(self.fill_bgr)
-        whole[: bottom - top, : right - left] = self.picture[top:bottom, left:right]
+        whole[: bottom - top, : right - left] = picture[top:bottom, left:right]
         return whole
 
     def scale(self, row: int) -> float:
-        """Input pixels per pixel of the picture, the same for whole tiles and those that the border cuts."""
-        window = np.ceil(self.windows[row])
-        sides = window[2:] - np.floor(self.windows[row][:2])
+        """Input pixels per pixel of the crop, the same for whole tiles and those that the border cuts."""
+        window = np.ceil(self._windows[row])
+        sides = window[2:] - np.floor(self._windows[row][:2])
         return letterbox_scale((sides[1], sides[0]), self.input_hw)
 
     def to_picture(self, row: int, quads: np.ndarray) -> np.ndarray:
-        """Quads (N, 4, 2) in input pixels of a tile -> pixels of the picture."""
+        """Quads (N, 4, 2) in pixels of the crop -> pixels of the picture."""
         left, top, _, _ = self._pixels(row)
-        return quads / self.scale(row) + np.array([left, top], np.float64)
+        return (quads + np.array([left, top], np.float64)) / min(1.0, self._tiles[row].scale)
+
+    def _picture(self, row: int) -> np.ndarray:
+        return self._pictures[self._tiles[row].scale]
 
     def _pixels(self, row: int) -> tuple[int, int, int, int]:
-        """The whole pixels of the picture that the tile shows: left, top, right, bottom."""
-        height, width = self.picture.shape[:2]
-        left, top, right, bottom = self.windows[row]
+        """The whole pixels that the crop shows: left, top, right, bottom."""
+        height, width = self._picture(row).shape[:2]
+        left, top, right, bottom = self._windows[row]
         return int(left), int(top), min(width, math.ceil(right)), min(height, math.ceil(bottom))
+
+
+def scale_picture(picture: np.ndarray, scale: float) -> np.ndarray:
+    """The picture (H, W) or (H, W, bands), scaled exactly; sides are rounded up, the last pixels repeated as needed."""
+    if scale == 1:
+        return picture
+    height, width = scaled_size(*picture.shape[:2], scale)
+    missing = [
+        int(np.ceil(side / scale - 1e-9)) - had for side, had in zip((height, width), picture.shape[:2], strict=True)
+    ]
+    bands = picture.shape[2:]
+    if any(missing):
+        picture = cv2.copyMakeBorder(picture, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+    # With fx and fy given, OpenCV samples at exactly this scale; with a size given it would bend it to the size.
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    scaled = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=how)[:height, :width]
+    return scaled.reshape(*scaled.shape[:2], *bands)  # OpenCV drops the axis of a single channel

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from datasets.tiles import TileSet
-from DOTA_devkit.tiling import lay_tiles, tile_windows
+from DOTA_devkit.tiling import lay_tiles
 from models import IMAGENET, PUBLISHED, Detections, Maps, Preprocessing
 from tools.checkpoint import Architecture
 from tools.detect import DetectionSettings, Tiling, detect, detect_tiled, select
@@ -151,13 +151,14 @@ def test_a_damaged_big_picture_is_a_problem_not_a_crash(network, tmp_path):
     )
 
 
-def test_tiles_show_the_same_pixels_at_the_same_scale_also_at_the_border(tmp_path):
+@pytest.mark.parametrize("scales", [(1.0, 0.5), (0.7, 2.0)])
+def test_tiles_show_the_same_pixels_at_the_same_scale_also_at_the_border(scales):
     picture = np.random.default_rng(0).integers(0, 256, (70, 50, 3), dtype=np.uint8)
-    tiles = lay_tiles("p", 70, 50, 32, 8, (1.0, 0.5))
-    tile_set = TileSet(picture, tile_windows(tiles, 32), (64, 64), (0.0, 0.0, 0.0))
+    tiles = lay_tiles("p", 70, 50, 32, 8, scales)
+    tile_set = TileSet(picture, tiles, 32, (64, 64), (0.0, 0.0, 0.0))
     for row, tile in enumerate(tiles):
         image, number = tile_set[row]
         assert (image.shape, number) == ((64, 64, 3), row)
-        assert tile_set.scale(row) == 2 * tile.scale
+        assert tile_set.scale(row) == 2 * max(1.0, tile.scale)
         corner = tile_set.to_picture(row, np.zeros((1, 4, 2)))[0, 0]
-        assert corner.tolist() == [tile.x / tile.scale, tile.y / tile.scale]
+        assert corner == pytest.approx([tile.x / tile.scale, tile.y / tile.scale], abs=1e-9)

@@ -12,7 +12,7 @@ import pytest
 from datasets.images import ImageError, read_image
 from tools.processes import run_tasks
 from tools.stop_request import StopRequest
-from tools.tile_pictures import PictureTask, SplitSettings, read_picture, scale_picture, split_picture
+from tools.tile_pictures import PictureTask, SplitSettings, read_picture, split_picture
 
 
 def write_tiff(path: Path, pixels: np.ndarray, photometric: int = 1, planar: int = 1) -> None:
@@ -37,17 +37,6 @@ def write_tiff(path: Path, pixels: np.ndarray, photometric: int = 1, planar: int
     entries = entries.replace(struct.pack("<HHII", 273, 4, 1, 0), struct.pack("<HHII", 273, 4, 1, start + len(arrays)))
     head = b"II*\0" + struct.pack("<IH", 8, len(tags))
     path.write_bytes(head + entries + struct.pack("<I", 0) + arrays + pixels.tobytes())
-
-
-def test_the_scale_is_exact_and_loses_no_pixel():
-    """Half of 101 columns: 51, the last of which shows the last column; a ramp keeps its slope."""
-    ramp = np.repeat(np.arange(101, dtype=np.uint8)[None] * 2, 11, axis=0)
-    half = scale_picture(ramp, 0.5)
-    assert half.shape == (6, 51)
-    assert half[0].tolist() == [4 * i + 1 for i in range(50)] + [200]
-    third = scale_picture(np.zeros((100, 90, 3), np.uint8), 0.3)
-    assert third.shape == (30, 27, 3)
-    assert scale_picture(ramp, 2.0).shape == (22, 202)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".jp2", ".webp"])

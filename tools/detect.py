@@ -73,9 +73,8 @@ def detect_tiled(
         return Found(0, NO_DETECTIONS, (0, 0), problem=str(error))
     hw = picture.shape[:2]
     tiles = lay_tiles(path.stem, *hw, tiling.size, tiling.overlap, tiling.scales)
-    windows = tile_windows(tiles, tiling.size)
-    tile_set = TileSet(picture, windows, architecture.input_hw, architecture.preprocessing.fill_bgr)
-    boxes = TileBoxes(tiles, windows)
+    tile_set = TileSet(picture, tiles, tiling.size, architecture.input_hw, architecture.preprocessing.fill_bgr)
+    boxes = TileBoxes(tiles, tile_windows(tiles, tiling.size))
     batches = make_tile_loader(tile_set, batch_size, min(num_workers, len(tiles) - 1))
     total = -(-len(tiles) // batch_size)
     for images, rows in progress_bar(batches, total=total, unit="batch", desc=f"{path.name}: {len(tiles)} tiles"):
@@ -83,7 +82,7 @@ def detect_tiled(
         for index, row in enumerate(rows.tolist()):
             # Left at the input's scale here, so that a score and an overlap mean what they mean without tiles.
             in_tile = select(found, index, 1.0, settings)
-            boxes.add(row, in_tile._replace(quads=tile_set.to_picture(row, in_tile.quads)))
+            boxes.add(row, in_tile._replace(quads=tile_set.to_picture(row, in_tile.quads / tile_set.scale(row))))
     return Found(0, boxes.merged(tiling.size, hw, settings.nms_thresh), hw, picture)
 
 

@@ -78,17 +78,15 @@ class OnnxDetector:
         """The boxes in a picture that is cut into tiles, at each of the scales, and merged; `show` its progress."""
         hw = picture.shape[:2]
         tiles = lay_tiles(name, *hw, tiling.size, tiling.overlap, tiling.scales)
-        windows = tile_windows(tiles, tiling.size)
-        tile_set = TileSet(picture, windows, self.facts.input_hw, tuple(self.facts.fill_bgr))
-        boxes = TileBoxes(tiles, windows)
+        tile_set = TileSet(picture, tiles, tiling.size, self.facts.input_hw, tuple(self.facts.fill_bgr))
+        boxes = TileBoxes(tiles, tile_windows(tiles, tiling.size))
         groups = (list(rows) for _, rows in groupby(range(len(tiles)), key=lambda row: tile_set.crop(row).shape))
         batches = [rows[k : k + batch_size] for rows in groups for k in range(0, len(rows), batch_size)]
         if show:
             batches = progress_bar(batches, unit="batch", desc=f"{name}: {len(tiles)} tiles")
         for rows in batches:
             for row, found in zip(rows, self.detect([tile_set.crop(row) for row in rows]), strict=True):
-                quads = found.quads + np.floor(windows[row, :2])
-                boxes.add(row, found._replace(quads=quads))
+                boxes.add(row, found._replace(quads=tile_set.to_picture(row, found.quads)))
         return boxes.merged(tiling.size, hw, self.settings.nms_thresh)
 
     def _target(self, hw: tuple[int, int]) -> tuple[int, int] | None:

@@ -13,9 +13,10 @@ import numpy as np
 
 from datasets.images import read_image
 from datasets.readers import IGNORED_CLASS
+from datasets.tiles import scale_picture
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, read_labels, write_labels
-from DOTA_devkit.tiling import CutLabels, Tile, cut_labels, lay_tiles, scaled_size, unlearnt_objects
+from DOTA_devkit.tiling import CutLabels, Tile, cut_labels, lay_tiles, unlearnt_objects
 
 MARKERS = Path(".split/pictures")
 PADDING_BGR = (104, 116, 124)  # the mean colour of ImageNet, with which the letterbox pads by default, too
@@ -136,21 +137,6 @@ def read_picture(path: Path, num_channels: int = 3) -> np.ndarray:
     # A glance at some pixels spares colour pictures the whole comparison.
     is_grey = num_channels == 3 and all(_has_equal_bands(part) for part in (image[::32, ::32], image))
     return np.ascontiguousarray(image[:, :, 0]) if is_grey else image
-
-
-def scale_picture(picture: np.ndarray, scale: float) -> np.ndarray:
-    """The picture (H, W) or (H, W, bands), scaled exactly; sides are rounded up, the last pixels repeated as needed."""
-    if scale == 1:
-        return picture
-    height, width = scaled_size(*picture.shape[:2], scale)
-    missing = [
-        int(np.ceil(side / scale - 1e-9)) - had for side, had in zip((height, width), picture.shape[:2], strict=True)
-    ]
-    if any(missing):
-        picture = cv2.copyMakeBorder(picture, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
-    # With fx and fy given, OpenCV samples at exactly this scale; with a size given it would bend it to the size.
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=how)[:height, :width]
 
 
 def _stamp(task: PictureTask) -> list[Any]:
