@@ -10,7 +10,7 @@ days, 968 groups, the biggest of 42 frames; at 12 bits 7 of 916 pairs join two d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,6 +27,7 @@ NO_HASH = 0  # of a picture that cannot be read or shows nothing; of any other 3
 MAX_DISTANCE = 10  # bits in which near twins differ at most
 SIDE = 128  # pixels of the reduced picture that is hashed, for whose aspect the hash does not care
 FLAT = 1.0  # grey levels; a picture whose thumbnail deviates less has only noise to hash
+MOST_PAIRS = 2_000_000  # that are held at once
 
 OnBadImage = Callable[[ImageError], None] | None
 
@@ -74,25 +75,54 @@ def image_hash(image: np.ndarray) -> int:
     return int(str(imagehash.phash(Image.fromarray(grey))), 16)
 
 
-def twin_pairs(hashes: np.ndarray, max_distance: int = MAX_DISTANCE) -> np.ndarray:
-    """Pairs (P, 2) int64 of the places in hashes (N,) uint64 that differ in so many bits at most, each once, sorted.
+def twin_rows(hashes: np.ndarray, max_distance: int = MAX_DISTANCE) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Of each of hashes (N,) uint64 that has twins after it: its place, theirs (T,) int64, rising, and the bits (T,) in
+    which they differ, `max_distance` at most.
 
-    What has NO_HASH is nobody's twin. All pairs are compared, a row of them at a time: 100,000 pictures take seconds.
+    What has NO_HASH is nobody's twin. All pairs are compared, 100,000 pictures in seconds; none is kept, for of alike
+    frames there are as many as the square of their number.
     """
     places = np.flatnonzero(hashes != NO_HASH)
     values = np.ascontiguousarray(hashes[places], np.uint64)
-    found = [np.zeros((0, 2), np.int64)]
     for first in range(len(values) - 1):
         distance = np.bitwise_count(values[first + 1 :] ^ values[first])
-        second = first + 1 + np.flatnonzero(distance <= max_distance)
-        if len(second):
-            found.append(np.column_stack([np.broadcast_to(places[first], len(second)), places[second]]))
-    return np.concatenate(found)
+        near = np.flatnonzero(distance <= max_distance)
+        if len(near):
+            yield int(places[first]), places[first + 1 + near], distance[near]
 
 
 def twin_groups(hashes: np.ndarray, max_distance: int = MAX_DISTANCE) -> np.ndarray:
     """The group (N,) int64 of each of the hashes (N,): twins, and twins of twins, have the same number, from 0 on."""
-    return join_pairs(len(hashes), twin_pairs(hashes, max_distance))
+    pairs = [np.zeros((0, 2), np.int64)]
+    num_pairs = 0
+    for first, seconds, _ in twin_rows(hashes, max_distance):
+        pairs.append(np.column_stack([np.broadcast_to(first, len(seconds)), seconds]))
+        num_pairs += len(seconds)
+        if num_pairs > MOST_PAIRS:
+            pairs, num_pairs = [link_equal(join_pairs(len(hashes), np.concatenate(pairs)).tolist())], 0
+    return join_pairs(len(hashes), np.concatenate(pairs))
+
+
+def twins_across(hashes: np.ndarray, side: np.ndarray, max_distance: int = MAX_DISTANCE) -> np.ndarray:
+    """Which of the hashes (N,) have a twin on the other side (N,) bool; (N,) bool."""
+    found = np.zeros(len(hashes), bool)
+    for first, seconds, _ in twin_rows(hashes, max_distance):
+        beyond = seconds[side[seconds] != side[first]]
+        found[beyond] = True
+        found[first] |= len(beyond) > 0
+    return found
+
+
+def link_equal(keys: Iterable[Hashable]) -> np.ndarray:
+    """Pairs (P, 2) int64 that join all items with the same key, fewer than there are items; None is no key."""
+    last: dict[Hashable, int] = {}
+    links = []
+    for item, key in enumerate(keys):
+        if key is not None:
+            if key in last:
+                links.append((last[key], item))
+            last[key] = item
+    return np.array(links, np.int64).reshape(-1, 2)
 
 
 def join_pairs(num_items: int, pairs: np.ndarray) -> np.ndarray:

@@ -51,6 +51,19 @@ def test_each_twin_of_many_is_told_once(twins):
     assert sorted(item.picture for item in find(twins)) == ["b", "d", "f", "g", "h"]
 
 
+def test_the_nearest_twin_is_named_and_a_leak_goes_before_it(twins):
+    """g is c with a stripe, f is g again: g is nearer to f than c; in the other list, c is nearer to it than to g."""
+    striped = cv2.imread(str(twins / "images" / "c.png"))
+    striped[:40] = cv2.add(striped[:40], 25)
+    for name in ("f", "g"):
+        cv2.imwrite(str(twins / "images" / f"{name}.png"), striped)
+    told = {item.picture: (item.kind, item.other) for item in find(twins)}
+    assert (told["g"], told["d"]) == (("near-duplicate", "f"), ("near-duplicate", "c"))
+    (twins / "val.txt").write_text("b\ng\n")
+    told = {item.picture: (item.kind, item.other) for item in find(twins)}
+    assert told["g"] == ("near-duplicate-lists", "c")
+
+
 def test_damaged_pictures_are_told_unless_they_are_known(twins):
     path = twins / "images" / "e.png"
     path.write_bytes(path.read_bytes()[:200])

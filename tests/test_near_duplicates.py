@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datasets import near_duplicates
 from datasets.images import ImageError, read_image
 from datasets.near_duplicates import (
     MAX_DISTANCE,
@@ -19,7 +20,8 @@ from datasets.near_duplicates import (
     join_pairs,
     picture_hashes,
     twin_groups,
-    twin_pairs,
+    twin_rows,
+    twins_across,
 )
 
 
@@ -58,7 +60,7 @@ def test_a_copy_saved_anew_resized_or_brightened_is_a_twin(seed: int) -> None:
 
 def test_different_scenes_are_no_twins() -> None:
     hashes = np.array([image_hash(draw_scene(seed)) for seed in range(60)], np.uint64)
-    assert len(twin_pairs(hashes)) == 0
+    assert len(pairs_of(hashes)) == 0
     assert NO_HASH not in hashes
 
 
@@ -69,7 +71,7 @@ def test_flat_pictures_are_not_all_twins_of_each_other(tmp_path: Path) -> None:
     flat += [rng.normal(grey, 6, (300, 300, 3)).clip(0, 255).astype(np.uint8) for grey in (60, 60, 200)]
     assert [image_hash(image) for image in flat] == [NO_HASH] * len(flat)
     hashes = picture_hashes([write(tmp_path / f"{k}.jpg", image) for k, image in enumerate(flat)])
-    assert twin_pairs(hashes).shape == (0, 2)
+    assert pairs_of(hashes).shape == (0, 2)
     assert twin_groups(hashes).tolist() == [*range(len(flat))]
 
 
@@ -113,11 +115,17 @@ def test_the_progress_of_hashing_can_be_watched(tmp_path: Path) -> None:
 def test_of_no_pictures_there_are_no_hashes_and_no_twins() -> None:
     hashes = picture_hashes([])
     assert hashes.shape == (0,)
-    assert twin_pairs(hashes).shape == (0, 2)
+    assert pairs_of(hashes).shape == (0, 2)
     assert twin_groups(hashes).shape == (0,)
 
 
 # -- pairs and groups
+
+
+def pairs_of(hashes: np.ndarray, max_distance: int = MAX_DISTANCE) -> np.ndarray:
+    """All pairs of twins (P, 2)."""
+    pairs = [[first, second] for first, seconds, _ in twin_rows(hashes, max_distance) for second in seconds.tolist()]
+    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 @given(values=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 40), max_size=25), max_distance=st.integers(0, 31))
@@ -130,13 +138,40 @@ def test_pairs_are_those_that_differ_in_few_bits_and_groups_their_chains(values:
         for j in range(i + 1, len(values))
         if values[i] and values[j] and (values[i] ^ values[j]).bit_count() <= max_distance
     ]
-    pairs = twin_pairs(hashes, max_distance)
-    assert (pairs.dtype, pairs.tolist()) == (np.int64, expected)
+    assert pairs_of(hashes, max_distance).tolist() == expected
+    for first, seconds, bits in twin_rows(hashes, max_distance):
+        assert [(values[first] ^ values[second]).bit_count() for second in seconds] == bits.tolist()
     groups = [*range(len(values))]
     for i, j in expected:
         groups = [groups[i] if group == groups[j] else group for group in groups]
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     assert twin_groups(hashes, max_distance).tolist() == [numbers[group] for group in groups]
+
+
+@given(values=st.lists(st.integers(1, 40), max_size=25), data=st.data())
+@settings(deadline=None, max_examples=40)
+def test_those_with_a_twin_on_the_other_side_are_told(values: list[int], data: st.DataObject) -> None:
+    side = np.array([data.draw(st.booleans()) for _ in values], bool)
+    hashes = np.array(values, np.uint64)
+    expected = {item for i, j in pairs_of(hashes, 1).tolist() if side[i] != side[j] for item in (i, j)}
+    found = twins_across(hashes, side, 1)
+    assert np.flatnonzero(found).tolist() == sorted(expected)
+
+
+def test_of_alike_frames_not_all_pairs_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are as many as the square: 6,500 frames of one scene took 2.5 GB."""
+    hashes = np.repeat(np.array([7, 2**40 + 11, 2**50 + 1, 2**63], np.uint64), 60)
+    whole = twin_groups(hashes, 1)
+    held: list[int] = []
+
+    def watched(num_items: int, pairs: np.ndarray) -> np.ndarray:
+        held.append(len(pairs))
+        return join_pairs(num_items, pairs)
+
+    monkeypatch.setattr(near_duplicates, "MOST_PAIRS", 100)
+    monkeypatch.setattr(near_duplicates, "join_pairs", watched)
+    assert twin_groups(hashes, 1).tolist() == whole.tolist() == np.repeat(np.arange(4), 60).tolist()
+    assert max(held) <= 100 + 60 + len(hashes)
 
 
 def test_twins_of_twins_are_in_one_group() -> None:
@@ -149,7 +184,7 @@ def test_a_hundred_thousand_pictures_are_compared_in_seconds() -> None:
     """3.8 s on one core; the bound is wide, for machines that are busy."""
     hashes = np.random.default_rng(0).integers(1, 2**63, 100_000).astype(np.uint64)
     hashes[70_000] = hashes[5] ^ np.uint64(0b1011)
-    pairs = twin_pairs(hashes, 4)
+    pairs = pairs_of(hashes, 4)
     assert [5, 70_000] in pairs.tolist()
 
 
@@ -166,7 +201,7 @@ def frames(real_folder: Callable[[str], Path]) -> tuple[list[str], np.ndarray]:
 
 def test_twins_among_real_frames_are_neighbours_in_time(frames: tuple[list[str], np.ndarray]) -> None:
     names, hashes = frames
-    pairs = twin_pairs(hashes)
+    pairs = pairs_of(hashes)
     assert len(pairs) > 50
     numbers = np.array([int(name.rsplit("_", 1)[1]) for name in names])
     assert all(names[i].rsplit("_", 1)[0] == names[j].rsplit("_", 1)[0] for i, j in pairs)
@@ -183,6 +218,6 @@ def test_real_twins_agree_in_their_pixels(
         image = cv2.resize(read_image(folder / f"{name}.jpg"), (32, 32), interpolation=cv2.INTER_AREA)
         return image.mean(axis=2).ravel()
 
-    correlations = [np.corrcoef(thumbnail(names[i]), thumbnail(names[j]))[0, 1] for i, j in twin_pairs(hashes)[::5]]
+    correlations = [np.corrcoef(thumbnail(names[i]), thumbnail(names[j]))[0, 1] for i, j in pairs_of(hashes)[::5]]
     assert min(correlations) > 0.5
     assert np.median(correlations) > 0.85

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 import numpy as np
 
@@ -12,13 +12,15 @@ from tools.data_folder import DataLayout, Pair
 from tools.progress import progress_bar
 from tools.stop_request import StopRequest
 
+NEVER = 65  # bits, more than there are
+
 
 def find_twins(layout: DataLayout, unreadable: Set[str], num_workers: int, stop: StopRequest) -> list[Finding]:
     """Each picture that is a near-twin of one before it, told once; of pictures in two lists those of the second.
 
     Decodes all pictures but the `unreadable` ones, and tells of those that turn out to be so.
     """
-    from datasets.near_duplicates import picture_hashes, twin_pairs  # brings scipy and imagehash with it
+    from datasets.near_duplicates import picture_hashes  # brings scipy and imagehash with it
 
     pairs = [pair for pair in layout.pairs if pair.image_path is not None and pair.name not in unreadable]
     names = {str(pair.image_path): pair.name for pair in pairs}
@@ -34,27 +36,46 @@ def find_twins(layout: DataLayout, unreadable: Set[str], num_workers: int, stop:
             yield value
 
     hashes = picture_hashes([pair.image_path for pair in pairs], num_workers, on_bad, track)
-    told: dict[tuple[str, str], Finding] = {}
-    for first, second in twin_pairs(hashes).tolist():
-        distance = int(np.bitwise_count(hashes[first] ^ hashes[second]))
-        finding = _twin_finding(pairs[first], pairs[second], distance)
-        key = (finding.kind, finding.picture)
-        if key not in told or told[key].badness < finding.badness:
-            told[key] = finding
-    # A picture that has a twin in the other list is told of for that alone.
-    return findings + [
-        finding
-        for finding in told.values()
-        if finding.kind != "near-duplicate" or ("near-duplicate-lists", finding.picture) not in told
+    return findings + _twin_findings(pairs, hashes, stop)
+
+
+def _twin_findings(pairs: Sequence[Pair], hashes: np.ndarray, stop: StopRequest) -> list[Finding]:
+    """One finding of each picture that has twins: with the nearest of those in the other list, whichever comes first,
+    else with the nearest of those before it."""
+    from datasets.near_duplicates import twin_rows
+
+    sides = np.array([{"train": 1, "val": 2}.get(pair.part, 0) for pair in pairs], np.int64)
+    # The nearest twin, and in how many bits it differs: [0] any before it, [1] of a validation picture one trained on.
+    twins = np.zeros((2, len(pairs)), np.int64)
+    bits = np.full((2, len(pairs)), NEVER)
+    for first, seconds, distances in twin_rows(hashes):
+        stop.check()
+        is_leak = sides[first] + sides[seconds] == 3
+        _keep_nearest(twins[0], bits[0], seconds[~is_leak], first, distances[~is_leak])
+        if sides[first] == 2:  # it is the one to tell of
+            nearest = np.argmin(np.where(is_leak, distances, NEVER))
+            if is_leak[nearest]:
+                _keep_nearest(twins[1], bits[1], np.array([first]), seconds[nearest], distances[[nearest]])
+        else:
+            _keep_nearest(twins[1], bits[1], seconds[is_leak], first, distances[is_leak])
+    is_leak = bits[1] < NEVER
+    return [
+        _twin_finding(pairs[row], pairs[twins[kind, row]], int(bits[kind, row]), bool(kind))
+        for row, kind in enumerate(is_leak.astype(int).tolist())
+        if bits[kind, row] < NEVER
     ]
 
 
-def _twin_finding(first: Pair, second: Pair, distance: int) -> Finding:
+def _keep_nearest(twins: np.ndarray, bits: np.ndarray, rows: np.ndarray, other: int, distances: np.ndarray) -> None:
+    """Note `other` as the twin of those rows to which none nearer is known."""
+    is_nearer = distances < bits[rows]
+    rows = rows[is_nearer]
+    twins[rows], bits[rows] = other, distances[is_nearer]
+
+
+def _twin_finding(pair: Pair, twin: Pair, distance: int, is_leak: bool) -> Finding:
     bits = f"{distance} of 64 bits differ" if distance else "no bit differs"
-    across = {first.part, second.part} == {"train", "val"}
-    if across and second.part == "train":
-        first, second = second, first
-    where = ", which is trained on" if across else ""
-    what = f"shows nearly the same as {escaped(first.image_path.name)}{where} ({bits})"
-    kind = "near-duplicate-lists" if across else "near-duplicate"
-    return Finding(kind, second.name, escaped(str(second.image_path)), 0, what, -distance, first.name)
+    where = ", which is trained on" if is_leak else ""
+    what = f"shows nearly the same as {escaped(twin.image_path.name)}{where} ({bits})"
+    kind = "near-duplicate-lists" if is_leak else "near-duplicate"
+    return Finding(kind, pair.name, escaped(str(pair.image_path)), 0, what, -distance, twin.name)

@@ -6,14 +6,21 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from datasets.near_duplicates import MAX_DISTANCE, join_pairs, picture_hashes, twin_pairs
+from datasets.near_duplicates import (
+    MAX_DISTANCE,
+    join_pairs,
+    link_equal,
+    picture_hashes,
+    twin_groups,
+    twins_across,
+)
 from datasets.readers import FORMATS, Sample, detect_format, list_images, read_classes, read_samples
 from datasets.splits import ListError, split_balanced, split_by_seed
 from DOTA_devkit.atomic import write_text
@@ -52,7 +59,7 @@ def split_folder(options: argparse.Namespace) -> None:
     for what is wrong in the data or on the disk. Then nothing is written.
     """
     pictures = read_pictures(options)
-    groups, twins = group_pictures(pictures, options)
+    groups, hashes = group_pictures(pictures, options)
     fractions = [1 - options.val - options.test, options.val, options.test][: 3 if options.test else 2]
     if len(set(groups.tolist())) < len(fractions):
         raise ListError(_too_few(options.data_dir, pictures, len(fractions)))
@@ -60,8 +67,8 @@ def split_folder(options: argparse.Namespace) -> None:
     lists = _make_lists(pictures.names, list_of, has_test=bool(options.test))
     _write_lists(options.out, lists, options.overwrite)
     print_table(pictures, groups, list_of)
-    if options.near_duplicates:
-        _print_twins(pictures.names, groups, twins, options)
+    if hashes is not None:
+        _print_twins(pictures.names, hashes, options)
     repeated = "; trainval.txt is train.txt and test.txt is val.txt once more, for want of --test"
     print(f"written: {', '.join(f'{name}.txt' for name in lists)} to {options.out}{'' if options.test else repeated}")
 
@@ -90,27 +97,27 @@ def read_pictures(options: argparse.Namespace) -> Pictures:
     return Pictures(names, [images[name] for name in names], class_names, counts)
 
 
-def group_pictures(pictures: Pictures, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
-    """The group (N,) of each picture, and the pairs (P, 2) of near twins; without --near_duplicates there are none.
+def group_pictures(pictures: Pictures, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray | None]:
+    """The group (N,) of each picture, and the hashes (N,) by which near twins are told, with --near_duplicates.
 
     Together belong pictures of one --group_by text, tiles of one picture, near twins, and what these chain together.
     """
     names = pictures.names
     links = []
     if options.group_by is not None:
-        links.append(_link_equal(_group_texts(names, options.group_by)))
+        links.append(link_equal(_group_texts(names, options.group_by)))
     if (options.data_dir / INDEX_NAME).is_file():
         tiles = read_index(options.data_dir).tiles
-        links.append(_link_equal([tiles[name].picture if name in tiles else None for name in names]))
+        links.append(link_equal([tiles[name].picture if name in tiles else None for name in names]))
         print(f"tiles of one picture stay together, by {options.data_dir / INDEX_NAME}")
-    twins = np.zeros((0, 2), np.int64)
+    hashes = None
     if options.near_duplicates:
         problems: list[str] = []
         track = partial(progress_bar, total=len(names), desc="hashing", unit="picture")
         hashes = picture_hashes(pictures.paths, options.workers, lambda error: problems.append(str(error)), track)
         report_problems(problems, "pictures that cannot be read, and so have no twins")
-        twins = twin_pairs(hashes, options.max_distance)
-    return join_pairs(len(names), np.concatenate([*links, twins])), twins
+        links.append(link_equal(twin_groups(hashes, options.max_distance).tolist()))
+    return join_pairs(len(names), np.concatenate([np.zeros((0, 2), np.int64), *links])), hashes
 
 
 def print_table(pictures: Pictures, groups: np.ndarray, list_of: np.ndarray) -> None:
@@ -154,18 +161,6 @@ def _group_texts(names: Sequence[str], pattern: re.Pattern[str]) -> list[str | N
     return texts
 
 
-def _link_equal(keys: Iterable[Hashable]) -> np.ndarray:
-    """Pairs (P, 2) that join all items with the same key; None is no key."""
-    last: dict[Hashable, int] = {}
-    links = []
-    for item, key in enumerate(keys):
-        if key is not None:
-            if key in last:
-                links.append((last[key], item))
-            last[key] = item
-    return np.array(links, np.int64).reshape(-1, 2)
-
-
 def _too_few(data_dir: Path, pictures: Pictures, num_lists: int) -> str:
     if len(pictures.names) == 1:
         return f"{data_dir}: one picture cannot be split; main.py without lists trains on it and scores on it"
@@ -193,18 +188,17 @@ def _write_lists(out: Path, lists: dict[str, list[str]], overwrite: bool) -> Non
         write_text(path, text)
 
 
-def _print_twins(names: list[str], groups: np.ndarray, twins: np.ndarray, options: argparse.Namespace) -> None:
+def _print_twins(names: list[str], hashes: np.ndarray, options: argparse.Namespace) -> None:
     """How many twins there are, and how many of them a split without regard to them would have torn apart."""
-    members = np.bincount(join_pairs(len(names), twins))
+    members = np.bincount(twin_groups(hashes, options.max_distance))
     united = members[members > 1]
     biggest = int(united.max(initial=0))
     print(f"near twins: {united.sum()} pictures in {len(united)} groups, the biggest of {biggest}")
     in_val = np.isin(names, split_by_seed(names, options.seed, options.val)[1])
-    crossing = twins[in_val[twins[:, 0]] != in_val[twins[:, 1]]]
-    seen = np.unique(crossing)[in_val[np.unique(crossing)]]
+    num_seen = int((twins_across(hashes, in_val, options.max_distance) & in_val).sum())
     print(
-        f"  in a random split of as many pictures {len(seen)} of {in_val.sum()} validation pictures "
-        f"({len(seen) / in_val.sum():.0%}) would have a twin in training; here none has"
+        f"  in a random split of as many pictures {num_seen} of {in_val.sum()} validation pictures "
+        f"({num_seen / in_val.sum():.0%}) would have a twin in training; here none has"
     )
     if biggest > MOST_OF_ALL * len(names):
         warn(f"one group of twins holds {biggest} of {len(names)} pictures; try a lower --max_distance or --group_by")
