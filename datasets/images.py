@@ -67,7 +67,12 @@ def read_image(path: Path, num_channels: int = 3) -> np.ndarray:
         values[list(layout.corrections)] = list(layout.corrections.values())
     try:
         image = cv2.imdecode(values, flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
+    except cv2.error as error:
+        if "CV_IO_MAX_IMAGE" in str(error):
+            remedy = "cut it, for instance with gdal_translate -srcwin, or set OPENCV_IO_MAX_IMAGE_PIXELS to more"
+            raise ImageError(
+                f"{path}: its header tells of more than 2^30 pixels, the most that OpenCV reads; {remedy}"
+            ) from error
         image = None
     if image is None and layout.has_grey_bands:
         remedy = "its bands are not called colours; write them anew with gdal_translate -co PHOTOMETRIC=RGB"

@@ -23,6 +23,13 @@ YOLO_LINE = "1 0.375 0.3125 0.775 0.6875 0.625 0.9375 0.225 0.5625\n"
 DATA_YAML = "train: images/train\nval: images/val\nnames:\n  0: car\n  1: 船 船\n"
 
 
+def turned_jpeg(orientation: int, height: int = HEIGHT, width: int = WIDTH) -> bytes:
+    """A black picture that EXIF turns."""
+    jpeg = cv2.imencode(".jpg", np.zeros((height, width, 3), np.uint8))[1].tobytes()
+    tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + bytes([orientation, 0, 0, 0, 0, 0, 0, 0])  # TIFF 6.0
+    return jpeg[:2] + b"\xff\xe1" + (len(tiff) + 8).to_bytes(2, "big") + b"Exif\0\0" + tiff + jpeg[2:]
+
+
 def labelme(**changes: object) -> dict:
     """A shape of labelme's, a polygon around the turned box."""
     return {"label": "船 船", "points": QUAD, "group_id": None, "shape_type": "polygon", "flags": {}} | changes

@@ -32,6 +32,7 @@ from tests.label_documents import (
     cvat_text,
     labelme,
     labelme_text,
+    turned_jpeg,
     write,
     yolo_folder,
 )
@@ -134,6 +135,20 @@ def test_a_folder_of_ultralytics_trains_as_it_is_and_goes_back(
         one, other = read_labels(path), read_labels(tmp_path / "back" / "labelTxt" / path.name)
         assert one.names == other.names
         assert np.abs(one.quads - other.quads).max(initial=0) < 1e-3
+
+
+@pytest.mark.parametrize("target", ["dota", "coco", "yolo_obb"])
+@pytest.mark.parametrize("name", ["labelme", "cvat"])
+def test_labels_of_a_turned_picture_do_not_go_along_with_it_as_stored(
+    tmp_path: Path, capsys: pytest.CaptureFixture, name: str, target: str
+) -> None:
+    """labelme and CVAT show it turned, so that the boxes would lie elsewhere; it used to pass without a word."""
+    folder = source(tmp_path, name)
+    (folder / "images" / "图 1.png").unlink()
+    for orientation, code in ((6, 1), (1, 0)):
+        (folder / "images" / "图 1.jpg").write_bytes(turned_jpeg(orientation))
+        assert convert(folder, tmp_path / f"out{orientation}", name, target) == code
+        assert ("图 1.jpg:1: is turned by EXIF (orientation 6)" in capsys.readouterr().err) == bool(code)
 
 
 def test_faults_are_told_by_kind_and_end_with_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.label_documents import turned_jpeg
 from tools.data_checks import KINDS, LISTED, Finding
 from tools.data_folder import lay_out
 from tools.data_survey import Survey, SurveySettings, known_classes, survey_folder
@@ -106,6 +107,17 @@ def test_damaged_pictures_are_found_by_header_or_by_decoding(dota_folder):
     assert by_header.unreadable == {"scene_1"}
     assert by_header.counts["unreadable-picture"] == 1
     assert survey(data_dir, pictures="decode").unreadable == {"scene_0", "scene_1"}
+
+
+@pytest.mark.parametrize("pictures", ["headers", "decode"])
+def test_a_picture_that_viewers_turn_is_told(dota_folder, pictures):
+    data_dir = dota_folder(names=("a", "b"))
+    (data_dir / "images" / "a.png").unlink()
+    path = data_dir / "images" / "a.jpg"
+    path.write_bytes(turned_jpeg(8, 96, 128))
+    (turned,) = survey(data_dir, pictures=pictures).findings["turned-picture"]
+    assert (turned.picture, turned.path) == ("a", str(path))
+    assert turned.what == "is turned by EXIF (orientation 8); it is read as stored, 128 x 96"
 
 
 def test_crowds_are_told(dota_folder):

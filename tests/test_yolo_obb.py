@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,7 +25,7 @@ from datasets.label_formats.yolo_obb import (
     write_yolo_obb,
 )
 from DOTA_devkit.labels import LabelError
-from tests.label_documents import HEIGHT, PNG, QUAD, UPRIGHT, WIDTH, YOLO_LINE, write, yolo_folder
+from tests.label_documents import HEIGHT, PNG, QUAD, UPRIGHT, WIDTH, YOLO_LINE, turned_jpeg, write, yolo_folder
 
 FRACTIONS = YOLO_LINE[2:].strip()
 
@@ -89,12 +88,9 @@ def test_labels_without_a_picture_or_names_are_refused(tmp_path: Path) -> None:
 
 def test_a_picture_that_viewers_turn_is_refused(tmp_path: Path) -> None:
     """Ultralytics turns it before it looks; the fractions would be those of another picture."""
-    jpeg = cv2.imencode(".jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))[1].tobytes()
-    tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # orientation 6, TIFF 6.0
-    exif = b"\xff\xe1" + (len(tiff) + 8).to_bytes(2, "big") + b"Exif\0\0" + tiff
     yolo_folder(tmp_path, {"train/a": YOLO_LINE})
     (tmp_path / "images" / "train" / "a.png").unlink()
-    (tmp_path / "images" / "train" / "a.jpg").write_bytes(jpeg[:2] + exif + jpeg[2:])
+    (tmp_path / "images" / "train" / "a.jpg").write_bytes(turned_jpeg(6))
     with pytest.raises(LabelError, match=r"a\.jpg is turned by EXIF \(orientation 6\)"):
         read_yolo_obb(tmp_path / "labels" / "train" / "a.txt")
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SOURCES = ("rolabelimg", "yolo_obb", "coco", "labelme", "cvat", "voc", "dota", "hrsc", "task1", "detections")
 TARGETS = ("dota", "yolo_obb", "coco", "rolabelimg")
 PREDICTIONS = ("task1", "detections")
+TURNING = ("labelme", "cvat")  # their programs show pictures as EXIF turns them, and so they are labelled
 MIN_SCORE = 0.3
 COPIED = "pictures were copied, because the system allows no links to them"
 SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
@@ -49,11 +50,13 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     cannot be read or written at all.
     """
     from datasets.label_formats import TARGETS as WRITERS
-    from datasets.label_formats.places import locate_pictures, measure_pictures
+    from datasets.label_formats.places import locate_pictures, measure_pictures, refuse_turned
 
     _check_places(options)
     target = WRITERS[options.to]
     annotated = _with_classes(_read(options, ledger), options, ledger)
+    if options.source in TURNING:
+        annotated = refuse_turned(annotated, options.src, options.images, ledger)
     if target.tells_size or options.copy_images or options.link_images:
         annotated = locate_pictures(annotated, options.src, options.images, ledger)
     if target.tells_size:

@@ -69,6 +69,11 @@ KINDS = {
     "large-picture": Kind(
         "warning", "far larger than the input", "tools.split_tiles cuts it, else small objects vanish"
     ),
+    "turned-picture": Kind(
+        "warning",
+        "picture turned by EXIF",
+        "most programs show it turned, and labels drawn there do not fit; save it upright and look at its labels",
+    ),
     "no-picture": Kind("warning", "labels without picture", "find the picture or remove the file; it is never read"),
     "near-duplicate-lists": Kind(
         "warning",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.image_sizes import picture_size
+from datasets.image_sizes import read_header
 from datasets.images import ImageError, read_image
 from datasets.readers import DOTA_CLASSES, IGNORED_CLASS, Read, dota_classes, read_classes
 from datasets.xml_labels import Annotation, read_annotation
@@ -181,12 +181,16 @@ def _read_size(pair: Pair, pictures: str, survey: Survey) -> tuple[float, float]
     if pictures == "none":
         return unknown
     try:
-        size = picture_size(pair.image_path) if pictures == "headers" else read_image(pair.image_path).shape[:2]
+        header = read_header(pair.image_path)
+        size = header[:2] if pictures == "headers" else read_image(pair.image_path).shape[:2]
     except ImageError as error:
         what = escaped(str(error).removeprefix(f"{pair.image_path}: "))
         survey.add([Finding("unreadable-picture", pair.name, escaped(str(pair.image_path)), 0, what)])
         survey.unreadable.add(pair.name)
         return unknown
+    if header.orientation > 1:
+        what = f"is turned by EXIF (orientation {header.orientation}); it is read as stored, {size[1]} x {size[0]}"
+        survey.add([Finding("turned-picture", pair.name, escaped(str(pair.image_path)), 0, what)])
     survey.statistics.image_sizes[size[1], size[0]] += 1
     survey.num_pixels += size[0] * size[1]
     return size

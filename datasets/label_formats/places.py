@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from datasets.image_sizes import read_header
@@ -34,6 +35,22 @@ def locate_pictures(annotated: AnnotatedSet, src: Path, images_dir: Path | None,
         ledger.changed[NOT_FOUND] += path is None
         located.append(picture._replace(path=path))
     return annotated._replace(pictures=located)
+
+
+def refuse_turned(annotated: AnnotatedSet, src: Path, images_dir: Path | None, ledger: Ledger) -> AnnotatedSet:
+    """The set without pictures that EXIF turns, each of them a fault: of labels drawn in a program that shows pictures
+    turned (labelme, CVAT), as far as the pictures are found."""
+    located = locate_pictures(annotated, src, images_dir, Ledger())
+    kept = []
+    for picture, found in zip(annotated.pictures, located.pictures, strict=True):
+        orientation = 1
+        with suppress(ImageError):  # what cannot be read is told of where it is needed
+            orientation = read_header(found.path).orientation if found.path else 1
+        if orientation > 1:
+            ledger.faults.append(LabelError(found.path, 1, TURNED.format(orientation)))
+        else:
+            kept.append(picture)
+    return annotated._replace(pictures=kept)
 
 
 def measure_pictures(annotated: AnnotatedSet, ledger: Ledger, track: Track, is_needed: bool) -> AnnotatedSet:
