@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -170,7 +170,7 @@ def _make_sample(image_path: Path, label_path: Path, labels: Labels, index: dict
             keep.append(row)
             numbers.append(index[name])
             continue
-        error = LabelError(label_path, line, _unknown_class(name, index))
+        error = LabelError(label_path, line, unknown_class(name, index))
         if on_bad is None:
             raise error
         on_bad(error)
@@ -182,8 +182,9 @@ def _make_sample(image_path: Path, label_path: Path, labels: Labels, index: dict
     )
 
 
-def _unknown_class(name: str, index: dict[str, int]) -> str:
-    known = [known for known in index if known != IGNORED_CLASS]
+def unknown_class(name: str, class_names: Iterable[str]) -> str:
+    """What to say of a name that is none of the classes."""
+    known = [known for known in class_names if known != IGNORED_CLASS]
     nearest = difflib.get_close_matches(name, known, n=1)
     meant = f"did you mean '{nearest[0]}'? " if nearest else ""
     return f"unknown class '{name}'; {meant}known: {', '.join(known)}; add it to classes.txt or correct the line"

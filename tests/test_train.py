@@ -17,6 +17,7 @@ from tools import train, validation
 from tools.checkpoint import load_file
 from tools.config import SettingsError, parse_settings
 from tools.engine import Engine
+from tools.run_folder import locked
 from tools.training_step import StepResult, TrainingStep
 
 LISTS = {"train": ("scene_0", "scene_1", "scene_3"), "val": ("scene_2",)}
@@ -111,6 +112,17 @@ def test_a_finished_run_resumes_to_nothing_and_a_contradiction_is_refused(dota_f
     assert "contradicts the checkpoint" in capsys.readouterr().err
     assert main.main(["--resume_train", str(run_dir), "--batch_size", "7"]) == 2
     assert "--batch_size 7 differs from the run" in capsys.readouterr().err
+
+
+def test_a_run_that_is_being_trained_is_not_touched_by_a_second_one(dota_folder, tmp_path, capsys):
+    """Its settings.toml was written anew before the lock was looked at."""
+    data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
+    assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
+    before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    with locked(run_dir):
+        assert main.main(["--resume_train", str(run_dir), "--num_epoch", "9"]) == 2
+        assert "another process is training in this folder" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(dota_folder, tmp_path, capsys):

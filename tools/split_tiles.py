@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.images import IMAGE_SUFFIXES, ImageError, find_images
-from datasets.readers import DOTA_CLASSES, read_classes
+from datasets.readers import DOTA_CLASSES, dota_classes, read_classes, unknown_class
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, read_list
 from DOTA_devkit.atomic import write_json, write_text
 from DOTA_devkit.clipping import clip_quads
@@ -159,15 +159,18 @@ def _open_destination(src: Path, dst: Path, settings: SplitSettings, images: Map
 
 
 def _make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict]) -> TileIndex:
-    """The index of all tiles. Classes: classes.txt, else the smallest DOTA version with those found, else those."""
+    """The index of all tiles. Classes: classes.txt, else as in training those that the names found stand for."""
     tiles = {
         name: Tile(name, picture, float(scale), x, y)
         for picture, record in records.items()
         for name, (scale, x, y, _) in record["tiles"].items()
     }
     found = {name for record in records.values() for name in record["classes"]}
-    versions = [names for names in DOTA_CLASSES.values() if found and found <= set(names)]
-    classes = settings.class_names or next(iter(versions), tuple(sorted(found)))
+    classes = settings.class_names or (dota_classes(found) if found else ())
+    if found and not classes:  # some are DOTA's and others not: slips of the pen, at which training will stop
+        classes = min(DOTA_CLASSES.values(), key=lambda names: len(found - {*names}))
+        strangers = sorted(found - {*classes})
+        warn(f"{src / 'labelTxt'}: {unknown_class(strangers[0], classes)} ({len(strangers)} such names)")
     pictures = {name: (record["height"], record["width"]) for name, record in records.items()}
     return TileIndex(settings.size, settings.overlap, tuple(classes), pictures, tiles, str(src.resolve()))
 

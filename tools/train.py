@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
+from pathlib import Path
 
 import torch
 
@@ -16,6 +17,7 @@ from tools.history import validation_columns
 from tools.optimizer import learning_rate, set_rate
 from tools.own_backbone import run_named_file
 from tools.progress import progress_bar
+from tools.ranks import is_main_process
 from tools.run_folder import BEST, LAST, locked, warn
 from tools.stop_request import StopRequest
 from tools.training_run import Run, find_run, prepare
@@ -31,14 +33,25 @@ def run(config: Config) -> int:
     for name in ("data_dir", "lists"):  # test and eval find the data from any folder
         if getattr(config, name) is not None:
             config = with_settings(config, **{name: getattr(config, name).resolve()})
-    training = prepare(*find_run(config)) if config.resume_train is not None else prepare(config)
-    try:
-        with locked(training.run_dir) if training.engine.is_main else nullcontext():
+    with ExitStack() as stack:
+        if config.resume_train is not None:
+            config, run_dir, state = find_run(config)
+            _lock(run_dir, stack)  # before anything is written to it
+            training = prepare(config, run_dir, state)
+        else:
+            training = prepare(config)
+            _lock(training.run_dir, stack)
+        try:
             code = _train(training)
-    finally:
-        training.close()
+        finally:
+            training.close()
     training.engine.close()  # not after an error: to leave the group takes all processes, and the others wait elsewhere
     return code
+
+
+def _lock(run_dir: Path, stack: ExitStack) -> None:
+    if is_main_process():
+        stack.enter_context(locked(run_dir))
 
 
 def _train(run: Run) -> int:
