@@ -116,6 +116,15 @@ def test_settings_file_reads_back_the_same(tmp_path):
     assert [getattr(again, name) for name in names] == [getattr(config, name) for name in names]
 
 
+def test_what_toml_writes_otherwise_than_json_comes_back(tmp_path):
+    """Infinity and DEL were written as JSON has them, and the file could not be read again."""
+    config = parse_settings(["--clip_norm", "inf", "--out", "a\x7f = Infinity\n图"])
+    file = tmp_path / "settings.toml"
+    file.write_text(settings_toml(config), encoding="utf-8")
+    again = parse_settings(["--config", str(file)])
+    assert (again.clip_norm, again.out) == (config.clip_norm, config.out)
+
+
 def test_settings_of_another_version_are_left_out():
     assert settings_from({"seed": 3, "gone": 1}).seed == 3
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import main
-from tools import train, validation
+from tools import train, training_run, validation
 from tools.checkpoint import load_file
 from tools.config import SettingsError, parse_settings
 from tools.engine import Engine
@@ -254,6 +254,14 @@ def test_a_picture_too_long_to_warp_is_named(dota_folder, tmp_path, capsys):
     (data_dir / "images" / "scene_0.png").write_bytes(picture.tobytes())
     assert main.main(arguments(data_dir, tmp_path / "run")) == 1
     assert "scene_0.png: is longer than 32766 pixels" in capsys.readouterr().err
+
+
+def test_a_cache_that_does_not_fit_is_refused_before_it_fills_the_memory(dota_folder, tmp_path, capsys, monkeypatch):
+    data_dir = dota_folder(lists=LISTS)
+    monkeypatch.setattr(training_run, "free_memory", lambda: 1000)
+    assert main.main(arguments(data_dir, tmp_path / "run", "--cache")) == 2
+    assert "--cache: the 3 decoded pictures take 0 MiB, and 0 MiB are free" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_want_of_memory_is_a_sentence(dota_folder, tmp_path, capsys, monkeypatch):

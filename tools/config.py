@@ -6,6 +6,7 @@ import argparse
 import difflib
 import json
 import math
+import re
 import tomllib
 import types
 import typing
@@ -201,7 +202,9 @@ def settings_dict(config: Config) -> dict[str, str | int | float | bool]:
 
 def settings_toml(config: Config) -> str:
     """The settings as a TOML file that --config reads back."""
-    return "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in settings_dict(config).items())
+    # JSON's strings, numbers and lists are TOML's, but for infinity and the character DEL.
+    text = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in settings_dict(config).items())
+    return re.sub(r"(?m)(?<== )Infinity$", "inf", text).replace("\x7f", "\\u007f")
 
 
 def with_settings(config: Config, **changes: object) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
+from datasets.image_sizes import picture_size
+from datasets.images import ImageError
 from datasets.loader import TrainingSet, make_training_loader
 from datasets.readers import Sample
 from DOTA_devkit.atomic import write_text
@@ -44,6 +47,7 @@ from tools.data import (
 )
 from tools.engine import Engine
 from tools.history import History
+from tools.memory import free_memory
 from tools.optimizer import make_criterion, make_optimizer, restore_optimizer
 from tools.own_backbone import same_backbone
 from tools.progress import progress_bar
@@ -304,11 +308,31 @@ def _loader(config: Config, engine: Engine, architecture: Architecture, samples:
         window_size(config, architecture.input_hw),
     )
     if config.cache:
+        _check_memory(samples, architecture.in_channels, engine)
         training_set.decode_all(partial(progress_bar, unit="picture", desc="decoding (--cache)"))
     is_cuda = engine.device.type == "cuda"
     return make_training_loader(
         training_set, config.batch_size, config.num_workers, is_cuda, engine.rank, engine.num_ranks
     )
+
+
+def _check_memory(samples: Sequence[Sample], num_channels: int, engine: Engine) -> None:
+    """Raises SettingsError when the decoded pictures would not fit into memory, before any of them is."""
+    free, num_local = free_memory(), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    needed = sum(math.prod(_size_of(sample)) for sample in samples) * num_channels * num_local
+    if engine.rank == 0 and free is not None and needed > free:
+        copies = f" ({num_local} processes keep their own)" if num_local > 1 else ""
+        raise SettingsError(
+            f"--cache: the {len(samples)} decoded pictures take {needed / 2**20:,.0f} MiB{copies}, and "
+            f"{free / 2**20:,.0f} MiB are free; leave it out"
+        )
+
+
+def _size_of(sample: Sample) -> tuple[int, int]:
+    try:
+        return picture_size(sample.image_path)
+    except ImageError:  # told of when its turn comes
+        return 0, 0
 
 
 def _assemble(
