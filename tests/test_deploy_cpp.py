@@ -95,6 +95,12 @@ def test_bad_input_is_a_sentence(program, picture, exported, tmp_path) -> None:
     model, out = exported(nms=True), tmp_path / "o.png"
     (tmp_path / "text.onnx").write_text("hello")
     (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "empty.png").touch()
+    deep, cut = tmp_path / "deep.png", tmp_path / "cut.jpg"
+    deep.write_bytes(cv2.imencode(".png", np.zeros((32, 32), np.uint16))[1].tobytes())
+    jpeg = cv2.imencode(".jpg", read_image(picture))[1].tobytes()
+    cut.write_bytes(jpeg[:2] + b"\xff\xe2\0\x06\xff\xd8\xff\xd9" + jpeg[2 : len(jpeg) // 2])  # with a thumbnail's end
+    before = picture.read_bytes()
     cases = [
         ((), 2, "usage: detect MODEL.onnx PICTURE OUT.png"),
         ((model, picture, out, "--score", "1.5x"), 2, "must be a number within 0 and 1"),
@@ -102,9 +108,15 @@ def test_bad_input_is_a_sentence(program, picture, exported, tmp_path) -> None:
         ((tmp_path / "nowhere.onnx", picture, out), 1, "error: "),
         ((exported(), picture, out), 1, "export it with --nms"),
         ((model, tmp_path / "text.png", out), 1, "cannot be read as a picture"),
+        ((model, tmp_path / "empty.png", out), 1, "cannot be read as a picture"),
+        ((model, deep, out), 1, "deep.png: has more than 8 bits a value"),
+        ((model, cut, out), 1, "cut.jpg: the file is cut off before its end"),
         ((model, picture, tmp_path / "nowhere" / "o.png"), 1, "cannot be written"),
+        ((model, picture, picture), 2, "is an input; name another file"),
+        ((model, picture, picture.parent / "." / picture.name), 2, "is an input; name another file"),
     ]
     for words, code, said in cases:
         ran = _run(program, *words)
         assert (ran.returncode, said in ran.stderr) == (code, True), (words, ran.stderr)
     assert not out.exists()
+    assert picture.read_bytes() == before

@@ -7,10 +7,14 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <vector>
 
 namespace {
@@ -42,6 +46,12 @@ Arguments parse_arguments(int count, char** values) {
         throw UsageError(kUsage);
     }
     arguments.model = words[0], arguments.picture = words[1], arguments.out = words[2];
+    std::error_code ignored;  // of a file that is not there yet
+    for (const std::string& input : {arguments.model, arguments.picture}) {
+        if (std::filesystem::equivalent(input, arguments.out, ignored)) {
+            throw UsageError(arguments.out + ": is an input; name another file for the drawing");
+        }
+    }
     return arguments;
 }
 
@@ -60,10 +70,34 @@ void check_file(const Detector& detector, const std::string& path) {
     }
 }
 
+std::vector<unsigned char> read_bytes(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+// Whether a JPEG ends before its end-of-image marker: OpenCV fills what is missing with grey and says nothing.
+bool is_cut_off(const std::vector<unsigned char>& data) {
+    if (data.size() < 4 || data[0] != 0xFF || data[1] != 0xD8 || data[2] != 0xFF) return false;
+    std::size_t place = 2;  // segments are passed over by their lengths: thumbnails have ends, too
+    while (place + 3 < data.size() && data[place] == 0xFF && data[place + 1] != 0xDA) {
+        place += data[place + 1] == 0xFF ? 1 : 2 + 256 * data[place + 2] + data[place + 3];
+    }
+    for (; place + 1 < data.size(); ++place) {
+        if (data[place] == 0xFF && data[place + 1] == 0xD9) return false;
+    }
+    return true;
+}
+
 cv::Mat read_picture(const std::string& path) {
+    const std::vector<unsigned char> data = read_bytes(path);
+    if (is_cut_off(data)) throw std::runtime_error(path + ": the file is cut off before its end; copy it again");
     // As tools.infer_onnx reads it: pixels as stored, whatever a camera's EXIF says of how it was held.
-    cv::Mat picture = cv::imread(path, cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);
+    cv::Mat picture = data.empty() ? cv::Mat() : cv::imdecode(data, cv::IMREAD_UNCHANGED);
     if (picture.empty()) throw std::runtime_error(path + ": cannot be read as a picture");
+    if (picture.depth() != CV_8U) {
+        throw std::runtime_error(path + ": has more than 8 bits a value, which tools.infer_onnx spreads; use that");
+    }
+    picture = cv::imdecode(data, cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);
     return picture.isContinuous() ? picture : picture.clone();
 }
 
