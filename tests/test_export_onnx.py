@@ -94,6 +94,12 @@ def test_half_is_half_as_large_and_finds_nearly_the_same(exported) -> None:
     np.testing.assert_allclose(found.scores[:num], expected.scores[:num], atol=2e-2)
 
 
+def test_an_export_in_which_no_box_was_compared_says_so(finding_checkpoint, tmp_path, capsys) -> None:
+    flags = ["--resume", str(finding_checkpoint), "--output", str(tmp_path / "a.onnx"), "--conf_thresh", "1"]
+    assert main(flags) == 0
+    assert "no box scores 1.0 in the" in capsys.readouterr().err
+
+
 def test_a_file_that_differs_is_not_left_behind(finding_checkpoint, tmp_path, capsys, monkeypatch) -> None:
     def differ(self, limits) -> None:
         raise export_parity.ParityError("corners differ by up to 3 px")

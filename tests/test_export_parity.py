@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import BatchNorm2d, Conv2d
 
 from datasets.demo import draw_scene
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.checkpoint import load_checkpoint
-from tools.export_parity import Expected, Limits, Parity, ParityError, _compare, _near_ties, measure_parity
+from tools.export_parity import HALF_LIMITS, Expected, Limits, Parity, ParityError, _compare, _near_ties, measure_parity
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import DetectionSettings
 
@@ -104,3 +106,20 @@ def test_other_weights_are_found_on_pictures(exported, finding_checkpoint: Path)
     moved = measure_parity(network, architecture.preprocessing, detector, pictures, Limits())
     with pytest.raises(ParityError):
         moved.check(Limits())
+
+
+def test_what_fp16_cannot_hold_is_found_though_a_cpu_widens_it(exported, finding_checkpoint: Path) -> None:
+    """The same network, with a first layer that gives a million times as much to a norm that takes it back."""
+    network, architecture, _ = load_checkpoint(finding_checkpoint)
+    network.eval()
+    conv, norm = (next(part for part in network.modules() if isinstance(part, kind)) for kind in (Conv2d, BatchNorm2d))
+    with torch.no_grad():
+        conv.weight.mul_(1e6)
+        norm.running_mean.mul_(1e6)
+        norm.running_var.add_(norm.eps).mul_(1e12)
+    pictures = [[draw_scene(np.random.default_rng(1))[0][:64, :96]]]
+    parity = measure_parity(network, architecture.preprocessing, OnnxDetector(exported()), pictures, HALF_LIMITS)
+    assert parity.pixels < 1.0
+    parity.check(replace(HALF_LIMITS, largest=np.inf))
+    with pytest.raises(ParityError, match=r"reach \d.*e\+0[56], and fp16 ends at 65504.*without --half"):
+        parity.check(HALF_LIMITS)

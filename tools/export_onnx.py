@@ -17,6 +17,7 @@ from datasets.demo import draw_scene
 from datasets.images import find_images, read_image
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config
+from tools.run_folder import checkpoint_path, warn
 
 MOST_PEAKS = 3840  # TensorRT's TopK takes no more
 SHOWN_PICTURES = 4  # on which the file is compared with the network
@@ -48,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def export_checkpoint(checkpoint: Path, output: Path, settings: ExportSettings) -> str:
-    """Write the checkpoint as an ONNX file, compare the two, and return a line on what was compared.
+    """Write the checkpoint as an ONNX file, compare the two, and return a line on what was compared. Warns when there
+    was nothing to compare.
 
     The file appears when it has proved itself, and not at all otherwise. Raises CheckpointError, SettingsError,
     ParityError, and OSError where it cannot be written.
@@ -74,6 +76,12 @@ def export_checkpoint(checkpoint: Path, output: Path, settings: ExportSettings) 
         except ParityError as error:
             raise ParityError(f"{output} was not written, it does not do what {checkpoint} does: {error}") from error
         draft.replace(output)
+    if not parity.num_boxes:
+        what = "of --pictures" if paths else "that were drawn for it"
+        warn(
+            f"no box scores {settings.conf_thresh} in the {parity.num_pictures} pictures {what}, so that no box was "
+            "compared; name pictures with objects by --pictures FOLDER"
+        )
     return str(parity)
 
 
@@ -194,7 +202,6 @@ def _run(options: argparse.Namespace) -> None:
             "pip install -r requirements-deploy.txt"
         )
     from tools.onnx_file import check_opset
-    from tools.run_folder import checkpoint_path
 
     check_opset(settings.opset)
     checkpoint = checkpoint_path(Config(phase="test", resume=options.resume))

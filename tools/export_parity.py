@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
 from datasets.letterbox import letterbox_image, letterbox_scale
@@ -28,14 +31,16 @@ REACH = 4.0  # pixels; farther apart two boxes are not the same
 @dataclass(frozen=True)
 class Limits:
     """How much the file may differ: a corner (pixels of the picture), a score, and the part of the boxes that only one
-    of the two has (beside those whose score is so near the threshold that the difference allowed decides)."""
+    of the two has (beside those whose score is so near the threshold that the difference allowed decides); and the
+    largest value that its numbers can hold, which on a CPU, where they are widened, does not show."""
 
     pixels: float = 1e-2
     score: float = 1e-4
     unmatched: float = 0.0
+    largest: float = math.inf
 
 
-HALF_LIMITS = Limits(2.0, 2e-2, 2e-2)  # what 11 bits of a number leave of it after a network's depth
+HALF_LIMITS = Limits(2.0, 2e-2, 2e-2, 65504.0)  # what 11 bits of a number leave of it after a network's depth
 
 
 class ParityError(ValueError):
@@ -44,16 +49,23 @@ class ParityError(ValueError):
 
 @dataclass
 class Parity:
-    """What was compared, and the largest differences: corners in pixels of the picture, scores."""
+    """What was compared, and the largest differences: corners in pixels of the picture, scores. `largest`: value within
+    the network."""
 
     num_pictures: int = 0
     num_boxes: int = 0
     pixels: float = 0.0
     score: float = 0.0
+    largest: float = 0.0
     unmatched: list[str] = field(default_factory=list)
 
     def check(self, limits: Limits) -> None:
         """Raises ParityError beyond the limits."""
+        if not self.largest <= limits.largest:
+            raise ParityError(
+                f"values within the network reach {self.largest:.3g}, and fp16 ends at {limits.largest:g}: a GPU would "
+                "find nothing; export without --half"
+            )
         if len(self.unmatched) > limits.unmatched * self.num_boxes:
             raise ParityError(f"{len(self.unmatched)} of {self.num_boxes} boxes differ: {self.unmatched[0]}")
         if self.pixels > limits.pixels or self.score > limits.score:
@@ -85,12 +97,29 @@ def measure_parity(
     """
     parity = Parity()
     for pictures in batches:
-        expected = _reference(network, preprocessing, detector, pictures)
+        with _watched(network, parity):
+            expected = _reference(network, preprocessing, detector, pictures)
         for picture, rows, torch_found in zip(pictures, detector.rows(pictures, as_inputs=True), expected, strict=True):
             parity.num_pictures += 1
             what = f"{picture.shape[1]} x {picture.shape[0]}"
             _compare(rows, torch_found, detector.settings, limits, parity, what)
     return parity
+
+
+@contextmanager
+def _watched(network: CTRBOX, parity: Parity) -> Iterator[None]:
+    """Within the block, note the largest value that a layer gives."""
+
+    def note(_: nn.Module, __: tuple, output: object) -> None:
+        if isinstance(output, torch.Tensor) and output.is_floating_point():
+            parity.largest = max(parity.largest, float(output.abs().nan_to_num(nan=math.inf).amax()))
+
+    hooks = [module.register_forward_hook(note) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class Expected(NamedTuple):
