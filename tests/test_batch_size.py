@@ -15,6 +15,7 @@ from tools.batch_size import MOST, RESERVE, _try_step, largest_that_fits
 from tools.checkpoint import Architecture
 from tools.config import parse_settings
 from tools.engine import Engine
+from tools.training_run import is_batch_small_for_gpu
 
 
 @settings(deadline=None)
@@ -62,3 +63,16 @@ def test_a_trial_is_a_whole_step_that_leaves_the_network(flags: list[str]):
     _try_step(config, Engine("cpu"), network, architecture, batch_size=3)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("device", "flags", "is_small"),
+    [
+        ("cuda", [], True),
+        ("cpu", [], False),
+        ("cuda", ["--batch_size", "2"], False),
+        ("cuda", ["--batch_size", "8"], False),
+    ],
+)
+def test_the_batch_that_was_chosen_on_a_cpu_is_told_of_on_a_gpu(device: str, flags: list[str], is_small: bool):
+    assert is_batch_small_for_gpu(parse_settings(flags), torch.device(device)) == is_small

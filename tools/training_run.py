@@ -382,6 +382,11 @@ def _assemble(
     )  # fmt: skip
 
 
+def is_batch_small_for_gpu(config: Config, device: torch.device) -> bool:
+    """Whether the batch is the default one, which was chosen on CPUs, and this is a GPU."""
+    return device.type == "cuda" and config.batch_size == Config.batch_size and "batch_size" not in config.explicit
+
+
 def _describe(run: Run, train_samples: Sequence[Sample]) -> None:
     """Log what is about to be trained."""
     config, engine = run.config, run.engine
@@ -397,6 +402,8 @@ def _describe(run: Run, train_samples: Sequence[Sample]) -> None:
     run.log(f"{len(train_samples)} pictures to train on, {num_objects} objects; {len(run.val_samples)} to validate on")
     run.log(f"classes: {', '.join(run.architecture.class_names)}")
     run.log(f"recipe {config.recipe}: batch {config.batch_size}, {run.num_steps} steps, {config.optimizer}")
+    if is_batch_small_for_gpu(config, engine.device):
+        warn("a batch of 2 leaves a GPU waiting; --batch_size 8 --init_lr 6e-4 is faster (README.md, Results)")
     if not num_objects:
         warn("no training picture holds an object; the network will learn to see nothing")
     if run.progress.epoch or run.progress.step:
