@@ -59,7 +59,27 @@ def _parse(head: bytes, file: IO[bytes]) -> Header | None:
         return Header(abs(height), width)  # negative for rows from the top down
     if head.startswith(tiff.MAGIC):
         tags = tiff.read_tags(file)
-        return Header(*(int(tags[tag].value) for tag in (tiff.HEIGHT, tiff.WIDTH)), _orientation(tags))
+        sides = (tiff.number(tags, tag, 0) for tag in (tiff.HEIGHT, tiff.WIDTH))
+        return Header(*sides, _orientation(tags))
+    place = head.find(b"ihdr", 0, 256)  # the image header of JPEG 2000 (ISO 15444-1, annex I.5.3.1)
+    if place >= 0:
+        return Header(*struct.unpack_from(">II", head, place + 4))
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return _webp_header(head)
+    return None
+
+
+def _webp_header(head: bytes) -> Header | None:
+    """The size by the first chunk of a WebP file (RFC 9649, sections 2.5 to 2.7)."""
+    if head[12:16] == b"VP8X":
+        width, height = (int.from_bytes(head[place : place + 3], "little") for place in (24, 27))
+        return Header(height + 1, width + 1)
+    if head[12:16] == b"VP8L":
+        (bits,) = struct.unpack_from("<I", head, 21)
+        return Header((bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1)
+    if head[12:16] == b"VP8 ":
+        width, height = struct.unpack_from("<HH", head, 26)
+        return Header(height & 0x3FFF, width & 0x3FFF)
     return None
 
 
@@ -87,4 +107,5 @@ def _jpeg_header(file: IO[bytes]) -> Header:
 
 
 def _orientation(tags: Mapping[int, tiff.Field]) -> int:
-    return int(tags[tiff.ORIENTATION].value) if tiff.ORIENTATION in tags else 1
+    value = tiff.number(tags, tiff.ORIENTATION, 1)
+    return value if 1 <= value <= 8 else 1  # what EXIF knows; another value turns nothing

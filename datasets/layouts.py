@@ -59,12 +59,14 @@ def spread_values(raw: np.ndarray, no_data: float | None = None) -> np.ndarray:
     """Values of any kind (H, W) or (H, W, bands) as uint8: spread linearly, all bands alike, so that the 0.5th and the
     99.5th percentile of the data become black and white.
 
-    No data, and black, is a pixel that is `no_data` in every band (0, unless the file tells), and a value that is not a
-    number or beyond 1e30.
+    No data, and black, is a pixel that is `no_data` in every band (where the file does not tell, 0, unless there are
+    values below), and a value that is not a number or beyond 1e30.
     """
     pixels = raw.reshape(len(raw), raw.shape[1], -1)
     step = max(1, int(np.sqrt(pixels.size / MOST_SAMPLES)))
     samples = pixels[::step, ::step]
+    if no_data is None and not ((samples < 0) & (samples > -BEYOND)).any():
+        no_data = 0.0
     samples = samples[~_is_empty(samples, no_data)].astype(np.float64)
     samples = samples[np.abs(samples) < BEYOND]
     low, high = np.percentile(samples, SPREAD) if samples.size else (0.0, 1.0)
@@ -72,7 +74,8 @@ def spread_values(raw: np.ndarray, no_data: float | None = None) -> np.ndarray:
     image = np.empty(pixels.shape, np.uint8)
     for row in range(0, len(image), 512):  # in strips, so that not the whole picture is held in floating point
         strip = pixels[row : row + 512]
-        values = strip.astype(np.float32)
+        with np.errstate(over="ignore"):
+            values = strip.astype(np.float32)
         values[~(np.abs(values) < BEYOND)] = low
         grey = np.rint(np.clip((values - low) * factor, 0, 255)).astype(np.uint8)
         grey[_is_empty(strip, no_data)] = 0
@@ -83,33 +86,29 @@ def spread_values(raw: np.ndarray, no_data: float | None = None) -> np.ndarray:
 def _is_empty(pixels: np.ndarray, no_data: float | None) -> np.ndarray:
     """Which of the pixels (h, w, bands) hold no data, (h, w) bool."""
     if no_data is None:
-        return ~pixels.any(axis=2)
+        return np.zeros(pixels.shape[:2], bool)
     if pixels.dtype.kind == "f":
-        return (pixels == np.float64(no_data).astype(pixels.dtype)).all(axis=2)
+        with np.errstate(over="ignore"):
+            no_data = np.float64(no_data).astype(pixels.dtype)
     return (pixels == no_data).all(axis=2)
 
 
 def _tiff_layout(tags: Mapping[int, tiff.Field]) -> Layout:
     """The layout of a TIFF file, by its first directory (TIFF 6.0, section 8)."""
-
-    def value(tag: int, usual: int) -> int:
-        found = tags[tag].value if tag in tags else usual
-        return found if isinstance(found, int) else usual
-
     corrections = {}
-    num_bands = value(tiff.BANDS, 1)
-    has_grey_bands = num_bands >= 3 and value(tiff.PHOTOMETRIC, 2) <= 1
+    num_bands = tiff.number(tags, tiff.BANDS, 1)
+    has_grey_bands = num_bands >= 3 and tiff.number(tags, tiff.PHOTOMETRIC, 2) <= 1
     if has_grey_bands:
         corrections[tags[tiff.PHOTOMETRIC].place] = 2  # red, green, blue; of several grey bands OpenCV reads one
-    if tiff.OPACITY in tags and (tags[tiff.OPACITY].count, value(tiff.OPACITY, 0)) == (1, 2):
+    if tiff.OPACITY in tags and (tags[tiff.OPACITY].count, tiff.number(tags, tiff.OPACITY, 0)) == (1, 2):
         # Of colours that it is in already; else libtiff would darken them by it.
         corrections[tags[tiff.OPACITY].place] = 1
-    if value(tiff.ORIENTATION, 1) != 1:
+    if tiff.number(tags, tiff.ORIENTATION, 1) != 1:
         corrections[tags[tiff.ORIENTATION].place] = 1  # OpenCV turns a TIFF also where it is told not to
     return Layout(
-        value(tiff.BITS, 1),
+        tiff.number(tags, tiff.BITS, 1),
         num_bands,
-        value(tiff.PLANES, 1) == 2,
+        tiff.number(tags, tiff.PLANES, 1) == 2,
         has_grey_bands,
         _no_data(tags),
         corrections,

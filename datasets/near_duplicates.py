@@ -79,8 +79,8 @@ def twin_rows(hashes: np.ndarray, max_distance: int = MAX_DISTANCE) -> Iterator[
     """Of each of hashes (N,) uint64 that has twins after it: its place, theirs (T,) int64, rising, and the bits (T,) in
     which they differ, `max_distance` at most.
 
-    What has NO_HASH is nobody's twin. All pairs are compared, 100,000 pictures in seconds; none is kept, for of alike
-    frames there are as many as the square of their number.
+    What has NO_HASH is nobody's twin. All pairs are compared, 100,000 different pictures in seconds; none is kept, for
+    of alike frames there are as many as the square of their number.
     """
     places = np.flatnonzero(hashes != NO_HASH)
     values = np.ascontiguousarray(hashes[places], np.uint64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -187,7 +188,7 @@ def unknown_class(name: str, class_names: Iterable[str]) -> str:
     known = [known for known in class_names if known != IGNORED_CLASS]
     nearest = difflib.get_close_matches(name, known, n=1)
     meant = f"did you mean '{nearest[0]}'? " if nearest else ""
-    return f"unknown class '{name}'; {meant}known: {', '.join(known)}; add it to classes.txt or correct the line"
+    return f"unknown class '{name}'; {meant}known: {', '.join(known)}; correct the line or add it to classes.txt"
 
 
 def _read_class_file(path: Path) -> tuple[str, ...]:
@@ -205,22 +206,24 @@ def _read_class_file(path: Path) -> tuple[str, ...]:
 
 
 def _dota_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ...]:
-    return dota_classes(_names_found(label_paths, read_labels)) or DOTA_CLASSES["1.0"]
+    return dota_classes(names_found(label_paths, read_labels)) or DOTA_CLASSES["1.0"]
 
 
 def _found_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ...]:
     """The names that stand in the label files, sorted."""
-    found = _names_found(label_paths, read_rolabelimg)
+    found = names_found(label_paths, read_rolabelimg)
     if not found:
         raise ValueError(f"{data_dir}: no label names a class; write classes.txt with one name a line")
     return tuple(sorted(found))
 
 
-def _names_found(label_paths: Sequence[Path], read: Read) -> set[str]:
+def names_found(label_paths: Sequence[Path], read: Read) -> set[str]:
+    """The class names that stand in label files, as far as these are there and can be read."""
     found: set[str] = set()
     for path in label_paths:
         if path.exists():
-            found.update(read(path, lambda error: None).names)
+            with suppress(LabelError):  # of a whole file; told of when the samples are read
+                found.update(read(path, lambda error: None).names)
     return found - {IGNORED_CLASS}
 
 

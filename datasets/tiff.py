@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from typing import IO, NamedTuple
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two of BigTIFF, for files beyond 4 GiB
@@ -60,7 +61,14 @@ def read_tags(file: IO[bytes], start: int = 0) -> dict[int, Field]:
 
 def _read(file: IO[bytes], place: int, size: int) -> bytes:
     """So many bytes from this place on, or what there is of them."""
-    if place >= 2**62:  # of a damaged file; beyond what a file may be asked for
+    try:
+        file.seek(place)
+    except (OSError, OverflowError, ValueError):  # of a damaged file, beyond what a system may be asked for
         return b""
-    file.seek(place)
     return file.read(size)
+
+
+def number(tags: Mapping[int, Field], tag: int, usual: int) -> int:
+    """The first number of a tag; the usual one where it is missing, or is a text."""
+    value = tags[tag].value if tag in tags else usual
+    return value if isinstance(value, int) else usual

@@ -95,6 +95,7 @@ def test_down_ratio_explains_why_it_is_fixed(arguments):
         (["--batch_size", "four"], "invalid .* value: 'four'"),
         (["--tile", "100", "--overlap", "100"], "below --tile 100"),
         (["--scales", "1", "0"], "each must be above 0"),
+        (["--scales", "1", "inf"], "each must be above 0 and finite"),
         (["--input", "x.png", "--phase", "eval"], "--input is for --phase test"),
         (["--resume", "a.pth", "--resume_train", "b"], "one of them"),
         (["--dataset", "demo", "--data_dir", "x"], "draws its own data"),

@@ -138,7 +138,7 @@ def test_a_folder_of_ultralytics_trains_as_it_is_and_goes_back(
 
 
 @pytest.mark.parametrize("target", ["dota", "coco", "yolo_obb"])
-@pytest.mark.parametrize("name", ["labelme", "cvat"])
+@pytest.mark.parametrize("name", ["labelme", "cvat", "voc"])
 def test_labels_of_a_turned_picture_do_not_go_along_with_it_as_stored(
     tmp_path: Path, capsys: pytest.CaptureFixture, name: str, target: str
 ) -> None:
@@ -149,6 +149,13 @@ def test_labels_of_a_turned_picture_do_not_go_along_with_it_as_stored(
         (folder / "images" / "图 1.jpg").write_bytes(turned_jpeg(orientation))
         assert convert(folder, tmp_path / f"out{orientation}", name, target) == code
         assert ("图 1.jpg:1: is turned by EXIF (orientation 6)" in capsys.readouterr().err) == bool(code)
+
+
+def test_pictures_that_are_not_needed_do_not_stop_a_conversion(tmp_path: Path) -> None:
+    folder = source(tmp_path, "labelme")
+    for suffix in (".jpg", ".png"):
+        (folder / "images" / f"x{suffix}").write_bytes(PNG)
+    assert convert(folder, tmp_path / "out", "labelme", "dota") == 0
 
 
 def test_faults_are_told_by_kind_and_end_with_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -42,6 +42,24 @@ def test_the_orientation_is_told_and_not_applied(tmp_path: Path) -> None:
         assert read_header(path) == (48, 65, orientation)
 
 
+@pytest.mark.parametrize("entry", [b"\x12\x01\x02\0\x01\0\0\0\x06\0\0\0", b"\x12\x01\x03\0\x01\0\0\0\x00\x06\0\0"])
+def test_an_orientation_that_is_no_number_or_none_of_the_eight_turns_nothing(tmp_path: Path, entry: bytes) -> None:
+    path, data = tmp_path / "a.jpg", code(".jpg")
+    exif = EXIF[:16] + entry + EXIF[28:]
+    path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
+    assert read_header(path) == (48, 65, 1)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".jp2"])
+def test_no_picture_is_decoded_for_its_size(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("datasets.image_sizes.read_image")
+    with_alpha = np.zeros((48, 65, 4), np.uint8)
+    kinds = [code(suffix), code(suffix, cv2.IMWRITE_WEBP_QUALITY, 101), cv2.imencode(suffix, with_alpha)[1].tobytes()]
+    for number, data in enumerate(kinds):
+        (tmp_path / f"{number}{suffix}").write_bytes(data)
+        assert picture_size(tmp_path / f"{number}{suffix}") == (48, 65)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
 def test_a_header_that_is_cut_off_is_named(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"图 1{suffix}"

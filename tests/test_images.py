@@ -199,6 +199,7 @@ def test_a_bigtiff_is_read_as_the_same_classic_tiff(tmp_path: Path) -> None:
         (np.array([[-3.4028234663852886e38, 0.5, 1, 1.5]], np.float32), None),
         (np.array([[np.nan, 0.5, 1, 1.5]], np.float32), "nan"),
         (np.array([[0, 7, 8, 9]], np.uint16), None),
+        (np.array([[-1.7976931348623157e308, 7, 8, 9]], np.float64), "-1.7976931348623157e+308"),
         (np.array([[0, 7, 8, 9]], np.uint16), "0\0"),
     ],
 )
@@ -208,6 +209,13 @@ def test_what_is_no_data_is_black_and_does_not_take_the_contrast_of_the_rest(
     tags = {} if told is None else {"tiffinfo": {42113: told}}
     read = read_image(saved_tiff(tmp_path / "a.tif", np.repeat(stored, 64, axis=0).repeat(16, axis=1), **tags), 1)
     assert read[0, ::16, 0].tolist() == [0, 0, 128, 255]
+
+
+def test_zero_among_values_on_both_of_its_sides_is_a_value(tmp_path: Path) -> None:
+    stored = np.linspace(-20, 20, 41, dtype=np.float32).reshape(1, 41).repeat(41, axis=0)
+    grey = read_image(saved_tiff(tmp_path / "a.tif", stored), 1)[0, :, 0].astype(int)
+    assert (np.diff(grey)[1:-1] > 0).all()
+    assert grey[20] == 128
 
 
 def test_no_data_that_the_values_cannot_hold_is_no_value(tmp_path: Path) -> None:

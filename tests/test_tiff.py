@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,6 +50,16 @@ def test_a_number_can_be_changed_at_its_place(order: str, is_big: bool, kind: in
     assert field.value == 6
     data[field.place] = 1
     assert tiff.read_tags(io.BytesIO(data))[tiff.ORIENTATION].value == 1
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("offset", [2**40, 2**45, 2**61, 2**64 - 1])
+def test_a_field_that_lies_beyond_any_file_is_left_out(tmp_path: Path, order: str, offset: int) -> None:
+    """Systems refuse to go there, each from another place on."""
+    path = tmp_path / "a.tif"
+    path.write_bytes(directory(order, True, 270, tiff.TEXT, 1000, struct.pack(f"{order}Q", offset)))
+    with path.open("rb") as file:
+        assert tiff.read_tags(file) == {}
 
 
 def test_a_directory_within_a_file_counts_from_its_own_start() -> None:

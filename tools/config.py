@@ -352,8 +352,8 @@ def _check(config: Config) -> None:
             )
     if config.tile is not None and not 0 <= config.overlap < config.tile:
         raise SettingsError(f"--overlap is {config.overlap}; it must be at least 0 and below --tile {config.tile}")
-    if not config.scales or not all(scale > 0 for scale in config.scales):
-        raise SettingsError(f"--scales is {config.scales}; each must be above 0")
+    if not config.scales or not all(0 < scale < math.inf for scale in config.scales):
+        raise SettingsError(f"--scales is {config.scales}; each must be above 0 and finite")
     if len(config.augment_scale) != 2 or not 0 < config.augment_scale[0] <= config.augment_scale[1] < math.inf:
         raise SettingsError(f"--augment_scale is {config.augment_scale}; give the smallest and the largest factor")
     if config.freeze > 5:

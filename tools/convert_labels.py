@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SOURCES = ("rolabelimg", "yolo_obb", "coco", "labelme", "cvat", "voc", "dota", "hrsc", "task1", "detections")
 TARGETS = ("dota", "yolo_obb", "coco", "rolabelimg")
 PREDICTIONS = ("task1", "detections")
-TURNING = ("labelme", "cvat")  # their programs show pictures as EXIF turns them, and so they are labelled
+TURNING = ("labelme", "cvat", "voc")  # their programs show pictures as EXIF turns them, and so they are labelled
 MIN_SCORE = 0.3
 COPIED = "pictures were copied, because the system allows no links to them"
 SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2

@@ -64,8 +64,8 @@ def detect_tiled(
     batch_size: int,
     num_workers: int,
 ) -> Found:
-    """Detect on one picture in tiles, at each of the scales, and merge: no tile is written, and what is held beside the
-    picture depends on the batch. The picture is always handed on; `row` is 0."""
+    """Detect on one picture in tiles, at each of the scales, and merge: no tile is written, and beside the picture
+    the batch is held, and versions of the picture at scales below 1. The picture is always handed on; `row` is 0."""
     model.eval()
     try:
         picture = read_image(path, architecture.in_channels)

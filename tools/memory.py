@@ -1,4 +1,4 @@
-"""How much memory is left on this machine, also within the limit of a container."""
+"""How much memory is left on this machine, and within the limit of a container of its own (cgroup v2)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 MEMINFO = Path("/proc/meminfo")
-LIMIT, USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")  # cgroup v2
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_memory() -> int | None:
@@ -15,5 +15,12 @@ def free_memory() -> int | None:
     with suppress(OSError, ValueError, IndexError):
         free.append(int(MEMINFO.read_text().split("MemAvailable:")[1].split()[0]) * 1024)
     with suppress(OSError, ValueError):  # "max" where there is no limit
-        free.append(int(LIMIT.read_text()) - int(USED.read_text()))
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        free.append(limit - used + _cached_files())
     return max(0, min(free)) if free else None
+
+
+def _cached_files() -> int:
+    """Bytes of files that the container has read, which count as used and are given back when others need them."""
+    lines = (line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+    return sum(int(value) for name, value in lines if name in ("inactive_file", "active_file"))

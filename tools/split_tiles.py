@@ -7,17 +7,18 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from datasets.images import IMAGE_SUFFIXES, ImageError, find_images
-from datasets.readers import DOTA_CLASSES, dota_classes, read_classes, unknown_class
+from datasets.readers import DOTA_CLASSES, dota_classes, names_found, read_classes, unknown_class
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, read_list
 from DOTA_devkit.atomic import write_json, write_text
 from DOTA_devkit.clipping import clip_quads
+from DOTA_devkit.labels import read_labels
 from DOTA_devkit.tiling import (
     INDEX_NAME,
     MIN_VISIBLE,
@@ -70,6 +71,8 @@ def split_folder(src: Path, dst: Path, settings: SplitSettings, num_workers: int
     lists = _read_lists(src, images, is_labelled)
     if (src / "classes.txt").is_file():
         settings = SplitSettings(**{**asdict(settings), "class_names": read_classes("dota", src, [])})
+    elif is_labelled:
+        _check_classes(src / "labelTxt", images)
     _open_destination(src, dst, settings, images)
 
     scored = {name for kind in VAL_LISTS for name in lists.get(kind, ())}
@@ -158,6 +161,16 @@ def _open_destination(src: Path, dst: Path, settings: SplitSettings, images: Map
     write_json(path, wanted)
 
 
+def _check_classes(labels_dir: Path, names: Iterable[str]) -> None:
+    """Raises ValueError where no classes.txt says what the classes are, and some of them are DOTA's and others not:
+    slips of the pen, at which training would stop, or classes that only their user knows."""
+    found = names_found([labels_dir / f"{name}.txt" for name in names], read_labels)
+    if found and not dota_classes(found):
+        classes = min(DOTA_CLASSES.values(), key=lambda names: len(found - {*names}))
+        stranger = min(found - {*classes})
+        raise ValueError(f"{labels_dir}: {unknown_class(stranger, classes)}, in {labels_dir.parent / 'classes.txt'}")
+
+
 def _make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict]) -> TileIndex:
     """The index of all tiles. Classes: classes.txt, else as in training those that the names found stand for."""
     tiles = {
@@ -167,10 +180,6 @@ def _make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict])
     }
     found = {name for record in records.values() for name in record["classes"]}
     classes = settings.class_names or (dota_classes(found) if found else ())
-    if found and not classes:  # some are DOTA's and others not: slips of the pen, at which training will stop
-        classes = min(DOTA_CLASSES.values(), key=lambda names: len(found - {*names}))
-        strangers = sorted(found - {*classes})
-        warn(f"{src / 'labelTxt'}: {unknown_class(strangers[0], classes)} ({len(strangers)} such names)")
     pictures = {name: (record["height"], record["width"]) for name, record in records.items()}
     return TileIndex(settings.size, settings.overlap, tuple(classes), pictures, tiles, str(src.resolve()))
 

@@ -59,7 +59,7 @@ def split_folder(options: argparse.Namespace) -> None:
     for what is wrong in the data or on the disk. Then nothing is written.
     """
     pictures = read_pictures(options)
-    groups, hashes = group_pictures(pictures, options)
+    groups, twins = group_pictures(pictures, options)
     fractions = [1 - options.val - options.test, options.val, options.test][: 3 if options.test else 2]
     if len(set(groups.tolist())) < len(fractions):
         raise ListError(_too_few(options.data_dir, pictures, len(fractions)))
@@ -67,8 +67,8 @@ def split_folder(options: argparse.Namespace) -> None:
     lists = _make_lists(pictures.names, list_of, has_test=bool(options.test))
     _write_lists(options.out, lists, options.overwrite)
     print_table(pictures, groups, list_of)
-    if hashes is not None:
-        _print_twins(pictures.names, hashes, options)
+    if twins is not None:
+        _print_twins(pictures.names, twins, options)
     repeated = "; trainval.txt is train.txt and test.txt is val.txt once more, for want of --test"
     print(f"written: {', '.join(f'{name}.txt' for name in lists)} to {options.out}{'' if options.test else repeated}")
 
@@ -97,8 +97,15 @@ def read_pictures(options: argparse.Namespace) -> Pictures:
     return Pictures(names, [images[name] for name in names], class_names, counts)
 
 
-def group_pictures(pictures: Pictures, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray | None]:
-    """The group (N,) of each picture, and the hashes (N,) by which near twins are told, with --near_duplicates.
+class Twins(NamedTuple):
+    """The hashes (N,) of the pictures, and the groups (N,) of those that are near twins by them."""
+
+    hashes: np.ndarray
+    groups: np.ndarray
+
+
+def group_pictures(pictures: Pictures, options: argparse.Namespace) -> tuple[np.ndarray, Twins | None]:
+    """The group (N,) of each picture, and with --near_duplicates what is known of near twins.
 
     Together belong pictures of one --group_by text, tiles of one picture, near twins, and what these chain together.
     """
@@ -110,14 +117,15 @@ def group_pictures(pictures: Pictures, options: argparse.Namespace) -> tuple[np.
         tiles = read_index(options.data_dir).tiles
         links.append(link_equal([tiles[name].picture if name in tiles else None for name in names]))
         print(f"tiles of one picture stay together, by {options.data_dir / INDEX_NAME}")
-    hashes = None
+    twins = None
     if options.near_duplicates:
         problems: list[str] = []
         track = partial(progress_bar, total=len(names), desc="hashing", unit="picture")
         hashes = picture_hashes(pictures.paths, options.workers, lambda error: problems.append(str(error)), track)
         report_problems(problems, "pictures that cannot be read, and so have no twins")
-        links.append(link_equal(twin_groups(hashes, options.max_distance).tolist()))
-    return join_pairs(len(names), np.concatenate([np.zeros((0, 2), np.int64), *links])), hashes
+        twins = Twins(hashes, twin_groups(hashes, options.max_distance))
+        links.append(link_equal(twins.groups.tolist()))
+    return join_pairs(len(names), np.concatenate([np.zeros((0, 2), np.int64), *links])), twins
 
 
 def print_table(pictures: Pictures, groups: np.ndarray, list_of: np.ndarray) -> None:
@@ -188,14 +196,14 @@ def _write_lists(out: Path, lists: dict[str, list[str]], overwrite: bool) -> Non
         write_text(path, text)
 
 
-def _print_twins(names: list[str], hashes: np.ndarray, options: argparse.Namespace) -> None:
+def _print_twins(names: list[str], twins: Twins, options: argparse.Namespace) -> None:
     """How many twins there are, and how many of them a split without regard to them would have torn apart."""
-    members = np.bincount(twin_groups(hashes, options.max_distance))
+    members = np.bincount(twins.groups)
     united = members[members > 1]
     biggest = int(united.max(initial=0))
     print(f"near twins: {united.sum()} pictures in {len(united)} groups, the biggest of {biggest}")
     in_val = np.isin(names, split_by_seed(names, options.seed, options.val)[1])
-    num_seen = int((twins_across(hashes, in_val, options.max_distance) & in_val).sum())
+    num_seen = int((twins_across(twins.hashes, in_val, options.max_distance) & in_val).sum())
     print(
         f"  in a random split of as many pictures {num_seen} of {in_val.sum()} validation pictures "
         f"({num_seen / in_val.sum():.0%}) would have a twin in training; here none has"

@@ -20,7 +20,7 @@ from tools.progress import progress_bar
 from tools.ranks import is_main_process
 from tools.run_folder import BEST, LAST, locked, warn
 from tools.stop_request import StopRequest
-from tools.training_run import Run, find_run, prepare
+from tools.training_run import Run, find_run, prepare, run_checkpoint
 from tools.validation import validate
 
 MAX_BAD_STEPS = 20  # in a row
@@ -34,24 +34,23 @@ def run(config: Config) -> int:
         if getattr(config, name) is not None:
             config = with_settings(config, **{name: getattr(config, name).resolve()})
     with ExitStack() as stack:
+
+        def lock(run_dir: Path) -> None:
+            if is_main_process():
+                stack.enter_context(locked(run_dir))
+
         if config.resume_train is not None:
-            config, run_dir, state = find_run(config)
-            _lock(run_dir, stack)  # before anything is written to it
-            training = prepare(config, run_dir, state)
+            path = run_checkpoint(config)
+            lock(path.parent)  # before it is read: another process may be about to write it
+            training = prepare(*find_run(config, path))
         else:
-            training = prepare(config)
-            _lock(training.run_dir, stack)
+            training = prepare(config, lock=lock)
         try:
             code = _train(training)
         finally:
             training.close()
     training.engine.close()  # not after an error: to leave the group takes all processes, and the others wait elsewhere
     return code
-
-
-def _lock(run_dir: Path, stack: ExitStack) -> None:
-    if is_main_process():
-        stack.enter_context(locked(run_dir))
 
 
 def _train(run: Run) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -165,10 +165,17 @@ class Run:
         )
 
 
-def find_run(config: Config) -> tuple[Config, Path, dict]:
-    """The settings of the run that --resume_train names (flags given now come on top), its folder, its checkpoint."""
+def run_checkpoint(config: Config) -> Path:
+    """The checkpoint that --resume_train names. Raises CheckpointError where there is none."""
     path = newest_run(LAST) if config.resume_train == "newest" else Path(config.resume_train)
     path = path / LAST if path.is_dir() else path
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    return path
+
+
+def find_run(config: Config, path: Path) -> tuple[Config, Path, dict]:
+    """The settings of the run with this checkpoint (flags given now come on top), its folder, what is in it."""
     _, architecture, content = load_checkpoint(path)
     check_run_state(content, path)
     check_flags(config, architecture, path)
@@ -205,8 +212,14 @@ def _settings_of(config: Config, architecture: Architecture) -> Config:
     return with_settings(config, **facts)
 
 
-def prepare(config: Config, run_dir: Path | None = None, state: dict | None = None) -> Run:
-    """A new run, or the one in `run_dir` as its checkpoint `state` has it."""
+def prepare(
+    config: Config,
+    run_dir: Path | None = None,
+    state: dict | None = None,
+    lock: Callable[[Path], object] = lambda run_dir: None,
+) -> Run:
+    """A new run, whose folder gets its `lock` before anything is written to it, or the one in `run_dir` as its
+    checkpoint `state` has it."""
     if config.resume is None and state is None:
         _check_backbone(config.backbone)
     engine = Engine(config.device, config.precision)
@@ -230,6 +243,7 @@ def prepare(config: Config, run_dir: Path | None = None, state: dict | None = No
     loader = _loader(config, engine, architecture, train_samples)
     if run_dir is None:
         run_dir = engine.from_main(lambda: new_run_dir(config, data.data_dir.resolve().name))
+        lock(run_dir)
     else:
         check_lists(run_dir, train=train_split.names, val=val_split.names)
     if engine.is_main:

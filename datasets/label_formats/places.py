@@ -39,8 +39,11 @@ def locate_pictures(annotated: AnnotatedSet, src: Path, images_dir: Path | None,
 
 def refuse_turned(annotated: AnnotatedSet, src: Path, images_dir: Path | None, ledger: Ledger) -> AnnotatedSet:
     """The set without pictures that EXIF turns, each of them a fault: of labels drawn in a program that shows pictures
-    turned (labelme, CVAT), as far as the pictures are found."""
-    located = locate_pictures(annotated, src, images_dir, Ledger())
+    turned (labelme, CVAT, labelImg), as far as the pictures are found."""
+    try:
+        located = locate_pictures(annotated, src, images_dir, Ledger())
+    except ImageError:  # pictures of one name, for instance, which is told of where they are needed
+        return annotated
     kept = []
     for picture, found in zip(annotated.pictures, located.pictures, strict=True):
         orientation = 1
