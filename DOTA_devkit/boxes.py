@@ -74,6 +74,13 @@ def order_clockwise(quads: np.ndarray) -> np.ndarray:
     return np.where(signed_area(quads)[:, None, None] < 0, quads[:, [0, 3, 2, 1]], quads)
 
 
+def rectangle_sides(quads: np.ndarray) -> np.ndarray:
+    """The short and the long side (N, 2) of the smallest rectangles around quads (N, 4, 2): of what is learnt of them,
+    and not the sides as they are drawn, of which one may be short in a large quad."""
+    rectangles = minimum_area_rectangles(quads)
+    return np.sort(np.linalg.norm(rectangles[:, 1:3] - rectangles[:, 0:2], axis=2), axis=1)
+
+
 def minimum_area_rectangles(points: np.ndarray) -> np.ndarray:
     """The smallest rectangles (N, 4, 2) around sets of finite points (N, P, 2), in any order, P at least 1.
 

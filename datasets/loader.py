@@ -31,6 +31,7 @@ from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.readers import Sample
 from datasets.targets import IGNORED, Targets, make_targets
 from datasets.tiles import TileSet
+from DOTA_devkit.boxes import rectangle_sides
 
 LONGEST_SIDE = 32766  # pixels; beyond, OpenCV cannot warp
 MIN_SIDE = 2.0  # input pixels; a thinner object covers less than half a cell of the map and becomes an ignore region
@@ -125,8 +126,7 @@ class TrainingSet(Dataset):
         if self.augmentation is not None:
             image = jitter_colours(rng, image, self.augmentation)
         quads, rows, hidden = warp_quads(sample.quads, matrix, image_hw, input_hw, self.min_visible)
-        sides = np.linalg.norm(quads[:, 1:3] - quads[:, 0:2], axis=2)
-        ignored = sample.ignored[rows] | hidden | (sides < MIN_SIDE).any(axis=1)
+        ignored = sample.ignored[rows] | hidden | (rectangle_sides(quads)[:, 0] < MIN_SIDE)
         return image, make_targets(quads, sample.labels[rows], ignored, self.num_classes, input_hw)
 
 

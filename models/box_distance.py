@@ -18,12 +18,11 @@ _LEAST = 1e-4  # under the root, where its slope would be infinite, and under th
 
 
 class _Gaussian(NamedTuple):
-    """P Gaussians: means (P, 2), variances along x and y and covariance, (P,)."""
+    """P Gaussians: means (P, 2), and the K vectors (P, K, 2) of which a third of the sum of squares w w^T, with the
+    blur, is the covariance."""
 
     mean: Tensor
-    xx: Tensor
-    yy: Tensor
-    xy: Tensor
+    axes: Tensor
 
 
 def gaussian_distance(wh: Tensor, reg: Tensor, target_wh: Tensor, target_reg: Tensor) -> Tensor:
@@ -34,12 +33,14 @@ def gaussian_distance(wh: Tensor, reg: Tensor, target_wh: Tensor, target_reg: Te
         reg, target_reg: (P, 2), centres from one and the same point of each pair, in cells.
     """
     first, second = _gaussian(wh.float(), reg.float()), _gaussian(target_wh.float(), target_reg.float())
-    xx, yy, xy = first.xx + second.xx, first.yy + second.yy, first.xy + second.xy
-    dx, dy = (first.mean - second.mean).unbind(-1)
-    determinant = (xx * yy - xy * xy).clamp(min=_LEAST)
-    mahalanobis = (yy * dx * dx + xx * dy * dy - 2 * xy * dx * dy) / determinant
+    both = torch.cat((first.axes, second.axes), dim=1)
+    between = first.mean - second.mean
+    determinant = _determinant(both, 2 * _BLUR)
+    across = _cross(both, between[:, None]).square().sum(1) / 3 + 2 * _BLUR * between.square().sum(1)
+    mahalanobis = across / determinant
     # The determinant of the mean covariance is a quarter of the sum's.
-    spread = torch.log(determinant / 4) - (torch.log(_determinant(first)) + torch.log(_determinant(second))) / 2
+    alone = (torch.log(_determinant(part.axes, _BLUR)) for part in (first, second))
+    spread = torch.log(determinant / 4) - sum(alone) / 2
     bhattacharyya = mahalanobis / 4 + spread / 2
     return torch.sqrt(1 - torch.exp(-bhattacharyya.clamp(min=0.0)) + _LEAST)
 
@@ -48,12 +49,17 @@ def _gaussian(wh: Tensor, reg: Tensor) -> _Gaussian:
     """The corners are c + t + l and so on, so the centre moves by half the sum of the four, and the half axes are
     (r - l) / 2 and (b - t) / 2."""
     top, right, bottom, left = wh[:, :8].unflatten(-1, (4, 2)).unbind(1)
-    u, v = (right - left) / 2, (bottom - top) / 2
     mean = reg + (top + right + bottom + left) / 2
-    xx, yy = ((u * u + v * v) / 3 + _BLUR).unbind(-1)
-    xy = (u[:, 0] * u[:, 1] + v[:, 0] * v[:, 1]) / 3
-    return _Gaussian(mean, xx, yy, xy)
+    return _Gaussian(mean, torch.stack(((right - left) / 2, (bottom - top) / 2), dim=1))
 
 
-def _determinant(gaussian: _Gaussian) -> Tensor:
-    return (gaussian.xx * gaussian.yy - gaussian.xy * gaussian.xy).clamp(min=_LEAST)
+def _determinant(axes: Tensor, blur: float) -> Tensor:
+    """Of the covariances of axes (P, K, 2), blurred, (P,): by cross products, since xx * yy - xy * xy leaves nothing of
+    the determinant of a long thin box in fp32."""
+    first, second = torch.triu_indices(axes.shape[1], axes.shape[1], 1, device=axes.device)
+    area = _cross(axes[:, first], axes[:, second]).square().sum(1) / 9
+    return (area + blur * axes.square().sum((1, 2)) / 3 + blur**2).clamp(min=_LEAST)
+
+
+def _cross(first: Tensor, second: Tensor) -> Tensor:
+    return first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]

@@ -56,6 +56,26 @@ def test_it_is_the_formula_of_the_paper(first: Box, second: Box):
     assert distance(first, second) == pytest.approx(formula(first, second), abs=2e-3)
 
 
+@pytest.mark.parametrize("sides", [(60.0, 2.0), (150.0, 1.0), (256.0, 1.0), (512.0, 0.5)])
+def test_long_thin_boxes_keep_value_and_gradient_in_float32(sides: tuple[float, float]):
+    """A quay of 600 x 4 px is 150 x 1 cells. By xx * yy - xy * xy its gradient was wrong by half."""
+    turns = np.linspace(0.05, 1.5, 30)
+    truth = [(0.0, 0.0, *sides, turn) for turn in turns]
+    boxes = [(0.3, -0.2, sides[0] * 1.1, sides[1] * 1.3, turn + 0.001) for turn in turns]
+    wh, reg = vectors_of(*boxes)
+    found = gaussian_distance(wh.requires_grad_(), reg, *vectors_of(*truth))
+    expected = [formula(*pair) for pair in zip(boxes, truth, strict=True)]
+    assert found.tolist() == pytest.approx(expected, abs=2e-3)
+    found.sum().backward()
+    step = 1e-4
+    for row in (0, 13, 29):
+        cx, cy, w, h, turn = boxes[row]
+        slope = (formula((cx, cy, w, h + step, turn), truth[row]) - formula(boxes[row], truth[row])) / step
+        down = np.array([-math.sin(turn), math.cos(turn)]) / 2  # how the vector b changes with h, and t against it
+        gradient = wh.grad[row].double().numpy()
+        assert (gradient[4:6] - gradient[0:2]) @ down == pytest.approx(slope, rel=0.02)
+
+
 @settings(deadline=None)
 @given(box=BOXES)
 def test_equal_boxes_have_none(box: Box):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -273,6 +274,18 @@ def test_small_objects_are_trained_on_down_to_half_a_cell(tmp_path: Path) -> Non
     assert len(targets.mask) == 3
     assert (targets.hm == 1).sum() == 3
     assert targets.hm[0, 15, 20] == -1
+
+
+@pytest.mark.parametrize("start", range(4))
+def test_a_large_object_with_two_corners_close_together_is_learnt(tmp_path: Path, start: int) -> None:
+    """Sides as they are drawn told how small it is, and it became an ignore region in silence."""
+    image = np.zeros((*INPUT_HW, 3), np.uint8)
+    quad = np.array([[10, 10], [11.5, 10], [100, 30], [20, 80]], np.float32)
+    sample = sample_of(tmp_path / "a.png", image, (20, 20, 9, 9, 0.4))
+    sample = replace(sample, quads=np.roll(quad, start, axis=0)[None])
+    _, targets, _ = training_set([sample], augmentation=None)[0, 0]
+    assert targets.mask.tolist() == [True]
+    assert (targets.hm < 0).sum() == 0
 
 
 def test_ignore_regions_of_a_sample_are_neither_objects_nor_background(tmp_path: Path) -> None:

@@ -261,7 +261,7 @@ def test_an_unknown_class_is_named_with_file_line_and_the_nearest_name(tmp_path:
         read_one(path)
     assert str(raised.value) == (
         f"{path}/labelTxt/图 1.txt:3: unknown class 'boot'; did you mean 'boat'? known: car, boat; "
-        "add it to classes.txt or correct the line"
+        "correct the line or add it to classes.txt"
     )
     with pytest.raises(LabelError, match="unknown class 'zebra'; known: car, boat;"):
         read_one(dota(tmp_path / "2", {"b": f"{SQUARE} zebra 0"}))

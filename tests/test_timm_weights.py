@@ -64,8 +64,8 @@ def test_the_cache_is_used_without_the_network(whole, tmp_path, monkeypatch):
 
 
 def test_without_network_auto_says_so_in_one_line_and_imagenet_refuses(monkeypatch):
-    def refuse(host: str) -> None:
-        raise OSError(f"{host} does not answer")
+    def refuse(url: str) -> None:
+        raise OSError(f"{url} does not answer")
 
     monkeypatch.setattr("tools.weights._probe", refuse)
     monkeypatch.setattr(module, "_cached_file", lambda *_: None)

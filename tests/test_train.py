@@ -201,6 +201,45 @@ def test_the_best_checkpoint_is_the_one_with_the_best_map_not_the_last(dota_fold
     assert "mAP50 0.4000 (best 0.5000)" in (run_dir / "log.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("found", [None, 0.0])
+def test_where_nothing_can_be_or_is_found_the_newest_weights_are_the_best(dota_folder, tmp_path, monkeypatch, found):
+    """They stayed those of the first epoch, and without an object to find --patience stopped the run."""
+    real = validation.metrics_dict
+    monkeypatch.setattr(validation, "metrics_dict", lambda scored: real(scored) | {"mAP50": found})
+    run_dir = tmp_path / "run"
+    flags = ["--num_epoch", "3", "--patience", "1"] if found is None else ["--num_epoch", "3"]
+    assert main.main(arguments(dota_folder(lists=LISTS), run_dir, *flags)) == 0
+    assert load_file(run_dir / "best.pth")["epoch"] == load_file(run_dir / "last.pth")["epoch"] == 3
+
+
+def test_what_was_learnt_in_an_epoch_is_saved_before_its_validation(dota_folder, tmp_path, monkeypatch):
+    """SIGKILL, or the timer of several processes, may end a long validation."""
+    run_dir, saved = tmp_path / "run", []
+
+    def killed(run):
+        saved.append(load_file(run_dir / "last.pth")["progress"])
+        raise SystemExit(137)
+
+    monkeypatch.setattr(train, "validate", killed)
+    with pytest.raises(SystemExit):
+        main.main(arguments(dota_folder(lists=LISTS), run_dir))
+    assert (saved[0]["epoch"], saved[0]["step"], saved[0]["num_images"]) == (0, 2, 3)
+    monkeypatch.undo()
+    assert main.main(["--resume_train", str(run_dir)]) == 0
+    straight = tmp_path / "straight"
+    assert main.main(arguments(tmp_path / "data", straight)) == 0
+    assert_same_weights(run_dir / "last.pth", straight / "last.pth")
+
+
+def test_validation_takes_few_pictures_at_once_though_training_takes_many_windows(dota_folder, tmp_path, monkeypatch):
+    asked = []
+    real = validation.detect
+    monkeypatch.setattr(validation, "detect", lambda *args, **kw: asked.append(kw["batch_size"]) or real(*args, **kw))
+    flags = ["--num_epoch", "1", "--batch_size", "64"]
+    assert main.main(arguments(dota_folder(lists=LISTS), tmp_path / "run", *flags)) == 0
+    assert asked == [validation.MOST_AT_ONCE]
+
+
 def test_the_published_optimiser_state_is_no_run_to_go_on_with(dota_folder, tmp_path, capsys):
     torch.save({"model_state_dict": {}, "epoch": 1}, tmp_path / "last.pth")
     assert main.main(["--resume_train", str(tmp_path)]) == 1

@@ -76,6 +76,29 @@ def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch, tmp_path):
     assert time.perf_counter() - started < 5
 
 
+@pytest.mark.parametrize(
+    ("url", "proxies", "hop"),
+    [
+        ("https://a.org/x.pth", {}, ("a.org", 443)),
+        ("http://mirror:8080/x", {}, ("mirror", 8080)),
+        ("https://a.org/x.pth", {"https_proxy": "http://proxy.firm:3128"}, ("proxy.firm", 3128)),
+        ("https://a.org/x.pth", {"all_proxy": "proxy.firm:8080"}, ("proxy.firm", 8080)),
+        ("https://a.org/x.pth", {"https_proxy": "http://proxy.firm:3128", "no_proxy": "a.org"}, ("a.org", 443)),
+    ],
+)
+def test_a_proxy_is_asked_where_there_is_one(monkeypatch, url, proxies, hop):
+    """The download goes by it, and the host itself does not answer: weights were random for want of an answer."""
+    for name in ("http", "https", "all", "no"):
+        monkeypatch.delenv(f"{name}_proxy", raising=False)
+        monkeypatch.delenv(f"{name}_proxy".upper(), raising=False)
+    for name, value in proxies.items():
+        monkeypatch.setenv(name, value)
+    asked = []
+    monkeypatch.setattr(socket, "create_connection", lambda address, timeout: asked.append(address) or socket.socket())
+    weights._probe(url)
+    assert asked == [hop]
+
+
 def test_imagenet_without_network_names_address_and_cache(no_network):
     with pytest.raises(CheckpointError) as caught:
         find_backbone_weights("imagenet", "resnet18")

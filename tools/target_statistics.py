@@ -11,7 +11,7 @@ from datasets.augment import letterbox_matrix, warp_quads
 from datasets.loader import MIN_SIDE
 from datasets.readers import Sample
 from datasets.targets import DOWN_RATIO, Targets
-from DOTA_devkit.boxes import encode_vectors
+from DOTA_devkit.boxes import encode_vectors, rectangle_sides
 from tools.target_picture import share_ignored
 
 MOSTLY_HORIZONTAL = 0.95
@@ -50,11 +50,11 @@ def count_picture(
     matrix = letterbox_matrix(image_hw, input_hw)
     quads, rows, hidden = warp_quads(sample.quads, matrix, image_hw, input_hw, min_visible)
     boxes = encode_vectors(quads)
-    sides = np.linalg.norm(quads[:, 1:3] - quads[:, 0:2], axis=2).reshape(-1, 2)
+    sides = rectangle_sides(quads)
     cells = np.floor(boxes.center / DOWN_RATIO).astype(np.int64)
     map_wh = (input_hw[1] // DOWN_RATIO, input_hw[0] // DOWN_RATIO)
     is_object = ~sample.ignored[rows]
-    thin = (sides < MIN_SIDE).any(axis=1)
+    thin = sides[:, 0] < MIN_SIDE
     away = ~((cells >= 0) & (cells < map_wh)).all(axis=1)
     learnt = is_object & ~hidden & ~thin & ~away
     lost = {
@@ -65,8 +65,8 @@ def count_picture(
     }
     return PictureCount(
         sample.labels[rows][learnt],
-        sides[learnt].min(axis=1),
-        sides[learnt].max(axis=1),
+        sides[learnt, 0],
+        sides[learnt, 1],
         ~boxes.rotated[learnt],
         int(sample.ignored.sum()),
         lost,

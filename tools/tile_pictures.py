@@ -171,7 +171,7 @@ def _read_objects(task: PictureTask) -> tuple[Labels, list[str]]:
     known = settings.class_names and {*settings.class_names, IGNORED_CLASS}
     strange = [row for row, name in enumerate(labels.names) if known and name not in known]
     for row in strange:
-        remedy = f"known: {', '.join(settings.class_names)}; add it to classes.txt or correct the line"
+        remedy = f"known: {', '.join(settings.class_names)}; correct the line or add it to classes.txt"
         error = LabelError(path, int(labels.lines[row]), f"unknown class '{labels.names[row]}'; {remedy}")
         if on_bad is None:
             raise error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlparse
 
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from tools.transfer import NEEDED_SHARE, CheckpointError
 def timm_weights(name: str, probe: Callable[[str], None]) -> dict[str, Tensor]:
     """The weights that timm publishes for its network `name`, by the names of our backbone.
 
-    They come from the cache of timm's hub, else from the network, where `probe(host)` raises OSError if the host does
+    They come from the cache of timm's hub, else from the network, where `probe(url)` raises OSError if its host does
     not answer. Raises OSError, with the reason, where they cannot be had.
     """
     import timm
@@ -30,7 +29,7 @@ def timm_weights(name: str, probe: Callable[[str], None]) -> dict[str, Tensor]:
     if cached is not None:
         options["pretrained_cfg_overlay"] = {"file": cached}
     else:
-        probe(_host_of(config))
+        probe(_address_of(config))
     try:
         return TimmBackbone(name, **options).state_dict()
     except Exception as error:  # what its hub, its network or its reader of files may raise
@@ -71,7 +70,7 @@ def _cached_file(hub_id: str | None, file_name: str | None) -> str | None:
     return None
 
 
-def _host_of(config: Any) -> str:
+def _address_of(config: Any) -> str:
     from huggingface_hub import constants
 
-    return urlparse(constants.ENDPOINT if config.hf_hub_id else config.url).hostname or ""
+    return constants.ENDPOINT if config.hf_hub_id else config.url

@@ -138,6 +138,7 @@ def _train_epoch(run: Run) -> None:
     losses = ", ".join(f"{name} {value:.3f}" for name, value in meter.means.items())
     line = f"epoch {epoch}/{run.num_epochs}: {losses}; lr {rate:.1e}, {meter.speed:.1f} images/s"
     if epoch % config.val_every == 0 or is_last:
+        run.save(LAST)  # whatever ends the validation, the epoch is not lost
         line += f"; {_validate(run, row)}"
     run.log(line + (f"; {progress.skipped} steps skipped" if progress.skipped else ""))
     # Only now: a run that is stopped during its validation validates when it goes on.
@@ -219,8 +220,9 @@ def _validate(run: Run, row: dict) -> str:
     found = outcome.metrics["mAP50"]
     score = -1.0 if found is None else found
     is_best = run.engine.from_main(lambda: score > run.progress.best_map or not (run.run_dir / BEST).exists())
-    run.progress.since_best = 0 if is_best else run.progress.since_best + 1
-    if is_best:
+    if found is not None:  # without an object to find nothing tells that training has stopped to help
+        run.progress.since_best = 0 if is_best else run.progress.since_best + 1
+    if is_best or score == run.progress.best_map <= 0:  # of those that find nothing the one that has learnt for longer
         run.progress.best_map = score
         run.save(BEST, as_best=True)
     if found is None:

@@ -18,6 +18,7 @@ from tools.drawing import as_bgr
 from tools.training_run import Run
 
 PAGE_PICTURES = 8
+MOST_AT_ONCE = 8  # whole pictures, in fp32; training may have been on many small windows
 
 
 class Outcome(NamedTuple):
@@ -66,7 +67,7 @@ def _detect_share(run: Run, shown: set[int]) -> Iterator[Found]:
         [run.val_samples[row].image_path for row in rows],
         DetectionSettings(config.K, config.conf_thresh, config.nms_thresh),
         device=engine.device,
-        batch_size=max(1, config.batch_size // engine.num_ranks),
+        batch_size=min(max(1, config.batch_size // engine.num_ranks), MOST_AT_ONCE),
         num_workers=config.num_workers,
         kept=[number for number, row in enumerate(rows) if row in shown],
     )

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import URLError
-from urllib.parse import urlparse
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import torch
 from torch import Tensor
@@ -161,7 +162,7 @@ def _torchvision_weights(backbone: str) -> tuple[Mapping[str, Tensor], str]:
 
 def _fetch(url: str, target: Path) -> None:
     """Download with a progress bar and a check of the hash in the name. Raises OSError."""
-    _probe(urlparse(url).hostname or "")
+    _probe(url)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(url, str(target), hash_prefix=target.stem.rsplit("-", 1)[-1])
@@ -169,13 +170,15 @@ def _fetch(url: str, target: Path) -> None:
         raise URLError(str(error)) from error
 
 
-def _probe(host: str) -> None:
-    """Raises URLError unless the host answers soon. In a thread: to look up a name has no time limit of its own."""
+def _probe(url: str) -> None:
+    """Raises URLError unless the host of the address, or the proxy on the way to it, answers soon. In a thread: to look
+    up a name has no time limit of its own."""
+    host, port = _first_hop(url)
     outcome: list[OSError | None] = []
 
     def connect() -> None:
         try:
-            socket.create_connection((host, 443), timeout=PROBE_SECONDS).close()
+            socket.create_connection((host, port), timeout=PROBE_SECONDS).close()
             outcome.append(None)
         except OSError as error:
             outcome.append(error)
@@ -187,6 +190,16 @@ def _probe(host: str) -> None:
         raise URLError(f"{host} does not answer within {PROBE_SECONDS:g} s")
     if outcome[0] is not None:
         raise URLError(f"{host} does not answer: {outcome[0]}") from outcome[0]
+
+
+def _first_hop(url: str) -> tuple[str, int]:
+    """Host and port to which a download of this address connects: its own, or those of the system's proxy."""
+    parts = urlsplit(url)
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if proxy and not proxy_bypass(parts.hostname or ""):
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _state_dict(path: Path) -> Mapping[str, Tensor]:
