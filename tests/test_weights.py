@@ -11,7 +11,7 @@ import torch
 from models import CTRBOX, IMAGENET, PUBLISHED, WEIGHTS_URLS, build_backbone
 from tools import weights
 from tools.checkpoint import Architecture, CheckpointError, load_file, save_checkpoint
-from tools.weights import find_backbone_weights, pretrained_backbone, start_from
+from tools.weights import find_backbone_weights, preprocessing_of, pretrained_backbone, start_from
 
 ARCHITECTURE = Architecture("resnet18", True, ("car", "boat"), (96, 160), IMAGENET)
 HM_LAST = {"hm.3.weight", "hm.3.bias"}
@@ -255,6 +255,17 @@ def test_the_share_of_a_backbone_file_is_told(model, tmp_path):
     assert line == (
         f"backbone: weights of {tmp_path / 'whole.pth'}: 100 tensors matched (100 %), 0 re-shaped, 0 missing, 0 unknown"
     )
+
+
+def test_the_base_network_of_a_whole_model_reads_pixels_as_that_does(model, tmp_path):
+    """Of published weights, BGR / 255 - 0.5: as RGB with ImageNet's mean it saw inputs four times as large."""
+    torch.save({"model_state_dict": model.state_dict(), "epoch": 3}, tmp_path / "published.pth")
+    save_checkpoint(tmp_path / "ours.pth", model, Architecture("resnet18", True, ("a",), (96, 160), PUBLISHED), epoch=1)
+    torch.save(model.base_network.state_dict(), tmp_path / "backbone.pth")
+    assert preprocessing_of(str(tmp_path / "published.pth")) == PUBLISHED
+    assert preprocessing_of(str(tmp_path / "ours.pth")) == PUBLISHED
+    assert preprocessing_of(str(tmp_path / "backbone.pth")) == IMAGENET
+    assert preprocessing_of("auto") == preprocessing_of("none") == IMAGENET
 
 
 def test_a_backbone_file_needs_ninety_percent_of_the_backbone(tmp_path):

@@ -88,7 +88,7 @@ def _find_results(
     if engine.from_main(lambda: _are_fresh(loaded, images, source)):
         log(f"scoring the results in {folder}, which are of this checkpoint and split")
     else:
-        log("no results of this checkpoint on this split yet; running the detector")
+        log("no results of this checkpoint on all pictures of this split; running the detector")
         run_detector(loaded, engine, images, source)
     if not engine.is_main:
         return {}

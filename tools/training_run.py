@@ -18,7 +18,7 @@ from datasets.images import ImageError
 from datasets.loader import TrainingSet, make_training_loader
 from datasets.readers import Sample
 from DOTA_devkit.atomic import write_text
-from models import CTRBOX, IMAGENET, BackboneError, build_backbone
+from models import CTRBOX, BackboneError, build_backbone
 from models.shared_norms import share_norms
 from tools.averaging import WeightAverage
 from tools.batch_size import largest_batch
@@ -54,7 +54,7 @@ from tools.progress import progress_bar
 from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run, warn
 from tools.stop_request import StopRequest
 from tools.training_step import TrainingStep
-from tools.weights import pretrained_backbone, start_from
+from tools.weights import preprocessing_of, pretrained_backbone, start_from
 
 # Data may have moved: `check_lists` compares the names of the pictures.
 UNCHANGEABLE = ("seed", "batch_size", "accumulate", "dataset", "recipe", "optimizer")
@@ -286,7 +286,7 @@ def _network(
         config.head_norm,
         class_names,
         input_hw,
-        IMAGENET.for_channels(num_channels),
+        preprocessing_of(config.pretrained).for_channels(num_channels),
         neck=config.neck,
         neck_width=config.neck_width or Architecture.neck_width,
         head_width=config.head_width,

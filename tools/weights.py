@@ -15,7 +15,8 @@ from urllib.request import getproxies, proxy_bypass
 import torch
 from torch import Tensor
 
-from models import CTRBOX, WEIGHTS_URLS, Backbone, adapt_input, adapt_weights, build_backbone, timm_name
+from models import CTRBOX, IMAGENET, WEIGHTS_URLS, Backbone, adapt_input, adapt_weights, build_backbone, timm_name
+from models.preprocessing import Preprocessing
 from tools.checkpoint import (
     PUBLISHED_BACKBONE,
     Architecture,
@@ -100,6 +101,19 @@ def pretrained_backbone(
     source = "ImageNet weights" if pretrained in ("auto", "imagenet") else pretrained
     report = transfer(backbone, weights, source, f"the backbone {name}", allow_partial=allow_partial)
     return backbone, f"{line}: {report}"
+
+
+def preprocessing_of(pretrained: str) -> Preprocessing:
+    """How the weights of `--pretrained` read pixels: as ImageNet's do, but the base network of a whole model as that
+    model does. Raises CheckpointError for a file that cannot be read."""
+    if pretrained in ("auto", "imagenet", "none"):
+        return IMAGENET
+    path = Path(pretrained)
+    content = load_file(path)
+    weights = weights_of(content, path, averaged=True)
+    if "architecture" not in content and not any(name.startswith(BASE) for name in weights):
+        return IMAGENET
+    return architecture_of(content, weights, path, default_classes=unnamed_classes(1)).preprocessing
 
 
 def find_backbone_weights(pretrained: str, backbone: str) -> tuple[Mapping[str, Tensor] | None, str]:
