@@ -10,6 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+MOST_IN_FLOAT = 3 * 2**26  # values of a picture that are made floating point at once, 805 MB
+
 
 def letterbox_scale(image_hw: tuple[int, int], input_hw: tuple[int, int]) -> float:
     """Input pixels per picture pixel: the largest scale at which the whole picture fits."""
@@ -38,10 +40,27 @@ def letterbox_image(
         canvas[:height, :width] = image
         return canvas
     if min(image.shape[:2]) * scale >= 1:
+        fy = scale
+        if image.size > MOST_IN_FLOAT and scale < 0.5:
+            image, fy = _sampled_rows(image, scale), 1.0
         # With fx and fy given, OpenCV samples at exactly this scale; with a size given it would bend it to the size.
-        resized = cv2.resize(image.astype(np.float32), None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+        resized = cv2.resize(image.astype(np.float32), None, fx=scale, fy=fy, interpolation=cv2.INTER_LINEAR)
     else:  # less than a row or column would be left
         resized = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     resized = resized.reshape(*resized.shape[:2], -1)  # OpenCV drops the axis of a single channel
     canvas[:height, :width] = resized[:height, :width]
     return canvas
+
+
+def _sampled_rows(image: np.ndarray, scale: float) -> np.ndarray:
+    """The rows (h, W, channels) float32 of which the letterbox of a huge picture is made, sampled as OpenCV samples
+    them: most rows of the picture are not looked at, and need not be made floating point."""
+    last = len(image) - 1
+    places = (np.arange(round(len(image) * scale)) + 0.5) / scale - 0.5
+    above = np.floor(places).astype(int)
+    share = (places - above).astype(np.float32)[:, None, None]
+    upper, lower = (image[np.clip(above + step, 0, last)].astype(np.float32) for step in (0, 1))
+    lower -= upper
+    lower *= share
+    lower += upper
+    return lower
