@@ -92,4 +92,4 @@ def test_kill_in_the_middle_leaves_a_checkpoint_that_loads(dota_folder, tmp_path
         time.sleep(0.3 + 0.37 * attempt)
         training.kill()
         training.wait()
-        assert load_checkpoint(run_dir / "last.pth")[2]["progress"]["epoch"] > 0
+        assert load_checkpoint(run_dir / "last.pth")[2]["progress"]["num_images"] > 0
