@@ -32,10 +32,8 @@ class TileSet:
         scales = {tile.scale for tile in tiles}
         self._pictures = {scale: scale_picture(picture, scale) if scale < 1 else picture for scale in scales}
         self._tiles = tiles
-        self._windows = tile_windows(tiles, size)  # in pixels of what they are cut from
-        for row, tile in enumerate(tiles):
-            if tile.scale < 1:
-                self._windows[row] = (tile.x, tile.y, tile.x + size, tile.y + size)
+        # In pixels of what they are cut from, which has the tile's own scale below 1.
+        self._windows = tile_windows([tile._replace(scale=max(1.0, tile.scale)) for tile in tiles], size)
         self.input_hw = input_hw
         self.fill_bgr = fill_bgr
 

@@ -55,7 +55,7 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     _check_places(options)
     target = WRITERS[options.to]
     annotated = _with_classes(_read(options, ledger), options, ledger)
-    if options.source in TURNING:
+    if options.source in TURNING and not target.needs_size:  # where sizes are needed, `measure_pictures` refuses them
         annotated = refuse_turned(annotated, options.src, options.images, ledger)
     if target.tells_size or options.copy_images or options.link_images:
         annotated = locate_pictures(annotated, options.src, options.images, ledger)
