@@ -32,7 +32,8 @@ import torch
 from datasets.loader import Batch, make_training_loader
 from models.recompute import all_kept
 from tools.config import parse_settings
-from tools.training_run import Run, prepare
+from tools.run_state import Run
+from tools.training_run import prepare
 
 MIB = 2**20
 BATCHES_AT_HAND = 4

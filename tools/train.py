@@ -19,8 +19,9 @@ from tools.own_backbone import run_named_file
 from tools.progress import progress_bar
 from tools.ranks import is_main_process
 from tools.run_folder import BEST, LAST, locked, warn
+from tools.run_state import Run
 from tools.stop_request import StopRequest
-from tools.training_run import Run, find_run, prepare, run_checkpoint
+from tools.training_run import find_run, prepare, run_checkpoint
 from tools.validation import validate
 
 MAX_BAD_STEPS = 20  # in a row

@@ -1,12 +1,10 @@
-"""A training run, put together from its settings or from its last checkpoint, and saved."""
+"""A training run, put together from its settings or from its last checkpoint."""
 
 from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -31,9 +29,8 @@ from tools.checkpoint import (
     load_checkpoint,
     load_weights,
     restoring,
-    save_checkpoint,
 )
-from tools.config import Config, SettingsError, settings_dict, settings_from, settings_toml, with_settings
+from tools.config import Config, SettingsError, settings_from, settings_toml, with_settings
 from tools.data import (
     augmentation_of,
     check_lists,
@@ -52,117 +49,12 @@ from tools.optimizer import make_criterion, make_optimizer, restore_optimizer
 from tools.own_backbone import same_backbone
 from tools.progress import progress_bar
 from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run, warn
-from tools.stop_request import StopRequest
+from tools.run_state import Progress, Run
 from tools.training_step import TrainingStep
 from tools.weights import preprocessing_of, pretrained_backbone, start_from
 
 # Data may have moved: `check_lists` compares the names of the pictures.
 UNCHANGEABLE = ("seed", "batch_size", "accumulate", "dataset", "recipe", "optimizer")
-
-
-@dataclass
-class Progress:
-    """Where a run stands: epochs done, batches done of the current one (all of them while it is validated), best mAP50,
-    validations since then, steps that were skipped, pictures trained on."""
-
-    epoch: int = 0
-    step: int = 0
-    best_map: float = -1.0
-    since_best: int = 0
-    skipped: int = 0
-    num_images: int = 0
-
-
-@dataclass
-class Run:
-    """Everything that a training run holds; `network` is the bare one that is trained, `average` the validated one."""
-
-    config: Config
-    engine: Engine
-    run_dir: Path
-    log: Log
-    architecture: Architecture
-    network: CTRBOX
-    average: WeightAverage
-    step: TrainingStep
-    loader: DataLoader
-    val_samples: Sequence[Sample]
-    progress: Progress
-    history: History | None
-    stop: StopRequest = field(default_factory=StopRequest)
-    bad_names: list[str] = field(default_factory=list)  # pictures of bad steps in a row, over the end of an epoch too
-    bad_steps: int = 0  # in a row
-    in_step: bool = False  # weights, optimiser and average may be of two steps
-    saved_at: float = field(default_factory=time.monotonic)
-    last_terms: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def num_samples(self) -> int:
-        return len(self.loader.dataset)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return math.ceil(self.num_samples / self.config.batch_size)
-
-    @property
-    def num_epochs(self) -> int:
-        """Epochs to begin; with --num_images the last one may be a part."""
-        if self.config.num_images is None:
-            return self.config.num_epoch
-        return math.ceil(self.config.num_images / self.num_samples)
-
-    @property
-    def num_steps(self) -> int:
-        """Steps of the whole run."""
-        whole = self.num_epochs - 1
-        return whole * self.steps_per_epoch + math.ceil(self.images_in(whole) / self.config.batch_size)
-
-    def images_in(self, epoch: int) -> int:
-        """Pictures of an epoch, counted from 0."""
-        if self.config.num_images is None:
-            return self.num_samples
-        return min(self.num_samples, self.config.num_images - epoch * self.num_samples)
-
-    @property
-    def images_in_step(self) -> int:
-        """Pictures of the batch that is due, of all processes."""
-        done = self.progress.step * self.config.batch_size
-        return min(self.config.batch_size, self.images_in(self.progress.epoch) - done)
-
-    def close(self) -> None:
-        """End the loader's processes and the files; the run is over. Not left to the end of the program: a cycle of
-        references may hold the run until then (a traceback that torch or an import keeps is enough)."""
-        del self.loader
-        if self.history is not None:
-            self.history.close()
-
-    def save(self, name: str, as_best: bool = False) -> None:
-        """Write a checkpoint, on the main process: a whole run, or as the best the averaged weights alone."""
-        if not self.engine.is_main:
-            return
-        self.saved_at = time.monotonic()
-        state = {
-            "epoch": self.progress.epoch + self.progress.step // self.steps_per_epoch,
-            "progress": vars(self.progress).copy(),
-            "settings": settings_dict(self.config),
-        }
-        if as_best:
-            self.average.catch_up(self.network)
-            save_checkpoint(self.run_dir / name, self.average.module, self.architecture, **state)
-            return
-        scaler = self.engine.accelerator.scaler
-        save_checkpoint(
-            self.run_dir / name,
-            self.network,
-            self.architecture,
-            **state,
-            ema_state_dict=self.average.module.state_dict() if self.config.ema else None,
-            ema_steps=self.average.num_steps,
-            optimizer_state_dict=self.step.optimizer.state_dict(),
-            scaler_state_dict=scaler.state_dict() if scaler is not None else None,
-            torch_rng_state=torch.get_rng_state(),
-            cuda_rng_state=torch.cuda.get_rng_state(self.engine.device) if self.engine.device.type == "cuda" else None,
-        )
 
 
 def run_checkpoint(config: Config) -> Path:

@@ -15,7 +15,7 @@ from tools.comparison_page import PageItem, draw_page
 from tools.data import truths_of
 from tools.detect import DetectionSettings, Found, detect
 from tools.drawing import as_bgr
-from tools.training_run import Run
+from tools.run_state import Run
 
 PAGE_PICTURES = 8
 MOST_AT_ONCE = 8  # whole pictures, in fp32; training may have been on many small windows
