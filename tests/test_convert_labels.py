@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.label_formats import PREDICTIONS, SOURCES, TARGETS
+from datasets import label_formats
+from datasets.label_formats import ON_THE_MAP, PREDICTIONS, SOURCES
 from datasets.label_formats.rolabelimg_xml import FREE
 from datasets.xml_labels import read_rolabelimg
 from DOTA_devkit.labels import read_labels
@@ -40,6 +41,7 @@ from tools import convert_labels
 from tools.convert_labels import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+TARGETS = [name for name, target in label_formats.TARGETS.items() if not target.needs_path]  # the others: test_geojson
 DOTA_LINE = "75 50 155 110 125 150 45 90 船 船 0\n"
 
 
@@ -88,9 +90,10 @@ def test_the_turned_box_of_every_format_comes_out_of_every_other_where_it_was(
 
 
 def test_the_names_on_the_command_line_are_those_of_the_registry() -> None:
-    assert (*SOURCES, *PREDICTIONS) == convert_labels.SOURCES
+    assert (*SOURCES, *ON_THE_MAP, *PREDICTIONS) == convert_labels.SOURCES
+    assert (*ON_THE_MAP,) == convert_labels.ON_THE_MAP
     assert (*PREDICTIONS,) == convert_labels.PREDICTIONS
-    assert (*TARGETS,) == convert_labels.TARGETS
+    assert (*label_formats.TARGETS,) == convert_labels.TARGETS
 
 
 def test_what_is_written_holds_pictures_classes_and_splits(tmp_path: Path) -> None:

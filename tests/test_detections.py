@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.label_formats.detections import BELOW, SCORES, read_detections, read_task1
+from datasets.label_formats.annotations import Ledger
+from datasets.label_formats.detections import BELOW, SCORES, read_detections, read_task1, without_scores
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.task_files import ImageDetections, write_results
 from tests.label_documents import QUAD, write
@@ -40,7 +41,16 @@ def test_boxes_above_the_score_are_taken_and_pictures_without_one_stay(tmp_path:
         assert annotated.class_names == ("car", "船")
         assert annotated.pictures[0].labels.quads.tolist() == [QUAD] * 2
         assert annotated.pictures[0].hw == (160, 200)
-        assert changed == {SCORES: 2, BELOW.format("0.3"): 1}
+        assert annotated.pictures[0].scores.tolist() == [0.5, 0.3]
+        assert changed == {BELOW.format("0.3"): 1}
+
+
+def test_scores_are_counted_where_a_format_does_not_hold_them(tmp_path: Path) -> None:
+    write(tmp_path / "detections.json", text(record(box(), box()), record(image="a.b.tif")))
+    ledger = Ledger()
+    annotated = without_scores(read_detections(tmp_path), ledger)
+    assert [picture.scores for picture in annotated.pictures] == [None, None]
+    assert ledger.changed == {SCORES: 2}
 
 
 @pytest.mark.parametrize(

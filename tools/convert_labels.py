@@ -20,10 +20,12 @@ from tools.run_folder import warn
 if TYPE_CHECKING:
     from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 
-SOURCES = ("rolabelimg", "yolo_obb", "coco", "labelme", "cvat", "voc", "dota", "hrsc", "task1", "detections")
-TARGETS = ("dota", "yolo_obb", "coco", "rolabelimg")
+SOURCES = ("rolabelimg", "yolo_obb", "coco", "labelme", "cvat", "voc", "dota", "hrsc", "geojson", "task1", "detections")
+TARGETS = ("dota", "yolo_obb", "coco", "rolabelimg", "geojson")
+ON_THE_MAP = ("geojson",)
 PREDICTIONS = ("task1", "detections")
 TURNING = ("labelme", "cvat", "voc")  # their programs show pictures as EXIF turns them, and so they are labelled
+FILE_SUFFIXES = (".json", ".geojson")  # of a DST that is a file
 MIN_SCORE = 0.3
 COPIED = "pictures were copied, because the system allows no links to them"
 SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         options, ledger = _parse(arguments), Ledger()
         convert(options, ledger)
-        return 1 if ledger.faults or ledger.left_out else 0
+        return 1 if ledger.faults or ledger.left_out.total() else 0
 
     return exit_code(work)
 
@@ -50,6 +52,7 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     cannot be read or written at all.
     """
     from datasets.label_formats import TARGETS as WRITERS
+    from datasets.label_formats.detections import without_scores
     from datasets.label_formats.places import locate_pictures, measure_pictures, refuse_turned
 
     _check_places(options)
@@ -57,7 +60,9 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     annotated = _with_classes(_read(options, ledger), options, ledger)
     if options.source in TURNING and not target.needs_size:  # where sizes are needed, `measure_pictures` refuses them
         annotated = refuse_turned(annotated, options.src, options.images, ledger)
-    if target.tells_size or options.copy_images or options.link_images:
+    if not target.holds_scores:
+        annotated = without_scores(annotated, ledger)
+    if target.tells_size or target.needs_path or options.copy_images or options.link_images:
         annotated = locate_pictures(annotated, options.src, options.images, ledger)
     if target.tells_size:
         track = partial(progress_bar, desc="measuring", unit="picture")
@@ -66,7 +71,7 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     is_placed = options.copy_images or options.link_images
     target.write(options.dst, _named_anew(annotated) if is_placed else annotated, ledger)
     if is_placed:
-        folder = options.dst.parent if options.dst.suffix == ".json" else options.dst
+        folder = options.dst.parent if options.dst.suffix in FILE_SUFFIXES else options.dst
         _place_pictures(annotated, folder, target.image_folder, options.link_images, ledger)
     _print_summary(annotated, options, ledger)
     return annotated
@@ -78,6 +83,9 @@ def _read(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     if options.source in PREDICTIONS:
         return label_formats.PREDICTIONS[options.source](options.src, ledger, options.min_score)
     track = partial(progress_bar, desc="reading", unit="file")
+    if options.source in ON_THE_MAP:
+        read = label_formats.ON_THE_MAP[options.source]
+        return read(options.src, ledger, options.images, options.class_field, track)
     return label_formats.SOURCES[options.source](options.src, ledger, track)
 
 
@@ -101,13 +109,13 @@ def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: 
 
 def _without_strangers(picture: Picture, known: Sequence[str], ledger: Ledger) -> Picture:
     """The picture with the objects of known classes; every other object is a fault."""
-    from datasets.label_formats.annotations import strangers, take
+    from datasets.label_formats.annotations import strangers, take_objects
     from DOTA_devkit.labels import LabelError
 
     labels = picture.labels
     found = strangers(labels, known)
     ledger.faults += [LabelError(Path(picture.name), int(labels.lines[row]), why) for row, why in found.items()]
-    return picture._replace(labels=take(labels, np.setdiff1d(np.arange(len(labels.names)), [*found])))
+    return take_objects(picture, np.setdiff1d(np.arange(len(labels.names)), [*found]))
 
 
 def _check_places(options: argparse.Namespace) -> None:
@@ -119,10 +127,15 @@ def _check_places(options: argparse.Namespace) -> None:
         raise SettingsError(f"--images {options.images}: no such folder")
     if options.images and options.source == "yolo_obb":
         raise SettingsError("--images does not go with --from yolo_obb, whose pictures lie in images/ beside labels/")
+    if options.source in ON_THE_MAP and not options.images:
+        raise SettingsError(f"--from {options.source} needs --images DIR, the pictures that the objects lie on")
+    if options.class_field and options.source not in ON_THE_MAP:
+        raise SettingsError(f"--class_field goes with --from geojson, not with {options.source}")
     if dst.resolve().is_relative_to(src.resolve()):
         raise SettingsError(f"{dst}: is {src} or inside it, and nothing is written beside the source; name another")
     if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
-        raise SettingsError(f"{dst}: is in use; name a new or empty folder" + " or a new file" * (options.to == "coco"))
+        or_file = " or a new file" * (options.to in ("coco", "geojson"))
+        raise SettingsError(f"{dst}: is in use; name a new or empty folder{or_file}")
 
 
 def _named_anew(annotated: AnnotatedSet) -> AnnotatedSet:
@@ -195,24 +208,31 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "to the side w. cvat: rotation in degrees, clockwise about the centre. coco: polygons; a bbox of five numbers "
         "is read as detectron2 has it, cx cy w h and degrees counter-clockwise; iscrowd is an ignore region. voc: "
         "bndbox as labelImg writes it, no pixel added. yolo_obb: corners as fractions of the picture, class numbers "
-        "and splits by data.yaml. Outlines of another number of corners than four become their minimum-area "
-        "rectangles. Written are: dota labelTxt/, rolabelimg xml/, yolo_obb labels/<split>/ and data.yaml, coco "
-        "annotations/instances_<split>.json or the file DST.json; and, where they are needed, classes.txt and lists of "
-        "the splits. Exit codes: 0 done, 1 something was left out without being asked for, or cannot be read or "
+        "and splits by data.yaml. geojson: polygons in longitude and latitude, read also in the system of a member "
+        "crs, by where the pictures lie (GeoTIFF and what else GDAL reads); needs requirements-geo.txt. Outlines of "
+        "another number of corners than four become their minimum-area rectangles. Written are: dota labelTxt/, "
+        "rolabelimg xml/, yolo_obb labels/<split>/ and data.yaml, coco annotations/instances_<split>.json or the file "
+        "DST.json, geojson objects.geojson or the file DST.geojson; and, where they are needed, classes.txt and lists "
+        "of the splits. Exit codes: 0 done, 1 something was left out without being asked for, or cannot be read or "
         "written, 2 a wrong flag.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("src", type=Path, metavar="SRC", help="folder of the data or of its labels; the file for coco and cvat")
-    add("dst", type=Path, metavar="DST", help="new or empty folder to write to; for coco also the name of a new *.json")
+    add("src", type=Path, metavar="SRC", help="folder of the data or of its labels; the file for coco, cvat, geojson")
+    add(
+        "dst",
+        type=Path,
+        metavar="DST",
+        help="new or empty folder to write to; for coco also the name of a new *.json, for geojson of a *.geojson",
+    )
     add("--from", dest="source", choices=SOURCES, required=True, help="the format of SRC; the last two are predictions")
     add("--to", choices=TARGETS, required=True, help="the format to write")
     add(
         "--images",
         type=Path,
         metavar="DIR",
-        help="folder of the pictures, whose sizes yolo_obb needs and coco and rolabelimg tell [default: images/, "
-        "AllImages/ or JPEGImages/ in SRC or beside it, or SRC]",
+        help="folder of the pictures, whose sizes yolo_obb needs and coco and rolabelimg tell, and whose place on the "
+        "map geojson needs [default: images/, AllImages/ or JPEGImages/ in SRC or beside it, or SRC]",
     )
     add(
         "--classes",
@@ -227,6 +247,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=MIN_SCORE,
         metavar="S",
         help="of predictions, leave out boxes with a lower score, 0 to 1 [default: %(default)s]",
+    )
+    add(
+        "--class_field",
+        metavar="NAME",
+        help="from geojson: the property that holds the class [default: the first of class, class_name, label, "
+        "category, name that a feature has]",
     )
     add("--drop_ignored", action="store_true", help="to yolo_obb: leave out ignore regions, which it cannot hold")
     how = parser.add_mutually_exclusive_group()

@@ -14,6 +14,7 @@ from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Tr
 from datasets.label_formats.coco import read_coco, read_coco_folder, write_coco
 from datasets.label_formats.cvat import read_cvat
 from datasets.label_formats.detections import read_detections, read_task1
+from datasets.label_formats.geojson import read_geojson, write_geojson
 from datasets.label_formats.label_folders import (
     read_dota_folder,
     read_hrsc_folder,
@@ -34,7 +35,8 @@ def _keep_all(annotated: AnnotatedSet, ledger: Ledger, drop_ignored: bool) -> An
 
 
 class Target(NamedTuple):
-    """Writes a set below a folder; where it expects the pictures there; whether it tells, or must know, their sizes.
+    """Writes a set below a folder; where it expects the pictures there; whether it tells, or must know, their sizes;
+    whether it must know where they lie, for it looks into them; whether it holds the scores of predictions.
 
     keep(annotated, ledger, drop_ignored): what it can hold, where that is not everything.
     """
@@ -43,6 +45,8 @@ class Target(NamedTuple):
     image_folder: Callable[[AnnotatedSet, Picture], str]
     tells_size: bool = True
     needs_size: bool = False
+    needs_path: bool = False
+    holds_scores: bool = False
     keep: Callable[[AnnotatedSet, Ledger, bool], AnnotatedSet] = _keep_all
 
 
@@ -80,6 +84,7 @@ SOURCES: dict[str, Source] = {
     "dota": lambda src, ledger, track: read_dota_folder(src, ledger.faults.append, track),
     "hrsc": lambda src, ledger, track: read_hrsc_folder(src, ledger.faults.append, track),
 }
+ON_THE_MAP = {"geojson": read_geojson}  # which knows places on the Earth alone, and needs the pictures that lie there
 PREDICTIONS: dict[str, Prediction] = {
     "task1": lambda src, ledger, min_score: read_task1(src, ledger.faults.append, ledger.changed, min_score),
     "detections": lambda src, ledger, min_score: read_detections(src, ledger.faults.append, ledger.changed, min_score),
@@ -89,4 +94,5 @@ TARGETS: dict[str, Target] = {
     "yolo_obb": Target(write_yolo_obb, yolo_image_folder, needs_size=True, keep=keep_holdable),
     "coco": Target(write_coco, _in_images),
     "rolabelimg": Target(_write_rolabelimg, _in_images),
+    "geojson": Target(write_geojson, _in_images, tells_size=False, needs_path=True, holds_scores=True),
 }

@@ -30,7 +30,7 @@ class Picture(NamedTuple):
 
     name: without folder and suffix.  labels: in pixels.  file_name: as the labels name the picture, with its suffix,
     if they do.  hw: height and width in pixels, if the labels tell.  split: `train`, `val`, `test`, or "" for none.
-    path: the picture's file, if it is known.
+    path: the picture's file, if it is known.  scores: (n,) of the objects, where they are predictions.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Picture(NamedTuple):
     hw: tuple[int, int] | None = None
     split: str = ""
     path: Path | None = None
+    scores: np.ndarray | None = None
 
 
 class AnnotatedSet(NamedTuple):
@@ -49,12 +50,14 @@ class AnnotatedSet(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An object on its way into `Labels`: quad (4, 2) in pixels, class name, difficult flag, line of the file."""
+    """An object on its way into `Labels`: quad (4, 2) in pixels, class name, difficult flag, line of the file; and the
+    score of a prediction."""
 
     quad: np.ndarray
     name: str
     difficult: int
     line: int
+    score: float = 1.0
 
 
 @dataclass
@@ -86,7 +89,7 @@ def sound_rows(path: Path, rows: Sequence[Row], faults: list[LabelError]) -> lis
 def as_labels(rows: Sequence[Row]) -> Labels:
     if not rows:
         return NO_LABELS
-    quads, names, difficult, lines = zip(*rows, strict=True)
+    quads, names, difficult, lines, _ = zip(*rows, strict=True)
     return Labels(np.array(quads, np.float64), list(names), np.array(difficult, np.int64), np.array(lines, np.int64))
 
 
@@ -94,6 +97,12 @@ def take(labels: Labels, rows: np.ndarray) -> Labels:
     """The objects of these rows (n,)."""
     names = [labels.names[row] for row in rows.tolist()]
     return Labels(labels.quads[rows], names, labels.difficult[rows], labels.lines[rows])
+
+
+def take_objects(picture: Picture, rows: np.ndarray) -> Picture:
+    """The picture with the objects of these rows (n,) alone."""
+    scores = None if picture.scores is None else picture.scores[rows]
+    return picture._replace(labels=take(picture.labels, rows), scores=scores)
 
 
 def strangers(labels: Labels, known: Sequence[str]) -> dict[int, str]:

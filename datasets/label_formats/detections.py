@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from datasets.label_formats.annotations import (
     AnnotatedSet,
+    Ledger,
     Picture,
     Row,
     as_labels,
@@ -25,8 +26,8 @@ from DOTA_devkit.labels import LabelError, OnBad, report_faults
 from DOTA_devkit.task_files import read_results
 
 FILE_NAME, ORIGIN = "detections.json", "origin.json"  # as tools.results names them
+SCORES = "scores of boxes, which the format does not hold, were left out"
 BELOW = "boxes with a score below {} were left out, as asked"
-SCORES = "scores of boxes, which no label format holds, were left out"
 
 
 def read_task1(
@@ -43,11 +44,11 @@ def read_task1(
             faults.append(LabelError(src, 1, str(error)))
             continue
         rows = [
-            Row(quad, results.class_names[label], 0, 1)
+            Row(quad, results.class_names[label], 0, 1, score)
             for quad, label, score in zip(boxes.quads, boxes.labels.tolist(), boxes.scores.tolist(), strict=True)
             if _is_wanted(score, min_score, changed)
         ]
-        pictures.append(Picture(name, as_labels(sound_rows(src, rows, faults)), image))
+        pictures.append(_with_scores(Picture(name, file_name=image), sound_rows(src, rows, faults)))
     refuse_same_names((picture.name, f"{src}: {picture.file_name}") for picture in pictures)
     found = {picture.name for picture in pictures}
     pictures += [Picture(name) for name in _looked_at(src) if name not in found]
@@ -73,6 +74,13 @@ def read_detections(
     return AnnotatedSet(pictures, tuple(sorted(names)))
 
 
+def without_scores(annotated: AnnotatedSet, ledger: Ledger) -> AnnotatedSet:
+    """The set for a format that holds no scores."""
+    scored = [picture for picture in annotated.pictures if picture.scores is not None]
+    ledger.changed[SCORES] += sum(len(picture.scores) for picture in scored)
+    return annotated._replace(pictures=[picture._replace(scores=None) for picture in annotated.pictures])
+
+
 def _looked_at(src: Path) -> list[str]:
     """The pictures that our own results are of, with or without a box."""
     path = src / ORIGIN if src.is_dir() else src.with_name(ORIGIN)
@@ -92,26 +100,29 @@ def _picture(
     rows = []
     for box in boxes:
         try:
-            row, score = _box(fields_of(box, "a box"), line)
+            row = _box(fields_of(box, "a box"), line)
         except ValueError as error:
             faults.append(LabelError(path, line, str(error)))
             continue
-        if _is_wanted(score, min_score, changed):
+        if _is_wanted(row.score, min_score, changed):
             rows.append(row)
-    return Picture(
-        name, as_labels(sound_rows(path, rows, faults)), fields["image"], picture_hw(fields, "height", "width")
-    )
+    picture = Picture(name, file_name=fields["image"], hw=picture_hw(fields, "height", "width"))
+    return _with_scores(picture, sound_rows(path, rows, faults))
 
 
-def _box(fields: Mapping[str, Any], line: int) -> tuple[Row, float]:
+def _with_scores(picture: Picture, rows: Sequence[Row]) -> Picture:
+    return picture._replace(labels=as_labels(rows), scores=np.array([row.score for row in rows], np.float64))
+
+
+def _box(fields: Mapping[str, Any], line: int) -> Row:
     corners = numbers(fields.get("quad"), '"quad"')
     if len(corners) != 8:
         raise ValueError(f'a "quad" of {len(corners)} numbers; it needs 8, x and y of four corners')
-    row = Row(np.array(corners).reshape(4, 2), clean_name(fields.get("class")), 0, line)
-    return row, number(fields.get("score"), '"score"')
+    quad, name = np.array(corners).reshape(4, 2), clean_name(fields.get("class"))
+    return Row(quad, name, 0, line, number(fields.get("score"), '"score"'))
 
 
 def _is_wanted(score: float, min_score: float, changed: Counter[str] | None) -> bool:
-    if changed is not None:
-        changed[SCORES if score >= min_score else BELOW.format(f"{min_score:g}")] += 1
+    if changed is not None and score < min_score:
+        changed[BELOW.format(f"{min_score:g}")] += 1
     return score >= min_score

@@ -1,0 +1,93 @@
+"""Where a picture lies on the Earth: from its pixels to longitude and latitude and back, by rasterio."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from DOTA_devkit.reasons import first_line
+
+if TYPE_CHECKING:
+    from rasterio.crs import CRS
+
+LONGITUDE_LATITUDE = "OGC:CRS84"  # WGS 84 with longitude first, that of RFC 7946, section 4
+INSTALL = "pip install -r requirements-geo.txt"
+
+
+class GeoreferenceError(ValueError):
+    """A picture of which it is not known where it lies, or a coordinate system that nobody knows; says what to do."""
+
+
+class Georeference(NamedTuple):
+    """affine (2, 3): from pixels, where pixel i covers [i, i + 1), to the coordinates of `crs`; size: height, width."""
+
+    affine: np.ndarray
+    crs: CRS
+    size: tuple[int, int]
+
+    def to_map(self, points: np.ndarray) -> np.ndarray:
+        """Pixels (N, 2), x then y, -> coordinates (N, 2) of `crs`."""
+        return points @ self.affine[:, :2].T + self.affine[:, 2]
+
+    def to_pixels(self, points: np.ndarray) -> np.ndarray:
+        """Coordinates (N, 2) of `crs` -> pixels (N, 2)."""
+        return (points - self.affine[:, 2]) @ np.linalg.inv(self.affine[:, :2]).T
+
+
+def read_georeference(path: Path) -> Georeference:
+    """Where the picture lies, by its own tags (GeoTIFF, JPEG 2000) or by a world file or `.aux.xml` beside it.
+
+    Raises GeoreferenceError where rasterio is missing, the file cannot be read, or it does not tell.
+    """
+    rasterio = _rasterio()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NotGeoreferencedWarning, which is told of below
+        try:
+            with rasterio.open(path) as picture:
+                affine, crs, size = picture.transform, picture.crs, picture.shape
+                has_points = bool(picture.gcps[0] or picture.rpcs)
+        except rasterio.errors.RasterioError as error:
+            raise GeoreferenceError(f"cannot be opened as a raster ({first_line(error)})") from error
+    matrix = np.array(affine).reshape(3, 3)[:2]
+    if has_points and affine.is_identity:
+        raise GeoreferenceError("tells its place by control points only; straighten it, for instance with gdalwarp")
+    if affine.is_identity or abs(np.linalg.det(matrix[:, :2])) == 0:
+        raise GeoreferenceError("does not tell where it lies; save it as a GeoTIFF, or put a world file beside it")
+    if crs is None:
+        remedy = "tell it, for instance with: rio edit-info --crs EPSG:32632 FILE"
+        raise GeoreferenceError(f"tells its place, but not in which coordinate system; {remedy}")
+    return Georeference(matrix, crs, size)
+
+
+def read_crs(name: str) -> CRS:
+    """The coordinate system of this name, such as `EPSG:32632`, or an URN. Raises GeoreferenceError for none."""
+    rasterio = _rasterio()
+    try:
+        return rasterio.crs.CRS.from_user_input(name)
+    except rasterio.errors.CRSError as error:
+        raise GeoreferenceError(f"the coordinate system {name!r} is not known; give an EPSG number") from error
+
+
+def between(source: CRS, target: CRS, points: np.ndarray) -> np.ndarray:
+    """Points (N, 2) in the coordinates of another system, x (or longitude) first in both; infinite where they have
+    no place in it."""
+    _rasterio()
+    from rasterio.warp import transform
+
+    if source == target or not len(points):
+        return points
+    return np.stack(transform(source, target, *points.T.tolist()), axis=1)
+
+
+def _rasterio() -> ModuleType:
+    try:
+        import rasterio
+        import rasterio.crs
+        import rasterio.errors
+    except ImportError as error:
+        raise GeoreferenceError(f"maps need rasterio: {INSTALL} (import failed: {error})") from error
+    return rasterio

@@ -1,0 +1,249 @@
+"""GeoJSON (RFC 7946), as GIS programs show and draw it: oriented boxes on the map, written, and outlines read.
+
+Pixels become longitude and latitude by where each picture lies on the Earth (`datasets/georeference.py`), and back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from datasets.georeference import (
+    LONGITUDE_LATITUDE,
+    Georeference,
+    GeoreferenceError,
+    between,
+    read_crs,
+    read_georeference,
+)
+from datasets.images import find_images
+from datasets.label_formats.annotations import (
+    AnnotatedSet,
+    Ledger,
+    Picture,
+    Row,
+    Track,
+    as_labels,
+    clean_name,
+    files_in,
+    outline_to_quad,
+    shown,
+    sound_rows,
+)
+from datasets.label_formats.json_documents import Document, difficult_flag, fields_of, read_document
+from DOTA_devkit.atomic import atomic_write
+from DOTA_devkit.labels import LabelError
+
+SUFFIXES = (".geojson", ".json")
+FILE_NAME = "objects.geojson"
+CLASS_FIELDS = ("class", "class_name", "label", "category", "name")  # the first of them that a feature has
+DIGITS = 9  # of a degree: a tenth of a millimetre, where RFC 7946, section 11.2, advises as many as are needed
+NO_PICTURE = "objects of pictures that were not found; name their folder with --images"
+NO_PLACE = "objects that have no place on the map in longitude and latitude"
+ELSEWHERE = "objects that lie on none of the pictures"
+CUT = "objects with their centre beyond the picture became ignore regions of it (difficult 2)"
+
+
+def write_geojson(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
+    """Write one file, `dst` if it is called *.geojson or *.json, else `objects.geojson` in that folder: a feature a
+    line, its outline a polygon in longitude and latitude, its properties `image`, `class`, `score` (of a prediction)
+    or `difficult`. Objects of pictures that do not tell where they lie are left out, each picture a fault."""
+    path = dst if dst.suffix.lower() in SUFFIXES else dst / FILE_NAME
+    with atomic_write(path, sync=False) as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        start = "\n"
+        for picture in annotated.pictures:
+            for feature in _features(picture, ledger):
+                file.write(start + json.dumps(feature, ensure_ascii=False))
+                start = ",\n"
+        file.write("\n]}\n")
+
+
+def read_geojson(
+    src: Path, ledger: Ledger, images_dir: Path, class_field: str | None = None, track: Track = iter
+) -> AnnotatedSet:
+    """The outlines of a GeoJSON file, or of all in a folder, on each of the pictures in `images_dir` that they touch;
+    pictures without any are pictures without objects.
+
+    Outlines are polygons, in longitude and latitude or in the system that a member `crs` names, as QGIS writes it. The
+    class is the property `class_field`, by default the first of CLASS_FIELDS that a feature has; a property
+    `difficult` is read. An object whose centre lies beyond a picture that shows a part of it is an ignore region there.
+    Raises LabelError for a file that is no GeoJSON, ImageError for a folder without pictures.
+    """
+    groups = [_read_outlines(path, class_field, ledger) for path in _files(src)]
+    used = [np.zeros(len(group.outlines), bool) for group in groups]
+    pictures = []
+    for name, path in track(list(find_images(images_dir).items())):
+        try:
+            place = read_georeference(path)
+        except GeoreferenceError as error:
+            ledger.faults.append(LabelError(path, 1, str(error)))
+            continue
+        rows: list[Row] = []
+        for group, seen in zip(groups, used, strict=True):
+            rows += _rows_on(place, group, seen, ledger)
+        pictures.append(Picture(name, as_labels(rows), path.name, place.size, path=path))
+    ledger.left_out[ELSEWHERE] += sum(int((~seen).sum()) for seen in used)
+    return AnnotatedSet(pictures)
+
+
+class _Outlines(NamedTuple):
+    """The outlines of one file, (P, 2) each, in the coordinates of `crs`, with what is told of each."""
+
+    path: Path
+    crs: Any
+    outlines: list[np.ndarray]
+    names: list[str]
+    difficult: list[int]
+    lines: list[int]
+    is_one: list[bool]
+
+
+def _features(picture: Picture, ledger: Ledger) -> list[dict[str, Any]]:
+    labels = picture.labels
+    if not labels.names:
+        return []
+    if picture.path is None:
+        ledger.left_out[NO_PICTURE] += len(labels.names)
+        return []
+    try:
+        place = read_georeference(picture.path)
+    except GeoreferenceError as error:
+        ledger.faults.append(LabelError(picture.path, 1, str(error)))
+        ledger.left_out[NO_PLACE] += len(labels.names)
+        return []
+    points = between(place.crs, read_crs(LONGITUDE_LATITUDE), place.to_map(labels.quads.reshape(-1, 2)))
+    features = []
+    for row, quad in enumerate(points.reshape(-1, 4, 2)):
+        if not np.isfinite(quad).all():
+            ledger.left_out[NO_PLACE] += 1
+            continue
+        properties: dict[str, Any] = {"image": picture.path.name, "class": labels.names[row]}
+        if picture.scores is None:
+            properties["difficult"] = int(labels.difficult[row])
+        else:
+            properties["score"] = round(float(picture.scores[row]), 6)
+        ring = _counter_clockwise(quad).round(DIGITS).tolist()
+        geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+        features.append({"type": "Feature", "geometry": geometry, "properties": properties})
+    return features
+
+
+def _counter_clockwise(ring: np.ndarray) -> np.ndarray:
+    """The corners (P, 2) in the order that RFC 7946, section 3.1.6, asks for."""
+    x, y = (ring - ring[0]).T
+    return ring if x @ np.roll(y, -1) >= y @ np.roll(x, -1) else ring[::-1]
+
+
+def _files(src: Path) -> list[Path]:
+    if not src.is_dir():
+        return [src]
+    paths = [path for suffix in SUFFIXES for path in files_in(src, suffix)]
+    if not paths:
+        raise ValueError(f"{src}: holds no *.geojson; name the file itself")
+    return paths
+
+
+def _read_outlines(path: Path, class_field: str | None, ledger: Ledger) -> _Outlines:
+    document = read_document(path)
+    found = _Outlines(path, _crs_of(document), [], [], [], [], [])
+    for line, feature in document.entries("features"):
+        try:
+            fields = fields_of(feature, "the feature")
+            properties = fields_of(fields.get("properties") or {}, '"properties"')
+            rings = _rings(fields_of(fields.get("geometry") or {}, '"geometry"'))
+            name, flag = _class_of(properties, class_field), difficult_flag(properties.get("difficult"))
+        except ValueError as error:
+            ledger.faults.append(LabelError(path, line, str(error)))
+            continue
+        found.outlines.append(np.concatenate(rings))
+        for values, value in zip(found[3:], (name, flag, line, len(rings) == 1), strict=True):
+            values.append(value)
+    return found
+
+
+def _crs_of(document: Document) -> Any:
+    """The system that the file names; that of RFC 7946 where it names none."""
+    member = document.fields.get("crs")
+    name = LONGITUDE_LATITUDE
+    if member is not None:
+        properties = member.get("properties") if isinstance(member, dict) else None
+        name = properties.get("name") if isinstance(properties, dict) else None
+    if not isinstance(name, str):
+        raise LabelError(document.path, 1, f'"crs" is {shown(member)}, and names no coordinate system; remove it')
+    try:
+        return read_crs(name)
+    except GeoreferenceError as error:
+        raise LabelError(document.path, 1, str(error)) from error
+
+
+def _rings(geometry: dict[str, Any]) -> list[np.ndarray]:
+    """The outer rings of a polygon or of several, (P, 2) each; holes are passed over."""
+    kind, parts = geometry.get("type"), geometry.get("coordinates")
+    if kind not in ("Polygon", "MultiPolygon"):
+        raise ValueError(f"a geometry of type {shown(kind)} is no outline; draw a polygon")
+    polygons = parts if kind == "MultiPolygon" else [parts]
+    if not isinstance(polygons, list) or not polygons:
+        raise ValueError(f"a {kind} without coordinates; draw the object again")
+    return [_ring(polygon) for polygon in polygons]
+
+
+def _ring(polygon: Any) -> np.ndarray:
+    ring = polygon[0] if isinstance(polygon, list) and polygon else None
+    if not isinstance(ring, list) or not ring:
+        raise ValueError("a polygon without an outer ring; draw the object again")
+    points = [point[:2] if isinstance(point, list) else () for point in ring]
+    if any(len(point) < 2 or any(type(value) not in (int, float) for value in point) for point in points):
+        raise ValueError("a point of the outline is not a list of two or three numbers; draw the object again")
+    values = np.array(points, np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("a point of the outline is not finite; draw the object again")
+    return values
+
+
+def _class_of(properties: dict[str, Any], class_field: str | None) -> str:
+    field = class_field or next((name for name in CLASS_FIELDS if name in properties), None)
+    if field not in properties:
+        what = f"property {class_field!r}" if class_field else f"property {', '.join(CLASS_FIELDS)}"
+        has = ", ".join(map(str, properties)) or "none"
+        raise ValueError(f"a feature without a {what}; it has {has}; name one with --class_field")
+    value = properties[field]
+    return clean_name(str(value) if type(value) is int else value)  # numbered classes, as xView's `type_id`
+
+
+def _rows_on(place: Georeference, group: _Outlines, seen: np.ndarray, ledger: Ledger) -> list[Row]:
+    """The objects of a file on one picture; those that it shows, wholly or in part, are marked in `seen` (N,)."""
+    if not group.outlines:
+        return []
+    starts = np.cumsum([0, *(len(outline) for outline in group.outlines[:-1])])
+    points = place.to_pixels(between(group.crs, place.crs, np.concatenate(group.outlines)))
+    height, width = place.size
+    low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
+    touches = np.isfinite(low).all(1) & np.isfinite(high).all(1) & (low < (width, height)).all(1) & (high > 0).all(1)
+    rows: list[Row] = []
+    faults: list[LabelError] = []
+    for index in np.flatnonzero(touches).tolist():
+        outline = points[starts[index] : starts[index] + len(group.outlines[index])].tolist()
+        try:
+            quad = outline_to_quad(outline, ledger.changed, group.is_one[index])
+        except ValueError as error:
+            faults.append(LabelError(group.path, group.lines[index], str(error)))
+            continue
+        rows.append(Row(quad, group.names[index], group.difficult[index], group.lines[index]))
+    rows = sound_rows(group.path, rows, faults)
+    seen |= touches
+    ledger.faults += faults
+    return [_as_seen(row, place.size, ledger) for row in rows]
+
+
+def _as_seen(row: Row, size: Sequence[int], ledger: Ledger) -> Row:
+    """The object, an ignore region if its centre lies beyond the picture of (height, width)."""
+    x, y = row.quad.mean(axis=0)
+    if 0 <= x <= size[1] and 0 <= y <= size[0]:
+        return row
+    ledger.changed[CUT] += 1
+    return row._replace(difficult=2)

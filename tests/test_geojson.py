@@ -1,0 +1,213 @@
+"""Boxes go onto the map, where GIS programs find them, and outlines drawn there come back onto the pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import shapely
+from rasterio.transform import from_origin
+
+from datasets.georeference import between, read_crs
+from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
+from datasets.label_formats.geojson import CUT, ELSEWHERE, NO_PICTURE, read_geojson, write_geojson
+from DOTA_devkit.labels import LabelError, Labels, read_labels
+from tests.label_documents import QUAD, write
+from tests.test_georeference import UTM_32N, geotiff
+from tools.convert_labels import main
+
+# A hundred-thousandth of a degree a pixel, from 9 E 48.8 N on: the corners on the map can be read off those in pixels.
+DEGREES = from_origin(9, 48.8, 1e-5, 1e-5)
+ON_THE_MAP = [[9.00075, 48.7995], [9.00155, 48.7989], [9.00125, 48.7985], [9.00045, 48.7991]]
+
+
+def labels(*quads: object, names: list[str] | None = None, difficult: int = 0) -> Labels:
+    count = len(quads)
+    flags = np.full(count, difficult)
+    return Labels(np.array(quads, np.float64), names or ["船 船"] * count, flags, np.ones(count, np.int64))
+
+
+def feature(ring: object, kind: str = "Polygon", **properties: object) -> dict:
+    coordinates = [[[*ring, ring[0]]]] if kind == "MultiPolygon" else [[*ring, ring[0]]]
+    return {"type": "Feature", "geometry": {"type": kind, "coordinates": coordinates}, "properties": properties}
+
+
+def collection(*features: object, **members: object) -> str:
+    """As GDAL writes it: a feature a line, the first on line 4."""
+    head = "".join(f'"{key}": {json.dumps(value)},\n' for key, value in members.items()) or '"name": "objects",\n'
+    lines = ",\n".join(json.dumps(item, ensure_ascii=False) for item in features)
+    return '{\n"type": "FeatureCollection", ' + head + f'"features": [\n{lines}\n]\n}}\n'
+
+
+def read(tmp_path: Path, text: str, **flags: str) -> tuple[AnnotatedSet, Ledger]:
+    """The objects of the text on the picture of 200 x 160 that lies by DEGREES."""
+    geotiff(tmp_path / "images" / "图 1.tif", DEGREES, "EPSG:4326")
+    ledger = Ledger()
+    return read_geojson(write(tmp_path / "in.geojson", text), ledger, tmp_path / "images", **flags), ledger
+
+
+def test_a_box_is_written_where_it_was_worked_out(tmp_path: Path) -> None:
+    path = geotiff(tmp_path / "图 1.tif", DEGREES, "EPSG:4326")
+    picture = Picture("图 1", labels(QUAD, difficult=1), path=path)
+    write_geojson(tmp_path / "out.geojson", AnnotatedSet([picture]), Ledger())
+    document = json.loads((tmp_path / "out.geojson").read_text("utf-8"))
+    assert document["type"] == "FeatureCollection"
+    (item,) = document["features"]
+    assert item["properties"] == {"image": "图 1.tif", "class": "船 船", "difficult": 1}
+    (ring,) = item["geometry"]["coordinates"]
+    assert ring[0] == ring[-1]
+    assert sorted(ring[:-1]) == pytest.approx(np.array(sorted(ON_THE_MAP)), abs=1e-9)
+    assert shapely.LinearRing(ring).is_ccw, "RFC 7946, section 3.1.6"
+
+
+def test_predictions_keep_their_scores_and_empty_pictures_write_nothing(tmp_path: Path) -> None:
+    path = geotiff(tmp_path / "a.tif", from_origin(500_000, 5_400_000, 0.1, 0.1))
+    picture = Picture("a", labels(QUAD, QUAD), path=path, scores=np.array([0.75, 0.25]))
+    write_geojson(tmp_path / "out", AnnotatedSet([picture, Picture("b")]), Ledger())
+    features = json.loads((tmp_path / "out" / "objects.geojson").read_text("utf-8"))["features"]
+    assert [item["properties"]["score"] for item in features] == [0.75, 0.25]
+    write_geojson(tmp_path / "none.geojson", AnnotatedSet([]), Ledger())
+    assert json.loads((tmp_path / "none.geojson").read_text("utf-8"))["features"] == []
+
+
+def test_objects_of_pictures_without_a_place_are_told_of(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.png"
+    plain.write_bytes(cv2.imencode(".png", np.zeros((160, 200, 3), np.uint8))[1].tobytes())
+    ledger = Ledger()
+    pictures = [Picture("plain", labels(QUAD), path=plain), Picture("lost", labels(QUAD, QUAD))]
+    write_geojson(tmp_path / "out.geojson", AnnotatedSet(pictures), ledger)
+    assert ledger.left_out[NO_PICTURE] == 2
+    (fault,) = ledger.faults
+    assert fault.path == plain
+    assert "does not tell where it lies" in fault.reason
+
+
+@pytest.mark.parametrize("kind", ["Polygon", "MultiPolygon"])
+def test_an_outline_comes_back_onto_the_picture(tmp_path: Path, kind: str) -> None:
+    ring = [[*point, 412.5] for point in ON_THE_MAP]  # with a height, as some programs write it
+    annotated, ledger = read(tmp_path, collection(feature(ring, kind, **{"class": " 船  船 "}, difficult=1)))
+    (picture,) = annotated.pictures
+    assert (picture.name, picture.hw, picture.labels.names) == ("图 1", (160, 200), ["船 船"])
+    assert picture.labels.difficult.tolist() == [1]
+    assert picture.labels.lines.tolist() == [4]
+    assert picture.labels.quads[0] == pytest.approx(np.array(QUAD), abs=1e-4)
+    assert not ledger.faults
+    assert not +ledger.left_out
+
+
+def test_the_system_of_a_crs_member_is_read_as_qgis_writes_it(tmp_path: Path) -> None:
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
+    ring = between(read_crs("OGC:CRS84"), read_crs(UTM_32N), np.array(ON_THE_MAP)).tolist()
+    assert ring[0][0] > 500_000
+    annotated, _ = read(tmp_path, collection(feature(ring, label="car"), crs=crs))
+    assert annotated.pictures[0].labels.quads[0] == pytest.approx(np.array(QUAD), abs=1e-3)
+    bad = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::1"}}
+    with pytest.raises(LabelError, match="is not known; give an EPSG number"):
+        read(tmp_path, collection(feature(ring), crs=bad))
+
+
+def test_the_class_is_the_field_that_is_named_or_the_first_that_is_known(tmp_path: Path) -> None:
+    features = feature(ON_THE_MAP, name="x", label="car", type_id=18), feature(ON_THE_MAP, type_id=19)
+    annotated, ledger = read(tmp_path, collection(*features))
+    assert annotated.pictures[0].labels.names == ["car"]
+    assert [fault.line for fault in ledger.faults] == [5]
+    assert "it has type_id; name one with --class_field" in ledger.faults[0].reason
+    annotated, ledger = read(tmp_path, collection(*features), class_field="type_id")
+    assert annotated.pictures[0].labels.names == ["18", "19"]
+    assert not ledger.faults
+
+
+def test_an_object_is_on_every_picture_that_shows_it_and_ignored_where_its_centre_is_not(tmp_path: Path) -> None:
+    """Two pictures side by side, an object on their seam and one that lies on neither."""
+    geotiff(tmp_path / "images" / "right.tif", from_origin(9.002, 48.8, 1e-5, 1e-5), "EPSG:4326")
+    seam = [[9.0017, 48.7995], [9.0024, 48.7995], [9.0024, 48.7992], [9.0017, 48.7992]]
+    away = [[9.1, 48.7], [9.11, 48.7], [9.11, 48.71], [9.1, 48.71]]
+    annotated, ledger = read(tmp_path, collection(feature(seam, label="car"), feature(away, label="car")))
+    right, left = annotated.pictures
+    assert right.labels.quads[0, 0] == pytest.approx([-30, 50], abs=1e-3)
+    assert left.labels.quads[0, 0] == pytest.approx([170, 50], abs=1e-3)
+    assert (right.labels.difficult.tolist(), left.labels.difficult.tolist()) == ([0], [2])
+    assert ledger.left_out == {ELSEWHERE: 1}
+    assert ledger.changed[CUT] == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        ({"type": "Feature", "geometry": None, "properties": {"class": "a"}}, "a geometry of type null is no outline"),
+        (feature([[9.0005, 48.799]], "Point", label="a"), "a geometry of type 'Point' is no outline"),
+        (feature([[9.0005], [9, 48]], label="a"), "a point of the outline is not a list of two or three numbers"),
+        (feature([["9", 48.7], [9, 48]], label="a"), "a point of the outline is not a list of two or three numbers"),
+        (feature([[float("nan"), 48.7], [9, 48]], label="a"), "a point of the outline is not finite"),
+        (feature([[9.0005, 48.799], [9.0006, 48.799]], label="a"), "an outline of 2 points has no area"),
+        (feature([[9.0005, 48.799]] * 3, label="a"), "all points of the outline lie on one line"),
+        (feature(ON_THE_MAP, label=3.5), "the class name is 3.5, not text"),
+        (feature(ON_THE_MAP, label=""), "an object without a class name"),
+        (feature(ON_THE_MAP, label="a", difficult="yes"), "\"difficult\" is 'yes'; it must be 0, 1 or 2"),
+        ({"geometry": {"type": "Polygon", "coordinates": []}, "properties": {"label": "a"}}, "without an outer ring"),
+        (3, "the feature is 3, not an object"),
+    ],
+)
+def test_a_feature_that_cannot_be_used_is_a_fault_with_its_line(tmp_path: Path, bad: object, sentence: str) -> None:
+    annotated, ledger = read(tmp_path, collection(feature(ON_THE_MAP, label="car"), bad))
+    assert annotated.pictures[0].labels.names == ["car"]
+    (fault,) = ledger.faults
+    assert fault.line == 5
+    assert sentence in fault.reason
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match='the list "features" is missing'):
+        read(tmp_path, '{"type": "Topology"}')
+
+
+def test_labels_go_onto_the_map_and_come_back_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    data_dir = tmp_path / "数据"
+    geotiff(data_dir / "images" / "图 1.tif", from_origin(700_000, 5_400_000, 0.05, 0.05))
+    geotiff(data_dir / "images" / "leer.tif", from_origin(700_100, 5_400_000, 0.05, 0.05))
+    write(data_dir / "labelTxt" / "图 1.txt", "75 50 155 110 125 150 45 90 船 船 1\n")
+    write(data_dir / "labelTxt" / "leer.txt", "")
+    path, back = tmp_path / "map.geojson", tmp_path / "back"
+    assert main([str(data_dir), str(path), "--from", "dota", "--to", "geojson"]) == 0
+    flags = ["--from", "geojson", "--to", "dota", "--images", str(data_dir / "images"), "--copy_images"]
+    assert main([str(path), str(back), *flags]) == 0
+    found = read_labels(back / "labelTxt" / "图 1.txt")
+    assert np.abs(np.sort(found.quads[0], axis=0) - np.sort(QUAD, axis=0)).max() < 0.01  # of 5 cm: half a millimetre
+    assert (found.names, found.difficult.tolist()) == (["船 船"], [1])
+    assert (back / "labelTxt" / "leer.txt").read_text("utf-8") == ""
+    assert (back / "images" / "图 1.tif").is_file()
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_detections_go_onto_the_map_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    geotiff(tmp_path / "images" / "a.tif", DEGREES, "EPSG:4326")
+    flat = [value for corner in QUAD for value in corner]
+    boxes = [{"class": "car", "score": score, "quad": flat} for score in (0.9, 0.2)]
+    record = {"image": "a.tif", "height": 160, "width": 200, "boxes": boxes}
+    write(tmp_path / "results" / "detections.json", json.dumps([record]))
+    flags = ["--from", "detections", "--to", "geojson", "--images", str(tmp_path / "images")]
+    assert main([str(tmp_path / "results"), str(tmp_path / "map.geojson"), *flags]) == 0
+    (item,) = json.loads((tmp_path / "map.geojson").read_text("utf-8"))["features"]
+    assert item["properties"] == {"image": "a.tif", "class": "car", "score": 0.9}
+    assert "scores" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--from", "geojson", "--to", "dota"], "--from geojson needs --images DIR"),
+        (
+            ["--from", "dota", "--to", "coco", "--class_field", "x"],
+            "--class_field goes with --from geojson, not",
+        ),
+    ],
+)
+def test_a_wrong_flag_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture, flags: list[str], sentence: str
+) -> None:
+    src = write(tmp_path / "in.geojson", collection())
+    assert main([str(src), str(tmp_path / "out"), *flags]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {sentence}")
