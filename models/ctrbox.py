@@ -14,7 +14,7 @@ from models.combination import CombinationModule, channel_table
 from models.fpn import FPN
 from models.freezing import Freezable, batch_norms
 from models.positives import Cells
-from models.sparse_heads import heads_at
+from models.sparse_heads import heads_at, hidden_cells
 
 NECKS = ("combination", "fpn")
 _CENTRE_BIAS = -2.19  # sigmoid(-2.19) = 0.1, the prior of CornerNet and CenterNet for "there is a centre here"
@@ -98,11 +98,14 @@ class CTRBOX(Freezable):
             ValueError: H or W is not a multiple of 32.
         """
         _check_size(*images.shape[-2:])
-        x = self.features(images)
         if cells is None:
+            x = self.features(images)
             return Maps(hm=self.hm(x), wh=self.wh(x), reg=self.reg(x), cls_theta=self.cls_theta(x))
         sparse = {"wh": self.wh, "reg": self.reg, "cls_theta": self.cls_theta}
-        return MapsAtCells(self.hm(x), **heads_at(sparse, x, cells))
+        # Before the backbone: their number is read here, and a GPU would be waited for until it has done all of that.
+        hidden = hidden_cells(sparse, (len(images), images.shape[2] // 4, images.shape[3] // 4), cells)
+        x = self.features(images)
+        return MapsAtCells(self.hm(x), **heads_at(sparse, x, cells, hidden))
 
     def features(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to what the heads read, (B, c1 or neck_width, H/4, W/4)."""

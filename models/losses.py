@@ -54,7 +54,8 @@ class BBAVectorsLoss(nn.Module):
         if box_weight:
             self.weights["box"] = box_weight
         self.vector_beta = vector_beta
-        self.rotated_weight = rotated_weight
+        # A buffer: made anew from a number in every step, it would wait for all that a GPU has still to do.
+        self.register_buffer("rotated_weight", torch.tensor(rotated_weight), persistent=False)
         self.positive_radius = positive_radius
 
     def positives(self, targets: BatchTargets) -> Positives:
@@ -91,7 +92,7 @@ class BBAVectorsLoss(nn.Module):
                 positives.cls_theta,
                 weight=weight,
                 reduction="sum",
-                pos_weight=cls_theta.new_tensor(self.rotated_weight),
+                pos_weight=self.rotated_weight.to(cls_theta.device),
             )
             / divisor,
         }

@@ -86,12 +86,13 @@ IMAGENET = Preprocessing("rgb", 1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229,
 PUBLISHED = Preprocessing("bgr", 1 / 255, mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0))
 
 
-def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+def normalize(images: Tensor, preprocessing: Preprocessing, scaling: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """Turn pictures as OpenCV gives them into the network's input.
 
     Args:
         images: (B, H, W, 3), BGR, or with as many channels as the record has; 0..255, uint8 or float32; not changed.
         preprocessing: colour order, scale, mean and deviation.
+        scaling: what `gain_and_shift` gave for it on the pictures' device, where it is at hand.
 
     Returns:
         (B, 3 or as many, H, W) float32 in channels_last memory format, which is the order the pictures already have.
@@ -104,7 +105,7 @@ def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
         raise ValueError(f"expected pictures of shape (B, H, W, {len(order)}), not {tuple(images.shape)}")
     if preprocessing.color == "rgb":
         images = images.flip(-1) if len(order) == 3 else images[..., list(order)]
-    gain, shift = _gain_and_shift(preprocessing, images.device)
+    gain, shift = scaling or gain_and_shift(preprocessing, images.device)
     return torch.addcmul(shift, images.float(), gain).permute(0, 3, 1, 2)
 
 
@@ -112,10 +113,11 @@ def normalize_planes(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """The same of (B, 3 or as many, H, W) float32, 0..255, for a trace: channels are put in order plane by plane."""
     if preprocessing.color == "rgb":
         images = images[:, list(preprocessing.order)]
-    gain, shift = (values[:, None, None] for values in _gain_and_shift(preprocessing, images.device))
+    gain, shift = (values[:, None, None] for values in gain_and_shift(preprocessing, images.device))
     return torch.addcmul(shift, images, gain)
 
 
-def _gain_and_shift(preprocessing: Preprocessing, device: torch.device) -> tuple[Tensor, Tensor]:
+def gain_and_shift(preprocessing: Preprocessing, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Factor and addend on pixels of 0..255, a value for each channel, in the order of the network."""
     std = torch.tensor(preprocessing.std, device=device)
     return preprocessing.scale / std, -torch.tensor(preprocessing.mean, device=device) / std

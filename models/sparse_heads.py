@@ -9,6 +9,7 @@ chosen ones, their neighbours, and a lattice over the map that stands for the re
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,33 +20,45 @@ from models.positives import Cells
 LATTICE = 8  # cells between the lines of the lattice
 
 
-def heads_at(heads: Mapping[str, nn.Sequential], features: Tensor, cells: Cells) -> dict[str, Tensor]:
+class HiddenCells(NamedTuple):
+    """The Q cells whose hidden values P chosen ones need, and the number of each cell among them, (B, h + 2 reach,
+    w + 2 reach) int64 with a border, Q where there is none."""
+
+    cells: Cells
+    number: Tensor
+    reach: int
+
+
+def heads_at(
+    heads: Mapping[str, nn.Sequential], features: Tensor, cells: Cells, hidden: HiddenCells | None = None
+) -> dict[str, Tensor]:
     """Compute the heads of features (B, c, h, w) in P cells: {name: (P, channels)}.
 
     Each head is a 3x3 convolution, [batch norm,] ReLU and a convolution of an odd kernel, all padded with zeros.
+    `hidden`: what `hidden_cells` found for these heads and cells, where it is at hand.
     """
-    reach = max(head[-1].kernel_size[0] // 2 for head in heads.values())
-    wanted, number = _hidden_cells(features, cells, reach)
-    patches = _patches(features, wanted)
-    return {name: _head_at(head, patches, number, cells, reach) for name, head in heads.items()}
-
-
-def _hidden_cells(features: Tensor, cells: Cells, reach: int) -> tuple[Cells, Tensor]:
-    """List the Q cells whose hidden values are needed; also the number of each cell among them, (B, h + 2 reach,
-    w + 2 reach) int64 with a border, Q where there is none."""
     batch, _, height, width = features.shape
-    is_wanted = torch.zeros(batch, height + 2 * reach, width + 2 * reach, dtype=torch.bool, device=features.device)
-    around = torch.arange(2 * reach + 1, device=features.device)
+    hidden = hidden_cells(heads, (batch, height, width), cells) if hidden is None else hidden
+    patches = _patches(features, hidden.cells)
+    return {name: _head_at(head, patches, hidden, cells) for name, head in heads.items()}
+
+
+def hidden_cells(heads: Mapping[str, nn.Sequential], maps: tuple[int, int, int], cells: Cells) -> HiddenCells:
+    """List the cells whose hidden values the heads need for P cells of maps (B, h, w)."""
+    batch, height, width = maps
+    reach, device = max(head[-1].kernel_size[0] // 2 for head in heads.values()), cells.image.device
+    is_wanted = torch.zeros(batch, height + 2 * reach, width + 2 * reach, dtype=torch.bool, device=device)
+    around = torch.arange(2 * reach + 1, device=device)
     is_wanted[cells.image[:, None, None], cells.y[:, None, None] + around[:, None], cells.x[:, None, None] + around] = (
         True
     )
     inner = is_wanted[:, reach : reach + height, reach : reach + width]
     inner[:, LATTICE // 2 :: LATTICE, LATTICE // 2 :: LATTICE] = True
     wanted = Cells(*inner.nonzero(as_tuple=True))
-    number = torch.full(is_wanted.shape, len(wanted.image), device=features.device)
-    order = torch.arange(len(wanted.image), device=features.device)
+    number = torch.full(is_wanted.shape, len(wanted.image), device=device)
+    order = torch.arange(len(wanted.image), device=device)
     number[wanted.image, wanted.y + reach, wanted.x + reach] = order
-    return wanted, number
+    return HiddenCells(wanted, number, reach)
 
 
 def _patches(features: Tensor, cells: Cells) -> Tensor:
@@ -58,7 +71,8 @@ def _patches(features: Tensor, cells: Cells) -> Tensor:
     return _rows(padded.reshape(-1, channels), corner[:, None] + steps).flatten(1)
 
 
-def _head_at(head: nn.Sequential, patches: Tensor, number: Tensor, cells: Cells, reach: int) -> Tensor:
+def _head_at(head: nn.Sequential, patches: Tensor, wanted: HiddenCells, cells: Cells) -> Tensor:
+    number, reach = wanted.number, wanted.reach
     first, *between, last = head
     hidden = functional.linear(patches, _as_matrix(first), first.bias)[:, :, None, None]
     for layer in between:

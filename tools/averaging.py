@@ -48,10 +48,10 @@ class WeightAverage:
         self.module.load_state_dict(weights)
         self._averaged.n_averaged.fill_(num_steps)
 
-    def _blend(self, averages: Sequence[Tensor], weights: Sequence[Tensor], steps: Tensor | int) -> None:
+    def _blend(self, averages: Sequence[Tensor], weights: Sequence[Tensor], _: Tensor | int) -> None:
         if not averages[0].is_floating_point():  # counters of the batch norms
             torch._foreach_copy_(averages, weights)
             return
-        number = int(steps)
+        number = self.num_steps  # it lies on the CPU; what is handed in is a copy of it, which a GPU must be asked for
         decay = min(self.decay, (1 + number) / (10 + number))
         torch._foreach_lerp_(averages, weights, 1 - decay)

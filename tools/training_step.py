@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from datasets.targets import Targets
 from models import BBAVectorsLoss, Positives, normalize
-from models.preprocessing import Preprocessing
+from models.preprocessing import Preprocessing, gain_and_shift
 from tools.engine import Engine
 
 
@@ -49,29 +49,36 @@ class TrainingStep:
         sparse: bool = True,
         num_parts: int = 1,
     ) -> None:
-        self.engine, self.model, self.optimizer, self.criterion = engine, model, optimizer, criterion
+        self.engine, self.model, self.optimizer = engine, model, optimizer
+        self.criterion = criterion.to(engine.device)
         self.preprocessing = preprocessing
         self.clip_norm, self.sparse, self.num_parts = clip_norm, sparse, num_parts
+        self._scaling = gain_and_shift(preprocessing, engine.device)
         self._buffers = list(model.buffers())
+        self._before = [buffer.clone() for buffer in self._buffers]
 
     def __call__(self, images: Tensor, targets: Targets, stop: bool = False) -> StepResult:
         """Train on this rank's share: images (B, H, W, 3) uint8 BGR, at least one, and their targets.
 
-        With a gradient that is not finite, on any rank, weights and batch norm statistics stay as they were.
+        With a gradient that is not finite, on any rank, weights and batch norm statistics stay as they were. What a GPU
+        finds is read once, when all of the gradient is under way: every look at it waits for what it has still to do.
         """
         parts = self._parts(images, targets)
         positives = [self.criterion.positives(targets) for _, targets in parts]
         totals = sum((found.totals for found in positives), torch.zeros(2, device=self.engine.device))
-        totals, num_stops = self.engine.total(torch.cat((totals, totals.new_tensor([float(stop)])))).split((2, 1))
-        before = [buffer.clone() for buffer in self._buffers]
+        totals, num_stops = self.engine.total(torch.cat((totals, totals.new_full((1,), float(stop))))).split((2, 1))
+        torch._foreach_copy_(self._before, self._buffers)
         self.optimizer.zero_grad(set_to_none=True)
-        terms = self._backward(parts, positives, totals)
-        taken = self._update(terms)
+        sums = self._backward(parts, positives, totals)
+        norm = self.engine.accelerator.clip_grad_norm_(self.model.parameters(), self.clip_norm or math.inf)
+        *values, length, stops = torch.cat((*(value[None] for value in sums.values()), norm[None], num_stops)).tolist()
+        terms = dict(zip(sums, values, strict=True))
+        taken = self._update(math.isfinite(length) and math.isfinite(terms["total"]))
         if not taken:
-            torch._foreach_copy_(self._buffers, before)
+            torch._foreach_copy_(self._buffers, self._before)
         scaler = self.engine.accelerator.scaler
-        overflow = not taken and scaler is not None and scaler.get_scale() > 1 and bool(terms["total"].isfinite())
-        return StepResult({name: float(value) for name, value in terms.items()}, taken, bool(num_stops > 0), overflow)
+        overflow = not taken and scaler is not None and scaler.get_scale() > 1 and math.isfinite(terms["total"])
+        return StepResult(terms, taken, stops > 0, overflow)
 
     def _parts(self, images: Tensor, targets: Targets) -> list[tuple[Tensor, Targets]]:
         """The share in parts; the targets on the device, the pictures still as they were loaded."""
@@ -81,7 +88,7 @@ class TrainingStep:
         return [(part, Targets(*rest)) for part, *rest in zip(*chunks, strict=True)]
 
     def _input(self, images: Tensor) -> Tensor:
-        images = normalize(images.to(self.engine.device, non_blocking=True), self.preprocessing)
+        images = normalize(images.to(self.engine.device, non_blocking=True), self.preprocessing, self._scaling)
         return images.contiguous(memory_format=self.engine.layout)
 
     def _backward(
@@ -100,11 +107,9 @@ class TrainingStep:
             sums = {name: sums.get(name, 0.0) + term.detach() for name, term in terms.items()}
         return dict(zip(sums, self.engine.total(torch.stack(list(sums.values()))), strict=True))
 
-    def _update(self, terms: dict[str, Tensor]) -> bool:
-        """Clip, and step unless something is not finite; every rank decides the same, for all see the same numbers."""
+    def _update(self, is_finite: bool) -> bool:
+        """Step unless something is not finite; every rank decides the same, for all see the same numbers."""
         accelerator = self.engine.accelerator
-        norm = accelerator.clip_grad_norm_(self.model.parameters(), self.clip_norm or math.inf)
-        is_finite = bool(torch.isfinite(norm)) and bool(torch.isfinite(terms["total"]))
         if not is_finite:
             if accelerator.scaler is not None:  # it has seen the gradient in clipping, and lowers its scale
                 accelerator.scaler.update()
