@@ -48,6 +48,41 @@ def test_one_epoch_is_a_table_and_a_plot(tmp_path):
     assert plot.std() > 10
 
 
+def test_of_short_epochs_not_every_row_is_drawn_but_the_last_one_is(tmp_path, monkeypatch):
+    """A plot takes a second, an epoch on a GPU perhaps three."""
+    clock, drawn = [0.0], []
+
+    def draw(path, rows):
+        drawn.append(len(rows))
+        clock[0] += 1.0
+
+    monkeypatch.setattr(history_module, "draw_history", draw)
+    monkeypatch.setattr(history_module.time, "monotonic", lambda: clock[0])
+    history = _off(tmp_path)
+    for epoch in range(1, 21):
+        history.add(_row(epoch))
+        clock[0] += 3.0
+    assert drawn == [1, 8, 15]
+    history.close()
+    assert drawn == [1, 8, 15, 20]
+    history.close()
+    assert drawn == [1, 8, 15, 20]
+
+
+def test_a_plot_that_cannot_be_written_at_the_end_is_a_warning(tmp_path, no_plot, monkeypatch, capsys):
+    history = _off(tmp_path)
+    history.add(_row(1))
+    history.add(_row(2))
+
+    def full(path, rows):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(history_module, "draw_history", full)
+    history._drawn = 0
+    history.close()
+    assert "loss.png: cannot be written (No space left on device)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("rows", [[_row(1)], [_row(1, mAP50=None, lr=0.0, total=float("nan"), hm=0.0)], [{"epoch": 3}]])
 def test_rows_with_little_in_them_can_be_plotted(tmp_path, rows):
     for row in rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import os
 import random
@@ -40,6 +41,11 @@ def assert_equal_runs(first: Path, second: Path) -> None:
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key][name], value) for key in states[0] for name, value in states[1][key].items())
     assert (a["progress"], a["ema_steps"], a["epoch"]) == (b["progress"], b["ema_steps"], b["epoch"])
+
+
+def rows_of(run_dir: Path) -> list[dict[str, str]]:
+    """The rows of its history."""
+    return list(csv.DictReader((run_dir / "history.csv").read_text(encoding="utf-8-sig").splitlines()))
 
 
 @contextmanager
@@ -88,9 +94,14 @@ def test_a_stopped_run_goes_on_bit_for_bit_with_average_and_patience(
     assert main.main(arguments(data_dir, tmp_path / "stopped", *flags)) == 130
     assert main.main(["--phase", "train", "--resume_train", str(tmp_path / "stopped")]) == 0
     assert_equal_runs(tmp_path / "straight", tmp_path / "stopped")
-    for name in ("straight", "stopped"):
-        table = (tmp_path / name / "history.csv").read_text(encoding="utf-8-sig")
-        assert [line.split(",")[0] for line in table.splitlines()] == ["epoch", "1", "2"]
+    straight, stopped = (rows_of(tmp_path / name) for name in ("straight", "stopped"))
+    assert [row["epoch"] for row in stopped] == ["1", "2"]
+    times = {"seconds", "images_s", "data_wait"}
+    for there, here in zip(straight, stopped, strict=True):
+        assert {name: there[name] for name in there.keys() - times} == {
+            name: here[name] for name in here.keys() - times
+        }
+        assert min(float(here["images_s"]), float(here["seconds"])) > 0
 
 
 def test_a_run_that_is_made_longer_goes_on_from_its_end(dota_folder, tmp_path):

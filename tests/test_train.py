@@ -164,6 +164,7 @@ def test_a_damaged_picture_stops_training_by_name_or_is_left_out(dota_folder, tm
     assert "Traceback" not in message
     assert main.main(arguments(data_dir, tmp_path / "b", "--num_epoch", "1", "--on_bad_label", "skip")) == 0
     assert "scene_1.png" in capsys.readouterr().err
+    assert load_file(tmp_path / "b" / "last.pth")["progress"]["num_images"] == len(LISTS["train"]) - 1
 
 
 def test_a_missing_device_is_a_sentence(dota_folder, tmp_path, capsys):

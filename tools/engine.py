@@ -14,7 +14,12 @@ from typing import Any, TypeVar
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    InitProcessGroupKwargs,
+    broadcast_object_list,
+    gather_object,
+)
 from torch import Tensor, nn
 
 from tools.device import pick_device, pick_precision, training_layout
@@ -49,7 +54,11 @@ class Engine:
             cpu=chosen.type == "cpu",
             mixed_precision=_MIXED[self.dtype],
             # While the main process scores a large set the others wait; ten minutes, NCCL's own limit, are not enough.
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],
+            kwargs_handlers=[
+                InitProcessGroupKwargs(timeout=timedelta(hours=2)),
+                # The main process's statistics are the ones that are saved and, before they are used, given to all.
+                DistributedDataParallelKwargs(broadcast_buffers=False),
+            ],
         )
         self.device = chosen
         self.rank, self.num_ranks = self.accelerator.process_index, self.accelerator.num_processes

@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import io
 import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +25,7 @@ CSV, PLOT, PAGES, TENSORBOARD = "history.csv", "loss.png", "validation", "tensor
 DAMAGED = "history.damaged.csv"
 LOSS_TERMS = ("total", "hm", "wh", "reg", "cls_theta", "box")  # and every other column that begins with `loss_`
 CLASS_PREFIX = "AP50 "
+PLOT_PAUSE = 19  # times as long as the last plot took, until the next
 LOG_SCALE_FROM = 30.0  # ratio of the largest to the smallest loss shown, from which on a logarithmic scale tells more
 MARKED_UP_TO = 40  # epochs: fewer points get a dot each
 
@@ -34,8 +36,9 @@ class History:
     """What a run writes about itself, epoch by epoch; made by rank 0 only.
 
     `history.csv`: a row an epoch, UTF-8 with the mark by which spreadsheets know it, written whole each time, so that
-    no reader and no kill ever meets half a row. `loss.png`: its plot. `validation/epoch_0007.jpg`: pages of pictures.
-    `tensorboard/`: the same and the steps between, where the package is installed.
+    no reader and no kill ever meets half a row. `loss.png`: its plot, drawn with a row and at the end; where epochs are
+    short not with every row, so that a twentieth of the time goes on it. `validation/epoch_0007.jpg`: pages of
+    pictures. `tensorboard/`: the same and the steps between, where the package is installed.
 
     start_epoch: epochs that are done; rows of later ones, of a run that went further before it was resumed from here,
     are cut off. tensorboard: "auto" where it is installed, "on" (raises SettingsError where it is not), "off".
@@ -53,6 +56,8 @@ class History:
         self._uses_tensorboard = has_package
         self._writer: Any = None
         self._step = 0
+        self._drawn = 0  # rows in the plot
+        self._draw_from = -math.inf  # the time from which on another one may be drawn
 
     def add(self, row: Mapping[str, Value]) -> None:
         """Add the row of an epoch, in place of one that there was; columns that are new come behind the others.
@@ -65,7 +70,8 @@ class History:
         self._columns = list(dict.fromkeys([*self._columns, *row]))
         try:
             self._write_table()
-            draw_history(self.run_dir / PLOT, self._rows)
+            if time.monotonic() >= self._draw_from:
+                self._draw()
         except PermissionError as error:  # on Windows, a program that shows a file keeps others from writing it
             warn(f"{error.filename}: cannot be written now ({error.strerror}); the next epoch's row tries again")
         scalars = {_tag(name): value for name, value in row.items() if name not in ("epoch", "step")}
@@ -92,10 +98,21 @@ class History:
         return path
 
     def close(self) -> None:
-        """Hand on what TensorBoard has not written yet. The rest is on the disk already."""
+        """Draw the last rows, and hand on what TensorBoard has not written yet. The rest is on the disk already."""
+        if self._drawn < len(self._rows):
+            try:
+                self._draw()
+            except OSError as error:  # the run has ended, well or with an error of its own, which must be heard
+                warn(f"{error.filename or self.run_dir / PLOT}: cannot be written ({error.strerror or error})")
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    def _draw(self) -> None:
+        started = time.monotonic()
+        draw_history(self.run_dir / PLOT, self._rows)
+        ended = time.monotonic()
+        self._drawn, self._draw_from = len(self._rows), ended + PLOT_PAUSE * (ended - started)
 
     def _write_table(self) -> None:
         table = io.StringIO()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
+from datasets.loader import Batch
 from datasets.readers import Sample
 from models import CTRBOX
 from tools.averaging import WeightAverage
@@ -37,6 +39,58 @@ class Progress:
 
 
 @dataclass
+class Meter:
+    """Sums of an epoch over all its parts, if it was stopped in between: pictures, seconds in all and seconds that the
+    step waited for data, loss terms times pictures."""
+
+    num_images: int = 0
+    waited: float = 0.0
+    spent: float = 0.0  # seconds up to where `timed` last began or ended
+    sums: dict[str, float] = field(default_factory=dict)
+    _began: float | None = None
+
+    def add(self, terms: Mapping[str, float], num_images: int) -> None:
+        """Take in a step on so many pictures."""
+        self.num_images += num_images
+        self.sums = {name: self.sums.get(name, 0.0) + value * num_images for name, value in terms.items()}
+
+    def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches; the clock runs from the first to the last step."""
+        self._began = time.perf_counter()
+        while True:
+            asked = time.perf_counter()
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - asked
+            if batch is None:
+                break
+            yield batch
+        self.spent, self._began = self.seconds, None
+
+    @property
+    def seconds(self) -> float:
+        running = 0.0 if self._began is None else time.perf_counter() - self._began
+        return max(self.spent + running, 1e-9)
+
+    @property
+    def speed(self) -> float:
+        """Pictures a second."""
+        return self.num_images / self.seconds
+
+    @property
+    def wait_share(self) -> float:
+        return self.waited / self.seconds
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The loss terms."""
+        return {name: value / max(1, self.num_images) for name, value in self.sums.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        return {"num_images": self.num_images, "waited": self.waited, "spent": self.seconds, "sums": dict(self.sums)}
+
+
+@dataclass
 class Run:
     """Everything that a training run holds; `network` is the bare one that is trained, `average` the validated one."""
 
@@ -52,6 +106,7 @@ class Run:
     val_samples: Sequence[Sample]
     progress: Progress
     history: History | None
+    meter: Meter = field(default_factory=Meter)
     stop: StopRequest = field(default_factory=StopRequest)
     bad_names: list[str] = field(default_factory=list)  # pictures of bad steps in a row, over the end of an epoch too
     bad_steps: int = 0  # in a row
@@ -107,6 +162,7 @@ class Run:
         state = {
             "epoch": self.progress.epoch + self.progress.step // self.steps_per_epoch,
             "progress": vars(self.progress).copy(),
+            "meter": self.meter.state(),
             "settings": settings_dict(self.config),
         }
         if as_best:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from tools.own_backbone import run_named_file
 from tools.progress import progress_bar
 from tools.ranks import is_main_process
 from tools.run_folder import BEST, LAST, locked, warn
-from tools.run_state import Run
+from tools.run_state import Meter, Run
 from tools.stop_request import StopRequest
 from tools.training_run import find_run, prepare, run_checkpoint
 from tools.validation import validate
@@ -82,49 +81,10 @@ def _is_stale(run: Run) -> bool:
     return stale
 
 
-class _Meter:
-    """Sums of an epoch: loss terms, pictures, time in all and time that the step waited for data."""
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.waited = 0.0
-        self.num_images = 0
-        self.sums: dict[str, float] = {}
-
-    def add(self, terms: Mapping[str, float], num_images: int) -> None:
-        self.num_images += num_images
-        self.sums = {name: self.sums.get(name, 0.0) + value * num_images for name, value in terms.items()}
-
-    def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        while True:
-            asked = time.perf_counter()
-            batch = next(batches, None)
-            self.waited += time.perf_counter() - asked
-            if batch is None:
-                return
-            yield batch
-
-    @property
-    def seconds(self) -> float:
-        return max(time.perf_counter() - self.started, 1e-9)
-
-    @property
-    def speed(self) -> float:
-        return self.num_images / self.seconds
-
-    @property
-    def wait_share(self) -> float:
-        return self.waited / self.seconds
-
-    @property
-    def means(self) -> dict[str, float]:
-        return {name: value / max(1, self.num_images) for name, value in self.sums.items()}
-
-
 def _train_epoch(run: Run) -> None:
     """One epoch (or the rest of one), its validation when due, its checkpoint."""
-    config, progress, meter = run.config, run.progress, _Meter()
-    rate = _train_steps(run, meter)
+    config, progress, meter = run.config, run.progress, run.meter
+    rate = _train_steps(run)
     epoch, is_last = progress.epoch + 1, progress.epoch + 1 >= run.num_epochs
     row = {
         "epoch": epoch,
@@ -143,15 +103,15 @@ def _train_epoch(run: Run) -> None:
         line += f"; {_validate(run, row)}"
     run.log(line + (f"; {progress.skipped} steps skipped" if progress.skipped else ""))
     # Only now: a run that is stopped during its validation validates when it goes on.
-    progress.epoch, progress.step = epoch, 0
+    progress.epoch, progress.step, run.meter = epoch, 0, Meter()
     if run.history is not None:
         run.history.add(row)
     run.save(LAST)
 
 
-def _train_steps(run: Run, meter: _Meter) -> float:
+def _train_steps(run: Run) -> float:
     """The steps of an epoch that are left; returns the last learning rate."""
-    config, progress, sampler = run.config, run.progress, run.loader.batch_sampler
+    config, progress, meter, sampler = run.config, run.progress, run.meter, run.loader.batch_sampler
     sampler.epoch, sampler.start, sampler.num_rows = progress.epoch, progress.step, run.images_in(progress.epoch)
     run.step.model.train()
     bar = progress_bar(
@@ -161,13 +121,13 @@ def _train_steps(run: Run, meter: _Meter) -> float:
         total=progress.step + len(sampler),
         unit="step",
     )
-    number = progress.epoch * run.steps_per_epoch + progress.step
-    rate = learning_rate(config, number, run.num_steps, run.steps_per_epoch)
+    last = max(0, progress.epoch * run.steps_per_epoch + progress.step - 1)  # where all steps of an epoch are done
+    rate = learning_rate(config, last, run.num_steps, run.steps_per_epoch)
     for batch in bar:
         number = progress.epoch * run.steps_per_epoch + progress.step
         rate = learning_rate(config, number, run.num_steps, run.steps_per_epoch)
         set_rate(run.step.optimizer, rate)
-        stop = _take(run, batch, meter)
+        stop = _take(run, batch)
         progress.step += 1
         shown = {name: f"{value:.3f}" for name, value in run.last_terms.items()}
         shown |= {"lr": f"{rate:.1e}", "images_s": f"{meter.speed:.1f}", "wait": f"{meter.wait_share:.0%}"}
@@ -181,9 +141,9 @@ def _train_steps(run: Run, meter: _Meter) -> float:
     return rate
 
 
-def _take(run: Run, batch: Batch, meter: _Meter) -> bool:
+def _take(run: Run, batch: Batch) -> bool:
     """One step on this process's share of a batch; returns whether to stop."""
-    _refuse_bad_pictures(run, batch)
+    num_images = run.images_in_step - _refuse_bad_pictures(run, batch)
     if not len(batch.rows):
         if run.engine.num_ranks == 1:
             return run.stop.is_requested
@@ -202,8 +162,8 @@ def _take(run: Run, batch: Batch, meter: _Meter) -> bool:
         _report_bad_step(run, batch)
         return result.stop
     run.bad_steps, run.bad_names = 0, []
-    run.progress.num_images += run.images_in_step
-    meter.add(result.terms, run.images_in_step)
+    run.progress.num_images += num_images
+    run.meter.add(result.terms, num_images)
     return result.stop
 
 
@@ -231,19 +191,20 @@ def _validate(run: Run, row: dict) -> str:
     return f"mAP50 {score:.4f} (best {run.progress.best_map:.4f}), {time.perf_counter() - started:.0f} s"
 
 
-def _refuse_bad_pictures(run: Run, batch: Batch) -> None:
-    """Report pictures that cannot be read, of any process. Raises ImageError, on all of them, unless they are to be
-    left out."""
+def _refuse_bad_pictures(run: Run, batch: Batch) -> int:
+    """Report pictures that cannot be read, of any process; returns how many. Raises ImageError, on all processes,
+    unless they are to be left out."""
     engine = run.engine
     count = len(batch.problems)
     if engine.num_ranks > 1:
         count = int(engine.total(torch.tensor([count], device=engine.device)))
     if not count:
-        return
+        return 0
     problems = [problem for part in engine.all_of(batch.problems) for problem in part]
     if run.config.on_bad_label == "error":
         raise ImageError(f"{problems[0]} (--on_bad_label skip leaves such pictures out)")
     report_problems(problems, "pictures left out of a batch")
+    return count
 
 
 def _report_bad_step(run: Run, batch: Batch) -> None:

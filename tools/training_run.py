@@ -49,7 +49,7 @@ from tools.optimizer import make_criterion, make_optimizer, restore_optimizer
 from tools.own_backbone import same_backbone
 from tools.progress import progress_bar
 from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run, warn
-from tools.run_state import Progress, Run
+from tools.run_state import Meter, Progress, Run
 from tools.training_step import TrainingStep
 from tools.weights import preprocessing_of, pretrained_backbone, start_from
 
@@ -254,12 +254,12 @@ def _assemble(
     """The run, with optimiser, average and progress as the checkpoint has them."""
     network = network.to(engine.device, memory_format=engine.layout)
     average = WeightAverage(network, config.ema)
-    optimizer, progress = make_optimizer(network, config), Progress()
+    optimizer, progress, meter = make_optimizer(network, config), Progress(), Meter()
     if state is not None:
         with restoring(run_dir / LAST, "optimiser's state"):
             restore_optimizer(optimizer, state["optimizer_state_dict"])
         with restoring(run_dir / LAST, "progress"):
-            progress = Progress(**state["progress"])
+            progress, meter = Progress(**state["progress"]), Meter(**state.get("meter", {}))
             torch.set_rng_state(state["torch_rng_state"])
             if engine.device.type == "cuda" and state.get("cuda_rng_state") is not None:
                 torch.cuda.set_rng_state(state["cuda_rng_state"], engine.device)
@@ -284,7 +284,7 @@ def _assemble(
     history = History(run_dir, progress.epoch, config.tensorboard) if engine.is_main else None
     return Run(
         config, engine, run_dir, Log(run_dir), architecture, network, average, step, loader, val_samples, progress,
-        history,
+        history, meter,
     )  # fmt: skip
 
 
