@@ -47,8 +47,9 @@ def test_the_settings_take_turns_and_the_first_turn_does_not_count(monkeypatch, 
     flags = ["--settings", "sparse", "--size", "64", "--batch_size", "1", "--rounds", "3", "--device", "cpu"]
     assert benchmark.main(["train", *flags, "--json", str(tmp_path / "表.json")]) == 0
     plain, sparse = SETTINGS["plain"].name, SETTINGS["sparse"].name
-    assert _Trial.log[2:6] == [f"{plain} take_turn", f"{sparse} take_turn"] * 2
-    assert [line for line in _Trial.log if line.endswith("take_turn")] == _Trial.log[2:10]
+    assert _Trial.log[:4] == [f"{name} {what}" for what in ("is ready", "load") for name in (plain, sparse)]
+    assert _Trial.log[4:8] == [f"{plain} take_turn", f"{sparse} take_turn"] * 2
+    assert [line for line in _Trial.log if line.endswith("take_turn")] == _Trial.log[4:12]
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("training step, resnet18, batch 1, 64 x 64, cpu, ")
     assert len({len(line) for line in said[1:4]}) == 1  # aligned

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,18 +13,28 @@ import torch
 
 from tools import benchmark_trial
 from tools.benchmark_train import SETTINGS, draw_data
-from tools.benchmark_trial import Job, Trial, peak_memory, watch_gpu
+from tools.benchmark_trial import (
+    LOOKS_A_SECOND,
+    Job,
+    Trial,
+    counted_steps,
+    loaded_batches,
+    peak_memory,
+    run_in,
+    watch_gpu,
+)
 
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory) -> Job:
     folder = tmp_path_factory.mktemp("图 1")
-    draw_data(folder / "data", 6, 64)
+    draw_data(folder / "data", 8, 64)
     return Job("resnet18", 64, 2, 2, 0, "cpu", folder)
 
 
 def test_the_plain_trial_is_contiguous_fp32_with_dense_heads(job):
     trial = Trial(SETTINGS["plain"], job)
+    trial.load()
     seen = []
     first = trial.run.network.base_network
     handle = first.register_forward_hook(lambda _, inputs, maps: seen.extend([inputs[0], *maps]))
@@ -47,6 +58,7 @@ def test_the_plain_trial_is_contiguous_fp32_with_dense_heads(job):
 
 def test_the_sparse_trial_has_the_defaults_of_training(job):
     trial = Trial(SETTINGS["sparse"], job)
+    trial.load()
     seen = []
     trial.run.network.base_network.register_forward_hook(lambda _, inputs, maps: seen.extend(maps))
     before = [weight.clone() for weight in trial._average.module.parameters()]
@@ -70,7 +82,8 @@ def test_the_peak_is_in_bytes_and_keeps_what_was_given_back():
 @pytest.mark.skipif(os.name != "posix", reason="the stand-in is a script")
 def test_the_gpu_is_watched_by_nvidia_smi(tmp_path, monkeypatch):
     program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 90; echo '[N/A]'; echo 100; echo \"$2\" >&2; echo >done; exec sleep 60\n")
+    looks = "".join(f"echo {percent};" for percent in (*[5] * LOOKS_A_SECOND, 90))  # a second before it counts
+    program.write_text(f"#!/bin/sh\n{looks} echo '[N/A]'; echo 100; echo \"$2\" >&2; echo >done; exec sleep 60\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
@@ -79,6 +92,18 @@ def test_the_gpu_is_watched_by_nvidia_smi(tmp_path, monkeypatch):
         while not (tmp_path / "done").exists():
             pass
     assert busy == [0.9, 1.0]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 12])
+@pytest.mark.parametrize("is_cuda", [False, True])
+def test_what_is_counted_was_loaded_while_it_was_counted(num_workers, is_cuda):
+    """The queue holds two batches of each process: those of the first steps were loaded before the clock ran, and no
+    process may be out of work before the last one."""
+    job = Job("resnet18", 64, 16, 4, num_workers, "cpu", Path())
+    queue = 2 * num_workers
+    assert run_in(job) >= max(1, queue)
+    assert counted_steps(job, is_cuda) >= (10 * num_workers if is_cuda else 4)
+    assert loaded_batches(job, is_cuda) == run_in(job) + counted_steps(job, is_cuda) + queue
 
 
 def test_without_a_gpu_nothing_is_watched():

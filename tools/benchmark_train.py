@@ -27,7 +27,7 @@ from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import write_labels
 from models import ALIASES, CTRBOX, known_backbones, timm_name
 from tools.benchmark_table import format_table
-from tools.benchmark_trial import Job, Outcome, Setting, run_in, serve
+from tools.benchmark_trial import Job, Outcome, Setting, loaded_batches, serve
 from tools.command_line import SettingsError
 from tools.device import pick_device
 from tools.progress import progress_bar
@@ -74,8 +74,7 @@ def benchmark_train(job: Job, names: Sequence[str], json_path: Path | None = Non
     chosen = [name for name in SETTINGS if name == BASE or (name in names and (is_cuda or name != "tf32"))]
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder, ExitStack() as stack:
         job = replace(job, folder=Path(folder))
-        steps = job.rounds * job.steps_a_turn(is_cuda) + run_in(job)
-        draw_data(job.folder / "data", steps * job.batch_size, job.size)
+        draw_data(job.folder / "data", loaded_batches(job, is_cuda) * job.batch_size, job.size)
         trials = {SETTINGS[name].name: stack.enter_context(TrialProcess(SETTINGS[name], job)) for name in chosen}
         rows = _measure(trials, job.rounds)
     where = torch.cuda.get_device_name(device) if is_cuda else f"cpu, {torch.get_num_threads()} threads"
@@ -129,21 +128,21 @@ class TrialProcess:
 
 def draw_data(data_dir: Path, count: int, side: int) -> None:
     """Write a data folder of `count` training pictures and one to validate: scenes of the demo set, resized to `side`
-    pixels. There are DRAWN different ones, under many names."""
+    pixels, JPEG as most data sets are. There are DRAWN different ones, under many names."""
     images, labels = data_dir / "images", data_dir / "labelTxt"
     images.mkdir(parents=True)
     labels.mkdir()
     write_text(data_dir / "classes.txt", "".join(f"{name}\n" for name in CLASS_NAMES))
     names = [f"p{number:06d}" for number in range(count + 1)]
     for number, name in enumerate(names):
-        picture, objects = images / f"{name}.png", labels / f"{name}.txt"
+        picture, objects = images / f"{name}.jpg", labels / f"{name}.txt"
         if number >= DRAWN:
             for path in (picture, objects):
                 _copy(path.with_stem(names[number % DRAWN]), path)
             continue
         scene, quads, classes, difficult = draw_scene(np.random.default_rng(number))
         scene = cv2.resize(scene, (side, side), interpolation=cv2.INTER_LINEAR)
-        picture.write_bytes(cv2.imencode(".png", scene)[1].tobytes())
+        picture.write_bytes(cv2.imencode(".jpg", scene)[1].tobytes())
         write_labels(objects, quads * (side / SCENE_SIZE), [CLASS_NAMES[label] for label in classes], difficult)
     for split, listed in (("train", names[:-1]), ("val", names[-1:])):
         write_text(data_dir / f"{split}.txt", "".join(f"{name}\n" for name in listed))
@@ -159,6 +158,8 @@ def _copy(source: Path, path: Path) -> None:
 def _measure(trials: Mapping[str, TrialProcess], rounds: int) -> dict[str, dict[str, Any]]:
     for trial in trials.values():  # they get ready side by side
         trial.answer()
+    for trial in trials.values():
+        trial.ask("load")
     times: dict[str, list[float]] = {name: [] for name in trials}
     for number in progress_bar(range(rounds + 1), desc="rounds", unit="round"):
         for name, trial in trials.items():

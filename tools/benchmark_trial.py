@@ -37,6 +37,8 @@ from tools.training_run import prepare
 
 MIB = 2**20
 BATCHES_AT_HAND = 4
+PREFETCHED = 2  # batches of each process, torch's default
+LOOKS_A_SECOND = 10  # of nvidia-smi, each of which tells of up to a second before it
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,6 @@ class Trial:
         # What does not average does without the copy of the weights, too.
         self._average = self.run.average if self.run.config.ema else None
         self.run.average = None
-        self._data_ms, batches = self._load()
-        self._batches = cycle(batches)
         if self._is_cuda:
             torch.cuda.reset_peak_memory_stats(self._device)
             self._start = torch.cuda.memory_allocated(self._device)
@@ -123,8 +123,10 @@ class Trial:
 
     def _timed_step(self) -> float:
         batch = next(self._batches)
+        self._finish_steps()
         started = time.perf_counter()
         self._step(batch)
+        self._finish_steps()
         return (time.perf_counter() - started) * 1000
 
     def _step(self, batch: Batch) -> None:
@@ -133,8 +135,16 @@ class Trial:
             self.run.step(batch.images, batch.targets)
         if self._average is not None:
             self._average.update(self.run.network)
+
+    def _finish_steps(self) -> None:
+        """Wait for what a GPU has still to do, which training does not."""
         if self._is_cuda:
             torch.cuda.synchronize(self._device)
+
+    def load(self) -> None:
+        """Load the batches for the timed steps; before these, and while no other trial is at work."""
+        self._data_ms, batches = self._load()
+        self._batches = cycle(batches)
 
     def _load(self) -> tuple[float, list[Batch]]:
         """Least milliseconds of a batch without other processes, and the first batches."""
@@ -154,16 +164,16 @@ class Trial:
         batches = iter(self.run.loader)
         for batch in islice(batches, run_in(self.job)):  # while the processes start and fill their queue
             self._step(batch)
+        self._finish_steps()
         with watch_gpu(self._device) as busy:
             began, waited, num_images = time.perf_counter(), 0.0, 0
-            while True:
+            for _ in range(counted_steps(self.job, self._is_cuda)):
                 asked = time.perf_counter()
-                batch = next(batches, None)
+                batch = next(batches)
                 waited += time.perf_counter() - asked
-                if batch is None:
-                    break
                 self._step(batch)
                 num_images += len(batch.rows)
+            self._finish_steps()
             seconds = time.perf_counter() - began
         return waited / seconds, num_images / seconds, sum(busy) / len(busy) if busy else None
 
@@ -188,8 +198,20 @@ def serve(connection: Connection, setting: Setting, job: Job) -> None:
 
 
 def run_in(job: Job) -> int:
-    """Steps with the loader that are not counted."""
-    return max(1, job.num_workers)
+    """Steps with the loader that are not counted: until each process has filled its part of the queue, 2 batches, and
+    these were taken."""
+    return max(1, 3 * job.num_workers)
+
+
+def counted_steps(job: Job, is_cuda: bool) -> int:
+    """Steps with the loader that are counted; on a GPU enough for each process to load ten batches."""
+    return max(job.rounds * job.steps_a_turn(is_cuda), 10 * job.num_workers * is_cuda)
+
+
+def loaded_batches(job: Job, is_cuda: bool) -> int:
+    """Batches that the pictures must suffice for: behind the last step the queue is still full, for the processes to be
+    at work until then."""
+    return run_in(job) + counted_steps(job, is_cuda) + PREFETCHED * job.num_workers
 
 
 def peak_memory(device: torch.device) -> int:
@@ -204,21 +226,29 @@ def peak_memory(device: torch.device) -> int:
 
 @contextlib.contextmanager
 def watch_gpu(device: torch.device) -> Iterator[list[float]]:
-    """A list that holds, after the block, how busy the GPU was, 0 to 1 at each look of nvidia-smi; empty without it."""
+    """A list that holds, after the block, how busy the GPU was, 0 to 1 at each look of nvidia-smi from a second after
+    the start on; empty without it, and after less time."""
     found: list[float] = []
     program = shutil.which("nvidia-smi")
     if device.type != "cuda" or program is None:
         yield found
         return
     gpu = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-    flags = ["-i", gpu, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "100"]
+    flags = [
+        "-i",
+        gpu,
+        "--query-gpu=utilization.gpu",
+        "--format=csv,noheader,nounits",
+        "-lms",
+        f"{1000 // LOOKS_A_SECOND}",
+    ]
     with subprocess.Popen([program, *flags], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as watcher:
         try:
             yield found
         finally:
             watcher.terminate()
             said, _ = watcher.communicate()
-    found += [int(line) / 100 for line in said.split() if line.isdecimal()]
+    found += [int(line) / 100 for line in said.split() if line.isdecimal()][LOOKS_A_SECOND:]
 
 
 def _make_run(setting: Setting, job: Job) -> Run:
