@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datasets.dota_folder import is_dota_folder, label_dir_of, open_dota
 from datasets.images import find_images
 from datasets.label_formats.annotations import IGNORED_CLASS, file_in, files_in
 from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo
@@ -20,6 +21,7 @@ from datasets.xml_labels import read_hrsc, read_rolabelimg
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, read_labels
 
 IGNORED_LABEL = -1
+CVAT_FILE = "annotations.xml"  # the name in CVAT's own archives
 Read = Callable[[Path, OnBad], Labels]  # of one label file
 
 _DOTA_V1 = (
@@ -79,20 +81,26 @@ class Format(NamedTuple):
 
 def detect_format(data_dir: Path) -> str:
     """The format of a data folder by what lies in it. Raises ValueError with what was looked for."""
-    if (data_dir / "labelTxt").is_dir():
+    if is_dota_folder(data_dir):
         return "dota"
     if (data_dir / "AllImages").is_dir():
         return "hrsc"
-    if files_in(_xml_dir(data_dir), ".xml"):
+    xml_files = files_in(_xml_dir(data_dir), ".xml")
+    if xml_files and [path.name for path in xml_files] != [CVAT_FILE]:
         return "rolabelimg"
     if is_yolo_folder(data_dir):
         return "yolo_obb"
     if not data_dir.is_dir():
         raise ValueError(f"{data_dir}: no such data folder")
+    if (data_dir / "FullDataSet" / "AllImages").is_dir():
+        raise ValueError(f"{data_dir}: HRSC2016's pictures lie in {data_dir / 'FullDataSet'}; give that folder")
+    if xml_files:
+        remedy = f"python -m tools.convert_labels {data_dir} NEW_FOLDER --from cvat --to dota --copy_images"
+        raise ValueError(f"{data_dir}: holds CVAT's {CVAT_FILE}, which is not trained on as it is; {remedy}")
     raise ValueError(
-        f"{data_dir}: no known dataset; looked for labelTxt/ (dota), AllImages/ and Annotations/ (hrsc), roLabelImg's "
-        "*.xml in the folder itself or in xml/, data.yaml or images/ and labels/ (yolo_obb); name it with --dataset "
-        "or convert it with tools.convert_labels"
+        f"{data_dir}: no known dataset; looked for labelTxt/ or annfiles/, also in train/ and val/ (dota), AllImages/ "
+        "and Annotations/ (hrsc), roLabelImg's *.xml in the folder itself or in xml/, data.yaml or images/ and labels/ "
+        "(yolo_obb); name it with --dataset or convert it with tools.convert_labels"
     )
 
 
@@ -188,7 +196,10 @@ def unknown_class(name: str, class_names: Iterable[str]) -> str:
     known = [known for known in class_names if known != IGNORED_CLASS]
     nearest = difflib.get_close_matches(name, known, n=1)
     meant = f"did you mean '{nearest[0]}'? " if nearest else ""
-    return f"unknown class '{name}'; {meant}known: {', '.join(known)}; correct the line or add it to classes.txt"
+    return (
+        f"unknown class '{name}'; {meant}known: {', '.join(known)}; correct the line, or write classes.txt with all "
+        "classes, one a line"
+    )
 
 
 def _read_class_file(path: Path) -> tuple[str, ...]:
@@ -255,9 +266,11 @@ def _image_dir(data_dir: Path) -> Path:
 
 _DOTA = Format(
     image_dir=lambda data_dir: data_dir / "images",
-    label_path=lambda data_dir, name: file_in(data_dir / "labelTxt", name, ".txt"),
+    label_path=lambda data_dir, name: file_in(label_dir_of(data_dir, name), name, ".txt"),
     read=read_labels,
     class_names=_dota_classes,
+    images=lambda data_dir: open_dota(data_dir).images,
+    splits=lambda data_dir: open_dota(data_dir).splits,
 )
 
 FORMATS: dict[str, Format] = {

@@ -14,6 +14,8 @@ from datasets.images import IMAGE_SUFFIXES
 TRAIN_LISTS = ("train.txt", "trainval.txt")
 VAL_LISTS = ("val.txt", "test.txt")
 VAL_FRACTION = 0.1
+# Where lists lie in a data folder: itself, and for VOC and HRSC2016, whose pictures lie in FullDataSet, the others.
+LIST_FOLDERS = ("", "ImageSets", "ImageSets/Main")
 MOST_MOVES = 100
 WORTH_A_MOVE = 1e-6  # of the squared deviation; what is less is rounding
 
@@ -84,6 +86,8 @@ def choose_split(
     train.txt, else trainval.txt; validation reads val.txt, else test.txt. A missing side is filled in memory: the
     pictures (of the list that there is) are split by seed, one tenth for validation.
 
+    Where the data folder has no such list, those in its ImageSets/ or ImageSets/Main/ count (`lists_in`).
+
     `lists_dir` is a folder of lists, such as tools.split_train_val writes, in place of those in the data folder, which
     then do not count. Whoever names one wants its lists, so that nothing is filled in: a missing one raises ListError.
 
@@ -115,6 +119,13 @@ def choose_split(
     return Split(rest, f"{data_dir}, less {other.source}")
 
 
+def lists_in(data_dir: Path) -> Path:
+    """The folder of the lists of a data folder: the first of LIST_FOLDERS that holds one, else the folder itself."""
+    root = data_dir.parent if data_dir.name == "FullDataSet" else data_dir
+    folders = [data_dir, *(root / name for name in LIST_FOLDERS[1:])]
+    return next((folder for folder in folders if _first_list(folder, (*TRAIN_LISTS, *VAL_LISTS))), data_dir)
+
+
 class _Side(NamedTuple):
     """The pictures of a role: where they are written down, and what reads them there."""
 
@@ -124,7 +135,8 @@ class _Side(NamedTuple):
 
 def _listed_sides(data_dir: Path, images: Mapping[str, Path]) -> dict[str, _Side]:
     """The roles that have a list file in the data folder."""
-    lists = {"train": _first_list(data_dir, TRAIN_LISTS), "val": _first_list(data_dir, VAL_LISTS)}
+    folder = lists_in(data_dir)
+    lists = {"train": _first_list(folder, TRAIN_LISTS), "val": _first_list(folder, VAL_LISTS)}
     return {role: _Side(str(path), partial(read_list, path, images)) for role, path in lists.items() if path}
 
 
@@ -139,7 +151,7 @@ def _named_split(
 ) -> Split:
     """The list of that name, or the format's own split where the data folder has no such list."""
     try:
-        path = _named_list(lists_dir or data_dir, split)
+        path = _named_list(lists_dir or lists_in(data_dir), split)
     except ListError:
         if lists_dir is not None or not known.get(split):
             raise

@@ -261,7 +261,7 @@ def test_an_unknown_class_is_named_with_file_line_and_the_nearest_name(tmp_path:
         read_one(path)
     assert str(raised.value) == (
         f"{path}/labelTxt/图 1.txt:3: unknown class 'boot'; did you mean 'boat'? known: car, boat; "
-        "correct the line or add it to classes.txt"
+        "correct the line, or write classes.txt with all classes, one a line"
     )
     with pytest.raises(LabelError, match="unknown class 'zebra'; known: car, boat;"):
         read_one(dota(tmp_path / "2", {"b": f"{SQUARE} zebra 0"}))
@@ -373,7 +373,9 @@ def test_label_files_are_found_whose_suffix_is_written_in_capitals(tmp_path: Pat
 
 
 def test_only_formats_with_a_split_of_their_own_tell_one(tmp_path: Path) -> None:
-    assert [name for name, reader in FORMATS.items() if reader.images or reader.missing_is_empty] == ["yolo_obb"]
+    assert [name for name, reader in FORMATS.items() if reader.images] == ["demo", "dota", "yolo_obb"]
+    assert [name for name, reader in FORMATS.items() if reader.missing_is_empty] == ["yolo_obb"]
+    (tmp_path / "images").mkdir()
     assert FORMATS["dota"].splits(tmp_path) == {}
 
 
@@ -431,3 +433,13 @@ def test_own_class_names_need_no_classes_file_and_a_slip_among_dotas_is_told(tmp
     assert read_classes("dota", tmp_path, ["a"]) == ("scooter", "货车")
     path.write_text(f"{square} plane 0\n{square} shp 0\n", encoding="utf-8")
     assert read_classes("dota", tmp_path, ["a"]) == DOTA_CLASSES["1.0"]
+
+
+def test_hrsc2016_and_cvat_are_told_what_to_do(tmp_path):
+    (tmp_path / "hrsc" / "FullDataSet" / "AllImages").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"pictures lie in .*FullDataSet; give that folder"):
+        detect_format(tmp_path / "hrsc")
+    (tmp_path / "cvat" / "images").mkdir(parents=True)
+    (tmp_path / "cvat" / "annotations.xml").write_text("<annotations/>")
+    with pytest.raises(ValueError, match=r"CVAT's annotations.xml.*--from cvat --to dota"):
+        detect_format(tmp_path / "cvat")

@@ -344,3 +344,28 @@ def test_an_entry_of_a_list_may_carry_a_folder_and_a_suffix() -> None:
     images = {name: Path(f"{name}.png") for name in ("a", "a.b", "c.png")}
     entries = ("a", "x/a.PNG", "C:\\x\\a.b.jpg", "c.png", "./c.png.tif", "a.b.txt", "none")
     assert [find_name(entry, images) for entry in entries] == ["a", "a", "a.b", "c.png", "c.png", None, None]
+
+
+@pytest.mark.parametrize("folder", ["ImageSets", "ImageSets/Main"])
+def test_lists_of_voc_are_found_in_the_data_folder(tmp_path, folder):
+    """Or nine of ten pictures would be trained on, those to be scored among them."""
+    images = {name: tmp_path / f"{name}.jpg" for name in "abcd"}
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "trainval.txt").write_text("a\nb\n")
+    (tmp_path / folder / "test.txt").write_text("c\nd\n")
+    assert choose_split(tmp_path, images, "train").names == ["a", "b"]
+    assert choose_split(tmp_path, images, "val").names == ["c", "d"]
+    assert choose_split(tmp_path, images, "val", split="trainval").names == ["a", "b"]
+    (tmp_path / "train.txt").write_text("d\n")
+    assert choose_split(tmp_path, images, "train").names == ["d"]
+
+
+def test_the_lists_of_hrsc2016_lie_beside_its_pictures(tmp_path):
+    data_dir = tmp_path / "FullDataSet"
+    data_dir.mkdir()
+    (tmp_path / "ImageSets").mkdir()
+    (tmp_path / "ImageSets" / "train.txt").write_text("a\n")
+    (tmp_path / "ImageSets" / "test.txt").write_text("c\n")
+    images = {name: data_dir / "AllImages" / f"{name}.bmp" for name in "abc"}
+    assert choose_split(data_dir, images, "train").names == ["a"]
+    assert choose_split(data_dir, images, "val").names == ["c"]

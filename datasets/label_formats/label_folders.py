@@ -22,6 +22,7 @@ from datasets.label_formats.annotations import (
     sound_rows,
 )
 from datasets.label_formats.labelme import read_labelme
+from datasets.splits import LIST_FOLDERS
 from datasets.xml_labels import read_annotation, read_hrsc
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import (
@@ -39,7 +40,6 @@ from DOTA_devkit.labels import (
 CLASS_LIST = "classes.txt"
 # Of two lists with one picture the first counts: trainval, which holds both, must not take the pictures of val.
 LIST_NAMES = ("train.txt", "val.txt", "trainval.txt", "test.txt")
-LIST_FOLDERS = ("", "ImageSets", "ImageSets/Main")  # of HRSC2016 and of VOC the second and third
 LABEL_WORDS = 8  # the least on a label line
 WIDE_ANGLES = "angles are beyond 2 pi: degrees? they were read as radians"
 
@@ -157,9 +157,10 @@ def _is_list(path: Path) -> bool:
 def _read_splits(src: Path) -> dict[str, str]:
     """{name: split} of the lists in a data folder; of two lists with one picture the first counts."""
     splits: dict[str, str] = {}
-    for folder in LIST_FOLDERS:
+    root = src.parent if src.name == "FullDataSet" else src
+    for folder in (src, *(root / name for name in LIST_FOLDERS[1:])):
         for name in LIST_NAMES:
-            path = src / folder / name
+            path = folder / name
             if path.is_file() and _is_list(path):
                 for entry, line in read_names(path).items():
                     splits.setdefault(name_in_list(path, line, entry), ROLES[path.stem])

@@ -1,0 +1,83 @@
+"""A folder as DOTA lays it out: `images/` and `labelTxt/`, or the two once in each of `train/`, `val/` and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets.images import find_images
+from datasets.label_formats.annotations import ROLES, refuse_same_names
+
+IMAGES = "images"
+LABEL_FOLDERS = ("labelTxt", "annfiles")  # DOTA's own name, and that of mmrotate's tiles
+PART_FOLDERS = ("train", "val", "trainval", "test")
+
+
+class DotaFolder(NamedTuple):
+    """images: {name: picture}.  splits: {`train`, `val`, `test`: names}, {} where all pictures lie in one folder."""
+
+    images: dict[str, Path]
+    splits: dict[str, list[str]]
+
+
+def is_dota_folder(data_dir: Path) -> bool:
+    """Whether a folder of labels lies there, or in a part of it beside `images`."""
+    if any((data_dir / name).is_dir() for name in LABEL_FOLDERS):
+        return True
+    return any(label_dir_in(part).is_dir() and (part / IMAGES).is_dir() for part in _parts_in(data_dir))
+
+
+def open_dota(data_dir: Path) -> DotaFolder:
+    """The pictures of a folder and the splits that its parts make; listed anew only when something there has changed.
+
+    A `trainval/` counts where there is no `train/`. A `test/` without labels, as DOTA has it, makes no split: nothing
+    can be scored there. Raises ImageError for a folder of pictures that is missing, ValueError for two pictures of one
+    name: labels and results name a picture without its folder.
+    """
+    parts = _parts_of(data_dir)
+    return _list_parts(parts, tuple(_stamp(part / IMAGES) for part in parts))
+
+
+def label_dir_in(folder: Path) -> Path:
+    """The folder of labels beside `images`; called labelTxt where there is none."""
+    return next((folder / name for name in LABEL_FOLDERS if (folder / name).is_dir()), folder / LABEL_FOLDERS[0])
+
+
+def label_dir_of(data_dir: Path, name: str) -> Path:
+    """The folder that the labels of a picture lie in."""
+    parts = _parts_of(data_dir)
+    if parts == (data_dir,):
+        return label_dir_in(data_dir)
+    image = open_dota(data_dir).images.get(name)
+    return label_dir_in(image.parent.parent if image else parts[0])
+
+
+def _parts_of(data_dir: Path) -> tuple[Path, ...]:
+    if (data_dir / IMAGES).is_dir() or label_dir_in(data_dir).is_dir():
+        return (data_dir,)
+    return tuple(_parts_in(data_dir)) or (data_dir,)
+
+
+def _parts_in(data_dir: Path) -> Iterable[Path]:
+    parts = [data_dir / name for name in PART_FOLDERS if (data_dir / name / IMAGES).is_dir()]
+    has_train = any(part.name == "train" for part in parts)
+    return [part for part in parts if not (has_train and part.name == "trainval")]
+
+
+@lru_cache(maxsize=8)
+def _list_parts(parts: tuple[Path, ...], stamps: tuple[int, ...]) -> DotaFolder:
+    found = {part: find_images(part / IMAGES) for part in parts}
+    refuse_same_names(item for images in found.values() for item in images.items())
+    images = {name: path for images in found.values() for name, path in images.items()}
+    splits = {
+        ROLES[part.name]: list(names)
+        for part, names in found.items()
+        if part.name in PART_FOLDERS and len(parts) > 1 and label_dir_in(part).is_dir()
+    }
+    return DotaFolder(images, splits)
+
+
+def _stamp(folder: Path) -> int:
+    return folder.stat().st_mtime_ns if folder.is_dir() else 0

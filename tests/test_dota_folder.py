@@ -1,0 +1,91 @@
+"""DOTA's folders are opened as they come: whole, in parts, and with the names that mmrotate gives."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from datasets.dota_folder import is_dota_folder, label_dir_of, open_dota
+from datasets.readers import detect_format, list_images, read_classes, read_samples
+from datasets.splits import choose_split
+from tests.label_documents import PNG, write
+
+LINE = "75 50 155 110 125 150 45 90 {} 0\n"
+
+
+def part(folder: Path, names: Sequence[str], labels: str | None = "labelTxt", class_name: str = "ship") -> None:
+    """Pictures, and a folder of labels with an object in each."""
+    (folder / "images").mkdir(parents=True)
+    for name in names:
+        (folder / "images" / f"{name}.png").write_bytes(PNG)
+        if labels:
+            write(folder / labels / f"{name}.txt", LINE.format(class_name))
+
+
+def sides(data_dir: Path) -> tuple[list[str], list[str]]:
+    images, known = list_images("dota", data_dir), open_dota(data_dir).splits
+    train, val = (choose_split(data_dir, images, role, known=known).names for role in ("train", "val"))
+    return train, val
+
+
+@pytest.mark.parametrize("labels", ["labelTxt", "annfiles"])
+def test_the_parts_that_dota_comes_in_are_its_splits(tmp_path: Path, labels: str) -> None:
+    data_dir = tmp_path / "图 1"
+    part(data_dir / "train", ["P0001", "P0002"], labels)
+    part(data_dir / "val", ["P0003"], labels, "harbor")
+    part(data_dir / "test", ["P0004"], None)
+    assert detect_format(data_dir) == "dota"
+    assert list(list_images("dota", data_dir)) == ["P0001", "P0002", "P0003", "P0004"]
+    assert sides(data_dir) == (["P0001", "P0002"], ["P0003"])
+    classes = read_classes("dota", data_dir, ["P0001", "P0003"])
+    samples = read_samples("dota", data_dir, ["P0002", "P0003"], classes)
+    assert [[classes[label] for label in sample.labels] for sample in samples] == [["ship"], ["harbor"]]
+    assert [sample.image_path.parent.parent.name for sample in samples] == ["train", "val"]
+
+
+def test_mmrotates_trainval_is_trained_on_and_a_test_without_labels_is_not_scored(tmp_path: Path) -> None:
+    part(tmp_path / "trainval", [f"P{number}" for number in range(10)], "annfiles")
+    part(tmp_path / "test", ["P99"], None)
+    assert open_dota(tmp_path).splits.keys() == {"train"}
+    train, val = sides(tmp_path)
+    assert (len(train), len(val)) == (9, 1)
+    assert not {"P99", *train} & {*val}
+
+
+def test_trainval_beside_train_counts_no_picture_twice(tmp_path: Path) -> None:
+    part(tmp_path / "train", ["a"])
+    part(tmp_path / "val", ["b"])
+    part(tmp_path / "trainval", ["a", "b"])
+    assert sides(tmp_path) == (["a"], ["b"])
+
+
+def test_two_pictures_of_one_name_are_refused(tmp_path: Path) -> None:
+    part(tmp_path / "train", ["a"])
+    part(tmp_path / "val", ["a"])
+    with pytest.raises(ValueError, match="two pictures are called 'a'"):
+        open_dota(tmp_path)
+
+
+def test_one_folder_has_no_splits_and_may_call_its_labels_annfiles(tmp_path: Path) -> None:
+    part(tmp_path, ["a", "b"], "annfiles")
+    assert detect_format(tmp_path) == "dota"
+    assert open_dota(tmp_path).splits == {}
+    assert label_dir_of(tmp_path, "a") == tmp_path / "annfiles"
+    assert len(read_samples("dota", tmp_path, ["a"], ("ship",))[0].quads) == 1
+
+
+def test_a_picture_that_comes_later_is_seen(tmp_path: Path) -> None:
+    part(tmp_path / "train", ["a"])
+    assert list(open_dota(tmp_path).images) == ["a"]
+    shutil.rmtree(tmp_path / "train")
+    part(tmp_path / "train", ["a", "b"])
+    assert list(open_dota(tmp_path).images) == ["a", "b"]
+
+
+def test_what_has_no_labels_is_no_dota(tmp_path: Path) -> None:
+    assert not is_dota_folder(tmp_path)
+    part(tmp_path / "train", ["a"], None)
+    assert not is_dota_folder(tmp_path)
