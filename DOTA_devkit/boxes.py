@@ -151,7 +151,8 @@ def quads_to_boxes(quads: np.ndarray, convention: str) -> np.ndarray:
 
     - oc: OpenCV from 4.5.1 on, (0, pi/2]; either side may be the longer;
     - le90: [-pi/2, pi/2), w the long side;
-    - le135 and yolo (Ultralytics): [-pi/4, 3 pi/4), w the long side;
+    - le135 and yolo (Ultralytics in training; its results turn w and h round to have [0, pi/2)): [-pi/4, 3 pi/4), w
+      the long side;
     - rolabelimg: [0, pi), either side may be the longer.
 
     Raises ValueError for another convention.

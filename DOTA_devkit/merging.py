@@ -43,12 +43,14 @@ def merge_tiles(
     tile_size: int,
     picture_hw: tuple[int, int],
     nms_threshold: float = 0.3,
+    agnostic: bool = False,
 ) -> ImageDetections:
     """Merge the boxes found in the tiles of one picture; the result is in pixels of the picture, best score first.
 
     quads (N, 4, 2) in pixels of their tile, scores (N,), labels (N,) int; tiles (N,) which window each was found in.
     windows (T, 4): xmin, ymin, xmax, ymax of the tiles in pixels of the picture (`tiling.tile_windows`), of all
-    scales; tile_size: pixels. The same input gives the same output on every machine; equal scores go by index.
+    scales; tile_size: pixels. agnostic: boxes of different labels compete, too. The same input
+    gives the same output on every machine; equal scores go by index.
 
     Raises ValueError when shapes do not fit, a tile number is no row of `windows`, or the threshold is outside [0, 1].
     """
@@ -65,7 +67,8 @@ def merge_tiles(
     weight = border_weight(quads, windows[tiles], tile_size, picture_hw)
     quads = quads * pixel[:, None, None] + windows[tiles, None, :2]
     rank = scores - (1 - weight) * np.abs(scores)  # a negative score, too, gets worse
-    best = _compete(_Boxes(quads, rank, weight, labels, tiles), windows, nms_threshold)
+    rivals = np.zeros_like(labels) if agnostic else labels
+    best = _compete(_Boxes(quads, rank, weight, rivals, tiles), windows, nms_threshold)
     best = best[np.lexsort((best, -scores[best]))]
     return ImageDetections(quads[best], scores[best], labels[best])
 

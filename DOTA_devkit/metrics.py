@@ -36,7 +36,8 @@ def metrics_dict(evaluation: Evaluation) -> dict[str, Any]:
 def format_table(metrics: Mapping[str, Any]) -> str:
     """A table for the terminal of what `metrics_dict` gives: a row a class and their mean, in columns also where
     names hold wide characters (UAX #11). The overlaps are 0.5, 0.75 and the mean of the standard ten, or where these
-    were not all measured, those that were. The intervals of `bootstrap.with_intervals` are shown where there are any.
+    were not all measured, those that were; precision and recall are those at the score with the best F1, which stands
+    beside them: a threshold to take in use. The intervals of `bootstrap.with_intervals` are shown where there are any.
     """
     classes: Mapping[str, Any] = metrics["classes"]
     if set(map(_threshold_key, IOU_THRESHOLDS)) <= set(metrics["mAP"]):
@@ -53,13 +54,13 @@ def format_table(metrics: Mapping[str, Any]) -> str:
         tops.insert(place, metrics["mAP50_interval"])
         for name, item in classes.items():
             precisions[name].insert(place, item["AP50_interval"])
-    at_best = ("precision", "recall")
-    rows = [["class", "truths", "detections", *titles, *at_best]]
+    at_best = ("precision", "recall", "score_threshold")
+    rows = [["class", "truths", "detections", *titles, "precision", "recall", "at score"]]
     for name, item in classes.items():
         cells = map(_cell, [*precisions[name], *(item[key] for key in at_best)])
         rows.append([name, str(item["num_truths"]), str(item["num_detections"]), *cells])
-    tops += [_mean([item[key] for item in classes.values()]) for key in at_best]
-    rows.append(["mean", str(metrics["num_truths"]), str(metrics["num_detections"]), *map(_cell, tops)])
+    tops += [_mean([item[key] for item in classes.values()]) for key in at_best[:2]]
+    rows.append(["mean", str(metrics["num_truths"]), str(metrics["num_detections"]), *map(_cell, [*tops, None])])
 
     widths = [max(_columns(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(_padded(cell, widths[i], i > 0) for i, cell in enumerate(row)).rstrip() for row in rows]

@@ -15,7 +15,7 @@ from tools.batch_size import MOST, RESERVE, _try_step, largest_that_fits
 from tools.checkpoint import Architecture
 from tools.config import parse_settings
 from tools.engine import Engine
-from tools.training_run import is_batch_small_for_gpu
+from tools.run_description import is_batch_small_for_gpu
 
 
 @settings(deadline=None)

@@ -18,6 +18,12 @@ PUBLISHED_FLAGS = (
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def test_tiles_are_not_for_training_which_would_shrink_the_pictures_in_silence():
+    with pytest.raises(SettingsError, match=r"--tile is for --phase test and eval.*tools\.split_tiles"):
+        parse_settings(["--tile", "600"])
+    assert parse_settings(["--phase", "eval", "--tile", "600"]).tile == 600
+
+
 def test_every_published_flag_is_a_setting():
     assert set(PUBLISHED_FLAGS) <= {item.name for item in fields(Config)}
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from datasets.augment import jitter_colours
 from datasets.splits import Split
 from DOTA_devkit.labels import LabelError
 from tools import data as data_module
-from tools.config import SettingsError, parse_settings
+from tools.config import Config, SettingsError, parse_settings
 from tools.data import (
+    augmentation_of,
     data_classes,
     default_input_hw,
     keep_lists,
@@ -103,6 +106,14 @@ def test_pictures_on_both_sides_are_warned_of(capsys):
     assert capsys.readouterr().err == ""
     warn_of_shared_pictures(Split(["a", "b", "c"], ""), Split(["d", "c", "b"], ""))
     assert "2 of 3 validation pictures are trained on, too, such as b" in capsys.readouterr().err
+
+
+def test_flips_and_colours_are_switches():
+    usual, flat = augmentation_of(Config()), augmentation_of(Config(augment_flip=0.0, augment_colour=0.0))
+    assert (usual.flip, usual.gain, usual.offset) == (0.5, 0.2, 0.1)
+    assert (flat.flip, flat.gain, flat.offset) == (0, 0, 0)
+    image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    assert np.array_equal(jitter_colours(np.random.default_rng(0), image, flat), image)
 
 
 def test_truths_keep_what_a_label_says(dota_folder):

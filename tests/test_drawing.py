@@ -20,6 +20,7 @@ from tools.drawing import (
     draw_quad,
     draw_text,
     drawable,
+    remove_drawings,
     text_size,
     write_picture,
 )
@@ -122,6 +123,15 @@ def test_drawings_are_told_from_other_pictures_and_read_as_ever(tmp_path, suffix
         check_drawings([drawing, other])
     with pytest.raises(SettingsError, match="no earlier drawing"):
         check_drawings([tmp_path])
+
+
+def test_only_drawings_of_ours_are_removed(tmp_path):
+    write_picture(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "b.png").write_bytes(cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes())
+    (tmp_path / "folder").mkdir()
+    remove_drawings(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.png", "folder"]
+    remove_drawings(tmp_path / "none")
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

@@ -62,15 +62,26 @@ def test_the_table_is_aligned_in_any_script() -> None:
     table = format_table(metrics_dict(evaluate(detections, truths, ["小型车辆", "ship", "none"])))
     lines = table.splitlines()
     assert len({columns(line) for line in lines}) == 1
-    assert lines[0].split() == ["class", "truths", "detections", "AP50", "AP75", "AP50:95", "precision", "recall"]
-    assert lines[2].split() == ["小型车辆", "1", "1", "1.0000", "1.0000", "1.0000", "1.0000", "1.0000"]
-    assert lines[4].split() == ["none", "0", "0", "n/a", "n/a", "n/a", "n/a", "n/a"]
+    assert lines[0].split() == [
+        "class",
+        "truths",
+        "detections",
+        "AP50",
+        "AP75",
+        "AP50:95",
+        "precision",
+        "recall",
+        "at",
+        "score",
+    ]
+    assert lines[2].split() == ["小型车辆", "1", "1", "1.0000", "1.0000", "1.0000", "1.0000", "1.0000", "0.9000"]
+    assert lines[4].split() == ["none", "0", "0", "n/a", "n/a", "n/a", "n/a", "n/a", "n/a"]
     assert lines[-1].split()[:4] == ["mean", "2", "2", "1.0000"]
     assert lines[-1].split()[5] == f"{(1 + 0.7) / 2:.4f}"  # 9 / 11 = 0.818 is above seven of the ten thresholds
 
 
 def test_the_table_of_nothing() -> None:
-    assert format_table(metrics_dict(evaluate({}, {}, []))).splitlines()[-1].split() == ["mean", "0", "0"] + ["n/a"] * 5
+    assert format_table(metrics_dict(evaluate({}, {}, []))).splitlines()[-1].split() == ["mean", "0", "0"] + ["n/a"] * 6
 
 
 def columns(text: str) -> int:

@@ -36,7 +36,8 @@ def test_results_read_back_and_empty_pictures_are_remembered(tmp_path):
     assert origin["images"] == ["图 1", "b"]
     records = json.loads((tmp_path / "results" / "detections.json").read_text(encoding="utf-8"))
     assert [record["image"] for record in records] == ["图 1.png", "b.jpg"]
-    assert records[0]["boxes"][0] == {"class": "船", "score": 0.9, "quad": QUAD.ravel().tolist()}
+    box = [2.25, 3.0, 2.0, 1.5, -1.5708]  # the long side stands upright: le90 is half open
+    assert records[0]["boxes"][0] == {"class": "船", "score": 0.9, "quad": QUAD.ravel().tolist(), "box": box}
     assert (records[1]["height"], records[1]["width"], records[1]["boxes"]) == (480, 640, [])
 
 

@@ -216,3 +216,24 @@ def test_a_name_that_results_cannot_hold_is_refused_before_the_work(run_dir, pic
     said = capsys.readouterr()
     assert "'zz ' begins or ends with a blank" in said.err
     assert "detecting: " not in said.err
+
+
+def test_drawings_of_other_pictures_do_not_stay_among_the_new_ones(run_dir, pictures, tmp_path):
+    out = tmp_path / "out"
+    assert main.main(_arguments(run_dir, out, "--input", str(pictures))) == 0
+    before = sorted(path.name for path in (out / "drawings").iterdir())
+    one = next(path for path in sorted(pictures.iterdir()))
+    assert main.main(_arguments(run_dir, out, "--input", str(one))) == 0
+    assert len(before) > 1
+    assert [path.name for path in (out / "drawings").iterdir()] == [f"{one.stem}.png"]
+
+
+def test_boxes_that_k_cuts_off_are_told_of(run_dir, pictures, tmp_path, capsys, monkeypatch):
+    """Known defect 18."""
+    monkeypatch.setattr("tools.outcomes.SOUND_SCORE", 0.0)  # of a network that has learnt little
+    for tile, what in (((), "picture"), (("--tile", "64", "--overlap", "0"), "tile")):
+        flags = ["--input", str(pictures), "--K", "5", "--conf_thresh", "0", *tile]
+        assert main.main(_arguments(run_dir, tmp_path / what, *flags)) == 0
+        assert f"all 5 boxes that are kept of a {what} score" in capsys.readouterr().err
+    assert main.main(_arguments(run_dir, tmp_path / "c", "--input", str(pictures), "--conf_thresh", "1")) == 0
+    assert "boxes that are kept" not in capsys.readouterr().err

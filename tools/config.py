@@ -47,10 +47,11 @@ class Config:
     )
     input: Path | None = _setting(None, "test: a picture or a folder of pictures to detect on, labelled or not")
     tile: int | None = _setting(
-        None, "test: cut big pictures into tiles of this side and merge what is found, pixels of the scaled picture"
+        None,
+        "test, eval: cut big pictures into tiles of this side and merge what is found, pixels of the scaled picture",
     )
-    overlap: int = _setting(100, "what neighbouring tiles share, pixels of the scaled picture")
-    scales: tuple[float, ...] = _setting((1.0,), "scales at which a big picture is cut into tiles")
+    overlap: int = _setting(100, "with --tile: what neighbouring tiles share, pixels of the scaled picture")
+    scales: tuple[float, ...] = _setting((1.0,), "with --tile: factors on a big picture, which is cut at each of them")
     on_bad_label: str = _setting(
         "error", "a bad label or picture stops the run, or is left out and counted", ("error", "skip")
     )
@@ -94,7 +95,9 @@ class Config:
     batch_size: int = _setting(
         2, "pictures a step, over all processes; auto (or 0) finds the most that fit on the GPU", metavar="N"
     )
-    accumulate: int = _setting(1, "parts that each process works its share of a step off in; more need less memory")
+    accumulate: int = _setting(
+        1, "parts into which a step's pictures are divided, worked off one after the other; more need less memory"
+    )
     optimizer: str = _setting("adamw", "what takes the steps", ("adamw", "adam", "sgd"))
     init_lr: float = _setting(3e-4, "highest learning rate, reached after the warm-up")
     backbone_lr_scale: float = _setting(1.0, "factor on the backbone's rate; below 1 for pretrained weights")
@@ -115,7 +118,9 @@ class Config:
     val_every: int = _setting(1, "epochs between validations")
     save_every: float = _setting(10.0, "minutes between saves within an epoch; each epoch saves anyway")
     sparse_heads: bool = _setting(True, "compute all heads but hm only where the loss reads them; training only")
-    positive_radius: int = _setting(1, "cells around a centre's that learn the box as well; 0 is the published way")
+    positive_radius: int = _setting(
+        1, "the cells so far around an object's centre learn its box as well; 0 trains the centre's alone, as published"
+    )
     vector_beta: float = _setting(0.1, "where smooth L1 turns from square to straight, cells; below, it is gentle")
     vector_weight: float = _setting(0.5, "weight of the vectors' loss; 1 is published")
     theta_weight: float = _setting(0.25, "weight of cls_theta's loss; 1 is published")
@@ -130,6 +135,12 @@ class Config:
     augment_scale: tuple[float, ...] = _setting((0.85, 1.18), "smallest and largest factor on a training picture")
     augment_quarter: bool = _setting(False, "turn training pictures by random multiples of 90 degrees")
     augment_rotate: float = _setting(0.0, "largest further turn of a training picture, degrees either way")
+    augment_flip: float = _setting(
+        0.5, "probability that a training picture is mirrored, for each axis; 0 where left and right differ"
+    )
+    augment_colour: float = _setting(
+        1.0, "how far brightness and contrast change in training; 1 by up to about a quarter, 0 not at all"
+    )
     resume_train: str | None = _setting(
         None, "continue a run: its folder or last.pth [without a value: the newest run]"
     )
@@ -141,11 +152,16 @@ class Config:
     resume: Path | None = _setting(
         None, "weights: in test and eval the checkpoint [default: best.pth of the newest run]; in train, to start from"
     )
-    K: int = _setting(500, "most detections of a picture, over all classes", metavar="N")
+    K: int = _setting(500, "most detections of a picture (with --tile of each tile), over all classes", metavar="N")
     conf_thresh: float = _setting(0.01, "lowest score that is written to the results, 0 to 1")
     nms_thresh: float = _setting(0.3, "of two boxes of a class that overlap by more IoU the better stays, 0 to 1")
+    agnostic_nms: bool = _setting(
+        False, "of overlapping boxes of different classes, too, the better alone stays; in each picture, or with --tile"
+    )
     quads: bool = _setting(False, "write the four free corners instead of true rectangles")
-    ignore_overlap: float = _setting(0.5, "a false positive with more of its area in an ignore region is not counted")
+    ignore_overlap: float = _setting(
+        0.5, "a false positive with more than this share of its area in an ignore region is not counted, 0 to 1"
+    )
     bootstrap: int = _setting(0, "resamplings of the pictures for 95 % intervals of AP50; 0 for none", metavar="N")
     # drawing
     num_drawings: int = _setting(50, "most pictures to draw boxes on")
@@ -335,7 +351,16 @@ def _check(config: Config) -> None:
         value = getattr(config, name)
         if value is not None and not value >= least:
             raise SettingsError(f"--{name} is {value}; it must be at least {least}")
-    for name in ("conf_thresh", "nms_thresh", "draw_score", "min_visible", "ignore_overlap", "warmup", "lr_decay"):
+    for name in (
+        "conf_thresh",
+        "nms_thresh",
+        "draw_score",
+        "min_visible",
+        "ignore_overlap",
+        "warmup",
+        "lr_decay",
+        "augment_flip",
+    ):
         if not 0 <= getattr(config, name) <= 1:
             raise SettingsError(f"--{name} is {getattr(config, name)}; it must lie between 0 and 1")
     if (config.window_h is None) != (config.window_w is None):
@@ -352,6 +377,10 @@ def _check(config: Config) -> None:
             )
     if config.tile is not None and not 0 <= config.overlap < config.tile:
         raise SettingsError(f"--overlap is {config.overlap}; it must be at least 0 and below --tile {config.tile}")
+    if config.phase == "train" and config.tile is not None and "tile" in config.explicit:
+        raise SettingsError(
+            "--tile is for --phase test and eval; to train on tiles, cut them first: python -m tools.split_tiles"
+        )
     if not config.scales or not all(0 < scale < math.inf for scale in config.scales):
         raise SettingsError(f"--scales is {config.scales}; each must be above 0 and finite")
     if len(config.augment_scale) != 2 or not 0 < config.augment_scale[0] <= config.augment_scale[1] < math.inf:
@@ -389,7 +418,7 @@ _LEAST = {
     "num_workers": 0, "num_drawings": 0, "line_width": 0, "input_h": 32, "input_w": 32, "window_h": 32,
     "window_w": 32, "tile": 32, "overlap": 0, "seed": 0, "weight_decay": 0, "clip_norm": 0, "freeze": 0,
     "patience": 0, "positive_radius": 0, "vector_beta": 0, "rotated_weight": 0, "theta_weight": 0, "vector_weight": 0,
-    "box_weight": 0, "augment_rotate": 0, "bootstrap": 0, "neck_width": 1, "head_width": 1,
+    "box_weight": 0, "augment_rotate": 0, "augment_colour": 0, "bootstrap": 0, "neck_width": 1, "head_width": 1,
 }  # fmt: skip
 
 assert all(item.default is not MISSING for item in fields(Config))

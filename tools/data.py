@@ -53,8 +53,14 @@ def default_input_hw(config: Config, data: DataFolder) -> tuple[int, int]:
 
 def augmentation_of(config: Config) -> Augmentation:
     """What is done to training inputs, among all settings."""
+    usual = Augmentation()
     return Augmentation(
-        quarter_turns=config.augment_quarter, rotate=config.augment_rotate, scale=tuple(config.augment_scale)
+        flip=config.augment_flip,
+        quarter_turns=config.augment_quarter,
+        rotate=config.augment_rotate,
+        scale=tuple(config.augment_scale),
+        gain=usual.gain * config.augment_colour,
+        offset=usual.offset * config.augment_colour,
     )
 
 

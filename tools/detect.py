@@ -15,7 +15,7 @@ from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.tiling import lay_tiles, tile_windows
 from models import CTRBOX, Detections, decode, normalize
 from tools.checkpoint import Architecture
-from tools.outcomes import DetectionSettings, Found, TileBoxes, Tiling, survivors
+from tools.outcomes import DetectionSettings, Found, TileBoxes, Tiling, is_cut, survivors
 from tools.progress import progress_bar
 
 
@@ -50,6 +50,7 @@ def detect(
                 select(found, index, float(batch.scales[index]), settings),
                 tuple(batch.sizes[index].tolist()),
                 None if picture is None else picture.numpy(),
+                is_cut=is_cut(found.scores[index].numpy(), settings),
             )
 
 
@@ -76,14 +77,15 @@ def detect_tiled(
     tile_set = TileSet(picture, tiles, tiling.size, architecture.input_hw, architecture.preprocessing.fill_bgr)
     boxes = TileBoxes(tiles, tile_windows(tiles, tiling.size))
     batches = make_tile_loader(tile_set, batch_size, min(num_workers, len(tiles) - 1))
-    total = -(-len(tiles) // batch_size)
+    total, cut = -(-len(tiles) // batch_size), False
     for images, rows in progress_bar(batches, total=total, unit="batch", desc=f"{path.name}: {len(tiles)} tiles"):
         found = _detect_batch(model, architecture, images, settings, device)
         for index, row in enumerate(rows.tolist()):
             # Left at the input's scale here, so that a score and an overlap mean what they mean without tiles.
             in_tile = select(found, index, 1.0, settings)
+            cut |= is_cut(found.scores[index].numpy(), settings)
             boxes.add(row, in_tile._replace(quads=tile_set.to_picture(row, in_tile.quads / tile_set.scale(row))))
-    return Found(0, boxes.merged(tiling.size, hw, settings.nms_thresh), hw, picture)
+    return Found(0, boxes.merged(tiling.size, hw, settings), hw, picture, is_cut=cut)
 
 
 def select(found: Detections, index: int, scale: float, settings: DetectionSettings) -> ImageDetections:

@@ -193,12 +193,22 @@ def check_drawings(paths: Iterable[Path]) -> None:
     for path in paths:
         if not path.exists():
             continue
-        is_ours = False
-        if path.is_file():
-            with path.open("rb") as file:
-                is_ours = _MARK in file.read(2 * len(_MARK) + 40)
-        if not is_ours:
+        if not _is_drawing(path):
             raise SettingsError(f"{path} is there and is no earlier drawing; name another folder")
+
+
+def remove_drawings(folder: Path) -> None:
+    """Remove the drawings of ours in a folder: beside those of other pictures or of a better network they mislead."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _is_drawing(path):
+            path.unlink()
+
+
+def _is_drawing(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _MARK in file.read(2 * len(_MARK) + 40)
 
 
 def _marked(data: bytes) -> bytes:

@@ -10,13 +10,14 @@ import hashlib
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from datasets.images import IMAGE_SUFFIXES, ImageError, find_images, read_image
 from DOTA_devkit.task_files import NO_DETECTIONS
 from DOTA_devkit.tiling import check_grid, scaled_size
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.drawing import as_bgr, draw_boxes, write_picture
+from tools.drawing import as_bgr, draw_boxes, remove_drawings, write_picture
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Found, Tiling, is_much_larger, too_large_hint
 from tools.progress import progress_bar
@@ -67,6 +68,11 @@ def add_detector_flags(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="IoU above which the worse of two boxes of a class goes, 0 to 1 [default: the file's]",
     )
+    add(
+        "--agnostic_nms",
+        action="store_true",
+        help="boxes of different classes compete, too; for a file without NMS inside",
+    )
     add("--tile", type=int, metavar="PX", help="cut pictures into tiles of this side, pixels of the scaled picture")
     add("--overlap", type=int, default=100, metavar="PX", help="what neighbouring tiles share [default: %(default)s]")
     add("--scales", type=float, nargs="+", default=[1.0], metavar="X", help="scales to cut at [default: 1]")
@@ -82,7 +88,11 @@ def open_detector(options: argparse.Namespace) -> OnnxDetector:
     if options.threads < 0 or options.batch_size < 1:
         raise SettingsError("--threads must be at least 0 and --batch_size at least 1")
     thresholds = {"conf_thresh": options.conf_thresh, "nms_thresh": options.nms_thresh}
-    return OnnxDetector(options.model, options.runtime, options.provider, threads=options.threads, **thresholds)
+    detector = OnnxDetector(options.model, options.runtime, options.provider, threads=options.threads, **thresholds)
+    if options.agnostic_nms and detector.facts.nms:
+        raise SettingsError(f"--agnostic_nms: NMS by class is inside {options.model}; export it without --nms")
+    detector.settings = replace(detector.settings, agnostic=options.agnostic_nms)
+    return detector
 
 
 def tiling_of(options: argparse.Namespace) -> Tiling | None:
@@ -107,6 +117,7 @@ def _run(options: argparse.Namespace) -> int:
     detector = open_detector(options)
     class_names = detector.facts.class_names
     print(f"detecting with {options.model} ({detector.facts.backbone}) on {len(images)} pictures", flush=True)
+    remove_drawings(options.out / DRAWINGS)
     problems, num_boxes, best, hinted = 0, 0, 0.0, tiling is not None
     paths = list(images.values())
     with ResultFiles(options.out / RESULTS, class_names, _origin(options, images, detector, tiling)) as results:

@@ -87,7 +87,7 @@ class OnnxDetector:
         for rows in batches:
             for row, found in zip(rows, self.detect([tile_set.crop(row) for row in rows]), strict=True):
                 boxes.add(row, found._replace(quads=tile_set.to_picture(row, found.quads)))
-        return boxes.merged(tiling.size, hw, self.settings.nms_thresh)
+        return boxes.merged(tiling.size, hw, self.settings)
 
     def _target(self, hw: tuple[int, int]) -> tuple[int, int] | None:
         """The size that the caller must letterbox to; None where the file takes the picture as it is."""

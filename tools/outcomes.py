@@ -13,18 +13,21 @@ from DOTA_devkit.merging import merge_tiles
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.tiling import Tile
 
+SOUND_SCORE = 0.1  # what lies below are guesses, of which a few more or less are no loss
 MUCH_LARGER = 2.5  # times the input's side: what a picture shrinks by, and small objects with it
 
 
 @dataclass(frozen=True)
 class DetectionSettings:
     """What becomes of the maps: K, most boxes of a picture; the lowest score kept; the overlap (IoU) above which the
-    worse of two boxes of a class goes; whether rotated boxes are made rectangles."""
+    worse of two boxes of a class goes; whether rotated boxes are made rectangles; whether boxes of all classes
+    compete."""
 
     num_peaks: int = 500
     conf_thresh: float = 0.01
     nms_thresh: float = 0.3
     true_rectangles: bool = True
+    agnostic: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,15 @@ class Tiling:
 
 class Found(NamedTuple):
     """One picture's outcome: its row in the list, its boxes in its own pixels, its size (height, width), the picture
-    itself where it was to be kept, and what was wrong with it where it could not be read (then there are no boxes)."""
+    itself where it was to be kept, what was wrong with it where it could not be read (then there are no boxes), and
+    whether boxes of a sound score may be missing, because there were more than --K."""
 
     row: int
     detections: ImageDetections
     size: tuple[int, int]
     picture: np.ndarray | None = None
     problem: str | None = None
+    is_cut: bool = False
 
 
 def survivors(
@@ -53,8 +58,13 @@ def survivors(
     """Of quads (K, 4, 2), scores (K,) and labels (K,) those that score enough and survive NMS, best first."""
     keep = np.flatnonzero((scores >= settings.conf_thresh) & (scores > 0))
     quads, scores, labels = quads[keep], scores[keep], labels[keep]
-    best = poly_nms(quads, scores, settings.nms_thresh, labels)
+    best = poly_nms(quads, scores, settings.nms_thresh, None if settings.agnostic else labels)
     return ImageDetections(quads[best], scores[best], labels[best])
+
+
+def is_cut(scores: np.ndarray, settings: DetectionSettings) -> bool:
+    """Whether all of the K peaks of a picture, scores (K,), may be objects, so that there were perhaps more."""
+    return len(scores) >= settings.num_peaks and bool(scores.min() >= max(SOUND_SCORE, settings.conf_thresh))
 
 
 def is_much_larger(size: tuple[int, int], input_hw: tuple[int, int]) -> bool:
@@ -86,7 +96,8 @@ class TileBoxes:
         self._parts.append(boxes._replace(quads=in_tile))
         self._numbers.append(np.full(len(boxes.scores), row))
 
-    def merged(self, tile_size: int, picture_hw: tuple[int, int], nms_thresh: float) -> ImageDetections:
+    def merged(self, tile_size: int, picture_hw: tuple[int, int], settings: DetectionSettings) -> ImageDetections:
         """The boxes of the whole picture, in its pixels."""
         boxes = ImageDetections(*(np.concatenate(part) for part in zip(*self._parts, strict=True)))
-        return merge_tiles(*boxes, np.concatenate(self._numbers), self._windows, tile_size, picture_hw, nms_thresh)
+        where = np.concatenate(self._numbers), self._windows, tile_size, picture_hw
+        return merge_tiles(*boxes, *where, settings.nms_thresh, settings.agnostic)

@@ -26,6 +26,8 @@ _PUBLISHED = {
     "augment_scale": (0.9, 1.1),
     "augment_quarter": False,
     "augment_rotate": 0.0,
+    "augment_flip": 0.5,
+    "augment_colour": 1.0,
 }
 
 RECIPES: Mapping[str, Mapping[str, object]] = {"default": {}, "published": _PUBLISHED}

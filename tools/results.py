@@ -10,11 +10,14 @@ from itertools import islice
 from pathlib import Path
 
 from DOTA_devkit.atomic import atomic_write, write_json
+from DOTA_devkit.boxes import quads_to_boxes
 from DOTA_devkit.task_files import ResultWriter, result_path
 from DOTA_devkit.tiling import check_picture_name
 from tools.drawing import check_drawings
 from tools.outcomes import Found
 
+# cx, cy, w, h in pixels and the angle of w, the long side, in radians, clockwise from +x, -pi/2 to pi/2.
+BOX_CONVENTION = "le90"
 RESULTS, DETECTIONS, ORIGIN, DRAWINGS = "results", "detections.json", "origin.json", "drawings"
 
 
@@ -46,14 +49,24 @@ class ResultFiles:
         """Add the boxes found in the picture at `path`."""
         boxes = found.detections
         self._writer.write(path.stem, boxes)
+        angled = quads_to_boxes(boxes.quads, BOX_CONVENTION)
         record = {
             "image": path.name,
             "height": found.size[0],
             "width": found.size[1],
             "boxes": [
-                {"class": self.class_names[label], "score": score, "quad": [round(value, 4) for value in quad]}
-                for label, score, quad in zip(
-                    boxes.labels.tolist(), boxes.scores.tolist(), boxes.quads.reshape(-1, 8).tolist(), strict=True
+                {
+                    "class": self.class_names[label],
+                    "score": score,
+                    "quad": [round(value, 4) for value in quad],
+                    "box": [round(value, 4) for value in box],
+                }
+                for label, score, quad, box in zip(
+                    boxes.labels.tolist(),
+                    boxes.scores.tolist(),
+                    boxes.quads.reshape(-1, 8).tolist(),
+                    angled.tolist(),
+                    strict=True,
                 )
             ],
         }

@@ -18,9 +18,9 @@ from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.data import open_data, report_problems, split_of
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
-from tools.drawing import as_bgr, draw_boxes, write_picture
+from tools.drawing import as_bgr, draw_boxes, remove_drawings, write_picture
 from tools.engine import Engine
-from tools.outcomes import is_much_larger, too_large_hint
+from tools.outcomes import SOUND_SCORE, is_much_larger, too_large_hint
 from tools.own_backbone import run_named_file
 from tools.progress import progress_bar
 from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, drawing_path, stamp_of
@@ -92,7 +92,7 @@ def pictures_of(config: Config) -> tuple[Mapping[str, Path], str]:
 
 def detection_settings(config: Config) -> DetectionSettings:
     """The settings of the detector among all settings."""
-    return DetectionSettings(config.K, config.conf_thresh, config.nms_thresh, not config.quads)
+    return DetectionSettings(config.K, config.conf_thresh, config.nms_thresh, not config.quads, config.agnostic_nms)
 
 
 def origin_of(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> dict:
@@ -117,6 +117,8 @@ def run_detector(
     check_outputs(loaded.run_dir, images, config.num_drawings if engine.is_main else 0)
     log(f"detecting with {loaded.checkpoint} ({loaded.architecture.title}) on {len(paths)} pictures of {source}")
     started, report = time.perf_counter(), _Report(loaded)
+    if engine.is_main:
+        remove_drawings(loaded.run_dir / DRAWINGS)
     found = engine.gathered(_detect_share(loaded, engine, paths), len(paths))
     writer = ResultFiles(loaded.run_dir / RESULTS, loaded.architecture.class_names, origin_of(loaded, images, source))
     with writer if engine.is_main else nullcontext() as results:
@@ -129,6 +131,7 @@ def run_detector(
                     _draw(loaded, paths[item.row], item)
     if engine.is_main:
         report_problems(report.problems, "pictures could not be read and have no results")
+        report.warn_of_cuts()
     speed = len(paths) / max(time.perf_counter() - started, 1e-9)
     folder = loaded.run_dir / RESULTS
     log(f"{report.num_boxes} boxes of score {config.conf_thresh} and more, {speed:.1f} pictures/s: {folder}")
@@ -144,7 +147,7 @@ class _Report:
     def __init__(self, loaded: LoadedRun) -> None:
         self._config, self._input_hw = loaded.config, loaded.architecture.input_hw
         self.problems: list[str] = []
-        self.num_boxes, self.best_score = 0, 0.0
+        self.num_boxes, self.best_score, self.num_cut = 0, 0.0, 0
         self._hinted = loaded.config.tile is not None
 
     def takes(self, path: Path, item: Found) -> bool:
@@ -157,9 +160,19 @@ class _Report:
         if not self._hinted and is_much_larger(item.size, self._input_hw):
             warn(f"{path.name} {too_large_hint(item.size, self._input_hw)}")
             self._hinted = True
+        self.num_cut += item.is_cut
         self.num_boxes += len(item.detections.scores)
         self.best_score = max(self.best_score, item.detections.scores.max(initial=0.0))
         return True
+
+    def warn_of_cuts(self) -> None:
+        """Warn where there may have been more objects than are kept."""
+        if self.num_cut:
+            most, what = self._config.K, "tile" if self._config.tile else "picture"
+            warn(
+                f"in {self.num_cut} pictures all {most} boxes that are kept of a {what} score {SOUND_SCORE} and more, "
+                f"so that others may be missing; give --K {2 * most}, or cut smaller tiles with --tile"
+            )
 
 
 def _detect_share(loaded: LoadedRun, engine: Engine, paths: Sequence[Path]) -> Iterator[Found]:

@@ -48,6 +48,7 @@ from tools.memory import free_memory
 from tools.optimizer import make_criterion, make_optimizer, restore_optimizer
 from tools.own_backbone import same_backbone
 from tools.progress import progress_bar
+from tools.run_description import describe
 from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run, warn
 from tools.run_state import Meter, Progress, Run
 from tools.training_step import TrainingStep
@@ -144,7 +145,7 @@ def prepare(
         keep_lists(run_dir, train=train_split.names, val=val_split.names)
     run = _assemble(config, engine, run_dir, architecture, network, loader, val_samples, state)
     run.log(f"run folder: {run_dir}")
-    _describe(run, train_samples)
+    describe(run, train_samples)
     run.log(weights_line)
     run.log(f"training pictures: {train_split.source}; validation pictures: {val_split.source}")
     return run
@@ -286,31 +287,3 @@ def _assemble(
         config, engine, run_dir, Log(run_dir), architecture, network, average, step, loader, val_samples, progress,
         history, meter,
     )  # fmt: skip
-
-
-def is_batch_small_for_gpu(config: Config, device: torch.device) -> bool:
-    """Whether the batch is the default one, which was chosen on CPUs, and this is a GPU."""
-    return device.type == "cuda" and config.batch_size == Config.batch_size and "batch_size" not in config.explicit
-
-
-def _describe(run: Run, train_samples: Sequence[Sample]) -> None:
-    """Log what is about to be trained."""
-    config, engine = run.config, run.engine
-    size = sum(parameter.numel() for parameter in run.network.parameters()) / 1e6
-    height, width = run.architecture.input_hw
-    precision = str(engine.dtype).removeprefix("torch.")
-    ranks = f"{engine.num_ranks} processes, " if engine.num_ranks > 1 else ""
-    run.log(
-        f"{run.architecture.title}, {size:.1f} M parameters, {ranks}on {engine.device}, {precision}; "
-        f"input {height} x {width} (height x width)"
-    )
-    num_objects = sum(int((~sample.ignored).sum()) for sample in train_samples)
-    run.log(f"{len(train_samples)} pictures to train on, {num_objects} objects; {len(run.val_samples)} to validate on")
-    run.log(f"classes: {', '.join(run.architecture.class_names)}")
-    run.log(f"recipe {config.recipe}: batch {config.batch_size}, {run.num_steps} steps, {config.optimizer}")
-    if is_batch_small_for_gpu(config, engine.device):
-        warn("a batch of 2 leaves a GPU waiting; --batch_size 8 --init_lr 6e-4 is faster (README.md, Results)")
-    if not num_objects:
-        warn("no training picture holds an object; the network will learn to see nothing")
-    if run.progress.epoch or run.progress.step:
-        run.log(f"going on after {run.progress.epoch} epochs and {run.progress.step} steps")

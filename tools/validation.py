@@ -65,7 +65,7 @@ def _detect_share(run: Run, shown: set[int]) -> Iterator[Found]:
         run.average.module,
         run.architecture,
         [run.val_samples[row].image_path for row in rows],
-        DetectionSettings(config.K, config.conf_thresh, config.nms_thresh),
+        DetectionSettings(config.K, config.conf_thresh, config.nms_thresh, agnostic=config.agnostic_nms),
         device=engine.device,
         batch_size=min(max(1, config.batch_size // engine.num_ranks), MOST_AT_ONCE),
         num_workers=config.num_workers,

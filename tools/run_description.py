@@ -1,0 +1,68 @@
+"""What is about to be trained, in words, and what looks wrong about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import numpy as np
+import torch
+
+from datasets.image_sizes import read_header
+from datasets.images import ImageError
+from datasets.readers import DOTA_CLASSES, Sample
+from tools.config import Config
+from tools.outcomes import is_much_larger
+from tools.run_folder import warn
+from tools.run_state import Run
+
+LOOKED_AT = 50  # pictures whose size is looked at
+
+
+def is_batch_small_for_gpu(config: Config, device: torch.device) -> bool:
+    """Whether the batch is the default one, which was chosen on CPUs, and this is a GPU."""
+    return device.type == "cuda" and config.batch_size == Config.batch_size and "batch_size" not in config.explicit
+
+
+def describe(run: Run, train_samples: Sequence[Sample]) -> None:
+    """Log what is about to be trained."""
+    config, engine = run.config, run.engine
+    num_parameters = sum(parameter.numel() for parameter in run.network.parameters()) / 1e6
+    height, width = run.architecture.input_hw
+    precision = str(engine.dtype).removeprefix("torch.")
+    ranks = f"{engine.num_ranks} processes, " if engine.num_ranks > 1 else ""
+    run.log(
+        f"{run.architecture.title}, {num_parameters:.1f} M parameters, {ranks}on {engine.device}, {precision}; "
+        f"input {height} x {width} (height x width)"
+    )
+    num_objects = sum(int((~sample.ignored).sum()) for sample in train_samples)
+    run.log(f"{len(train_samples)} pictures to train on, {num_objects} objects; {len(run.val_samples)} to validate on")
+    run.log(f"classes: {', '.join(run.architecture.class_names)}")
+    run.log(f"recipe {config.recipe}: batch {config.batch_size}, {run.num_steps} steps, {config.optimizer}")
+    if is_batch_small_for_gpu(config, engine.device):
+        warn("a batch of 2 leaves a GPU waiting; --batch_size 8 --init_lr 6e-4 is faster (README.md, Results)")
+    _warn_of_data(run, train_samples)
+    if not num_objects:
+        warn("no training picture holds an object; the network will learn to see nothing")
+    if run.progress.epoch or run.progress.step:
+        run.log(f"going on after {run.progress.epoch} epochs and {run.progress.step} steps")
+
+
+def _warn_of_data(run: Run, samples: Sequence[Sample]) -> None:
+    """Warn of classes that nobody named and that no label has, and of pictures that are shrunk to the input."""
+    names, used = tuple(run.architecture.class_names), np.unique(np.concatenate([sample.labels for sample in samples]))
+    num_used = np.count_nonzero(used >= 0)
+    if names in DOTA_CLASSES.values() and 0 < num_used < len(names):
+        run.log(
+            f"the labels name {num_used} of DOTA's {len(names)} classes, and the network has all of these; for fewer "
+            "write classes.txt into the data folder, one name a line"
+        )
+    for sample in samples[:: -(-len(samples) // LOOKED_AT)]:
+        with suppress(ImageError):  # told of when its turn comes
+            header = read_header(sample.image_path)
+            if is_much_larger((header.height, header.width), run.architecture.input_hw):
+                warn(
+                    f"{sample.image_path.name} is {header.width} x {header.height} and is shrunk to the input size, "
+                    "where small objects get lost; cut such pictures first: python -m tools.split_tiles"
+                )
+                return
