@@ -11,11 +11,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from rasterio.transform import from_origin
 
 import main
 from datasets.demo import write_demo
+from tests.label_documents import YOLO_LINE, yolo_folder
+from tests.test_geojson import collection, feature
+from tests.test_georeference import geotiff
 from tools import data as data_module
+from tools.config import parse_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHORT = ["--num_epoch", "1", "--input_h", "64", "--input_w", "64", "--pretrained", "none", "--tensorboard", "off"]
@@ -27,7 +34,8 @@ def _blocks(language: str) -> list[str]:
 
 
 def _commands(first_words: str) -> list[list[str]]:
-    blocks = [block for block in _blocks("bash") if block not in (TILE_BLOCK, DATA_BLOCK, DEPLOY_BLOCK)]
+    apart = (TILE_BLOCK, DATA_BLOCK, DEPLOY_BLOCK, MAP_BLOCK, FORMAT_BLOCK)
+    blocks = [block for block in _blocks("bash") if block not in apart]
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     lines += re.findall(r"`((?:make|python) [^`\n]+)`", README)  # in tables and in the text
     return [shlex.split(line) for line in lines if line.startswith(first_words)]
@@ -36,6 +44,8 @@ def _commands(first_words: str) -> list[list[str]]:
 TILE_BLOCK = next(block for block in _blocks("bash") if "tools.split_tiles" in block)
 DATA_BLOCK = next(block for block in _blocks("bash") if "tools.rolabelimg_to_txt" in block)
 DEPLOY_BLOCK = next(block for block in _blocks("bash") if "tools.export_onnx" in block)
+MAP_BLOCK = next(block for block in _blocks("bash") if "--to geojson" in block)
+FORMAT_BLOCK = next(block for block in _blocks("bash") if "--from yolo_obb" in block)
 
 
 def test_it_opens_with_a_sentence_a_picture_and_two_commands():
@@ -60,7 +70,11 @@ def test_make_knows_its_targets(command):
 
 
 @pytest.mark.parametrize("code", _blocks("python"))
-def test_python_blocks_run(code):
+def test_python_blocks_run(code, finding_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "demo").mkdir(parents=True)
+    shutil.copy(finding_checkpoint, tmp_path / "runs" / "demo" / "best.pth")
+    cv2.imwrite("picture.png", np.zeros((60, 90, 3), np.uint8))
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})  # each block brings its own imports
 
 
@@ -150,6 +164,35 @@ def test_the_commands_for_tiles_run_one_after_the_other(thin_backbones, dota_fol
         assert code == 0, (line, capsys.readouterr().err)
     assert (tmp_path / "runs" / "merged" / "metrics.json").is_file()
     assert len(list((tmp_path / "tiles" / "images").iterdir())) > 8
+
+
+def test_the_commands_for_maps_run_one_after_the_other(thin_backbones, dota_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["--data_dir", str(dota_folder()), "--out", "runs/x", "--num_workers", "0", *SHORT]) == 0
+    geotiff(tmp_path / "geotiffs" / "图 1.tif", from_origin(500_000, 5_400_000, 0.1, 0.1), hw=(700, 640))
+    ring = [[9.00001, 48.7529], [9.00003, 48.7529], [9.00003, 48.7528], [9.00001, 48.7528]]
+    (tmp_path / "outlines.geojson").write_text(collection(feature(ring, label="car")), encoding="utf-8")
+    for line in MAP_BLOCK.splitlines():
+        words = shlex.split(line.replace("/data/", f"{tmp_path}/"))
+        more = ["--num_workers", "0"] if words[1] == "main.py" else []
+        command = main.main if words[1] == "main.py" else importlib.import_module(words[2]).main
+        assert command([*words[2 if more else 3 :], *more]) == 0, (line, capsys.readouterr().err)
+    assert (tmp_path / "runs" / "outlined" / "labelTxt" / "图 1.txt").read_text("utf-8").endswith(" car 0\n")
+
+
+def test_the_command_for_other_formats_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    src = yolo_folder(tmp_path / "yolo", {"train/图 1": YOLO_LINE, "val/b": YOLO_LINE})
+    words = shlex.split(FORMAT_BLOCK.replace("/data/yolo", str(src)))
+    assert importlib.import_module(words[2]).main(words[3:]) == 0
+
+
+def test_the_commands_of_the_recipes_have_known_settings():
+    """They take hours: what they train is in tools/recipes.md, and here only that they can be given."""
+    text = (REPOSITORY / "tools" / "recipes.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line)[2:] for line in text.splitlines() if line.startswith("python main.py ")]
+    assert len(commands) > 5
+    assert {parse_settings(command).phase for command in commands} == {"train"}
 
 
 @pytest.mark.slow  # the fast tests of tests/test_distributed.py start such a job too

@@ -42,7 +42,7 @@ def detect(
             yield Found(row, NO_DETECTIONS, (0, 0), problem=problem)
         if not len(batch.rows):
             continue
-        found = _detect_batch(model, architecture, batch.images, settings, device)
+        found = detect_batch(model, architecture, batch.images, settings, device)
         for index, row in enumerate(batch.rows.tolist()):
             picture = batch.pictures[index]
             yield Found(
@@ -79,7 +79,7 @@ def detect_tiled(
     batches = make_tile_loader(tile_set, batch_size, min(num_workers, len(tiles) - 1))
     total, cut = -(-len(tiles) // batch_size), False
     for images, rows in progress_bar(batches, total=total, unit="batch", desc=f"{path.name}: {len(tiles)} tiles"):
-        found = _detect_batch(model, architecture, images, settings, device)
+        found = detect_batch(model, architecture, images, settings, device)
         for index, row in enumerate(rows.tolist()):
             # Left at the input's scale here, so that a score and an overlap mean what they mean without tiles.
             in_tile = select(found, index, 1.0, settings)
@@ -94,7 +94,7 @@ def select(found: Detections, index: int, scale: float, settings: DetectionSetti
     return survivors(quads.astype(np.float64) / scale, scores, labels, settings)
 
 
-def _detect_batch(
+def detect_batch(
     model: CTRBOX, architecture: Architecture, images: torch.Tensor, settings: DetectionSettings, device: torch.device
 ) -> Detections:
     """Inputs (B, H, W, 3) float32 BGR 0..255 -> detections in input pixels, on the CPU."""

@@ -1,0 +1,52 @@
+"""In a program of one's own a network finds what phase test finds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import main
+from tools.checkpoint import CheckpointError
+from tools.detector import Detector
+
+
+def test_a_picture_in_memory_has_the_boxes_that_phase_test_gives(
+    finding_checkpoint: Path, dota_folder, tmp_path: Path
+) -> None:
+    images = dota_folder() / "images"
+    flags = ["--phase", "test", "--resume", str(finding_checkpoint), "--input", str(images), "--num_workers", "0"]
+    assert main.main([*flags, "--out", str(tmp_path / "out"), "--conf_thresh", "0.05", "--num_drawings", "0"]) == 0
+    records = json.loads((tmp_path / "out" / "results" / "detections.json").read_text("utf-8"))
+    detector = Detector(finding_checkpoint, conf_thresh=0.05)
+    found = detector.detect([cv2.imread(str(images / record["image"])) for record in records])
+    assert sum(len(boxes.scores) for boxes in found) > 5
+    for record, boxes in zip(records, found, strict=True):
+        assert [box["class"] for box in record["boxes"]] == [detector.class_names[label] for label in boxes.labels]
+        assert [box["score"] for box in record["boxes"]] == pytest.approx(boxes.scores.tolist(), abs=1e-5)
+        there = np.array([box["quad"] for box in record["boxes"]]).reshape(-1, 4, 2)
+        assert np.abs(there - boxes.quads).max(initial=0) < 1e-2
+    assert detector.detect([]) == []
+
+
+@pytest.mark.parametrize(
+    ("picture", "what"),
+    [
+        (None, "not NoneType; was the file found"),  # what cv2.imread gives for a missing file
+        (np.zeros((5, 5), np.uint8), r"not uint8 \(5, 5\)"),
+        (np.zeros((5, 5, 3), np.float32), "not float32"),
+        (np.zeros((0, 5, 3), np.uint8), "without pixels"),
+    ],
+)
+def test_what_is_no_picture_is_a_sentence(finding_checkpoint: Path, picture: object, what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        Detector(finding_checkpoint).detect([picture])
+
+
+def test_what_is_no_checkpoint_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(b"no")
+    with pytest.raises(CheckpointError, match=r"a\.pth"):
+        Detector(tmp_path / "a.pth")

@@ -1,0 +1,62 @@
+"""A trained network in a program of one's own: pictures in memory -> boxes (an exported file: onnx_detector.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from datasets.letterbox import letterbox_image, letterbox_scale
+from DOTA_devkit.task_files import ImageDetections
+from tools.checkpoint import load_checkpoint
+from tools.detect import detect_batch, select
+from tools.device import pick_device
+from tools.outcomes import DetectionSettings
+
+
+class Detector:
+    """A checkpoint ready to detect. class_names: what the labels stand for; settings: K and the thresholds."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        device: str = "auto",
+        *,
+        conf_thresh: float = 0.01,
+        nms_thresh: float = 0.3,
+        num_peaks: int = 500,
+    ) -> None:
+        """Load best.pth, last.pth or published weights. Thresholds as --conf_thresh, --nms_thresh and --K of main.py.
+
+        Raises CheckpointError for what is no such file, SettingsError for a device that is not there.
+        """
+        self.settings = DetectionSettings(num_peaks, conf_thresh, nms_thresh)
+        self._device = pick_device(device)
+        model, self._architecture, _ = load_checkpoint(Path(path), averaged=True)
+        self._model = model.to(self._device, memory_format=torch.channels_last).eval()
+        self.class_names = tuple(self._architecture.class_names)
+
+    def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
+        """The boxes in pictures of any sizes, (H, W, 3) uint8 BGR as OpenCV reads them (or (H, W, channels) of the
+        network), each picture's best first: quads (n, 4, 2) in its pixels, scores (n,), labels (n,).
+
+        Raises ValueError for another shape or kind.
+        """
+        return [self._detect(picture) for picture in pictures]
+
+    def _detect(self, picture: np.ndarray) -> ImageDetections:
+        channels, hw = self._architecture.in_channels, self._architecture.input_hw
+        if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape[2:] != (channels,):
+            what = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+            raise ValueError(
+                f"a picture is (height, width, {channels}) uint8, not {what}; was the file found and read?"
+            )
+        if not picture.size:
+            raise ValueError("a picture without pixels; was it cut too small?")
+        image = letterbox_image(picture, hw, self._architecture.preprocessing.fill_bgr)
+        found = detect_batch(
+            self._model, self._architecture, torch.from_numpy(image)[None], self.settings, self._device
+        )
+        return select(found, 0, letterbox_scale(picture.shape[:2], hw), self.settings)
