@@ -210,8 +210,8 @@ def test_the_table_shows_the_overlaps_that_were_measured(files: Files, capsys: p
     files.result("ship", f"a 0.9 {SQUARE}")
     assert files.run("--iou", "0.6", "0.5", "0.625") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["class", "truths", "detections", "AP50", "AP60", "AP625", "precision", "recall"]
-    assert lines[3].split() == ["ship", "1", "1"] + ["1.0000"] * 5
+    assert lines[1].split() == "class truths detections AP50 AP60 AP625 precision recall at score".split()
+    assert lines[3].split() == ["ship", "1", "1"] + ["1.0000"] * 5 + ["0.9000"]
 
 
 # -- classes
