@@ -43,6 +43,16 @@ def test_a_bbox_of_five_numbers_is_read_as_detectron2_has_it(tmp_path: Path) -> 
     assert np.abs(labels.quads[0] - QUAD).max() < 1e-9
 
 
+def test_a_box_of_cvat_is_turned_by_its_rotation(tmp_path: Path) -> None:
+    """CVAT writes the box as it was before it was turned; the rotation was lost without a word."""
+    box = {"segmentation": [], "bbox": [50, 75, 100, 50]}
+    kinds = [{"occluded": False, "rotation": DEGREES}, {"occluded": False, "rotation": 0.0}, {"occluded": False}, None]
+    labels = read(tmp_path, *(annotation(**box, attributes=attributes) for attributes in kinds))
+    assert np.abs(labels.quads[0] - QUAD).max() < 1e-9
+    assert labels.quads[1:].tolist() == [[[50, 75], [150, 75], [150, 125], [50, 125]]] * 3
+    assert read(tmp_path, annotation(attributes={"rotation": 30})).quads.tolist() == [QUAD], "an outline is turned"
+
+
 def test_angles_that_look_like_radians_are_told(tmp_path: Path) -> None:
     changed: Counter[str] = Counter()
     boxes = [annotation(segmentation=None, bbox=[100, 100, 100, 50, angle]) for angle in (0.6, -1.5)]
@@ -118,6 +128,7 @@ def test_a_crowd_is_an_ignore_region_unless_a_flag_tells(tmp_path: Path) -> None
         ({"segmentation": [], "bbox": None}, 'a "bbox" of 0 numbers'),
         ({"segmentation": [], "bbox": [1, 2, 0, 4]}, "a box of size 0 x 4"),
         ({"segmentation": [], "bbox": [1, 2, 3, -4, 5]}, "a box of size 3 x -4"),
+        ({"segmentation": [], "bbox": [1, 2, 3, 4], "attributes": {"rotation": "x"}}, "\"rotation\" is 'x'"),
         ({"image_id": 8}, '"image_id" is 8, which no sound entry has'),
         ({"image_id": "7"}, "\"image_id\" is '7'"),
         ({"category_id": [3]}, '"category_id" is a list'),

@@ -207,14 +207,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog="Conventions. Pixel i covers [i, i + 1). rolabelimg: angle in radians, clockwise on the screen, from +x "
         "to the side w. cvat: rotation in degrees, clockwise about the centre. coco: polygons; a bbox of five numbers "
         "is read as detectron2 has it, cx cy w h and degrees counter-clockwise; iscrowd is an ignore region. voc: "
-        "bndbox as labelImg writes it, no pixel added. yolo_obb: corners as fractions of the picture, class numbers "
-        "and splits by data.yaml. geojson: polygons in longitude and latitude, read also in the system of a member "
-        "crs, by where the pictures lie (GeoTIFF and what else GDAL reads); needs requirements-geo.txt. Outlines of "
-        "another number of corners than four become their minimum-area rectangles. Written are: dota labelTxt/, "
-        "rolabelimg xml/, yolo_obb labels/<split>/ and data.yaml, coco annotations/instances_<split>.json or the file "
-        "DST.json, geojson objects.geojson or the file DST.geojson; and, where they are needed, classes.txt and lists "
-        "of the splits. Exit codes: 0 done, 1 something was left out without being asked for, or cannot be read or "
-        "written, 2 a wrong flag.",
+        "bndbox as labelImg writes it, no pixel added. Both: boxes of CVAT's are turned by their attribute rotation. "
+        "yolo_obb: corners as fractions of the picture, class numbers and splits by data.yaml. geojson: polygons in "
+        "longitude and latitude, read also in the system of a member crs, by where the pictures lie (GeoTIFF and what "
+        "else GDAL reads); needs requirements-geo.txt. Outlines of another number of corners than four become their "
+        "minimum-area rectangles. Written are: dota labelTxt/, rolabelimg xml/, yolo_obb labels/<split>/ and "
+        "data.yaml, coco annotations/instances_<split>.json or the file DST.json, geojson objects.geojson or the file "
+        "DST.geojson; and, where they are needed, classes.txt and lists of the splits. Exit codes: 0 done, 1 something "
+        "was left out without being asked for, or cannot be read or written, 2 a wrong flag.",
         allow_abbrev=False,
     )
     add = parser.add_argument

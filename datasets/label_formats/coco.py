@@ -1,7 +1,8 @@
 """COCO's JSON (`images`, `annotations`, `categories`), read and written.
 
-Oriented boxes stand in `segmentation` as polygons of four corners. A `bbox` of four numbers is x, y, width, height; of
-five it is read as detectron2 has it: cx, cy, w, h and the angle in degrees, counter-clockwise on the screen.
+Oriented boxes stand in `segmentation` as polygons of four corners. A `bbox` of four numbers is x, y, width, height,
+which CVAT turns by its attribute `rotation`, degrees, clockwise on the screen about the centre; of five it is read as
+detectron2 has it: cx, cy, w, h and the angle in degrees, counter-clockwise on the screen.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from datasets.label_formats.json_documents import (
     Document,
     difficult_flag,
     fields_of,
+    number,
     numbers,
     picture_hw,
     read_document,
@@ -55,9 +57,10 @@ def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
     """All pictures of a COCO file, those without objects too; class names in the order of the category ids.
 
     An object is its one polygon of four corners, else its `bbox` of five numbers, else the minimum-area rectangle
-    around its polygons (counted in `changed`), else its `bbox` of four. `iscrowd` makes an ignore region, unless a key
-    `difficult` tells. Masks in run lengths are refused, but for one beside a `bbox` of five. Raises LabelError for what
-    cannot be used, or reports it to `on_bad` and leaves it out; ValueError for two pictures of one name.
+    around its polygons (counted in `changed`), else its `bbox` of four, turned by `rotation`. `iscrowd` makes an ignore
+    region, unless a key `difficult` tells. Masks in run lengths are refused, but for one beside a `bbox` of five.
+    Raises LabelError for what cannot be used, or reports it to `on_bad` and leaves it out; ValueError for two pictures
+    of one name.
     """
     changed = Counter() if changed is None else changed
     faults: list[LabelError] = []
@@ -167,12 +170,12 @@ def _by_id(document: Document, key: str, faults: list[LabelError], read: Callabl
     for line, item in document.entries(key):
         try:
             fields = fields_of(item, f"the entry of {key}")
-            number = fields.get("id")
-            if type(number) is not int:
-                raise ValueError(f'"id" is {shown(number)}, not a whole number; correct it')
-            if number in found:
-                raise ValueError(f'the "id" {number} stands twice in "{key}"; which is meant cannot be known')
-            found[number] = read(fields)
+            key_id = fields.get("id")
+            if type(key_id) is not int:
+                raise ValueError(f'"id" is {shown(key_id)}, not a whole number; correct it')
+            if key_id in found:
+                raise ValueError(f'the "id" {key_id} stands twice in "{key}"; which is meant cannot be known')
+            found[key_id] = read(fields)
         except ValueError as error:
             faults.append(LabelError(document.path, line, str(error)))
     return found
@@ -221,7 +224,18 @@ def _quad(fields: dict[str, Any], changed: Counter[str], angles: list[float]) ->
         raise ValueError(f'no "segmentation" and a "bbox" of {len(bbox)} numbers; it needs one of them, of 4 or 5')
     _refuse_empty(bbox)
     left, top, width, height = bbox
+    degrees = _rotation(fields)
+    if degrees:
+        box = [left + width / 2, top + height / 2, width, height, math.radians(degrees)]
+        return boxes_to_quads(np.array([box]), "rolabelimg")[0]
     return np.array([[left, top], [left + width, top], [left + width, top + height], [left, top + height]])
+
+
+def _rotation(fields: dict[str, Any]) -> float:
+    """The degrees, clockwise, by which CVAT turns a `bbox` of four numbers."""
+    attributes = fields.get("attributes")
+    told = attributes.get("rotation", 0) if isinstance(attributes, dict) else 0
+    return number(told, '"rotation"')
 
 
 def _refuse_empty(bbox: Sequence[float]) -> None:
