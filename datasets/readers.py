@@ -14,9 +14,9 @@ import numpy as np
 
 from datasets.images import find_images
 from datasets.label_formats.annotations import IGNORED_CLASS, file_in, files_in
-from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo
+from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo, picture_in
 from datasets.label_formats.yolo_obb import read_yolo_obb
-from datasets.xml_labels import read_hrsc, read_rolabelimg
+from datasets.xml_labels import read_annotation, read_hrsc, read_rolabelimg, turned_fault
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, read_labels
 
 IGNORED_LABEL = -1
@@ -253,6 +253,21 @@ def _image_dir(data_dir: Path) -> Path:
     return data_dir / "images" if (data_dir / "images").is_dir() else data_dir
 
 
+def _rolabelimg_reader(data_dir: Path) -> Read:
+    return partial(_read_upright, image_dir=_image_dir(data_dir))
+
+
+def _read_upright(path: Path, on_bad: OnBad = None, *, image_dir: Path) -> Labels:
+    """Objects of a roLabelImg file as `read_rolabelimg` gives them; raises LabelError in any case for boxes that were
+    drawn on the picture as EXIF turns it."""
+    annotation = read_annotation(path, on_bad)
+    image_path = picture_in(image_dir, path.stem) if annotation.hw else None
+    fault = turned_fault(annotation, image_path) if image_path else None
+    if fault:
+        raise LabelError(path, 1, fault)
+    return annotation.labels
+
+
 _DOTA = Format(
     image_dir=lambda data_dir: data_dir / "images",
     label_path=lambda data_dir, name: file_in(data_dir / "labelTxt", name, ".txt"),
@@ -273,6 +288,7 @@ FORMATS: dict[str, Format] = {
         image_dir=_image_dir,
         label_path=lambda data_dir, name: file_in(_xml_dir(data_dir), name, ".xml"),
         read=read_rolabelimg,
+        reader_in=_rolabelimg_reader,
         class_names=_found_classes,
     ),
     "yolo_obb": Format(

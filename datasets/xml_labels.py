@@ -10,6 +10,7 @@ from xml.sax.handler import ContentHandler
 
 import numpy as np
 
+from datasets.image_sizes import turned_size
 from datasets.xml_documents import parse_document
 from DOTA_devkit.boxes import boxes_to_quads, order_clockwise
 from DOTA_devkit.labels import FARTHEST, LabelError, Labels, OnBad, geometry_faults
@@ -81,6 +82,15 @@ def read_rolabelimg(path: Path, on_bad: OnBad = None) -> Labels:
 def read_annotation(path: Path, on_bad: OnBad = None) -> Annotation:
     """A roLabelImg file with what `read_rolabelimg` leaves out; bad objects are reported as ObjectError."""
     return _collect(path, "object", _rolabelimg_box, "name", on_bad)
+
+
+def turned_fault(annotation: Annotation, image_path: Path) -> str | None:
+    """Why the boxes of a file do not fit its picture, which is read as stored; None where they may."""
+    orientation = turned_size(image_path, annotation.hw)
+    if orientation == 1:
+        return None
+    told = f"<size> tells {annotation.hw[1]} x {annotation.hw[0]} pixels, the size that EXIF gives {image_path.name}"
+    return f"{told} (orientation {orientation}), but it is read as stored; save it upright"
 
 
 def read_hrsc(path: Path, on_bad: OnBad = None) -> Labels:

@@ -23,10 +23,12 @@ from tests.label_documents import (
     CVAT_BOX,
     CVAT_POLYGON,
     DEGREES,
+    HEIGHT,
     PNG,
     QUAD,
     ROLABELIMG,
     UPRIGHT,
+    WIDTH,
     YOLO_LINE,
     annotation,
     coco_text,
@@ -152,6 +154,28 @@ def test_labels_of_a_turned_picture_do_not_go_along_with_it_as_stored(
         (folder / "images" / "图 1.jpg").write_bytes(turned_jpeg(orientation))
         assert convert(folder, tmp_path / f"out{orientation}", name, target) == code
         assert ("图 1.jpg:1: is turned by EXIF (orientation 6)" in capsys.readouterr().err) == bool(code)
+
+
+@pytest.mark.parametrize("target", ["dota", "coco", "yolo_obb"])
+@pytest.mark.parametrize("name", ["coco", "rolabelimg"])
+def test_labels_that_tell_the_size_of_the_turned_picture_do_not_go_along_with_it_as_stored(
+    tmp_path: Path, capsys: pytest.CaptureFixture, name: str, target: str
+) -> None:
+    """COCO and XML come from any program: what they tell says whether it turned the picture; it was not looked at."""
+    folder = source(tmp_path, name)
+    images = folder / "images" if folder.is_dir() else folder.parent / "images"
+    (images / "图 1.png").unlink()
+    (images / "图 1.jpg").write_bytes(turned_jpeg(6))
+    for number, (height, width) in enumerate(((WIDTH, HEIGHT), (HEIGHT, WIDTH))):
+        if name == "coco":
+            image = {"id": 7, "file_name": "图 1.jpg", "height": height, "width": width}
+            write(folder, coco_text(annotation(), images=[image]))
+        else:
+            size = f"<annotation><size><height>{height}</height><width>{width}</width></size>"
+            write(folder / "Annotations" / "图 1.xml", ROLABELIMG.replace("<annotation>", size))
+        is_refused = number == 0 or target == "yolo_obb"  # of which Ultralytics turns any
+        assert convert(folder, tmp_path / f"out{number}", name, target) == int(is_refused)
+        assert ("图 1.jpg:1: is turned by EXIF (orientation 6)" in capsys.readouterr().err) == is_refused
 
 
 def test_pictures_that_are_not_needed_do_not_stop_a_conversion(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ TARGETS = ("dota", "yolo_obb", "coco", "rolabelimg", "geojson")
 ON_THE_MAP = ("geojson",)
 PREDICTIONS = ("task1", "detections")
 TURNING = ("labelme", "cvat", "voc")  # their programs show pictures as EXIF turns them, and so they are labelled
+TELLING = ("coco", "rolabelimg")  # of any program, which may have done so: the size that the labels tell says it
 FILE_SUFFIXES = (".json", ".geojson")  # of a DST that is a file
 MIN_SCORE = 0.3
 COPIED = "pictures were copied, because the system allows no links to them"
@@ -58,8 +59,9 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     _check_places(options)
     target = WRITERS[options.to]
     annotated = _with_classes(_read(options, ledger), options, ledger)
-    if options.source in TURNING and not target.needs_size:  # where sizes are needed, `measure_pictures` refuses them
-        annotated = refuse_turned(annotated, options.src, options.images, ledger)
+    if options.source in (*TURNING, *TELLING) and not target.needs_size:  # `measure_pictures` refuses all of these
+        by_size = options.source in TELLING
+        annotated = refuse_turned(annotated, options.src, options.images, ledger, by_size)
     if not target.holds_scores:
         annotated = without_scores(annotated, ledger)
     if target.tells_size or target.needs_path or options.copy_images or options.link_images:

@@ -69,14 +69,18 @@ def label_of(image_path: Path) -> Path:
 
 def picture_of(label_path: Path) -> Path | None:
     """The picture of a label file, whatever its suffix; None where there is none."""
-    folder = _swap(label_path, LABELS, IMAGES).parent
+    return picture_in(_swap(label_path, LABELS, IMAGES).parent, label_path.stem)
+
+
+def picture_in(folder: Path, name: str) -> Path | None:
+    """The picture of this name directly in a folder, whatever its suffix; None where there is none."""
     for suffix in USUAL_SUFFIXES:
-        path = file_in(folder, label_path.stem, suffix)
+        path = file_in(folder, name, suffix)
         if path.is_file():
             return path
     if not folder.is_dir():
         return None
-    return _list_pictures(folder, folder.stat().st_mtime_ns).get(label_path.stem)
+    return _list_pictures(folder, folder.stat().st_mtime_ns).get(name)
 
 
 def class_names_of(label_path: Path) -> tuple[str, ...]:
