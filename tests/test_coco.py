@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.label_formats.annotations import AS_RECTANGLE, AnnotatedSet, Ledger, Picture, Row, as_labels
-from datasets.label_formats.coco import OWN_KEY, RADIANS, read_coco, read_coco_folder, write_coco
+from datasets.label_formats.coco import ONE_NAME, ONLY_ABOVE, OWN_KEY, RADIANS, read_coco, read_coco_folder, write_coco
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.labels import LabelError, Labels
 from tests.label_documents import DEGREES, HEIGHT, QUAD, UPRIGHT, WIDTH, annotation, coco_text, write
@@ -154,6 +154,29 @@ def test_bad_pictures_and_categories_take_their_objects_with_them(tmp_path: Path
     (picture,) = read_coco(path, reported.append).pictures
     assert (picture.name, picture.labels.names) == ("b", ["船"])
     assert len(reported) == 7
+
+
+def test_the_root_category_of_roboflow_is_no_class(tmp_path: Path) -> None:
+    """Its id 0 repeats the name of a class, or stands above all of them, and has no object."""
+    root = {"id": 0, "name": "ship", "supercategory": "none"}
+    own = {"id": 5, "name": "person", "supercategory": "person"}  # as COCO itself has it
+    below = [{"id": number, "name": name, "supercategory": "ship"} for number, name in ((3, "ship"), (1, "car"))]
+    changed: Counter[str] = Counter()
+    path = write(tmp_path / "a.json", coco_text(annotation(), categories=[root, *below, own]))
+    assert read_coco(path, changed=changed).class_names == ("car", "ship", "person")
+    assert changed == {ONLY_ABOVE: 1}
+    path = write(tmp_path / "a.json", coco_text(annotation(category_id=0), categories=[root, below[1]]))
+    assert read_coco(path).class_names == ("ship", "car"), "with an object it is a class like others"
+
+
+def test_categories_of_one_name_are_one_class(tmp_path: Path) -> None:
+    """classes.txt had the name twice, which training refuses."""
+    changed: Counter[str] = Counter()
+    categories = [{"id": 3, "name": "car"}, {"id": 1, "name": " car"}]
+    path = write(tmp_path / "a.json", coco_text(annotation(), annotation(category_id=1), categories=categories))
+    annotated = read_coco(path, changed=changed)
+    assert (annotated.class_names, annotated.pictures[0].labels.names) == (("car",), ["car", "car"])
+    assert changed == {ONE_NAME: 1}
 
 
 def test_two_pictures_of_one_name_are_refused_and_other_json_too(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,11 +50,14 @@ from DOTA_devkit.labels import LabelError, OnBad, report_faults
 
 RADIANS = "rotated boxes have angles that all lie within 3.15: radians? they were read as degrees"
 OWN_KEY = "difficult flags stand in a key of their own, which COCO does not know"
+ONLY_ABOVE = "categories without an object that only stand above others, as supercategory, are no classes"
+ONE_NAME = "categories have the name of another, and became one class with it"
 NO_SIZE = "pictures of unknown size stand without width and height; name their folder with --images"
 
 
 def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = None) -> AnnotatedSet:
-    """All pictures of a COCO file, those without objects too; class names in the order of the category ids.
+    """All pictures of a COCO file, those without objects too; class names in the order of the category ids, without
+    the root category that Roboflow puts above its classes.
 
     An object is its one polygon of four corners, else its `bbox` of five numbers, else the minimum-area rectangle
     around its polygons (counted in `changed`), else its `bbox` of four, turned by `rotation`. `iscrowd` makes an ignore
@@ -65,7 +68,8 @@ def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
     changed = Counter() if changed is None else changed
     faults: list[LabelError] = []
     document = read_document(path)
-    names = _by_id(document, "categories", faults, _class_name)
+    categories = _by_id(document, "categories", faults, _category)
+    names = {key: category.name for key, category in categories.items()}
     pictures = _by_id(document, "images", faults, _picture)
     refuse_same_names((picture.name, f"{path}: {picture.file_name}") for picture in pictures.values())
     objects: dict[int, list[Row]] = {key: [] for key in pictures}
@@ -83,7 +87,9 @@ def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
         picture._replace(labels=as_labels(sound_rows(path, objects[key], faults))) for key, picture in pictures.items()
     ]
     report_faults(faults, on_bad)
-    return AnnotatedSet(annotated, tuple(names[key] for key in sorted(names)))
+    told = [item.get("category_id") for _, item in document.entries("annotations") if isinstance(item, dict)]
+    used = {key for key in told if type(key) is int}
+    return AnnotatedSet(annotated, _classes(categories, used, changed))
 
 
 def read_coco_folder(folder: Path, on_bad: OnBad = None, changed: Counter[str] | None = None) -> AnnotatedSet:
@@ -181,12 +187,35 @@ def _by_id(document: Document, key: str, faults: list[LabelError], read: Callabl
     return found
 
 
-def _class_name(fields: dict[str, Any]) -> str:
+class _Category(NamedTuple):
+    """Its name, and that of the one above it, "" for none."""
+
+    name: str
+    above: str
+
+
+def _category(fields: dict[str, Any]) -> _Category:
     name = clean_name(fields.get("name"))
     fault = name_fault(name)
     if fault:
         raise ValueError(fault)
-    return name
+    above = fields.get("supercategory")
+    return _Category(name, clean_name(above) if isinstance(above, str) else "")
+
+
+def _classes(categories: Mapping[int, _Category], used: Set[int], changed: Counter[str]) -> tuple[str, ...]:
+    """The names that are classes, each once, in the order of the ids; used: ids that annotations name."""
+    children = [(key, category.above) for key, category in categories.items()]
+    names: list[str] = []
+    for key in sorted(categories):
+        name = categories[key].name
+        if key not in used and any(above == name and child != key for child, above in children):
+            changed[ONLY_ABOVE] += 1
+        elif name in names:
+            changed[ONE_NAME] += 1
+        else:
+            names.append(name)
+    return tuple(names)
 
 
 def _picture(fields: dict[str, Any]) -> Picture:
