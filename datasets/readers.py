@@ -63,8 +63,9 @@ class Format(NamedTuple):
     `read(path, on_bad)` parses it, and where the file alone does not tell all, so does what `reader_in(data_dir)`
     gives; `class_names(data_dir, label files)` are its classes where the user names none.
     `images(data_dir)` are the pictures by name, where they do not all lie in one folder; `splits(data_dir)` are the
-    names that the format itself has for `train`, `val` and `test`, {} where it has no such thing. In some formats a
-    picture without a label file is one without objects (`missing_is_empty`).
+    names that the format itself has for `train`, `val` and `test`, {} where it has no such thing; `missing(data_dir)`
+    are the places where it tells of test pictures and there are none. In some formats a picture without a label file is
+    one without objects (`missing_is_empty`).
     """
 
     image_dir: Callable[[Path], Path]
@@ -74,6 +75,7 @@ class Format(NamedTuple):
     images: Callable[[Path], dict[str, Path]] | None = None
     reader_in: Callable[[Path], Read] | None = None
     splits: Callable[[Path], dict[str, list[str]]] = lambda data_dir: {}
+    missing: Callable[[Path], Sequence[Path]] = lambda data_dir: ()
     missing_is_empty: bool = False
 
 
@@ -299,6 +301,7 @@ FORMATS: dict[str, Format] = {
         images=lambda data_dir: open_yolo(data_dir).images,
         reader_in=_yolo_reader,
         splits=lambda data_dir: open_yolo(data_dir).splits,
+        missing=lambda data_dir: open_yolo(data_dir).missing,
         missing_is_empty=True,
     ),
 }

@@ -22,6 +22,7 @@ from main import main as train_and_score
 from tests.label_documents import (
     CVAT_BOX,
     CVAT_POLYGON,
+    DATA_YAML,
     DEGREES,
     HEIGHT,
     PNG,
@@ -108,6 +109,12 @@ def test_what_is_written_holds_pictures_classes_and_splits(tmp_path: Path) -> No
     assert convert(tmp_path / "dota", tmp_path / "back", "dota", "yolo_obb", "--copy_images") == 0
     for name in ("labels/train/图 1.txt", "images/train/图 1.png", "labels/val/c.txt", "images/val/c.png"):
         assert (tmp_path / "back" / name).read_bytes() == (src / name).read_bytes()
+
+
+def test_missing_test_pictures_of_yolo_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    src = yolo_folder(tmp_path / "数据", {"train/a": "", "val/b": ""}, f"{DATA_YAML}test: images/test\n")
+    assert convert(src, tmp_path / "out", "yolo_obb", "dota") == 0
+    assert "1 entries of data.yaml for test pictures were passed over, such as" in capsys.readouterr().err
 
 
 def test_yolo_dota_yolo_is_byte_stable(tmp_path: Path, real_folder: Callable[[str], Path]) -> None:

@@ -109,6 +109,20 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         open_yolo(tmp_path)
 
 
+def test_test_pictures_that_are_missing_are_told_and_passed_over(tmp_path: Path) -> None:
+    """Roboflow's data.yaml names ../test/images whether there is such a folder or not; the whole set was refused."""
+    yolo_folder(tmp_path, LABELS, f"{DATA_YAML}test: [images/test, images/val]\n")
+    folder = open_yolo(tmp_path)
+    assert (folder.splits, folder.missing) == (SPLITS | {"test": ["c"]}, (tmp_path / "images" / "test",))
+    for null in ("null", "~", "", "[]"):
+        write(tmp_path / "data.yaml", f"{DATA_YAML}test: {null}\n")
+        folder = open_yolo(tmp_path)
+        assert (folder.splits, folder.missing) == (SPLITS, ())
+    write(tmp_path / "data.yaml", DATA_YAML.replace("images/val", "images/valid"))
+    with pytest.raises(ImageError, match="valid: no such folder of pictures"):
+        open_yolo(tmp_path)
+
+
 def test_a_folder_is_listed_anew_when_something_has_changed(tmp_path: Path) -> None:
     yolo_folder(tmp_path, LABELS)
     age(tmp_path / "images" / "train")

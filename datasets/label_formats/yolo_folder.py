@@ -23,12 +23,14 @@ USUAL_SUFFIXES = (".jpg", ".png", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".j
 
 class YoloFolder(NamedTuple):
     """images: {name: picture}.  splits: {`train`, `val`, `test`: names}, {} where the folder has none.
-    class_names: by their number.  label_dirs: the folders called `labels`, of its pictures and of itself."""
+    class_names: by their number.  label_dirs: the folders called `labels`, of its pictures and of itself.
+    missing: where data.yaml has pictures for `test` that are not there; Ultralytics trains without them, too."""
 
     images: dict[str, Path]
     splits: dict[str, list[str]]
     class_names: tuple[str, ...]
     label_dirs: tuple[Path, ...]
+    missing: tuple[Path, ...] = ()
 
     def labels_without_picture(self) -> list[Path]:
         """Label files, in any folder of labels, that nothing reads; the classes.txt of labelImg is none."""
@@ -52,13 +54,15 @@ def is_yolo_folder(data_dir: Path) -> bool:
 def open_yolo(data_dir: Path) -> YoloFolder:
     """The pictures, splits and class names of a folder; listed anew only when something there has changed.
 
-    Raises LabelError for a bad data.yaml, ImageError for a folder without pictures, ValueError for two pictures of one
-    name: labels and results name a picture without its folder.
+    Raises LabelError for a bad data.yaml, ImageError for a folder without pictures, also where data.yaml has a `train`
+    or `val` that is not there, ValueError for two pictures of one name: labels and results name a picture without its
+    folder.
     """
     yaml_path = find_data_yaml(data_dir)
-    sources = _sources(data_dir, read_data_yaml(yaml_path) if yaml_path else None)
+    sources, missing = _sources(data_dir, read_data_yaml(yaml_path) if yaml_path else None)
     stamp = tuple(path.stat().st_mtime_ns for paths in sources.values() for path in paths)
-    return _list_folder(data_dir, tuple(sources.items()), stamp, _class_names(data_dir, yaml_path))
+    listed = _list_folder(data_dir, tuple(sources.items()), stamp, _class_names(data_dir, yaml_path))
+    return listed._replace(missing=missing)
 
 
 def label_of(image_path: Path) -> Path:
@@ -108,27 +112,37 @@ def _class_names(data_dir: Path, yaml_path: Path | None) -> tuple[str, ...]:
     return tuple(" ".join(name.split()) for name in read_names(listed)) if listed.is_file() else ()
 
 
-def _sources(data_dir: Path, told: DataYaml | None) -> dict[str, tuple[Path, ...]]:
-    """{split: folders and lists of pictures}, as data.yaml tells or as they lie there; under "" those of no split."""
+def _sources(data_dir: Path, told: DataYaml | None) -> tuple[dict[str, tuple[Path, ...]], tuple[Path, ...]]:
+    """{split: folders and lists of pictures}, as data.yaml tells or as they lie there, under "" those of no split; and
+    those of `test` that are not there."""
     if told and told.entries:
-        return {
-            split: tuple(_place(data_dir, told.root, text) for text in texts) for split, texts in told.entries.items()
-        }
+        there: dict[str, tuple[Path, ...]] = {}
+        missing: tuple[Path, ...] = ()
+        for split, texts in told.entries.items():
+            for path in (_place(data_dir, told.root, text) for text in texts):
+                if path.exists():
+                    there[split] = (*there.get(split, ()), path)
+                elif split == "test":
+                    missing = (*missing, path)
+                else:
+                    why = "no such folder of pictures, though data.yaml names it; correct the entry"
+                    raise ImageError(f"{path}: {why}")
+        return there, missing
     found: dict[str, tuple[Path, ...]] = {}
     for name in SPLIT_FOLDERS:
         for folder in (data_dir / IMAGES / name, data_dir / name / IMAGES):
             if folder.is_dir():
                 found[ROLES[name]] = (*found.get(ROLES[name], ()), folder)
     if found:
-        return found
+        return found, ()
     if not (data_dir / IMAGES).is_dir():
         raise ImageError(f"{data_dir / IMAGES}: no such folder of pictures")
-    return {"": (data_dir / IMAGES,)}
+    return {"": (data_dir / IMAGES,)}, ()
 
 
 def _place(data_dir: Path, root: str, text: str) -> Path:
-    """Where an entry of data.yaml is: in the folder that was named if it can be, so that a copy of a data set reads
-    itself; else below its `path`. Roboflow writes ../train/images for what is train/images."""
+    """Where an entry of data.yaml is, or would be: in the folder that was named if it can be, so that a copy of a data
+    set reads itself; else below its `path`. Roboflow writes ../train/images for what is train/images."""
     slashed = text.replace("\\", "/")  # as Windows writes it
     bases = [data_dir, *(data_dir / each for each in dict.fromkeys((root, root.replace("\\", "/"))) if root)]
     texts = dict.fromkeys((text, text.removeprefix("../"), slashed, slashed.removeprefix("../")))
@@ -137,10 +151,7 @@ def _place(data_dir: Path, root: str, text: str) -> Path:
         return candidates[0]
     # ../train/images must not lead to another data set beside this one.
     candidates.sort(key=lambda path: not path.resolve().is_relative_to(data_dir.resolve()))
-    for path in candidates:
-        if path.exists():
-            return path
-    raise ImageError(f"{data_dir / text}: no such folder of pictures, though data.yaml names it; correct the entry")
+    return next((path for path in candidates if path.exists()), data_dir / text)
 
 
 @lru_cache(maxsize=8)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +36,7 @@ DROPPED = "ignore regions (DontCare, difficult 2) were left out, as asked"
 DIFFICULT = "difficult objects became normal ones, because YOLO has no such flag"
 BEYOND = f"objects farther than {FARTHEST_FRACTION:g} picture sizes from their picture, which YOLO cannot hold"
 UNLISTED = "pictures of no split lie in images/rest, which data.yaml does not name"
+NO_TEST = "entries of data.yaml for test pictures were passed over, such as {}, which is not there"
 NO_SPLIT = "no split is known: val repeats train; tools.split_train_val makes one"
 
 
@@ -65,10 +67,14 @@ def read_yolo_obb(path: Path, on_bad: OnBad = None, class_names: Sequence[str] |
     return labels
 
 
-def read_yolo_folder(data_dir: Path, on_bad: OnBad = None, track: Track = iter) -> AnnotatedSet:
+def read_yolo_folder(
+    data_dir: Path, on_bad: OnBad = None, track: Track = iter, changed: Counter[str] | None = None
+) -> AnnotatedSet:
     """All pictures of a folder, those without a label file as pictures without objects, as Ultralytics takes them;
-    label files without a picture are faults."""
+    label files without a picture are faults. Folders of test pictures that are missing are counted in `changed`."""
     folder = open_yolo(data_dir)
+    if folder.missing and changed is not None:
+        changed[NO_TEST.format(folder.missing[0])] += len(folder.missing)
     split_of = {name: split for split in reversed(folder.splits) for name in folder.splits[split]}
     pictures = []
     faults = [LabelError(path, 1, NO_PICTURE) for path in folder.labels_without_picture()]
