@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from datasets.label_formats.annotations import AS_RECTANGLE, AnnotatedSet, Ledger, Picture, Row, as_labels
 from datasets.label_formats.coco import ONE_NAME, ONLY_ABOVE, OWN_KEY, RADIANS, read_coco, read_coco_folder, write_coco
+from datasets.label_formats.coco_shapes import CROWD, TOO_FEW
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.labels import LabelError, Labels
 from tests.label_documents import DEGREES, HEIGHT, QUAD, UPRIGHT, WIDTH, annotation, coco_text, write
@@ -105,6 +106,19 @@ def test_an_empty_outline_counts_as_none_and_a_mask_gives_way_to_a_rotated_box(t
     assert np.abs(labels.quads[1] - QUAD).max() < 1e-9
 
 
+def test_the_box_of_a_crowd_or_of_an_outline_without_area_is_taken_and_counted(tmp_path: Path) -> None:
+    """Ignore regions of COCO's own files were lost, and what they hold became background."""
+    mask = {"counts": [1, 2], "size": [2, 2]}
+    box = [10, 20, 30, 40]
+    changed: Counter[str] = Counter()
+    crowd = annotation(segmentation=mask, bbox=box, iscrowd=1)
+    thin = [annotation(segmentation=outlines, bbox=box) for outlines in ([[10, 20, 40, 60]], [[1, 1, 5, 5, 1, 1]])]
+    labels = read_coco(write(tmp_path / "a.json", coco_text(crowd, *thin)), changed=changed).pictures[0].labels
+    assert labels.quads.tolist() == [UPRIGHT] * 3
+    assert labels.difficult.tolist() == [2, 0, 0]
+    assert changed == {CROWD: 1, TOO_FEW: 2}
+
+
 def test_files_are_found_whose_suffix_is_written_in_capitals(tmp_path: Path) -> None:
     write(tmp_path / "annotations" / "instances_train.JSON", coco_text(annotation()))
     assert [picture.split for picture in read_coco_folder(tmp_path).pictures] == ["train", "train"]
@@ -119,6 +133,8 @@ def test_a_crowd_is_an_ignore_region_unless_a_flag_tells(tmp_path: Path) -> None
     ("changes", "sentence"),
     [
         ({"segmentation": {"counts": [1, 2], "size": [2, 2]}}, r"run lengths \(RLE\)"),
+        ({"segmentation": {"counts": [1, 2], "size": [2, 2]}, "iscrowd": 1, "bbox": [1, 2, 0, 4]}, r"run lengths"),
+        ({"segmentation": [[1, 2, 3, 4]], "bbox": [1, 2, 0, 4]}, "an outline of 2 points has no area"),
         ({"segmentation": "x"}, "\"segmentation\" is 'x'"),
         ({"segmentation": [[1, 2, 3]]}, "3 numbers, which are no pairs"),
         ({"segmentation": [[1, 2, "3", 4]]}, "is '3', not a number"),

@@ -8,7 +8,6 @@ detectron2 has it: cx, cy, w, h and the angle in degrees, counter-clockwise on t
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -28,24 +27,21 @@ from datasets.label_formats.annotations import (
     clean_name,
     files_in,
     name_fault,
-    outline_to_quad,
     picture_name,
     refuse_same_names,
     shown,
     sound_rows,
-    without_closing,
 )
+from datasets.label_formats.coco_shapes import annotation_quad
 from datasets.label_formats.json_documents import (
     Document,
     difficult_flag,
     fields_of,
-    number,
-    numbers,
     picture_hw,
     read_document,
 )
 from DOTA_devkit.atomic import atomic_write
-from DOTA_devkit.boxes import boxes_to_quads, polygon_area
+from DOTA_devkit.boxes import polygon_area
 from DOTA_devkit.labels import LabelError, OnBad, report_faults
 
 RADIANS = "rotated boxes have angles that all lie within 3.15: radians? they were read as degrees"
@@ -61,9 +57,9 @@ def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
 
     An object is its one polygon of four corners, else its `bbox` of five numbers, else the minimum-area rectangle
     around its polygons (counted in `changed`), else its `bbox` of four, turned by `rotation`. `iscrowd` makes an ignore
-    region, unless a key `difficult` tells. Masks in run lengths are refused, but for one beside a `bbox` of five.
-    Raises LabelError for what cannot be used, or reports it to `on_bad` and leaves it out; ValueError for two pictures
-    of one name.
+    region, unless a key `difficult` tells. Masks in run lengths are refused, but for one beside a `bbox` of five, and
+    that of a crowd beside any. Raises LabelError for what cannot be used, or reports it to `on_bad` and leaves it out;
+    ValueError for two pictures of one name.
     """
     changed = Counter() if changed is None else changed
     faults: list[LabelError] = []
@@ -78,7 +74,8 @@ def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
         try:
             fields = fields_of(item, "the annotation")
             name = _known(fields, "category_id", names)
-            _known(fields, "image_id", objects).append(Row(_quad(fields, changed, angles), name, _flag(fields), line))
+            quad, flag = annotation_quad(fields, changed, angles), _flag(fields)
+            _known(fields, "image_id", objects).append(Row(quad, name, flag, line))
         except ValueError as error:
             faults.append(LabelError(path, line, str(error)))
     if any(angles) and max(map(abs, angles)) <= 3.15:
@@ -229,54 +226,6 @@ def _known(fields: dict[str, Any], key: str, known: Mapping[int, Any]) -> Any:
     if type(value) is not int or value not in known:
         raise ValueError(f'"{key}" is {shown(value)}, which no sound entry has as its id; correct it')
     return known[value]
-
-
-def _quad(fields: dict[str, Any], changed: Counter[str], angles: list[float]) -> np.ndarray:
-    outlines = fields.get("segmentation") or []
-    bbox = numbers(fields.get("bbox") or [], '"bbox"')
-    if isinstance(outlines, dict) and len(bbox) == 5:
-        outlines = []  # the mask beside a rotated box is that of the box
-    if isinstance(outlines, dict):
-        raise ValueError("a mask in run lengths (RLE), which is no outline; export polygons")
-    if not isinstance(outlines, list):
-        raise ValueError(f'"segmentation" is {shown(outlines)}, not a list of polygons; correct it')
-    points = [_points(outline) for outline in outlines if outline != []]
-    if len(points) == 1 and len(points[0]) == 4:
-        return np.array(points[0])
-    if len(bbox) == 5:
-        angles.append(bbox[4])
-        _refuse_empty(bbox)
-        return boxes_to_quads(np.array([[*bbox[:4], -math.radians(bbox[4])]]), "rolabelimg")[0]
-    if points:
-        return outline_to_quad([point for outline in points for point in outline], changed, is_one=len(points) == 1)
-    if len(bbox) != 4:
-        raise ValueError(f'no "segmentation" and a "bbox" of {len(bbox)} numbers; it needs one of them, of 4 or 5')
-    _refuse_empty(bbox)
-    left, top, width, height = bbox
-    degrees = _rotation(fields)
-    if degrees:
-        box = [left + width / 2, top + height / 2, width, height, math.radians(degrees)]
-        return boxes_to_quads(np.array([box]), "rolabelimg")[0]
-    return np.array([[left, top], [left + width, top], [left + width, top + height], [left, top + height]])
-
-
-def _rotation(fields: dict[str, Any]) -> float:
-    """The degrees, clockwise, by which CVAT turns a `bbox` of four numbers."""
-    attributes = fields.get("attributes")
-    told = attributes.get("rotation", 0) if isinstance(attributes, dict) else 0
-    return number(told, '"rotation"')
-
-
-def _refuse_empty(bbox: Sequence[float]) -> None:
-    if bbox[2] <= 0 or bbox[3] <= 0:
-        raise ValueError(f"a box of size {bbox[2]:g} x {bbox[3]:g}; draw the box again")
-
-
-def _points(outline: Any) -> list[list[float]]:
-    values = numbers(outline, "a polygon")
-    if len(values) % 2:
-        raise ValueError(f"a polygon of {len(values)} numbers, which are no pairs; correct it")
-    return [*without_closing([values[place : place + 2] for place in range(0, len(values), 2)])]
 
 
 def _flag(fields: dict[str, Any]) -> int:
