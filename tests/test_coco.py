@@ -124,6 +124,20 @@ def test_files_are_found_whose_suffix_is_written_in_capitals(tmp_path: Path) -> 
     assert [picture.split for picture in read_coco_folder(tmp_path).pictures] == ["train", "train"]
 
 
+def test_a_folder_of_roboflow_is_read_with_its_splits(tmp_path: Path) -> None:
+    """export/{train,valid,test}, each with its pictures beside its file."""
+    for number, split in enumerate(("train", "valid", "test", "more")):
+        image = {"id": 7, "file_name": f"{number}.jpg"}
+        write(tmp_path / split / "_annotations.coco.json", coco_text(annotation(), images=[image]))
+    annotated = read_coco_folder(tmp_path)
+    told = {(picture.name, picture.split, picture.file_name) for picture in annotated.pictures}
+    assert told == {("0", "train", "train/0.jpg"), ("1", "val", "valid/1.jpg"), ("2", "test", "test/2.jpg")} | {
+        ("3", "", "more/3.jpg")
+    }
+    assert annotated.class_names == ("car", "船 船")
+    assert read_coco_folder(tmp_path / "train").pictures[0].file_name == "0.jpg"
+
+
 def test_a_crowd_is_an_ignore_region_unless_a_flag_tells(tmp_path: Path) -> None:
     flags = [{"iscrowd": 1}, {"iscrowd": 0}, {"iscrowd": 1, "difficult": 0}, {"difficult": 1}, {"difficult": True}]
     assert read(tmp_path, *(annotation(**flag) for flag in flags)).difficult.tolist() == [2, 0, 0, 1, 1]

@@ -117,6 +117,17 @@ def test_missing_test_pictures_of_yolo_are_told(tmp_path: Path, capsys: pytest.C
     assert "1 entries of data.yaml for test pictures were passed over, such as" in capsys.readouterr().err
 
 
+def test_the_pictures_of_a_coco_folder_of_roboflow_are_found_beside_its_files(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        image = {"id": 7, "file_name": f"{split}.png"}
+        write(tmp_path / "in" / split / "_annotations.coco.json", coco_text(annotation(), images=[image]))
+        (tmp_path / "in" / split / f"{split}.png").write_bytes(PNG)
+    assert convert(tmp_path / "in", tmp_path / "out", "coco", "yolo_obb", "--copy_images") == 0
+    for path in ("train/train", "val/valid"):
+        assert (tmp_path / "out" / "images" / f"{path}.png").read_bytes() == PNG
+        assert (tmp_path / "out" / "labels" / f"{path}.txt").read_text("utf-8") == YOLO_LINE
+
+
 def test_yolo_dota_yolo_is_byte_stable(tmp_path: Path, real_folder: Callable[[str], Path]) -> None:
     here, source_format = real_folder("dota8"), "yolo_obb"
     for number, target in enumerate(("dota", "yolo_obb", "dota", "yolo_obb")):

@@ -44,6 +44,7 @@ from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.boxes import polygon_area
 from DOTA_devkit.labels import LabelError, OnBad, report_faults
 
+ROBOFLOW = "_annotations.coco.json"
 RADIANS = "rotated boxes have angles that all lie within 3.15: radians? they were read as degrees"
 OWN_KEY = "difficult flags stand in a key of their own, which COCO does not know"
 ONLY_ABOVE = "categories without an object that only stand above others, as supercategory, are no classes"
@@ -90,16 +91,25 @@ def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
 
 
 def read_coco_folder(folder: Path, on_bad: OnBad = None, changed: Counter[str] | None = None) -> AnnotatedSet:
-    """All COCO files of a folder, or of its `annotations/`; `train`, `val` or `test` in a file's name is its split."""
-    paths = files_in(folder / "annotations", ".json") or files_in(folder, ".json")
+    """All COCO files of a folder, or of its `annotations/`; `train`, `val` or `test` in a file's name is its split.
+    Else Roboflow's: a folder for each split, called so, with its pictures and `_annotations.coco.json`."""
+    own = files_in(folder / "annotations", ".json") or files_in(folder, ".json")
+    paths = own or sorted(folder.glob(f"*/{ROBOFLOW}"))
     if not paths:
-        raise ValueError(f"{folder}: holds no *.json, nor does its annotations/; name the COCO file itself")
+        why = f"holds no *.json, nor does its annotations/, nor a folder in it {ROBOFLOW}"
+        raise ValueError(f"{folder}: {why}; name the COCO file itself")
     pictures: list[Picture] = []
     class_names: dict[str, None] = {}
     for path in paths:
         part = read_coco(path, on_bad, changed)
-        pictures += [picture._replace(split=_split_of(path)) for picture in part.pictures]
         class_names |= dict.fromkeys(part.class_names)
+        if own:
+            pictures += [picture._replace(split=_split_of(path)) for picture in part.pictures]
+            continue
+        place = path.parent.name
+        for picture in part.pictures:
+            named = {"split": ROLES.get(place.lower(), ""), "file_name": f"{place}/{picture.file_name}"}
+            pictures.append(picture._replace(**named))
     refuse_same_names((picture.name, picture.file_name) for picture in pictures)
     return AnnotatedSet(pictures, tuple(class_names))
 
