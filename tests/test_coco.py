@@ -242,6 +242,7 @@ def test_what_is_written_is_read_the_same(tmp_path: Path) -> None:
     assert [item["iscrowd"] for item in document["annotations"]] == [0, 1, 1]
     assert document["annotations"][1]["bbox"] == [10, 20, 30, 40]
     assert document["annotations"][1]["area"] == 1200
+    assert (document["info"], document["licenses"]) == ({}, []), "pycocotools 2.0.9 loads no results without info"
 
 
 def test_the_folder_of_a_picture_is_kept_where_it_lies_in_it(tmp_path: Path) -> None:

@@ -149,11 +149,10 @@ def _write_file(path: Path, pictures: Sequence[Picture], class_names: Sequence[s
     categories = [{"id": number, "name": name} for name, number in ids.items()]
     parts = {"images": images, "annotations": annotations, "categories": categories}
     with atomic_write(path, sync=False) as file:
-        start = "{"
+        file.write('{\n"info": {},\n"licenses": []')  # pycocotools 2.0.9 and 2.0.10 load no results without info
         for key, entries in parts.items():
             lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
-            file.write(f'{start}\n"{key}": [\n{lines}\n]')
-            start = ","
+            file.write(f',\n"{key}": [\n{lines}\n]')
         file.write("\n}\n")
 
 
