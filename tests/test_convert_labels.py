@@ -15,6 +15,7 @@ import pytest
 
 from datasets import label_formats
 from datasets.label_formats import ON_THE_MAP, PREDICTIONS, SOURCES
+from datasets.label_formats.label_folders import BLANKS
 from datasets.label_formats.rolabelimg_xml import FREE
 from datasets.xml_labels import read_rolabelimg
 from DOTA_devkit.labels import read_labels
@@ -230,6 +231,17 @@ def test_what_a_format_cannot_hold_is_told_once_with_its_count(tmp_path: Path, c
     assert convert(src, tmp_path / "4.json", "dota", "coco") == 0
     assert convert(tmp_path / "4.json", tmp_path / "5", "coco", "dota") == 0
     assert (tmp_path / "5" / "labelTxt" / "图 1.txt").read_text("utf-8").startswith("".join(lines))
+
+
+def test_class_names_with_blanks_are_told_where_dota_is_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """DOTA_devkit and mmrotate read of `storage tank 0` the class `storage`."""
+    src = source(tmp_path, "dota")
+    lines = [DOTA_LINE.replace("船 船", name) for name in ("storage tank", "storage tank", "ship", "tennis court")]
+    write(src / "labelTxt" / "图 1.txt", "".join(lines))
+    assert convert(src, tmp_path / "out", "dota", "dota") == 0
+    assert f"warning: 2 {BLANKS}" in capsys.readouterr().err
+    assert convert(src, tmp_path / "coco", "dota", "coco") == 0
+    assert "hold blanks" not in capsys.readouterr().err
 
 
 def test_a_list_of_classes_gives_their_numbers_and_leaves_others_out(

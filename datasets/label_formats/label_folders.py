@@ -41,6 +41,10 @@ CLASS_LIST = "classes.txt"
 LIST_NAMES = ("train.txt", "val.txt", "trainval.txt", "test.txt")
 LIST_FOLDERS = ("", "ImageSets", "ImageSets/Main")  # of HRSC2016 and of VOC the second and third
 LABEL_WORDS = 8  # the least on a label line
+BLANKS = (
+    "class names hold blanks, which this program reads and DOTA_devkit and mmrotate do not; for those rename them, as "
+    "DOTA has storage-tank"
+)
 WIDE_ANGLES = "angles are beyond 2 pi: degrees? they were read as radians"
 
 
@@ -79,7 +83,11 @@ def read_labelme_folder(
 
 
 def write_dota(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
-    """Write `labelTxt/<name>.txt` for every picture; nothing is lost."""
+    """Write `labelTxt/<name>.txt` for every picture; nothing is lost. Class names with blanks are counted, because
+    others take what follows the blank for the difficult flag."""
+    with_blanks = {name for picture in annotated.pictures for name in picture.labels.names if " " in name}
+    if with_blanks:
+        ledger.changed[BLANKS] += len(with_blanks)
     for picture in annotated.pictures:
         labels = picture.labels
         path = dst / "labelTxt" / f"{picture.name}.txt"
