@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.images import IMAGE_SUFFIXES, ImageError
-from datasets.label_formats.annotations import ROLES, file_in, refuse_same_names
+from datasets.label_formats.annotations import ROLES, file_in, name_fault, refuse_same_names
 from datasets.label_formats.data_yaml import DataYaml, find_data_yaml, read_data_yaml
-from DOTA_devkit.labels import LabelError, read_names
+from DOTA_devkit.labels import LabelError, numbered_lines, read_names, report_faults
 
 IMAGES, LABELS, CLASS_LIST = "images", "labels", "classes.txt"
 SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
@@ -109,7 +109,27 @@ def _class_names(data_dir: Path, yaml_path: Path | None) -> tuple[str, ...]:
     if yaml_path:
         return read_data_yaml(yaml_path).class_names
     listed = data_dir / CLASS_LIST
-    return tuple(" ".join(name.split()) for name in read_names(listed)) if listed.is_file() else ()
+    return _names_by_line(listed) if listed.is_file() else ()
+
+
+def _names_by_line(path: Path) -> tuple[str, ...]:
+    """The names of a classes.txt, where the first line names class 0. Raises LabelError for a blank line before the
+    last name and for a name that stands twice: one left out would shift the numbers of those behind it."""
+    faults: list[LabelError] = []
+    lines = {number: " ".join(line.split()) for number, line in numbered_lines(path, faults)}
+    report_faults(faults, None)
+    last = max((number for number, name in lines.items() if name), default=0)
+    if not last:
+        raise LabelError(path, 1, "the list is empty; write one name a line")
+    names: dict[str, None] = {}
+    for number, name in list(lines.items())[:last]:
+        if not name:
+            raise LabelError(path, number, f"the line is blank, and stands for class {number - 1}; name or remove it")
+        fault = name_fault(name)
+        if fault or name in names:
+            raise LabelError(path, number, fault or f"the class name '{name}' stands twice; rename one of them")
+        names[name] = None
+    return tuple(names)
 
 
 def _sources(data_dir: Path, told: DataYaml | None) -> tuple[dict[str, tuple[Path, ...]], tuple[Path, ...]]:
