@@ -36,11 +36,14 @@ class Results(NamedTuple):
 
     images: the detections by image name.  class_names: what their labels count.
     without_file: classes that were asked for and have no file, which may be a mistake.
+    files: those that were read.  places: (n, 2) by image name, of each detection the number of its file and its line.
     """
 
     images: dict[str, ImageDetections]
     class_names: list[str]
     without_file: list[str]
+    files: list[Path]
+    places: dict[str, np.ndarray]
 
 
 def read_results(
@@ -62,18 +65,26 @@ def read_results(
     label_of = {name: i for i, name in enumerate(known)}
     numbers: dict[str, int] = {}  # image name -> number, in order of appearance
     images, labels, values = array("q"), [np.empty(0, np.int64)], [np.empty((0, 9 if task == 1 else 5))]
+    read_files: list[Path] = []
+    places = [np.empty((0, 2), np.int64)]
     for path, class_name in sorted(files.items(), key=lambda item: (label_of.get(item[1], len(known)), item[0])):
         if class_name in label_of:
-            values.append(_read_result_file(path, task, numbers, images, on_bad))
-            labels.append(np.full(len(values[-1]), label_of[class_name]))
+            rows, lines = _read_result_file(path, task, numbers, images, on_bad)
+            values.append(rows)
+            labels.append(np.full(len(rows), label_of[class_name]))
+            places.append(np.column_stack([np.full(len(rows), len(read_files)), lines]))
+            read_files.append(path)
         elif path.read_bytes().strip():
             remedy = f"known are {', '.join(known)}; choose the list of classes it was made with or move the file away"
             report_faults([LabelError(path, 1, f"class {class_name!r} is not among the classes; {remedy}")], on_bad)
     rows = np.concatenate(values)
     quads = rows[:, 1:].reshape(-1, 4, 2) if task == 1 else rows[:, [1, 2, 3, 2, 3, 4, 1, 4]].reshape(-1, 4, 2)
-    everything = ImageDetections(quads, rows[:, 0], np.concatenate(labels))
+    everything = (quads, rows[:, 0], np.concatenate(labels), np.concatenate(places))
+    parts = _by_image(everything, np.array(images, dtype=np.int64), len(numbers))
+    found = {name: ImageDetections(*part[:3]) for name, part in zip(numbers, parts, strict=False)}
     without_file = [name for name in known if name not in set(files.values())]
-    return Results(_by_image(everything, np.array(images, dtype=np.int64), list(numbers)), known, without_file)
+    lines_of = {name: part[3] for name, part in zip(numbers, parts, strict=False)}
+    return Results(found, known, without_file, read_files, lines_of)
 
 
 class ResultWriter:
@@ -185,8 +196,11 @@ def _class_of(path: Path, prefix: str) -> str:
     return re.sub(r"%([0-9A-F]{2})", lambda match: chr(int(match[1], 16)), quoted)
 
 
-def _read_result_file(path: Path, task: int, numbers: dict[str, int], images: array, on_bad: OnBad) -> np.ndarray:
-    """The scores and coordinates of one file, (n, 9) or (n, 5) float64; its images' numbers are added to `images`."""
+def _read_result_file(
+    path: Path, task: int, numbers: dict[str, int], images: array, on_bad: OnBad
+) -> tuple[np.ndarray, np.ndarray]:
+    """The scores and coordinates of one file, (n, 9) or (n, 5) float64, and their lines (n,); its images' numbers are
+    added to `images`."""
     width = 9 if task == 1 else 5
     values, lines, names = array("d"), array("q"), []
     faults: list[LabelError] = []
@@ -213,12 +227,11 @@ def _read_result_file(path: Path, task: int, numbers: dict[str, int], images: ar
     report_faults(faults, on_bad)
     kept = names if good.all() else [names[i] for i in np.flatnonzero(good).tolist()]
     images.extend([numbers.setdefault(name, len(numbers)) for name in kept])
-    return rows[good]
+    return rows[good], np.array(lines, dtype=np.int64)[good]
 
 
-def _by_image(everything: ImageDetections, images: np.ndarray, names: list[str]) -> dict[str, ImageDetections]:
-    """Detections of many images, split by image number; within an image the order is kept."""
+def _by_image(everything: Sequence[np.ndarray], images: np.ndarray, num_images: int) -> list[tuple[np.ndarray, ...]]:
+    """Fields of detections of many images, split by image number; within an image the order is kept."""
     order = np.argsort(images, kind="stable")
-    ends = np.cumsum(np.bincount(images, minlength=len(names)))[:-1]
-    parts = zip(*(np.split(field[order], ends) for field in everything), strict=True)
-    return {name: ImageDetections(*part) for name, part in zip(names, parts, strict=False)}
+    ends = np.cumsum(np.bincount(images, minlength=num_images))[:-1]
+    return list(zip(*(np.split(field[order], ends) for field in everything), strict=True))

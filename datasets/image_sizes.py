@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -26,6 +27,19 @@ class Header(NamedTuple):
 def picture_size(path: Path) -> tuple[int, int]:
     """Height and width of a picture in pixels, as stored (an EXIF rotation is not applied). Raises as `read_header`."""
     return read_header(path)[:2]
+
+
+def turned_size(path: Path, told: tuple[int, int] | None) -> int:
+    """The EXIF orientation of a picture of which labels tell the height and width that it has only when turned: they
+    were drawn on the turned picture, and lie elsewhere on the stored one. 1 for any other picture, for one that is
+    square, and for one whose header cannot be read, which is told of where it is decoded."""
+    if told is None or told[0] == told[1]:
+        return 1
+    with suppress(ImageError):
+        header = read_header(path)
+        if told == (header.width, header.height):
+            return header.orientation
+    return 1
 
 
 def read_header(path: Path) -> Header:

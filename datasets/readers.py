@@ -15,9 +15,9 @@ import numpy as np
 from datasets.dota_folder import is_dota_folder, label_dir_of, open_dota
 from datasets.images import find_images
 from datasets.label_formats.annotations import IGNORED_CLASS, file_in, files_in
-from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo
+from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo, picture_in
 from datasets.label_formats.yolo_obb import read_yolo_obb
-from datasets.xml_labels import read_hrsc, read_rolabelimg
+from datasets.xml_labels import read_annotation, read_hrsc, read_rolabelimg, turned_fault
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, read_labels
 
 IGNORED_LABEL = -1
@@ -65,8 +65,9 @@ class Format(NamedTuple):
     `read(path, on_bad)` parses it, and where the file alone does not tell all, so does what `reader_in(data_dir)`
     gives; `class_names(data_dir, label files)` are its classes where the user names none.
     `images(data_dir)` are the pictures by name, where they do not all lie in one folder; `splits(data_dir)` are the
-    names that the format itself has for `train`, `val` and `test`, {} where it has no such thing. In some formats a
-    picture without a label file is one without objects (`missing_is_empty`).
+    names that the format itself has for `train`, `val` and `test`, {} where it has no such thing; `missing(data_dir)`
+    are the places where it tells of test pictures and there are none. In some formats a picture without a label file is
+    one without objects (`missing_is_empty`).
     """
 
     image_dir: Callable[[Path], Path]
@@ -76,6 +77,7 @@ class Format(NamedTuple):
     images: Callable[[Path], dict[str, Path]] | None = None
     reader_in: Callable[[Path], Read] | None = None
     splits: Callable[[Path], dict[str, list[str]]] = lambda data_dir: {}
+    missing: Callable[[Path], Sequence[Path]] = lambda data_dir: ()
     missing_is_empty: bool = False
 
 
@@ -264,6 +266,21 @@ def _image_dir(data_dir: Path) -> Path:
     return data_dir / "images" if (data_dir / "images").is_dir() else data_dir
 
 
+def _rolabelimg_reader(data_dir: Path) -> Read:
+    return partial(_read_upright, image_dir=_image_dir(data_dir))
+
+
+def _read_upright(path: Path, on_bad: OnBad = None, *, image_dir: Path) -> Labels:
+    """Objects of a roLabelImg file as `read_rolabelimg` gives them; raises LabelError in any case for boxes that were
+    drawn on the picture as EXIF turns it."""
+    annotation = read_annotation(path, on_bad)
+    image_path = picture_in(image_dir, path.stem) if annotation.hw else None
+    fault = turned_fault(annotation, image_path) if image_path else None
+    if fault:
+        raise LabelError(path, 1, fault)
+    return annotation.labels
+
+
 _DOTA = Format(
     image_dir=lambda data_dir: data_dir / "images",
     label_path=lambda data_dir, name: file_in(label_dir_of(data_dir, name), name, ".txt"),
@@ -286,6 +303,7 @@ FORMATS: dict[str, Format] = {
         image_dir=_image_dir,
         label_path=lambda data_dir, name: file_in(_xml_dir(data_dir), name, ".xml"),
         read=read_rolabelimg,
+        reader_in=_rolabelimg_reader,
         class_names=_found_classes,
     ),
     "yolo_obb": Format(
@@ -296,6 +314,7 @@ FORMATS: dict[str, Format] = {
         images=lambda data_dir: open_yolo(data_dir).images,
         reader_in=_yolo_reader,
         splits=lambda data_dir: open_yolo(data_dir).splits,
+        missing=lambda data_dir: open_yolo(data_dir).missing,
         missing_is_empty=True,
     ),
 }

@@ -10,6 +10,7 @@ from xml.sax.handler import ContentHandler
 
 import numpy as np
 
+from datasets.image_sizes import turned_size
 from datasets.xml_documents import parse_document
 from DOTA_devkit.boxes import boxes_to_quads, order_clockwise
 from DOTA_devkit.labels import FARTHEST, LabelError, Labels, OnBad, geometry_faults
@@ -18,7 +19,7 @@ BOX_TAGS = ("robndbox", "bndbox")
 CORNER_TAGS = tuple(
     f"{axis}_{corner}" for corner in ("left_top", "right_top", "right_bottom", "left_bottom") for axis in "xy"
 )
-SECOND_BOX = "second box"  # among the fields of an object, where no tag can be called so
+SECOND_BOX, ROTATION = "second box", "attribute rotation"  # fields of an object, where no tag can be called so
 FLAG_WORDS = {"": 0, "0": 0, "1": 1, "2": 2, "false": 0, "true": 1, "no": 0, "yes": 1}
 KINDS = ("rotated", "horizontal", "corners")
 WIDEST_ANGLE = 2 * math.pi  # radians; beyond, somebody may have written degrees
@@ -70,9 +71,10 @@ def read_rolabelimg(path: Path, on_bad: OnBad = None) -> Labels:
     Whether an object is a `robndbox` (cx, cy, w, h, angle in radians, clockwise on the screen, of any range) or a
     `bndbox` (xmin, ymin, xmax, ymax) is decided by the child element, not by `<type>`; both may stand in one file, and
     so may the `robndbox` of DIOR-R, which holds four corners, x_left_top and so on (its angle stands outside and adds
-    nothing). A file without objects is a picture without objects. Any encoding is read that the file declares.
-    Raises LabelError, or reports to `on_bad` and leaves the object out; a file that is no XML, or refused for the
-    entities it declares, raises in any case.
+    nothing). A `bndbox` that CVAT exports with an attribute `rotation` is turned by it, in degrees, clockwise on the
+    screen about the centre. A file without objects is a picture without objects. Any encoding is read that the file
+    declares. Raises LabelError, or reports to `on_bad` and leaves the object out; a file that is no XML, or refused for
+    the entities it declares, raises in any case.
     """
     return read_annotation(path, on_bad).labels
 
@@ -80,6 +82,15 @@ def read_rolabelimg(path: Path, on_bad: OnBad = None) -> Labels:
 def read_annotation(path: Path, on_bad: OnBad = None) -> Annotation:
     """A roLabelImg file with what `read_rolabelimg` leaves out; bad objects are reported as ObjectError."""
     return _collect(path, "object", _rolabelimg_box, "name", on_bad)
+
+
+def turned_fault(annotation: Annotation, image_path: Path) -> str | None:
+    """Why the boxes of a file do not fit its picture, which is read as stored; None where they may."""
+    orientation = turned_size(image_path, annotation.hw)
+    if orientation == 1:
+        return None
+    told = f"<size> tells {annotation.hw[1]} x {annotation.hw[0]} pixels, the size that EXIF gives {image_path.name}"
+    return f"{told} (orientation {orientation}), but it is read as stored; save it upright"
 
 
 def read_hrsc(path: Path, on_bad: OnBad = None) -> Labels:
@@ -90,7 +101,8 @@ def read_hrsc(path: Path, on_bad: OnBad = None) -> Labels:
 class _ObjectHandler(ContentHandler):
     """Collects of every object element its children and its box's, {tag: (text, line)}, and the size of the picture.
 
-    What lies deeper or elsewhere (the parts of VOC, the attributes of CVAT) has names and boxes of its own.
+    What lies deeper or elsewhere (the parts of VOC, the attributes of CVAT) has names and boxes of its own; of these
+    the attribute `rotation` alone is kept, under ROTATION.
     """
 
     def __init__(self, object_tag: str) -> None:
@@ -100,6 +112,7 @@ class _ObjectHandler(ContentHandler):
         self.objects: list[dict[str, Field]] = []
         self.size: dict[str, str] = {}
         self._fields: dict[str, Field] | None = None
+        self._attribute: dict[str, Field] = {}
         self._path: list[str] = []  # of the element that is open, from the object element or from the root on
         self._outer: list[str] = []
         self._text: list[str] = []
@@ -121,6 +134,8 @@ class _ObjectHandler(ContentHandler):
                 if name in BOX_TAGS and name in self._fields:
                     self._fields.setdefault(SECOND_BOX, ("", line))
                 self._fields.setdefault(name, ("", line))
+            elif self._fields is not None and self._path == ["attributes", "attribute"]:
+                self._attribute = {"": ("", line)}
 
     def characters(self, content: str) -> None:
         self._text.append(content)
@@ -133,10 +148,21 @@ class _ObjectHandler(ContentHandler):
                 self.size.setdefault(name, text)
             elif self._fields is not None and text and self._is_field():
                 self._fields[name] = (text, self._fields[name][1])
+            elif self._fields is not None and self._path[:2] == ["attributes", "attribute"]:
+                self._end_attribute(name, text)
             self._path.pop()
         elif self._fields is not None:
             self.objects.append(self._fields)
             self._fields, self._path = None, self._outer
+
+    def _end_attribute(self, name: str, text: str) -> None:
+        """At the end of an attribute of CVAT's, or of its <name> or <value>."""
+        if len(self._path) == 3:
+            self._attribute[name] = (text, self._attribute[""][1])
+            return
+        named = self._attribute.get("name", ("", 0))[0]
+        if len(self._path) == 2 and named == "rotation" and "value" in self._attribute:
+            self._fields[ROTATION] = self._attribute["value"]
 
     def _is_field(self) -> bool:
         return len(self._path) == 1 or (len(self._path) == 2 and self._path[0] in BOX_TAGS)
@@ -224,6 +250,10 @@ def _rolabelimg_box(path: Path, fields: dict[str, Field]) -> _Box:
         if right <= left or bottom <= top:
             reason = "bndbox of zero or negative size; draw the box again"
             raise ObjectError(path, fields["bndbox"][1], "zero or negative size", reason)
+        degrees = _number(path, fields, ROTATION) if ROTATION in fields else 0.0
+        if degrees:
+            angle = math.radians(math.fmod(degrees, 360))
+            return _Box([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top, angle], "rotated")
         return _Box([left, top, right, top, right, bottom, left, bottom], "horizontal")
     reason = "object with neither robndbox nor bndbox; draw the box again"
     raise ObjectError(path, fields[""][1], "no box", reason)

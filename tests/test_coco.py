@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.label_formats.annotations import AS_RECTANGLE, AnnotatedSet, Ledger, Picture, Row, as_labels
-from datasets.label_formats.coco import OWN_KEY, RADIANS, read_coco, read_coco_folder, write_coco
+from datasets.label_formats.coco import ONE_NAME, ONLY_ABOVE, OWN_KEY, RADIANS, read_coco, read_coco_folder, write_coco
+from datasets.label_formats.coco_shapes import CROWD, TOO_FEW
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.labels import LabelError, Labels
 from tests.label_documents import DEGREES, HEIGHT, QUAD, UPRIGHT, WIDTH, annotation, coco_text, write
@@ -41,6 +42,16 @@ def test_a_bbox_of_five_numbers_is_read_as_detectron2_has_it(tmp_path: Path) -> 
     """cx, cy, w, h and degrees counter-clockwise on the screen."""
     labels = read(tmp_path, annotation(segmentation=[], bbox=[100, 100, 100, 50, -DEGREES]))
     assert np.abs(labels.quads[0] - QUAD).max() < 1e-9
+
+
+def test_a_box_of_cvat_is_turned_by_its_rotation(tmp_path: Path) -> None:
+    """CVAT writes the box as it was before it was turned; the rotation was lost without a word."""
+    box = {"segmentation": [], "bbox": [50, 75, 100, 50]}
+    kinds = [{"occluded": False, "rotation": DEGREES}, {"occluded": False, "rotation": 0.0}, {"occluded": False}, None]
+    labels = read(tmp_path, *(annotation(**box, attributes=attributes) for attributes in kinds))
+    assert np.abs(labels.quads[0] - QUAD).max() < 1e-9
+    assert labels.quads[1:].tolist() == [[[50, 75], [150, 75], [150, 125], [50, 125]]] * 3
+    assert read(tmp_path, annotation(attributes={"rotation": 30})).quads.tolist() == [QUAD], "an outline is turned"
 
 
 def test_angles_that_look_like_radians_are_told(tmp_path: Path) -> None:
@@ -95,9 +106,36 @@ def test_an_empty_outline_counts_as_none_and_a_mask_gives_way_to_a_rotated_box(t
     assert np.abs(labels.quads[1] - QUAD).max() < 1e-9
 
 
+def test_the_box_of_a_crowd_or_of_an_outline_without_area_is_taken_and_counted(tmp_path: Path) -> None:
+    """Ignore regions of COCO's own files were lost, and what they hold became background."""
+    mask = {"counts": [1, 2], "size": [2, 2]}
+    box = [10, 20, 30, 40]
+    changed: Counter[str] = Counter()
+    crowd = annotation(segmentation=mask, bbox=box, iscrowd=1)
+    thin = [annotation(segmentation=outlines, bbox=box) for outlines in ([[10, 20, 40, 60]], [[1, 1, 5, 5, 1, 1]])]
+    labels = read_coco(write(tmp_path / "a.json", coco_text(crowd, *thin)), changed=changed).pictures[0].labels
+    assert labels.quads.tolist() == [UPRIGHT] * 3
+    assert labels.difficult.tolist() == [2, 0, 0]
+    assert changed == {CROWD: 1, TOO_FEW: 2}
+
+
 def test_files_are_found_whose_suffix_is_written_in_capitals(tmp_path: Path) -> None:
     write(tmp_path / "annotations" / "instances_train.JSON", coco_text(annotation()))
     assert [picture.split for picture in read_coco_folder(tmp_path).pictures] == ["train", "train"]
+
+
+def test_a_folder_of_roboflow_is_read_with_its_splits(tmp_path: Path) -> None:
+    """export/{train,valid,test}, each with its pictures beside its file."""
+    for number, split in enumerate(("train", "valid", "test", "more")):
+        image = {"id": 7, "file_name": f"{number}.jpg"}
+        write(tmp_path / split / "_annotations.coco.json", coco_text(annotation(), images=[image]))
+    annotated = read_coco_folder(tmp_path)
+    told = {(picture.name, picture.split, picture.file_name) for picture in annotated.pictures}
+    assert told == {("0", "train", "train/0.jpg"), ("1", "val", "valid/1.jpg"), ("2", "test", "test/2.jpg")} | {
+        ("3", "", "more/3.jpg")
+    }
+    assert annotated.class_names == ("car", "船 船")
+    assert read_coco_folder(tmp_path / "train").pictures[0].file_name == "0.jpg"
 
 
 def test_a_crowd_is_an_ignore_region_unless_a_flag_tells(tmp_path: Path) -> None:
@@ -109,6 +147,8 @@ def test_a_crowd_is_an_ignore_region_unless_a_flag_tells(tmp_path: Path) -> None
     ("changes", "sentence"),
     [
         ({"segmentation": {"counts": [1, 2], "size": [2, 2]}}, r"run lengths \(RLE\)"),
+        ({"segmentation": {"counts": [1, 2], "size": [2, 2]}, "iscrowd": 1, "bbox": [1, 2, 0, 4]}, r"run lengths"),
+        ({"segmentation": [[1, 2, 3, 4]], "bbox": [1, 2, 0, 4]}, "an outline of 2 points has no area"),
         ({"segmentation": "x"}, "\"segmentation\" is 'x'"),
         ({"segmentation": [[1, 2, 3]]}, "3 numbers, which are no pairs"),
         ({"segmentation": [[1, 2, "3", 4]]}, "is '3', not a number"),
@@ -118,6 +158,7 @@ def test_a_crowd_is_an_ignore_region_unless_a_flag_tells(tmp_path: Path) -> None
         ({"segmentation": [], "bbox": None}, 'a "bbox" of 0 numbers'),
         ({"segmentation": [], "bbox": [1, 2, 0, 4]}, "a box of size 0 x 4"),
         ({"segmentation": [], "bbox": [1, 2, 3, -4, 5]}, "a box of size 3 x -4"),
+        ({"segmentation": [], "bbox": [1, 2, 3, 4], "attributes": {"rotation": "x"}}, "\"rotation\" is 'x'"),
         ({"image_id": 8}, '"image_id" is 8, which no sound entry has'),
         ({"image_id": "7"}, "\"image_id\" is '7'"),
         ({"category_id": [3]}, '"category_id" is a list'),
@@ -143,6 +184,29 @@ def test_bad_pictures_and_categories_take_their_objects_with_them(tmp_path: Path
     (picture,) = read_coco(path, reported.append).pictures
     assert (picture.name, picture.labels.names) == ("b", ["船"])
     assert len(reported) == 7
+
+
+def test_the_root_category_of_roboflow_is_no_class(tmp_path: Path) -> None:
+    """Its id 0 repeats the name of a class, or stands above all of them, and has no object."""
+    root = {"id": 0, "name": "ship", "supercategory": "none"}
+    own = {"id": 5, "name": "person", "supercategory": "person"}  # as COCO itself has it
+    below = [{"id": number, "name": name, "supercategory": "ship"} for number, name in ((3, "ship"), (1, "car"))]
+    changed: Counter[str] = Counter()
+    path = write(tmp_path / "a.json", coco_text(annotation(), categories=[root, *below, own]))
+    assert read_coco(path, changed=changed).class_names == ("car", "ship", "person")
+    assert changed == {ONLY_ABOVE: 1}
+    path = write(tmp_path / "a.json", coco_text(annotation(category_id=0), categories=[root, below[1]]))
+    assert read_coco(path).class_names == ("ship", "car"), "with an object it is a class like others"
+
+
+def test_categories_of_one_name_are_one_class(tmp_path: Path) -> None:
+    """classes.txt had the name twice, which training refuses."""
+    changed: Counter[str] = Counter()
+    categories = [{"id": 3, "name": "car"}, {"id": 1, "name": " car"}]
+    path = write(tmp_path / "a.json", coco_text(annotation(), annotation(category_id=1), categories=categories))
+    annotated = read_coco(path, changed=changed)
+    assert (annotated.class_names, annotated.pictures[0].labels.names) == (("car",), ["car", "car"])
+    assert changed == {ONE_NAME: 1}
 
 
 def test_two_pictures_of_one_name_are_refused_and_other_json_too(tmp_path: Path) -> None:
@@ -178,6 +242,7 @@ def test_what_is_written_is_read_the_same(tmp_path: Path) -> None:
     assert [item["iscrowd"] for item in document["annotations"]] == [0, 1, 1]
     assert document["annotations"][1]["bbox"] == [10, 20, 30, 40]
     assert document["annotations"][1]["area"] == 1200
+    assert (document["info"], document["licenses"]) == ({}, []), "pycocotools 2.0.9 loads no results without info"
 
 
 def test_the_folder_of_a_picture_is_kept_where_it_lies_in_it(tmp_path: Path) -> None:

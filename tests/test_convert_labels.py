@@ -15,6 +15,7 @@ import pytest
 
 from datasets import label_formats
 from datasets.label_formats import ON_THE_MAP, PREDICTIONS, SOURCES
+from datasets.label_formats.label_folders import BLANKS
 from datasets.label_formats.rolabelimg_xml import FREE
 from datasets.xml_labels import read_rolabelimg
 from DOTA_devkit.labels import read_labels
@@ -22,11 +23,14 @@ from main import main as train_and_score
 from tests.label_documents import (
     CVAT_BOX,
     CVAT_POLYGON,
+    DATA_YAML,
     DEGREES,
+    HEIGHT,
     PNG,
     QUAD,
     ROLABELIMG,
     UPRIGHT,
+    WIDTH,
     YOLO_LINE,
     annotation,
     coco_text,
@@ -108,6 +112,23 @@ def test_what_is_written_holds_pictures_classes_and_splits(tmp_path: Path) -> No
         assert (tmp_path / "back" / name).read_bytes() == (src / name).read_bytes()
 
 
+def test_missing_test_pictures_of_yolo_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    src = yolo_folder(tmp_path / "数据", {"train/a": "", "val/b": ""}, f"{DATA_YAML}test: images/test\n")
+    assert convert(src, tmp_path / "out", "yolo_obb", "dota") == 0
+    assert "1 entries of data.yaml for test pictures were passed over, such as" in capsys.readouterr().err
+
+
+def test_the_pictures_of_a_coco_folder_of_roboflow_are_found_beside_its_files(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        image = {"id": 7, "file_name": f"{split}.png"}
+        write(tmp_path / "in" / split / "_annotations.coco.json", coco_text(annotation(), images=[image]))
+        (tmp_path / "in" / split / f"{split}.png").write_bytes(PNG)
+    assert convert(tmp_path / "in", tmp_path / "out", "coco", "yolo_obb", "--copy_images") == 0
+    for path in ("train/train", "val/valid"):
+        assert (tmp_path / "out" / "images" / f"{path}.png").read_bytes() == PNG
+        assert (tmp_path / "out" / "labels" / f"{path}.txt").read_text("utf-8") == YOLO_LINE
+
+
 def test_yolo_dota_yolo_is_byte_stable(tmp_path: Path, real_folder: Callable[[str], Path]) -> None:
     here, source_format = real_folder("dota8"), "yolo_obb"
     for number, target in enumerate(("dota", "yolo_obb", "dota", "yolo_obb")):
@@ -154,6 +175,28 @@ def test_labels_of_a_turned_picture_do_not_go_along_with_it_as_stored(
         assert ("图 1.jpg:1: is turned by EXIF (orientation 6)" in capsys.readouterr().err) == bool(code)
 
 
+@pytest.mark.parametrize("target", ["dota", "coco", "yolo_obb"])
+@pytest.mark.parametrize("name", ["coco", "rolabelimg"])
+def test_labels_that_tell_the_size_of_the_turned_picture_do_not_go_along_with_it_as_stored(
+    tmp_path: Path, capsys: pytest.CaptureFixture, name: str, target: str
+) -> None:
+    """COCO and XML come from any program: what they tell says whether it turned the picture; it was not looked at."""
+    folder = source(tmp_path, name)
+    images = folder / "images" if folder.is_dir() else folder.parent / "images"
+    (images / "图 1.png").unlink()
+    (images / "图 1.jpg").write_bytes(turned_jpeg(6))
+    for number, (height, width) in enumerate(((WIDTH, HEIGHT), (HEIGHT, WIDTH))):
+        if name == "coco":
+            image = {"id": 7, "file_name": "图 1.jpg", "height": height, "width": width}
+            write(folder, coco_text(annotation(), images=[image]))
+        else:
+            size = f"<annotation><size><height>{height}</height><width>{width}</width></size>"
+            write(folder / "Annotations" / "图 1.xml", ROLABELIMG.replace("<annotation>", size))
+        is_refused = number == 0 or target == "yolo_obb"  # of which Ultralytics turns any
+        assert convert(folder, tmp_path / f"out{number}", name, target) == int(is_refused)
+        assert ("图 1.jpg:1: is turned by EXIF (orientation 6)" in capsys.readouterr().err) == is_refused
+
+
 def test_pictures_that_are_not_needed_do_not_stop_a_conversion(tmp_path: Path) -> None:
     folder = source(tmp_path, "labelme")
     for suffix in (".jpg", ".png"):
@@ -188,6 +231,17 @@ def test_what_a_format_cannot_hold_is_told_once_with_its_count(tmp_path: Path, c
     assert convert(src, tmp_path / "4.json", "dota", "coco") == 0
     assert convert(tmp_path / "4.json", tmp_path / "5", "coco", "dota") == 0
     assert (tmp_path / "5" / "labelTxt" / "图 1.txt").read_text("utf-8").startswith("".join(lines))
+
+
+def test_class_names_with_blanks_are_told_where_dota_is_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """DOTA_devkit and mmrotate read of `storage tank 0` the class `storage`."""
+    src = source(tmp_path, "dota")
+    lines = [DOTA_LINE.replace("船 船", name) for name in ("storage tank", "storage tank", "ship", "tennis court")]
+    write(src / "labelTxt" / "图 1.txt", "".join(lines))
+    assert convert(src, tmp_path / "out", "dota", "dota") == 0
+    assert f"warning: 2 {BLANKS}" in capsys.readouterr().err
+    assert convert(src, tmp_path / "coco", "dota", "coco") == 0
+    assert "hold blanks" not in capsys.readouterr().err
 
 
 def test_a_list_of_classes_gives_their_numbers_and_leaves_others_out(

@@ -10,6 +10,7 @@ import pytest
 from datasets.augment import jitter_colours
 from datasets.splits import Split
 from DOTA_devkit.labels import LabelError
+from tests.label_documents import DATA_YAML, yolo_folder
 from tools import data as data_module
 from tools.config import Config, SettingsError, parse_settings
 from tools.data import (
@@ -49,6 +50,12 @@ def test_a_folder_is_recognised_and_trains_at_608(dota_folder):
 def test_a_wrong_folder_names_the_flag(flags, message):
     with pytest.raises(SettingsError, match=message):
         open_data(parse_settings(flags))
+
+
+def test_missing_test_pictures_are_a_warning(tmp_path, capsys):
+    data_dir = yolo_folder(tmp_path, {"train/a": "", "val/b": ""}, f"{DATA_YAML}test: ../test/images\n")
+    assert {*open_data(parse_settings(["--data_dir", str(data_dir)])).images} == {"a", "b"}
+    assert "images: is not there, though data.yaml names it for test" in capsys.readouterr().err
 
 
 def test_an_unknown_format_lists_the_known(dota_folder):

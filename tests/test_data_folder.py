@@ -99,6 +99,12 @@ def test_labels_of_yolo_without_a_picture_are_told_and_take_no_pictures_place(tm
     assert [pair.label_path for pair in layout.pairs] == [tmp_path / "labels" / "train" / "a.txt"]
 
 
+def test_test_pictures_of_yolo_that_are_missing_are_told(tmp_path):
+    data_dir = yolo_folder(tmp_path, {"train/a": YOLO_LINE}, "train: images/train\ntest: t\nnames: [car, boat]\n")
+    (finding,) = lay_out("yolo_obb", data_dir).findings
+    assert (finding.kind, finding.path) == ("no-test", str(tmp_path / "t"))
+
+
 def test_lists_in_a_yolo_folder_count_more_than_its_own_split_as_in_training(tmp_path):
     data_dir = yolo_folder(tmp_path, {"train/a": YOLO_LINE, "train/b": YOLO_LINE, "val/c": ""})
     (data_dir / "train.txt").write_text("./images/train/a.png\n")

@@ -120,6 +120,16 @@ def test_a_picture_that_viewers_turn_is_told(dota_folder, pictures):
     assert turned.what == "is turned by EXIF (orientation 8); it is read as stored, 128 x 96"
 
 
+def test_boxes_that_were_drawn_on_a_turned_picture_are_told(tmp_path):
+    """Training refuses the file."""
+    (tmp_path / "a.jpg").write_bytes(turned_jpeg(6, 96, 128))
+    box = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox>"
+    size = "<size><width>96</width><height>128</height></size>"
+    (tmp_path / "a.xml").write_text(f"<annotation>{size}<object><name>car</name>{box}</object></annotation>")
+    (found,) = survey(tmp_path, "rolabelimg").findings["bad-label"]
+    assert found.what.startswith("<size> tells 96 x 128 pixels, the size that EXIF gives a.jpg (orientation 6)")
+
+
 def test_crowds_are_told(dota_folder):
     found = survey(dota_folder(), num_kept=1)
     assert found.counts["too-many"] == 3

@@ -32,6 +32,13 @@ def test_words_that_yaml_takes_for_truth_or_numbers_stay_names(tmp_path: Path) -
     assert read_data_yaml(path).class_names == ("no", "yes", "1.50", "null", "2020-01-01", "~")
 
 
+def test_null_is_nothing_and_in_quotes_a_folder(tmp_path: Path) -> None:
+    text = "path: ~\ntrain: null\nval: [a, Null]\ntest: 'null'\nnames: [car]\n"
+    assert read_data_yaml(write(tmp_path / "data.yaml", text)) == DataYaml(
+        ("car",), "", {"val": ("a",), "test": ("null",)}
+    )
+
+
 def test_a_count_gives_the_names_that_ultralytics_gives(tmp_path: Path) -> None:
     assert read_data_yaml(write(tmp_path / "a.yaml", "nc: 2\nval:\n")).class_names == ("class_0", "class_1")
     assert read_data_yaml(write(tmp_path / "b.yaml", "train: x\n")).class_names == ()

@@ -98,3 +98,16 @@ def test_quads_that_are_none_are_reported(tmp_path: Path) -> None:
     reported: list[LabelError] = []
     assert read_task1(tmp_path, reported.append).pictures[0].labels.quads.tolist() == [QUAD]
     assert len(reported) == 2
+
+
+def test_faults_of_result_files_name_file_and_line(tmp_path: Path) -> None:
+    """They named the folder, and line 1."""
+    good, flat = "75 50 155 110 125 150 45 90", "1 1 1 1 1 1 1 1"
+    write(tmp_path / "Task1_boat.txt", f"a 0.5 {good}\nb 0.5 {good}\n\nb 0.5 {flat}\n")
+    write(tmp_path / "Task1_car.txt", f"b 0.1 {flat}\na 0.5 {flat}\n../ 0.5 {good}\nb 0.5 {good}\n")
+    reported: list[LabelError] = []
+    annotated = read_task1(tmp_path, reported.append, min_score=0.3)
+    assert [(item.name, item.labels.names) for item in annotated.pictures] == [("a", ["boat"]), ("b", ["boat", "car"])]
+    told = sorted((error.path.name, error.line, error.reason.split(";")[0]) for error in reported)
+    assert [item[:2] for item in told] == [("Task1_boat.txt", 4), ("Task1_car.txt", 2), ("Task1_car.txt", 3)]
+    assert "names no file" in told[2][2]

@@ -44,6 +44,12 @@ def test_the_rotated_boxes_of_anylabeling_are_read(tmp_path: Path) -> None:
     assert picture.labels.difficult.tolist() == [1]
 
 
+@pytest.mark.parametrize("kind", ["oriented_rectangle", "quadrilateral"])
+def test_shapes_of_four_corners_are_read_whatever_a_program_calls_them(tmp_path: Path, kind: str) -> None:
+    """labelme's own rotated box, and X-AnyLabeling's free quad, were refused."""
+    assert read(tmp_path, labelme(shape_type=kind)).labels.quads.tolist() == [QUAD]
+
+
 def test_another_outline_becomes_its_smallest_rectangle_and_is_counted(tmp_path: Path) -> None:
     around = [QUAD[0], [115, 80], *QUAD[1:]]  # with the middle of the upper side
     changed: Counter[str] = Counter()
@@ -69,7 +75,8 @@ def test_a_shape_without_a_kind_is_a_polygon_and_a_file_without_shapes_a_negativ
     ("changes", "sentence"),
     [
         ({"shape_type": "circle", "points": QUAD[:2]}, "of kind 'circle' is no box"),
-        ({"shape_type": "rotation", "points": QUAD[:3]}, "a rotation of 3 points"),
+        ({"shape_type": "rotation", "points": QUAD[:3]}, "kind 'rotation' with 3 points"),
+        ({"shape_type": "oriented_rectangle", "points": QUAD[:2]}, "kind 'oriented_rectangle' with 2 points"),
         ({"points": QUAD[:2]}, "an outline of 2 points has no area"),
         ({"points": [[1, 1], [2, 2], [3, 3], [4, 4], [5, 5]]}, "lie on one line"),
         ({"points": [[1, 1], [2, 2], [3, 3], [4, 4]]}, "the quad has no area"),

@@ -26,7 +26,7 @@ from datasets.readers import (
 )
 from datasets.splits import read_list
 from DOTA_devkit.labels import LabelError
-from tests.label_documents import DATA_YAML, QUAD, YOLO_LINE, yolo_folder
+from tests.label_documents import DATA_YAML, HEIGHT, QUAD, WIDTH, YOLO_LINE, turned_jpeg, yolo_folder
 
 SQUARE = "10 10 30 10 30 30 10 30"
 CLASSES = ("car", "boat")
@@ -314,6 +314,27 @@ def test_a_missing_label_file_is_an_error_or_no_objects_as_asked(tmp_path: Path,
     (sample,) = read_samples(dataset, data_dir, ["图 1"], CLASSES, missing_labels="empty")
     assert sample.quads.shape == (0, 4, 2)
     assert sample.labels.dtype == sample.difficult.dtype == np.int64
+
+
+def test_boxes_that_were_drawn_on_a_turned_picture_are_refused(tmp_path: Path) -> None:
+    """<size> tells that the program showed it turned; the boxes were trained on where they are not."""
+    data_dir = rolabelimg(tmp_path, {"图 1": ["car"]})
+    path, image_path = data_dir / "xml" / "图 1.xml", data_dir / "images" / "图 1.jpg"
+    image_path.with_suffix(".png").unlink()
+    text = path.read_text("utf-8")
+    told = ((WIDTH, HEIGHT, 1), (HEIGHT, WIDTH, 6), (WIDTH + 1, HEIGHT, 6), (WIDTH, HEIGHT, 6))
+    for height, width, orientation in told:
+        image_path.write_bytes(turned_jpeg(orientation))
+        size = f"<size><width>{width}</width><height>{height}</height></size>"
+        path.write_text(text.replace("<annotation>", f"<annotation>{size}"), encoding="utf-8")
+        if (height, width, orientation) != (WIDTH, HEIGHT, 6):
+            assert len(read_samples("rolabelimg", data_dir, ["图 1"], CLASSES)[0].labels) == 1
+    why = r"图 1\.xml:1: <size> tells 160 x 200 pixels, .*图 1\.jpg \(orientation 6\), .*; save it upright"
+    for on_bad in (None, lambda error: None):  # without its labels it would be a picture without objects
+        with pytest.raises(LabelError, match=why):
+            read_samples("rolabelimg", data_dir, ["图 1"], CLASSES, on_bad_label=on_bad)
+    image_path.write_bytes(b"damaged")
+    assert len(read_samples("rolabelimg", data_dir, ["图 1"], CLASSES)) == 1, "that is told of where it is decoded"
 
 
 # -- folders made for Ultralytics

@@ -18,6 +18,7 @@ import pytest
 
 from datasets.readers import read_classes, read_samples
 from DOTA_devkit.labels import read_labels
+from tests.label_documents import turned_jpeg
 from tools.rolabelimg_to_txt import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -395,3 +396,16 @@ def test_what_is_written_trains(folder: Callable) -> None:
     assert code == 0
     assert sample.labels.tolist() == [0, -1]
     assert sample.ignored.tolist() == [False, True]
+
+
+def test_boxes_that_were_drawn_on_a_turned_picture_are_refused(
+    tmp_path: Path, folder: Callable, capsys: pytest.CaptureFixture
+) -> None:
+    """<size> tells of a picture 100 x 80; its file holds 80 x 100, which EXIF turns."""
+    (tmp_path / "a.jpg").write_bytes(turned_jpeg(6, 100, 80))
+    (tmp_path / "b.jpg").write_bytes(turned_jpeg(6, 80, 100))
+    boxes = [upright(1, 2, 3, 4)]
+    code, txt_dir = convert(folder(a=boxes, b=boxes), "--images", tmp_path)
+    assert code == 1
+    assert "a.xml:1: <size> tells 100 x 80 pixels, the size that EXIF gives a.jpg" in capsys.readouterr().err
+    assert [path.name for path in txt_dir.iterdir()] == ["b.txt"]

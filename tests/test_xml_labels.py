@@ -76,6 +76,23 @@ def test_the_child_decides_what_the_box_is_and_not_the_type(tmp_path: Path) -> N
     assert labels.quads[0].tolist() == [[10, 20], [40, 20], [40, 60], [10, 60]]
 
 
+def test_a_box_of_cvat_is_turned_by_its_rotation(tmp_path: Path) -> None:
+    """CVAT's VOC export holds the box as it was before it was turned; the rotation was lost without a word."""
+    pairs = [("name", "occluded"), ("value", "0")], [("name", "rotation"), ("value", "90")]
+    texts = ["".join(f"<{tag}>{text}</{tag}>" for tag, text in pair) for pair in (*pairs, pairs[1][::-1])]
+    occluded, turned, backwards = (f"<attribute>{text}</attribute>" for text in texts)
+    lists = [occluded + turned, backwards, turned.replace("90", "0.0"), occluded, turned.replace("90", "450")]
+    objects = [rolabelimg_object(UPRIGHT, rest=f"<attributes>{inner}</attributes>") for inner in lists]
+    annotation = read_annotation(write(tmp_path, *objects))
+    upright, across = [[10, 20], [40, 20], [40, 60], [10, 60]], [[45, 25], [45, 55], [5, 55], [5, 25]]
+    assert np.abs(annotation.labels.quads - [across, across, upright, upright, across]).max() < 1e-9
+    assert annotation.kinds == ["rotated", "rotated", "horizontal", "horizontal", "rotated"]
+    assert annotation.wide_angles == []
+    both = rolabelimg_object(ROTATED, rest=f"<attributes>{turned}</attributes>")
+    labels = read_rolabelimg(write(tmp_path, both))
+    assert np.abs(labels.quads[0] - rolabelimg_corners(50, 40, 30, 10, 0.5)).max() < 1e-9, "of a bndbox alone"
+
+
 def test_what_the_file_says_of_the_picture_is_not_believed(tmp_path: Path) -> None:
     """Seen in the wild: a filename without suffix, a Windows path in Chinese, the depth and size of another picture."""
     about = (

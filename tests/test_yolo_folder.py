@@ -109,6 +109,20 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         open_yolo(tmp_path)
 
 
+def test_test_pictures_that_are_missing_are_told_and_passed_over(tmp_path: Path) -> None:
+    """Roboflow's data.yaml names ../test/images whether there is such a folder or not; the whole set was refused."""
+    yolo_folder(tmp_path, LABELS, f"{DATA_YAML}test: [images/test, images/val]\n")
+    folder = open_yolo(tmp_path)
+    assert (folder.splits, folder.missing) == (SPLITS | {"test": ["c"]}, (tmp_path / "images" / "test",))
+    for null in ("null", "~", "", "[]"):
+        write(tmp_path / "data.yaml", f"{DATA_YAML}test: {null}\n")
+        folder = open_yolo(tmp_path)
+        assert (folder.splits, folder.missing) == (SPLITS, ())
+    write(tmp_path / "data.yaml", DATA_YAML.replace("images/val", "images/valid"))
+    with pytest.raises(ImageError, match="valid: no such folder of pictures"):
+        open_yolo(tmp_path)
+
+
 def test_a_folder_is_listed_anew_when_something_has_changed(tmp_path: Path) -> None:
     yolo_folder(tmp_path, LABELS)
     age(tmp_path / "images" / "train")
@@ -173,6 +187,23 @@ def test_the_names_of_a_label_file_come_from_its_own_data_set(tmp_path: Path) ->
         class_names_of(label_path)
     write(tmp_path / "数据" / "classes.txt", "car\n船  船\n")
     assert class_names_of(label_path) == ("car", "船 船")
+
+
+def test_a_list_of_classes_counts_by_line(tmp_path: Path) -> None:
+    """A blank or repeated line was passed over, and the labels behind it got the names of others."""
+    yolo_folder(tmp_path, LABELS, None)
+    write(tmp_path / "classes.txt", "\ufeffcar\n船  船\n\n \n")
+    assert open_yolo(tmp_path).class_names == ("car", "船 船"), "blank lines at the end name nothing"
+    for text, place in {
+        "car\n\nboat\n": "2: the line is blank, and stands for class 1",
+        "\ncar\n": "1: the line is blank, and stands for class 0",
+        "car\nboat\ncar\n": "3: the class name 'car' stands twice",
+        " \n": "1: the list is empty",
+        "a\x07b\n": "1: the class name .* no text",
+    }.items():
+        write(tmp_path / "classes.txt", text)
+        with pytest.raises(LabelError, match=rf"classes\.txt:{place}"):
+            open_yolo(tmp_path)
 
 
 def test_a_folder_is_known_by_its_file_or_its_folders(tmp_path: Path, real_folder: Callable[[str], Path]) -> None:

@@ -14,17 +14,20 @@ from hypothesis import strategies as st
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Row, as_labels
 from datasets.label_formats.data_yaml import read_data_yaml
 from datasets.label_formats.yolo_obb import (
-    BEYOND,
+    CUT,
     DIFFICULT,
     DROPPED,
     IGNORED,
+    OUTSIDE,
     UNLISTED,
     keep_holdable,
     read_yolo_folder,
     read_yolo_obb,
     write_yolo_obb,
 )
-from DOTA_devkit.labels import LabelError
+from DOTA_devkit.boxes import polygon_area
+from DOTA_devkit.clipping import clip_quads
+from DOTA_devkit.labels import LabelError, geometry_faults
 from tests.label_documents import HEIGHT, PNG, QUAD, UPRIGHT, WIDTH, YOLO_LINE, turned_jpeg, write, yolo_folder
 
 FRACTIONS = YOLO_LINE[2:].strip()
@@ -32,6 +35,11 @@ FRACTIONS = YOLO_LINE[2:].strip()
 
 def picture(*rows: Row, split: str = "train", hw: tuple[int, int] = (HEIGHT, WIDTH)) -> Picture:
     return Picture("图 1", as_labels(rows), hw=hw, split=split)
+
+
+def clipped_area(quad: np.ndarray) -> float:
+    """What the picture shows of a quad, in square pixels."""
+    return float(clip_quads(quad[None], 0, 0, WIDTH, HEIGHT)[1][0] * polygon_area(quad[None])[0])
 
 
 def test_corners_are_fractions_of_the_pictures_width_and_height(tmp_path: Path) -> None:
@@ -113,14 +121,48 @@ def test_a_folder_is_read_with_its_split_and_its_faults(tmp_path: Path) -> None:
 def test_what_yolo_cannot_hold_is_counted(tmp_path: Path) -> None:
     quad = np.array(QUAD)
     rows = [Row(quad, "car", flag, 1) for flag in (0, 1, 2)]
-    rows += [Row(quad, "DontCare", 0, 1), Row(quad + 11 * WIDTH, "car", 0, 1)]
+    rows += [Row(quad, "DontCare", 0, 1), Row(quad + WIDTH, "car", 0, 1)]
     ledger = Ledger()
     (kept,) = keep_holdable(AnnotatedSet([picture(*rows)], ("car",)), ledger).pictures
     assert kept.labels.names == ["car", "car"]
-    assert (ledger.left_out, ledger.changed) == ({IGNORED: 2, BEYOND: 1}, {DIFFICULT: 1})
+    assert (ledger.left_out, ledger.changed) == ({IGNORED: 2, OUTSIDE: 1}, {DIFFICULT: 1})
     asked = Ledger()
     keep_holdable(AnnotatedSet([picture(*rows[:4])], ("car",)), asked, drop_ignored=True)
     assert (asked.left_out, asked.changed) == ({}, {DIFFICULT: 1, DROPPED: 2})
+
+
+def test_what_would_cost_ultralytics_the_whole_picture_is_cut_at_the_border(tmp_path: Path) -> None:
+    """It passes over a picture for one outer box with its middle outside, or larger than the picture."""
+    inside = [[-50, 10], [60, 10], [60, 30], [-50, 30]]
+    middle_outside = [[-70, 10], [60, 10], [60, 30], [-70, 30]]
+    too_wide = [[-5, 10], [WIDTH + 5, 10], [WIDTH + 5, 30], [-5, 30]]
+    line = np.array([-1, -1]), np.array([WIDTH + 1, HEIGHT + 1]), np.array([-24, 30])  # along the diagonal
+    band = [line[0] - line[2], line[1] - line[2], line[1] + line[2], line[0] + line[2]]
+    rows = [Row(np.array(quad, float), "car", 0, 1) for quad in (inside, middle_outside, too_wide, band)]
+    ledger = Ledger()
+    (kept,) = keep_holdable(AnnotatedSet([picture(*rows)], ("car",)), ledger).pictures
+    assert kept.labels.quads[0].tolist() == inside
+    for quad, (left, right) in zip(kept.labels.quads[1:3], ((0, 60), (0, WIDTH)), strict=True):
+        assert (quad.min(axis=0).tolist(), quad.max(axis=0).tolist()) == ([left, 10], [right, 30])
+    shown, left = (clipped_area(part) for part in (np.array(band, float), kept.labels.quads[3]))
+    assert left > 0.7 * shown, "shortened, at its own angle"
+    assert (ledger.left_out, ledger.changed) == ({}, {CUT: 3})
+
+
+@given(values=st.lists(st.floats(-3000, 3000), min_size=8, max_size=8))
+@settings(deadline=None, max_examples=300)
+def test_ultralytics_takes_whatever_is_kept(values: list[float]) -> None:
+    """The rule of `verify_image_label` in its data/utils."""
+    quad = np.array(values).reshape(4, 2)
+    if geometry_faults(quad[None]):
+        return
+    ledger = Ledger()
+    (kept,) = keep_holdable(AnnotatedSet([picture(Row(quad, "car", 0, 1))], ("car",)), ledger).pictures
+    assert len(kept.labels.names) + ledger.left_out.total() == 1
+    for low, high in zip(kept.labels.quads.min(axis=1), kept.labels.quads.max(axis=1), strict=True):
+        xywh = np.concatenate([(low + high) / 2, high - low]) / (WIDTH, HEIGHT, WIDTH, HEIGHT)
+        assert (xywh >= 0).all()
+        assert (xywh <= 1).all()
 
 
 @pytest.mark.parametrize(

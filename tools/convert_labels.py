@@ -25,6 +25,7 @@ TARGETS = ("dota", "yolo_obb", "coco", "rolabelimg", "geojson")
 ON_THE_MAP = ("geojson",)
 PREDICTIONS = ("task1", "detections")
 TURNING = ("labelme", "cvat", "voc")  # their programs show pictures as EXIF turns them, and so they are labelled
+TELLING = ("coco", "rolabelimg")  # of any program, which may have done so: the size that the labels tell says it
 FILE_SUFFIXES = (".json", ".geojson")  # of a DST that is a file
 MIN_SCORE = 0.3
 COPIED = "pictures were copied, because the system allows no links to them"
@@ -58,8 +59,9 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     _check_places(options)
     target = WRITERS[options.to]
     annotated = _with_classes(_read(options, ledger), options, ledger)
-    if options.source in TURNING and not target.needs_size:  # where sizes are needed, `measure_pictures` refuses them
-        annotated = refuse_turned(annotated, options.src, options.images, ledger)
+    if options.source in (*TURNING, *TELLING) and not target.needs_size:  # `measure_pictures` refuses all of these
+        by_size = options.source in TELLING
+        annotated = refuse_turned(annotated, options.src, options.images, ledger, by_size)
     if not target.holds_scores:
         annotated = without_scores(annotated, ledger)
     if target.tells_size or target.needs_path or options.copy_images or options.link_images:
@@ -207,14 +209,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog="Conventions. Pixel i covers [i, i + 1). rolabelimg: angle in radians, clockwise on the screen, from +x "
         "to the side w. cvat: rotation in degrees, clockwise about the centre. coco: polygons; a bbox of five numbers "
         "is read as detectron2 has it, cx cy w h and degrees counter-clockwise; iscrowd is an ignore region. voc: "
-        "bndbox as labelImg writes it, no pixel added. yolo_obb: corners as fractions of the picture, class numbers "
-        "and splits by data.yaml. geojson: polygons in longitude and latitude, read also in the system of a member "
-        "crs, by where the pictures lie (GeoTIFF and what else GDAL reads); needs requirements-geo.txt. Outlines of "
-        "another number of corners than four become their minimum-area rectangles. Written are: dota labelTxt/, "
-        "rolabelimg xml/, yolo_obb labels/<split>/ and data.yaml, coco annotations/instances_<split>.json or the file "
-        "DST.json, geojson objects.geojson or the file DST.geojson; and, where they are needed, classes.txt and lists "
-        "of the splits. Exit codes: 0 done, 1 something was left out without being asked for, or cannot be read or "
-        "written, 2 a wrong flag.",
+        "bndbox as labelImg writes it, no pixel added. Both: boxes of CVAT's are turned by their attribute rotation. "
+        "yolo_obb: corners as fractions of the picture, class numbers and splits by data.yaml. geojson: polygons in "
+        "longitude and latitude, read also in the system of a member crs, by where the pictures lie (GeoTIFF and what "
+        "else GDAL reads); needs requirements-geo.txt. Outlines of another number of corners than four become their "
+        "minimum-area rectangles. Written are: dota labelTxt/, rolabelimg xml/, yolo_obb labels/<split>/ and "
+        "data.yaml, coco annotations/instances_<split>.json or the file DST.json, geojson objects.geojson or the file "
+        "DST.geojson; and, where they are needed, classes.txt and lists of the splits. Exit codes: 0 done, 1 something "
+        "was left out without being asked for, or cannot be read or written, 2 a wrong flag.",
         allow_abbrev=False,
     )
     add = parser.add_argument

@@ -41,8 +41,11 @@ def open_data(config: Config) -> DataFolder:
     if not config.data_dir.is_dir():
         raise SettingsError(f"--data_dir {config.data_dir}: no such folder")
     dataset = detect_format(config.data_dir) if config.dataset == "auto" else config.dataset
-    get_format(dataset)
-    return DataFolder(dataset, config.data_dir, list_images(dataset, config.data_dir))
+    reader = get_format(dataset)
+    images = list_images(dataset, config.data_dir)
+    for path in reader.missing(config.data_dir):
+        warn(f"{path}: is not there, though data.yaml names it for test; going on without it")
+    return DataFolder(dataset, config.data_dir, images)
 
 
 def default_input_hw(config: Config, data: DataFolder) -> tuple[int, int]:

@@ -75,6 +75,7 @@ KINDS = {
         "most programs show it turned, and labels drawn there do not fit; save it upright and look at its labels",
     ),
     "no-picture": Kind("warning", "labels without picture", "find the picture or remove the file; it is never read"),
+    "no-test": Kind("warning", "test pictures missing", "copy them there, or remove the entry; training needs none"),
     "near-duplicate-lists": Kind(
         "warning",
         "near-twin in the other list",

@@ -131,6 +131,8 @@ def _find_yolo(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[P
     labels = {name: path for name, image in folder.images.items() if (path := label_of(image)).is_file()}
     for path in folder.labels_without_picture():  # no pairs: without a picture's size they cannot be read
         findings.append(Finding("no-picture", path.stem, escaped(str(path)), 0, "no picture has this name"))
+    for path in folder.missing:
+        findings.append(Finding("no-test", "", escaped(str(path)), 0, "data.yaml names it for test"))
     parts = {
         part: Part(data_dir / part, dict.fromkeys(folder.splits[part], 0))
         for part in ("train", "val", "test")

@@ -14,7 +14,7 @@ import numpy as np
 from datasets.image_sizes import read_header
 from datasets.images import ImageError, read_image
 from datasets.readers import DOTA_CLASSES, IGNORED_CLASS, Read, dota_classes, read_classes
-from datasets.xml_labels import Annotation, read_annotation
+from datasets.xml_labels import Annotation, read_annotation, turned_fault
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels
 from tools.data_checks import (
     HORIZONTAL_SHARE,
@@ -207,6 +207,9 @@ def _read_labels(pair: Pair, chunk: Chunk, size: tuple[float, float], survey: Su
             annotation = read_annotation(pair.label_path, problems.append)
             labels = annotation.labels
             survey.add(_annotation_findings(annotation, pair, path, size))
+            turned = turned_fault(annotation, pair.image_path) if pair.image_path and not np.isnan(size[0]) else None
+            if turned:  # training refuses the file
+                raise LabelError(pair.label_path, 1, turned)
         else:
             labels = chunk.read(pair.label_path, problems.append)
     except LabelError as error:  # the whole file

@@ -15,7 +15,7 @@ from datasets.image_sizes import picture_size
 from datasets.images import ImageError, find_images
 from datasets.label_formats.annotations import files_in, strangers, take
 from datasets.readers import IGNORED_CLASS
-from datasets.xml_labels import KINDS, Annotation, ObjectError, read_annotation
+from datasets.xml_labels import KINDS, Annotation, ObjectError, read_annotation, turned_fault
 from DOTA_devkit.clipping import clip_quads
 from DOTA_devkit.labels import LabelError, Labels, geometry_faults, read_labels, read_names, write_labels
 from tools.command_line import Parser, SettingsError, exit_code
@@ -152,6 +152,10 @@ def _convert_file(path: Path, conversion: Conversion, summary: Summary) -> None:
     """Write the label file of one XML file and add to the summary. Raises LabelError or ImageError, nothing written."""
     faults: list[ObjectError] = []
     annotation = read_annotation(path, faults.append)
+    image_path = (conversion.images or {}).get(path.stem)
+    turned = turned_fault(annotation, image_path) if image_path else None
+    if turned:
+        raise LabelError(path, 1, turned)
     labels, kinds = _leave_out_unknown(path, annotation, conversion.class_names, faults)
     asked: Counter[str] = Counter()
     if conversion.clip != "keep":

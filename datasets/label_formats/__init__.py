@@ -76,7 +76,7 @@ def _write_rolabelimg(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> Non
 
 SOURCES: dict[str, Source] = {
     "rolabelimg": lambda src, ledger, track: read_rolabelimg_folder(src, ledger.faults.append, track, ledger.changed),
-    "yolo_obb": lambda src, ledger, track: read_yolo_folder(src, ledger.faults.append, track),
+    "yolo_obb": lambda src, ledger, track: read_yolo_folder(src, ledger.faults.append, track, ledger.changed),
     "coco": _coco,
     "labelme": lambda src, ledger, track: read_labelme_folder(src, ledger.faults.append, track, ledger.changed),
     "cvat": _cvat,

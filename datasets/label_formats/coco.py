@@ -1,18 +1,18 @@
 """COCO's JSON (`images`, `annotations`, `categories`), read and written.
 
-Oriented boxes stand in `segmentation` as polygons of four corners. A `bbox` of four numbers is x, y, width, height; of
-five it is read as detectron2 has it: cx, cy, w, h and the angle in degrees, counter-clockwise on the screen.
+Oriented boxes stand in `segmentation` as polygons of four corners. A `bbox` of four numbers is x, y, width, height,
+which CVAT turns by its attribute `rotation`, degrees, clockwise on the screen about the centre; of five it is read as
+detectron2 has it: cx, cy, w, h and the angle in degrees, counter-clockwise on the screen.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,42 +27,46 @@ from datasets.label_formats.annotations import (
     clean_name,
     files_in,
     name_fault,
-    outline_to_quad,
     picture_name,
     refuse_same_names,
     shown,
     sound_rows,
-    without_closing,
 )
+from datasets.label_formats.coco_shapes import annotation_quad
 from datasets.label_formats.json_documents import (
     Document,
     difficult_flag,
     fields_of,
-    numbers,
     picture_hw,
     read_document,
 )
 from DOTA_devkit.atomic import atomic_write
-from DOTA_devkit.boxes import boxes_to_quads, polygon_area
+from DOTA_devkit.boxes import polygon_area
 from DOTA_devkit.labels import LabelError, OnBad, report_faults
 
+ROBOFLOW = "_annotations.coco.json"
 RADIANS = "rotated boxes have angles that all lie within 3.15: radians? they were read as degrees"
 OWN_KEY = "difficult flags stand in a key of their own, which COCO does not know"
+ONLY_ABOVE = "categories without an object that only stand above others, as supercategory, are no classes"
+ONE_NAME = "categories have the name of another, and became one class with it"
 NO_SIZE = "pictures of unknown size stand without width and height; name their folder with --images"
 
 
 def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = None) -> AnnotatedSet:
-    """All pictures of a COCO file, those without objects too; class names in the order of the category ids.
+    """All pictures of a COCO file, those without objects too; class names in the order of the category ids, without
+    the root category that Roboflow puts above its classes.
 
     An object is its one polygon of four corners, else its `bbox` of five numbers, else the minimum-area rectangle
-    around its polygons (counted in `changed`), else its `bbox` of four. `iscrowd` makes an ignore region, unless a key
-    `difficult` tells. Masks in run lengths are refused, but for one beside a `bbox` of five. Raises LabelError for what
-    cannot be used, or reports it to `on_bad` and leaves it out; ValueError for two pictures of one name.
+    around its polygons (counted in `changed`), else its `bbox` of four, turned by `rotation`. `iscrowd` makes an ignore
+    region, unless a key `difficult` tells. Masks in run lengths are refused, but for one beside a `bbox` of five, and
+    that of a crowd beside any. Raises LabelError for what cannot be used, or reports it to `on_bad` and leaves it out;
+    ValueError for two pictures of one name.
     """
     changed = Counter() if changed is None else changed
     faults: list[LabelError] = []
     document = read_document(path)
-    names = _by_id(document, "categories", faults, _class_name)
+    categories = _by_id(document, "categories", faults, _category)
+    names = {key: category.name for key, category in categories.items()}
     pictures = _by_id(document, "images", faults, _picture)
     refuse_same_names((picture.name, f"{path}: {picture.file_name}") for picture in pictures.values())
     objects: dict[int, list[Row]] = {key: [] for key in pictures}
@@ -71,7 +75,8 @@ def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
         try:
             fields = fields_of(item, "the annotation")
             name = _known(fields, "category_id", names)
-            _known(fields, "image_id", objects).append(Row(_quad(fields, changed, angles), name, _flag(fields), line))
+            quad, flag = annotation_quad(fields, changed, angles), _flag(fields)
+            _known(fields, "image_id", objects).append(Row(quad, name, flag, line))
         except ValueError as error:
             faults.append(LabelError(path, line, str(error)))
     if any(angles) and max(map(abs, angles)) <= 3.15:
@@ -80,20 +85,31 @@ def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
         picture._replace(labels=as_labels(sound_rows(path, objects[key], faults))) for key, picture in pictures.items()
     ]
     report_faults(faults, on_bad)
-    return AnnotatedSet(annotated, tuple(names[key] for key in sorted(names)))
+    told = [item.get("category_id") for _, item in document.entries("annotations") if isinstance(item, dict)]
+    used = {key for key in told if type(key) is int}
+    return AnnotatedSet(annotated, _classes(categories, used, changed))
 
 
 def read_coco_folder(folder: Path, on_bad: OnBad = None, changed: Counter[str] | None = None) -> AnnotatedSet:
-    """All COCO files of a folder, or of its `annotations/`; `train`, `val` or `test` in a file's name is its split."""
-    paths = files_in(folder / "annotations", ".json") or files_in(folder, ".json")
+    """All COCO files of a folder, or of its `annotations/`; `train`, `val` or `test` in a file's name is its split.
+    Else Roboflow's: a folder for each split, called so, with its pictures and `_annotations.coco.json`."""
+    own = files_in(folder / "annotations", ".json") or files_in(folder, ".json")
+    paths = own or sorted(folder.glob(f"*/{ROBOFLOW}"))
     if not paths:
-        raise ValueError(f"{folder}: holds no *.json, nor does its annotations/; name the COCO file itself")
+        why = f"holds no *.json, nor does its annotations/, nor a folder in it {ROBOFLOW}"
+        raise ValueError(f"{folder}: {why}; name the COCO file itself")
     pictures: list[Picture] = []
     class_names: dict[str, None] = {}
     for path in paths:
         part = read_coco(path, on_bad, changed)
-        pictures += [picture._replace(split=_split_of(path)) for picture in part.pictures]
         class_names |= dict.fromkeys(part.class_names)
+        if own:
+            pictures += [picture._replace(split=_split_of(path)) for picture in part.pictures]
+            continue
+        place = path.parent.name
+        for picture in part.pictures:
+            named = {"split": ROLES.get(place.lower(), ""), "file_name": f"{place}/{picture.file_name}"}
+            pictures.append(picture._replace(**named))
     refuse_same_names((picture.name, picture.file_name) for picture in pictures)
     return AnnotatedSet(pictures, tuple(class_names))
 
@@ -133,11 +149,10 @@ def _write_file(path: Path, pictures: Sequence[Picture], class_names: Sequence[s
     categories = [{"id": number, "name": name} for name, number in ids.items()]
     parts = {"images": images, "annotations": annotations, "categories": categories}
     with atomic_write(path, sync=False) as file:
-        start = "{"
+        file.write('{\n"info": {},\n"licenses": []')  # pycocotools 2.0.9 and 2.0.10 load no results without info
         for key, entries in parts.items():
             lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
-            file.write(f'{start}\n"{key}": [\n{lines}\n]')
-            start = ","
+            file.write(f',\n"{key}": [\n{lines}\n]')
         file.write("\n}\n")
 
 
@@ -167,23 +182,46 @@ def _by_id(document: Document, key: str, faults: list[LabelError], read: Callabl
     for line, item in document.entries(key):
         try:
             fields = fields_of(item, f"the entry of {key}")
-            number = fields.get("id")
-            if type(number) is not int:
-                raise ValueError(f'"id" is {shown(number)}, not a whole number; correct it')
-            if number in found:
-                raise ValueError(f'the "id" {number} stands twice in "{key}"; which is meant cannot be known')
-            found[number] = read(fields)
+            key_id = fields.get("id")
+            if type(key_id) is not int:
+                raise ValueError(f'"id" is {shown(key_id)}, not a whole number; correct it')
+            if key_id in found:
+                raise ValueError(f'the "id" {key_id} stands twice in "{key}"; which is meant cannot be known')
+            found[key_id] = read(fields)
         except ValueError as error:
             faults.append(LabelError(document.path, line, str(error)))
     return found
 
 
-def _class_name(fields: dict[str, Any]) -> str:
+class _Category(NamedTuple):
+    """Its name, and that of the one above it, "" for none."""
+
+    name: str
+    above: str
+
+
+def _category(fields: dict[str, Any]) -> _Category:
     name = clean_name(fields.get("name"))
     fault = name_fault(name)
     if fault:
         raise ValueError(fault)
-    return name
+    above = fields.get("supercategory")
+    return _Category(name, clean_name(above) if isinstance(above, str) else "")
+
+
+def _classes(categories: Mapping[int, _Category], used: Set[int], changed: Counter[str]) -> tuple[str, ...]:
+    """The names that are classes, each once, in the order of the ids; used: ids that annotations name."""
+    children = [(key, category.above) for key, category in categories.items()]
+    names: list[str] = []
+    for key in sorted(categories):
+        name = categories[key].name
+        if key not in used and any(above == name and child != key for child, above in children):
+            changed[ONLY_ABOVE] += 1
+        elif name in names:
+            changed[ONE_NAME] += 1
+        else:
+            names.append(name)
+    return tuple(names)
 
 
 def _picture(fields: dict[str, Any]) -> Picture:
@@ -197,43 +235,6 @@ def _known(fields: dict[str, Any], key: str, known: Mapping[int, Any]) -> Any:
     if type(value) is not int or value not in known:
         raise ValueError(f'"{key}" is {shown(value)}, which no sound entry has as its id; correct it')
     return known[value]
-
-
-def _quad(fields: dict[str, Any], changed: Counter[str], angles: list[float]) -> np.ndarray:
-    outlines = fields.get("segmentation") or []
-    bbox = numbers(fields.get("bbox") or [], '"bbox"')
-    if isinstance(outlines, dict) and len(bbox) == 5:
-        outlines = []  # the mask beside a rotated box is that of the box
-    if isinstance(outlines, dict):
-        raise ValueError("a mask in run lengths (RLE), which is no outline; export polygons")
-    if not isinstance(outlines, list):
-        raise ValueError(f'"segmentation" is {shown(outlines)}, not a list of polygons; correct it')
-    points = [_points(outline) for outline in outlines if outline != []]
-    if len(points) == 1 and len(points[0]) == 4:
-        return np.array(points[0])
-    if len(bbox) == 5:
-        angles.append(bbox[4])
-        _refuse_empty(bbox)
-        return boxes_to_quads(np.array([[*bbox[:4], -math.radians(bbox[4])]]), "rolabelimg")[0]
-    if points:
-        return outline_to_quad([point for outline in points for point in outline], changed, is_one=len(points) == 1)
-    if len(bbox) != 4:
-        raise ValueError(f'no "segmentation" and a "bbox" of {len(bbox)} numbers; it needs one of them, of 4 or 5')
-    _refuse_empty(bbox)
-    left, top, width, height = bbox
-    return np.array([[left, top], [left + width, top], [left + width, top + height], [left, top + height]])
-
-
-def _refuse_empty(bbox: Sequence[float]) -> None:
-    if bbox[2] <= 0 or bbox[3] <= 0:
-        raise ValueError(f"a box of size {bbox[2]:g} x {bbox[3]:g}; draw the box again")
-
-
-def _points(outline: Any) -> list[list[float]]:
-    values = numbers(outline, "a polygon")
-    if len(values) % 2:
-        raise ValueError(f"a polygon of {len(values)} numbers, which are no pairs; correct it")
-    return [*without_closing([values[place : place + 2] for place in range(0, len(values), 2)])]
 
 
 def _flag(fields: dict[str, Any]) -> int:

@@ -16,6 +16,7 @@ from DOTA_devkit.labels import LabelError
 
 FILE_NAME = "data.yaml"
 SPLIT_KEYS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+NULLS = ("", "~", "null", "Null", "NULL")  # YAML 1.2, section 10.3.2; in quotes they are text
 MOST_BRACKETS = 1000  # the parser's time grows with the square of their depth
 
 
@@ -118,12 +119,10 @@ def _mapping(path: Path, node: yaml.Node | None) -> dict[str, yaml.Node]:
 
 
 def _texts(node: yaml.Node | None) -> tuple[str, ...]:
-    """The text of a node, or those of a list's entries; the rest counts as nothing."""
-    if isinstance(node, yaml.ScalarNode):
-        return (node.value,) if node.value.strip() else ()
-    if isinstance(node, yaml.SequenceNode):
-        return tuple(item.value for item in node.value if isinstance(item, yaml.ScalarNode) and item.value.strip())
-    return ()
+    """The text of a node, or those of a list's entries; null and the rest count as nothing."""
+    items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    scalars = [item for item in items if isinstance(item, yaml.ScalarNode) and item.value.strip()]
+    return tuple(item.value for item in scalars if item.style is not None or item.value not in NULLS)
 
 
 def _class_names(path: Path, fields: dict[str, yaml.Node]) -> tuple[str, ...]:

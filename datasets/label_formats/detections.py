@@ -38,17 +38,19 @@ def read_task1(
     faults: list[LabelError] = []
     pictures: list[Picture] = []
     for image, boxes in results.images.items():
+        places = results.places[image].tolist()
         try:
             name = picture_name(image)
         except ValueError as error:
-            faults.append(LabelError(src, 1, str(error)))
+            faults.append(LabelError(results.files[places[0][0]], places[0][1], str(error)))
             continue
-        rows = [
-            Row(quad, results.class_names[label], 0, 1, score)
-            for quad, label, score in zip(boxes.quads, boxes.labels.tolist(), boxes.scores.tolist(), strict=True)
-            if _is_wanted(score, min_score, changed)
-        ]
-        pictures.append(_with_scores(Picture(name, file_name=image), sound_rows(src, rows, faults)))
+        of_file: dict[int, list[Row]] = {}
+        columns = (boxes.quads, boxes.labels.tolist(), boxes.scores.tolist(), places)
+        for quad, label, score, (file, line) in zip(*columns, strict=True):
+            if _is_wanted(score, min_score, changed):
+                of_file.setdefault(file, []).append(Row(quad, results.class_names[label], 0, line, score))
+        rows = [row for file, its in of_file.items() for row in sound_rows(results.files[file], its, faults)]
+        pictures.append(_with_scores(Picture(name, file_name=image), rows))
     refuse_same_names((picture.name, f"{src}: {picture.file_name}") for picture in pictures)
     found = {picture.name for picture in pictures}
     pictures += [Picture(name) for name in _looked_at(src) if name not in found]

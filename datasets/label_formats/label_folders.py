@@ -41,6 +41,10 @@ CLASS_LIST = "classes.txt"
 # Of two lists with one picture the first counts: trainval, which holds both, must not take the pictures of val.
 LIST_NAMES = ("train.txt", "val.txt", "trainval.txt", "test.txt")
 LABEL_WORDS = 8  # the least on a label line
+BLANKS = (
+    "class names hold blanks, which this program reads and DOTA_devkit and mmrotate do not; for those rename them, as "
+    "DOTA has storage-tank"
+)
 WIDE_ANGLES = "angles are beyond 2 pi: degrees? they were read as radians"
 
 
@@ -56,12 +60,12 @@ def read_rolabelimg_folder(
     labelImg writes it: no pixel is added or taken away. Angles beyond a full turn are counted in `changed`."""
     changed = Counter() if changed is None else changed
 
-    def read(path: Path, report: OnBad) -> Labels:
+    def read(path: Path, report: OnBad) -> Picture:
         annotation = read_annotation(path, report)
         changed[WIDE_ANGLES] += len(annotation.wide_angles)
-        return annotation.labels
+        return Picture(path.stem, _sound(path, annotation.labels, report), hw=annotation.hw)
 
-    return _read_folder(src, ("xml", "Annotations"), ".xml", _of_file(read), on_bad, track)
+    return _read_folder(src, ("xml", "Annotations"), ".xml", read, on_bad, track)
 
 
 def read_hrsc_folder(src: Path, on_bad: OnBad = None, track: Track = iter) -> AnnotatedSet:
@@ -79,7 +83,11 @@ def read_labelme_folder(
 
 
 def write_dota(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
-    """Write `labelTxt/<name>.txt` for every picture; nothing is lost."""
+    """Write `labelTxt/<name>.txt` for every picture; nothing is lost. Class names with blanks are counted, because
+    others take what follows the blank for the difficult flag."""
+    with_blanks = {name for picture in annotated.pictures for name in picture.labels.names if " " in name}
+    if with_blanks:
+        ledger.changed[BLANKS] += len(with_blanks)
     for picture in annotated.pictures:
         labels = picture.labels
         path = dst / "labelTxt" / f"{picture.name}.txt"
@@ -98,17 +106,19 @@ def write_lists(dst: Path, annotated: AnnotatedSet) -> None:
 
 def _of_file(read: Callable[[Path, OnBad], Labels]) -> Callable[[Path, OnBad], Picture]:
     """A reader of labels as one of pictures, whose objects any format can hold."""
+    return lambda path, on_bad: Picture(path.stem, _sound(path, read(path, on_bad), on_bad))
 
-    def read_picture(path: Path, on_bad: OnBad) -> Picture:
-        labels, faults = read(path, on_bad), []
-        rows = [Row(*values) for values in zip(*labels, strict=True)] if any(map(name_fault, labels.names)) else None
-        if rows is not None:
-            rows = [row._replace(difficult=int(row.difficult), line=int(row.line)) for row in rows]
-            labels = as_labels(sound_rows(path, rows, faults))
-            report_faults(faults, on_bad)
-        return Picture(path.stem, labels)
 
-    return read_picture
+def _sound(path: Path, labels: Labels, on_bad: OnBad) -> Labels:
+    """The objects that any format can hold; the others are reported."""
+    if not any(map(name_fault, labels.names)):
+        return labels
+    faults: list[LabelError] = []
+    rows = [Row(*values) for values in zip(*labels, strict=True)]
+    rows = [row._replace(difficult=int(row.difficult), line=int(row.line)) for row in rows]
+    labels = as_labels(sound_rows(path, rows, faults))
+    report_faults(faults, on_bad)
+    return labels
 
 
 def _read_folder(

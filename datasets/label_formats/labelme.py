@@ -1,4 +1,4 @@
-"""labelme's JSON, one file a picture, and that of its descendants AnyLabeling and X-AnyLabeling (`rotation`), read."""
+"""labelme's JSON, one file a picture, and that of its descendants AnyLabeling and X-AnyLabeling, read."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ from datasets.label_formats.json_documents import (
 )
 from DOTA_devkit.labels import LabelError, OnBad, report_faults
 
+FOUR_CORNERS = ("rectangle", "rotation", "oriented_rectangle", "quadrilateral")
+
 
 def read_labelme(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = None) -> Picture:
     """The picture that a labelme file describes, named as the file is (`1.json`, or `1.png.json` as some write it);
     `imagePath` is not believed.
 
     Shapes: `polygon` (four points; of another number the minimum-area rectangle, counted in `changed`), `rectangle`
-    (two opposite corners, or four), `rotation` (four corners). A flag `difficult`, of the shape or among its `flags`,
-    is read. Raises LabelError for a file or shape that cannot be used, or reports to `on_bad` and leaves it out.
+    (two opposite corners, or four), `rotation` and `quadrilateral` of X-AnyLabeling and `oriented_rectangle` of labelme
+    (four corners). A flag `difficult`, of the shape or among its `flags`, is read. Raises LabelError for a file or
+    shape that cannot be used, or reports to `on_bad` and leaves it out.
     """
     faults: list[LabelError] = []
     rows: list[Row] = []
@@ -60,12 +63,12 @@ def _row(shape: Any, line: int, changed: Counter[str]) -> Row:
         quad = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
     elif kind == "polygon":
         quad = outline_to_quad(points, changed)
-    elif kind not in ("rectangle", "rotation"):
+    elif kind not in FOUR_CORNERS:
         raise ValueError(f"a shape of kind {shown(kind)} is no box; draw a polygon, a rectangle or a rotated box")
     elif len(points) == 4:
         quad = np.array(points)
     else:
-        raise ValueError(f"a {kind} of {len(points)} points; draw the box again")
+        raise ValueError(f"a box of kind '{kind}' with {len(points)} points; draw the box again")
     flags = fields.get("flags")
     flag = fields.get("difficult", flags.get("difficult") if isinstance(flags, dict) else None)
     return Row(quad, name, difficult_flag(flag), line)

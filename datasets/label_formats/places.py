@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from datasets.image_sizes import read_header
+from datasets.image_sizes import read_header, turned_size
 from datasets.images import ImageError, find_images
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Track
 from DOTA_devkit.labels import LabelError
@@ -37,9 +37,14 @@ def locate_pictures(annotated: AnnotatedSet, src: Path, images_dir: Path | None,
     return annotated._replace(pictures=located)
 
 
-def refuse_turned(annotated: AnnotatedSet, src: Path, images_dir: Path | None, ledger: Ledger) -> AnnotatedSet:
+def refuse_turned(
+    annotated: AnnotatedSet, src: Path, images_dir: Path | None, ledger: Ledger, by_size: bool = False
+) -> AnnotatedSet:
     """The set without pictures that EXIF turns, each of them a fault: of labels drawn in a program that shows pictures
-    turned (labelme, CVAT, labelImg), as far as the pictures are found."""
+    turned (labelme, CVAT, labelImg), as far as the pictures are found. `by_size`, of labels of any program, only those
+    of which the labels tell the size that they have when turned."""
+    if by_size and not any(picture.hw for picture in annotated.pictures):
+        return annotated
     try:
         located = locate_pictures(annotated, src, images_dir, Ledger())
     except ImageError:  # pictures of one name, for instance, which is told of where they are needed
@@ -47,8 +52,11 @@ def refuse_turned(annotated: AnnotatedSet, src: Path, images_dir: Path | None, l
     kept = []
     for picture, found in zip(annotated.pictures, located.pictures, strict=True):
         orientation = 1
-        with suppress(ImageError):  # what cannot be read is told of where it is needed
-            orientation = read_header(found.path).orientation if found.path else 1
+        if by_size and found.path:
+            orientation = turned_size(found.path, picture.hw)
+        elif found.path:
+            with suppress(ImageError):  # what cannot be read is told of where it is needed
+                orientation = read_header(found.path).orientation
         if orientation > 1:
             ledger.faults.append(LabelError(found.path, 1, TURNED.format(orientation)))
         else:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.images import IMAGE_SUFFIXES, ImageError
-from datasets.label_formats.annotations import ROLES, file_in, refuse_same_names
+from datasets.label_formats.annotations import ROLES, file_in, name_fault, refuse_same_names
 from datasets.label_formats.data_yaml import DataYaml, find_data_yaml, read_data_yaml
-from DOTA_devkit.labels import LabelError, read_names
+from DOTA_devkit.labels import LabelError, numbered_lines, read_names, report_faults
 
 IMAGES, LABELS, CLASS_LIST = "images", "labels", "classes.txt"
 SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
@@ -23,12 +23,14 @@ USUAL_SUFFIXES = (".jpg", ".png", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".j
 
 class YoloFolder(NamedTuple):
     """images: {name: picture}.  splits: {`train`, `val`, `test`: names}, {} where the folder has none.
-    class_names: by their number.  label_dirs: the folders called `labels`, of its pictures and of itself."""
+    class_names: by their number.  label_dirs: the folders called `labels`, of its pictures and of itself.
+    missing: where data.yaml has pictures for `test` that are not there; Ultralytics trains without them, too."""
 
     images: dict[str, Path]
     splits: dict[str, list[str]]
     class_names: tuple[str, ...]
     label_dirs: tuple[Path, ...]
+    missing: tuple[Path, ...] = ()
 
     def labels_without_picture(self) -> list[Path]:
         """Label files, in any folder of labels, that nothing reads; the classes.txt of labelImg is none."""
@@ -52,13 +54,15 @@ def is_yolo_folder(data_dir: Path) -> bool:
 def open_yolo(data_dir: Path) -> YoloFolder:
     """The pictures, splits and class names of a folder; listed anew only when something there has changed.
 
-    Raises LabelError for a bad data.yaml, ImageError for a folder without pictures, ValueError for two pictures of one
-    name: labels and results name a picture without its folder.
+    Raises LabelError for a bad data.yaml, ImageError for a folder without pictures, also where data.yaml has a `train`
+    or `val` that is not there, ValueError for two pictures of one name: labels and results name a picture without its
+    folder.
     """
     yaml_path = find_data_yaml(data_dir)
-    sources = _sources(data_dir, read_data_yaml(yaml_path) if yaml_path else None)
+    sources, missing = _sources(data_dir, read_data_yaml(yaml_path) if yaml_path else None)
     stamp = tuple(path.stat().st_mtime_ns for paths in sources.values() for path in paths)
-    return _list_folder(data_dir, tuple(sources.items()), stamp, _class_names(data_dir, yaml_path))
+    listed = _list_folder(data_dir, tuple(sources.items()), stamp, _class_names(data_dir, yaml_path))
+    return listed._replace(missing=missing)
 
 
 def label_of(image_path: Path) -> Path:
@@ -69,14 +73,18 @@ def label_of(image_path: Path) -> Path:
 
 def picture_of(label_path: Path) -> Path | None:
     """The picture of a label file, whatever its suffix; None where there is none."""
-    folder = _swap(label_path, LABELS, IMAGES).parent
+    return picture_in(_swap(label_path, LABELS, IMAGES).parent, label_path.stem)
+
+
+def picture_in(folder: Path, name: str) -> Path | None:
+    """The picture of this name directly in a folder, whatever its suffix; None where there is none."""
     for suffix in USUAL_SUFFIXES:
-        path = file_in(folder, label_path.stem, suffix)
+        path = file_in(folder, name, suffix)
         if path.is_file():
             return path
     if not folder.is_dir():
         return None
-    return _list_pictures(folder, folder.stat().st_mtime_ns).get(label_path.stem)
+    return _list_pictures(folder, folder.stat().st_mtime_ns).get(name)
 
 
 def class_names_of(label_path: Path) -> tuple[str, ...]:
@@ -101,30 +109,60 @@ def _class_names(data_dir: Path, yaml_path: Path | None) -> tuple[str, ...]:
     if yaml_path:
         return read_data_yaml(yaml_path).class_names
     listed = data_dir / CLASS_LIST
-    return tuple(" ".join(name.split()) for name in read_names(listed)) if listed.is_file() else ()
+    return _names_by_line(listed) if listed.is_file() else ()
 
 
-def _sources(data_dir: Path, told: DataYaml | None) -> dict[str, tuple[Path, ...]]:
-    """{split: folders and lists of pictures}, as data.yaml tells or as they lie there; under "" those of no split."""
+def _names_by_line(path: Path) -> tuple[str, ...]:
+    """The names of a classes.txt, where the first line names class 0. Raises LabelError for a blank line before the
+    last name and for a name that stands twice: one left out would shift the numbers of those behind it."""
+    faults: list[LabelError] = []
+    lines = {number: " ".join(line.split()) for number, line in numbered_lines(path, faults)}
+    report_faults(faults, None)
+    last = max((number for number, name in lines.items() if name), default=0)
+    if not last:
+        raise LabelError(path, 1, "the list is empty; write one name a line")
+    names: dict[str, None] = {}
+    for number, name in list(lines.items())[:last]:
+        if not name:
+            raise LabelError(path, number, f"the line is blank, and stands for class {number - 1}; name or remove it")
+        fault = name_fault(name)
+        if fault or name in names:
+            raise LabelError(path, number, fault or f"the class name '{name}' stands twice; rename one of them")
+        names[name] = None
+    return tuple(names)
+
+
+def _sources(data_dir: Path, told: DataYaml | None) -> tuple[dict[str, tuple[Path, ...]], tuple[Path, ...]]:
+    """{split: folders and lists of pictures}, as data.yaml tells or as they lie there, under "" those of no split; and
+    those of `test` that are not there."""
     if told and told.entries:
-        return {
-            split: tuple(_place(data_dir, told.root, text) for text in texts) for split, texts in told.entries.items()
-        }
+        there: dict[str, tuple[Path, ...]] = {}
+        missing: tuple[Path, ...] = ()
+        for split, texts in told.entries.items():
+            for path in (_place(data_dir, told.root, text) for text in texts):
+                if path.exists():
+                    there[split] = (*there.get(split, ()), path)
+                elif split == "test":
+                    missing = (*missing, path)
+                else:
+                    why = "no such folder of pictures, though data.yaml names it; correct the entry"
+                    raise ImageError(f"{path}: {why}")
+        return there, missing
     found: dict[str, tuple[Path, ...]] = {}
     for name in SPLIT_FOLDERS:
         for folder in (data_dir / IMAGES / name, data_dir / name / IMAGES):
             if folder.is_dir():
                 found[ROLES[name]] = (*found.get(ROLES[name], ()), folder)
     if found:
-        return found
+        return found, ()
     if not (data_dir / IMAGES).is_dir():
         raise ImageError(f"{data_dir / IMAGES}: no such folder of pictures")
-    return {"": (data_dir / IMAGES,)}
+    return {"": (data_dir / IMAGES,)}, ()
 
 
 def _place(data_dir: Path, root: str, text: str) -> Path:
-    """Where an entry of data.yaml is: in the folder that was named if it can be, so that a copy of a data set reads
-    itself; else below its `path`. Roboflow writes ../train/images for what is train/images."""
+    """Where an entry of data.yaml is, or would be: in the folder that was named if it can be, so that a copy of a data
+    set reads itself; else below its `path`. Roboflow writes ../train/images for what is train/images."""
     slashed = text.replace("\\", "/")  # as Windows writes it
     bases = [data_dir, *(data_dir / each for each in dict.fromkeys((root, root.replace("\\", "/"))) if root)]
     texts = dict.fromkeys((text, text.removeprefix("../"), slashed, slashed.removeprefix("../")))
@@ -133,10 +171,7 @@ def _place(data_dir: Path, root: str, text: str) -> Path:
         return candidates[0]
     # ../train/images must not lead to another data set beside this one.
     candidates.sort(key=lambda path: not path.resolve().is_relative_to(data_dir.resolve()))
-    for path in candidates:
-        if path.exists():
-            return path
-    raise ImageError(f"{data_dir / text}: no such folder of pictures, though data.yaml names it; correct the entry")
+    return next((path for path in candidates if path.exists()), data_dir / text)
 
 
 @lru_cache(maxsize=8)

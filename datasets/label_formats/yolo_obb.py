@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,15 +27,31 @@ from datasets.label_formats.annotations import (
 from datasets.label_formats.data_yaml import FILE_NAME, write_data_yaml
 from datasets.label_formats.yolo_folder import class_names_of, label_of, open_yolo, picture_of
 from DOTA_devkit.atomic import atomic_write
-from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, numbered_lines, report_faults
+from DOTA_devkit.boxes import order_clockwise
+from DOTA_devkit.clipping import clip_quads
+from DOTA_devkit.labels import (
+    NO_LABELS,
+    LabelError,
+    Labels,
+    OnBad,
+    geometry_faults,
+    numbered_lines,
+    report_faults,
+)
 
+ROUNDING = 1e-12  # of a picture's side
 FARTHEST_FRACTION = 10.0  # picture sizes; what lies beyond was given in pixels
 NO_PICTURE = "has no picture of this name in the folder images in place of labels; add it or remove the file"
 IGNORED = "ignore regions (DontCare, difficult 2), which YOLO cannot hold; --drop_ignored leaves them out as asked"
 DROPPED = "ignore regions (DontCare, difficult 2) were left out, as asked"
 DIFFICULT = "difficult objects became normal ones, because YOLO has no such flag"
-BEYOND = f"objects farther than {FARTHEST_FRACTION:g} picture sizes from their picture, which YOLO cannot hold"
+OUTSIDE = "objects of which their picture shows nothing, which Ultralytics does not take"
+CUT = (
+    "objects were cut to what their picture shows, because Ultralytics passes over a picture, with all its objects, "
+    "for an outer box that is larger than it or has its middle outside"
+)
 UNLISTED = "pictures of no split lie in images/rest, which data.yaml does not name"
+NO_TEST = "entries of data.yaml for test pictures were passed over, such as {}, which is not there"
 NO_SPLIT = "no split is known: val repeats train; tools.split_train_val makes one"
 
 
@@ -65,10 +82,14 @@ def read_yolo_obb(path: Path, on_bad: OnBad = None, class_names: Sequence[str] |
     return labels
 
 
-def read_yolo_folder(data_dir: Path, on_bad: OnBad = None, track: Track = iter) -> AnnotatedSet:
+def read_yolo_folder(
+    data_dir: Path, on_bad: OnBad = None, track: Track = iter, changed: Counter[str] | None = None
+) -> AnnotatedSet:
     """All pictures of a folder, those without a label file as pictures without objects, as Ultralytics takes them;
-    label files without a picture are faults."""
+    label files without a picture are faults. Folders of test pictures that are missing are counted in `changed`."""
     folder = open_yolo(data_dir)
+    if folder.missing and changed is not None:
+        changed[NO_TEST.format(folder.missing[0])] += len(folder.missing)
     split_of = {name: split for split in reversed(folder.splits) for name in folder.splits[split]}
     pictures = []
     faults = [LabelError(path, 1, NO_PICTURE) for path in folder.labels_without_picture()]
@@ -85,8 +106,9 @@ def read_yolo_folder(data_dir: Path, on_bad: OnBad = None, track: Track = iter) 
 
 
 def keep_holdable(annotated: AnnotatedSet, ledger: Ledger, drop_ignored: bool = False) -> AnnotatedSet:
-    """The set without what YOLO cannot hold: ignore regions, left out as asked if `drop_ignored`, and objects far
-    outside their picture. Difficult objects stay, as normal ones. Pictures must know their size."""
+    """The set without what YOLO cannot hold: ignore regions, left out as asked if `drop_ignored`, and objects outside
+    their picture; those that reach too far out of it are cut. Difficult objects stay, as normal ones. Pictures must
+    know their size."""
     pictures = [picture._replace(labels=_holdable(picture, ledger, drop_ignored)) for picture in annotated.pictures]
     return annotated._replace(pictures=pictures)
 
@@ -175,21 +197,62 @@ def _parse(words: list[str], class_names: Sequence[str]) -> tuple[np.ndarray, st
 
 def _holdable(picture: Picture, ledger: Ledger, drop_ignored: bool) -> Labels:
     """The objects that YOLO can hold, as normal ones; the others and the flags that get lost go to the ledger."""
-    labels, kept = picture.labels, []
-    height, width = picture.hw
-    for index, (name, flag) in enumerate(zip(labels.names, labels.difficult.tolist(), strict=True)):
-        if name == IGNORED_CLASS or flag == 2:
-            if drop_ignored:
-                ledger.changed[DROPPED] += 1
-            else:
-                ledger.left_out[IGNORED] += 1
-        elif (np.abs(labels.quads[index] / (width, height)) > FARTHEST_FRACTION).any():
-            ledger.left_out[BEYOND] += 1
-        else:
-            kept.append(index)
-            if flag == 1:
-                ledger.changed[DIFFICULT] += 1
-    return take(labels, np.array(kept, np.int64))._replace(difficult=np.zeros(len(kept), np.int64))
+    labels = picture.labels
+    ignored = (labels.difficult == 2) | np.array([name == IGNORED_CLASS for name in labels.names], bool)
+    counts = Counter({DROPPED if drop_ignored else IGNORED: int(ignored.sum())})
+    labels = take(labels, np.flatnonzero(~ignored))
+    quads, fits = _fitting(labels.quads, picture.hw)
+    counts[OUTSIDE] = int((~fits).sum())
+    counts[CUT] = int((quads != labels.quads).any(axis=(1, 2))[fits].sum())
+    labels = take(labels._replace(quads=quads), np.flatnonzero(fits))
+    counts[DIFFICULT] = int((labels.difficult == 1).sum())
+    for sentence, count in (+counts).items():
+        (ledger.left_out if sentence in (IGNORED, OUTSIDE) else ledger.changed)[sentence] += count
+    return labels._replace(difficult=np.zeros(len(labels.names), np.int64))
+
+
+def _fitting(quads: np.ndarray, hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Quads (N, 4, 2) as Ultralytics takes them, and which of them it does (N,) bool.
+
+    What it takes as it is, stays. Another becomes the smallest rectangle around what the picture of (height, width)
+    shows of it, shortened where that is turned and reaches too far out again.
+    """
+    quads, side = quads.copy(), np.array(hw[::-1], np.float64)
+    bad = np.flatnonzero(~_is_taken(quads, side))
+    pieces, visible = clip_quads(quads[bad], 0, 0, *side)
+    far = (visible > 0) & ~_is_taken(pieces, side)
+    pieces[far] = _shortened(pieces[far], side)
+    fits = np.ones(len(quads), bool)
+    fits[bad] = visible > 0
+    quads[bad] = pieces
+    fits[bad[[*geometry_faults(pieces)]]] = False  # a sliver without area
+    return quads, fits
+
+
+def _shortened(rectangles: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """Rectangles (N, 4, 2), centred in the picture or nearly so, with an outer box no larger than it: the longer side
+    becomes shorter than it is, and where it would become the shorter one, both do."""
+    centre = rectangles.mean(axis=1).clip(0, side)
+    halves = (rectangles[:, [1, 3]] - rectangles[:, :1]) / 2
+    order = np.argsort(-np.hypot(halves[..., 0], halves[..., 1]), axis=1)
+    long, short = np.take_along_axis(halves, order[..., None], axis=1).swapaxes(0, 1)
+    room = side * (0.5 - ROUNDING)
+    with np.errstate(divide="ignore"):
+        factor = ((room - np.abs(short)) / np.abs(long)).min(axis=1)
+        both = (room / (np.abs(long) + np.abs(short))).min(axis=1)
+    is_long = factor * np.hypot(*long.T) >= np.hypot(*short.T)
+    long = long * np.minimum(np.where(is_long, factor, both), 1)[:, None]
+    short = short * np.where(is_long, 1, np.minimum(both, 1))[:, None]
+    corners = np.stack([-long - short, long - short, long + short, short - long], axis=1)
+    return order_clockwise(centre[:, None] + corners)
+
+
+def _is_taken(quads: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """Whether centre and size of the outer box lie within 0 and 1 (N,): `verify_image_label` of Ultralytics' data/utils
+    refuses a picture for one that does not. Since 2025 it allows a hundredth more; releases before do not."""
+    low, high = quads.min(axis=1) / side, quads.max(axis=1) / side
+    centre = (low + high) / 2
+    return ((centre >= 0) & (centre <= 1) & (high - low <= 1)).all(axis=1)
 
 
 def _fraction(pixel: float, side: int) -> str:
