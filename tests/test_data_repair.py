@@ -143,6 +143,19 @@ def test_a_picture_of_which_no_label_can_be_used_is_no_negative_picture(dota_fol
     ]
 
 
+def test_a_picture_whose_labels_all_lie_outside_is_no_negative_picture(dota_folder, tmp_path):
+    """Labels copied from a larger picture became an empty file, and the objects background to learn."""
+    data_dir = dota_folder("data", names=("a", "b", "c"))
+    path = data_dir / "labelTxt" / "a.txt"
+    path.write_text("400 10 440 10 440 30 400 30 car 0\n")
+    changes = repair(data_dir, tmp_path / "mended")
+    assert sorted(path.name for path in (tmp_path / "mended" / "labelTxt").iterdir()) == ["b.txt", "c.txt"]
+    assert [(row["file"], row["line"], row["change"]) for row in changes] == [
+        (str(path), "1", "left out, outside the picture"),
+        (str(data_dir / "images" / "a.png"), "0", "picture left out, none of its labels can be used"),
+    ]
+
+
 def test_a_damaged_picture_that_nobody_told_of_is_left_out(dota_folder, tmp_path):
     data_dir = dota_folder(names=("a", "b"))
     (data_dir / "images" / "a.png").write_bytes(b"")

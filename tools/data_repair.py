@@ -121,17 +121,19 @@ def repair_pairs(task: RepairTask) -> Repaired:
             changes.append(Change(escaped(str(pair.image_path)), 0, f"picture left out, {escaped(str(error))}", ""))
             continue
         labels, header, found = _read_mended(pair, task)
-        if found and not labels.names:  # as a picture without objects it would teach that these are background
+        had_labels = bool(found or labels.names)
+        labels, more = repair_labels(labels, hw, path)
+        found = sorted([*found, *more], key=lambda change: change.line)
+        if had_labels and not labels.names:  # as a picture without objects it would teach that these are background
             nothing = Change(escaped(str(pair.image_path)), 0, "picture left out, none of its labels can be used", "")
             changes += [*found, nothing]
             continue
-        labels, more = repair_labels(labels, hw, path)
         write_labels(
             task.out_dir / "labelTxt" / f"{pair.name}.txt", labels.quads, labels.names, labels.difficult, header, False
         )
         num_copied += not link_or_copy(pair.image_path, task.out_dir / "images" / pair.image_path.name)
         names.add(pair.name)
-        changes += sorted([*found, *more], key=lambda change: change.line)
+        changes += found
     return Repaired(names, changes, num_copied)
 
 
