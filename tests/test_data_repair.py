@@ -14,11 +14,14 @@ from datasets.readers import read_classes, read_samples
 from datasets.splits import choose_split
 from DOTA_devkit.boxes import self_crossing, signed_area
 from DOTA_devkit.labels import Labels, read_labels
+from DOTA_devkit.tiling import TileIndex, lay_tiles, read_index, write_index
 from tests.label_documents import YOLO_LINE, write, yolo_folder
 from tools.command_line import SettingsError
+from tools.config import Config
 from tools.data_folder import lay_out
 from tools.data_repair import check_out_dir, repair_folder, repair_labels, untangled
 from tools.stop_request import StopRequest
+from tools.whole_pictures import on_whole_pictures
 
 BOX = np.array([[10.0, 10.0], [40.0, 10.0], [40.0, 30.0], [10.0, 30.0]])
 
@@ -209,6 +212,27 @@ def test_every_list_is_in_the_copy_under_its_name(dota_folder, tmp_path):
     assert [(Path(row["file"]).name, row["line"]) for row in changes] == [("test.txt", "2")]
     copied = {path.stem: path.read_text().split() for path in (tmp_path / "mended").glob("*.txt")}
     assert copied == lists | {"test": ["scene_2"], "classes": ["car", "boat"]}
+
+
+def test_the_copy_of_tiles_has_their_index(dota_folder, tmp_path, capsys):
+    """Without tiles.json the tiles of one picture fell on both sides of a split, and nothing merged them.
+
+    The index tells of tiles that are left out, too: by it --phase eval knows that a picture is no longer whole.
+    """
+    tiles = {tile.name: tile for name in "ab" for tile in lay_tiles(name, 128, 228, 128, 28)}
+    data_dir = dota_folder("数据", names=tuple(tiles))
+    index = TileIndex(128, 28, ("car", "boat"), dict.fromkeys("ab", (128, 228)), tiles, "/data/图")
+    write_index(data_dir / "tiles.json", index)
+    (data_dir / "images" / f"{next(iter(tiles))}.png").write_bytes(b"")
+    repair(data_dir, tmp_path / "mended")
+    assert read_index(tmp_path / "mended") == index
+    kept = [path.stem for path in (tmp_path / "mended" / "images").iterdir()]
+    assert on_whole_pictures(tmp_path / "mended", {}, kept, ("car", "boat"), 0.3, Config()) is None
+    assert "1 of 2 pictures have tiles that are not listed" in capsys.readouterr().err
+    (data_dir / "tiles.json").write_text("{")
+    (lost,) = (row for row in repair(data_dir, tmp_path / "2") if row["file"] == str(data_dir / "tiles.json"))
+    assert lost["change"].startswith("left out, is not an index of tiles")
+    assert not (tmp_path / "2" / "tiles.json").exists()
 
 
 def test_every_split_of_yolo_is_in_the_copy(tmp_path):

@@ -37,6 +37,7 @@ class DataLayout(NamedTuple):
     --split reads. findings: what has no partner. read: reads one of the label files. missing_is_empty: a picture that
     has none is a picture without objects."""
 
+    data_dir: Path
     pairs: list[Pair]
     parts: dict[str, Part]
     others: list[Part]
@@ -70,7 +71,7 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
     part_of = {name: part for part in reversed(parts) for name in parts[part].members}  # of both lists the first counts
     names = sorted(images.keys() | labels.keys())
     pairs = [Pair(name, images.get(name), labels.get(name), part_of.get(name, "")) for name in names]
-    return DataLayout(pairs, parts, others, findings, label_reader(dataset, data_dir), missing_is_empty)
+    return DataLayout(data_dir, pairs, parts, others, findings, label_reader(dataset, data_dir), missing_is_empty)
 
 
 def read_members(path: Path, images: Mapping[str, Path]) -> tuple[dict[str, int], list[Finding]]:

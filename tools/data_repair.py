@@ -16,6 +16,7 @@ from datasets.readers import Read
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.boxes import order_clockwise, signed_area
 from DOTA_devkit.labels import FLAGS, HEADERS, NO_LABELS, LabelError, Labels, write_labels
+from DOTA_devkit.tiling import INDEX_NAME, read_index, write_index
 from tools.command_line import SettingsError
 from tools.data_checks import DUPLICATE_IOU, LABELTXT, escaped, find_duplicates, kind_of_error, overhang, raw_corners
 from tools.data_folder import DataLayout, Pair
@@ -73,10 +74,10 @@ def repair_folder(
     num_workers: int,
     stop: StopRequest,
 ) -> Repaired:
-    """Write the copy: images/ (links; copies where the system allows none), labelTxt/, classes.txt, the lists and
-    changes.csv. What is changed and what is left out: see `repair_labels`; besides pictures that cannot be read, have
-    no label file or only labels that cannot be used, label files without a picture, and lines of lists that name no
-    picture of the copy."""
+    """Write the copy: images/ (links; copies where the system allows none), labelTxt/, classes.txt, the lists, the
+    index of tiles and changes.csv. What is changed and what is left out: see `repair_labels`; besides pictures that
+    cannot be read, have no label file or only labels that cannot be used, label files without a picture, and lines of
+    lists that name no picture of the copy."""
     _first_twins(np.zeros((1, 4, 2)), [""])  # compiles, before there are processes to do it in each
     pictured = [pair for pair in layout.pairs if pair.image_path is not None]
     reasons = [_left_out(pair, unreadable, layout.missing_is_empty) for pair in pictured]
@@ -102,6 +103,7 @@ def repair_folder(
             for name, line in members.items()
             if name not in names
         ]
+    changes += _copy_index(layout.data_dir, out_dir)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -234,6 +236,20 @@ def _first_twins(quads: np.ndarray, names: Sequence[str]) -> np.ndarray:
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     of_name = np.array([numbers[name] for name in names], np.int64)
     return find_duplicates(quads, of_name, np.zeros(len(quads), np.int64), DUPLICATE_IOU)
+
+
+def _copy_index(data_dir: Path, out_dir: Path) -> list[Change]:
+    """Copy the index of a folder of tiles, whole: by the tiles that are left out of the copy `tools.whole_pictures`
+    knows the pictures that it must not score. Returns what could not be copied."""
+    path = data_dir / INDEX_NAME
+    if not path.is_file():
+        return []
+    try:
+        write_index(out_dir / INDEX_NAME, read_index(path))
+    except ValueError as error:
+        what = str(error).removeprefix(f"{path}: ")
+        return [Change(escaped(str(path)), 0, f"left out, {escaped(what)}", "")]
+    return []
 
 
 def _left_out(pair: Pair, unreadable: set[str], missing_is_empty: bool) -> Change | None:
