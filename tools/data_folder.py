@@ -17,12 +17,14 @@ Paths = dict[str, Path]
 
 
 class Pair(NamedTuple):
-    """A picture and its labels; either may be None. part: the list that it is in, "train", "val" or ""."""
+    """A picture and its labels; either may be None. part: the list that it is in, "train", "val" or "". role: "train"
+    where training learns from it, "val" where its labels are scored against, "" where neither does."""
 
     name: str
     image_path: Path | None
     label_path: Path | None
     part: str
+    role: str
 
 
 class Part(NamedTuple):
@@ -70,7 +72,12 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
             findings.append(Finding("both-lists", name, escaped(str(path)), line, what))
     part_of = {name: part for part in reversed(parts) for name in parts[part].members}  # of both lists the first counts
     names = sorted(images.keys() | labels.keys())
-    pairs = [Pair(name, images.get(name), labels.get(name), part_of.get(name, "")) for name in names]
+    named = {name for part in others for name in part.members}
+    pairs = []
+    for name in names:
+        # Without a training list what is not in the other one trains; lists beside them are scored by --split.
+        role = part_of.get(name) or ("train" if "train" not in parts else "val" if name in named else "")
+        pairs.append(Pair(name, images.get(name), labels.get(name), part_of.get(name, ""), role))
     return DataLayout(data_dir, pairs, parts, others, findings, label_reader(dataset, data_dir), missing_is_empty)
 
 

@@ -61,8 +61,8 @@ class Survey:
     """What was found: the worst findings of each kind, how many there are in all, and what the data holds.
 
     first_places: {class name: (picture, label file, line)} where it first stands; num_lines: {class name: number of
-    labels}; classes: those that a training would know, and where they are from; num_pixels: of all pictures;
-    unreadable: names of pictures.
+    labels}; roles: (class name, role of a picture with it); classes: those that a training would know, and where they
+    are from; num_pixels: of all pictures; unreadable: names of pictures.
     """
 
     findings: dict[str, list[Finding]] = field(default_factory=dict)
@@ -70,6 +70,7 @@ class Survey:
     statistics: Statistics = field(default_factory=Statistics)
     first_places: dict[str, tuple[str, str, int]] = field(default_factory=dict)
     num_lines: Counter = field(default_factory=Counter)
+    roles: set[tuple[str, str]] = field(default_factory=set)
     classes: tuple[str, ...] = ()
     classes_from: str = ""
     num_pixels: int = 0
@@ -92,6 +93,7 @@ class Survey:
         self.statistics.add(other.statistics)
         self.first_places = other.first_places | self.first_places
         self.num_lines += other.num_lines
+        self.roles |= other.roles
         self.num_pixels += other.num_pixels
         self.unreadable |= other.unreadable
 
@@ -115,7 +117,7 @@ def survey_folder(
     survey.add(layout.findings)
     for part in run_tasks(survey_chunk, chunks, num_workers, stop, desc="checking", unit="file", unit_scale=CHUNK):
         survey.join(part)
-    found = set(survey.num_lines) - {IGNORED_CLASS}
+    found = {name for name, role in survey.roles if role == "train"} - {IGNORED_CLASS}
     survey.classes, survey.classes_from = known_classes(settings.dataset, data_dir, found)
     survey.add(list(_class_findings(survey)))
     survey.add(list(_set_findings(survey, layout, escaped(str(data_dir)))))
@@ -159,8 +161,9 @@ def join_objects(of_pictures: Sequence[Labels], sizes: Sequence[tuple[float, flo
 
 
 def known_classes(dataset: str, data_dir: Path, found: set[str]) -> tuple[tuple[str, ...], str]:
-    """The classes that a training would know, as `datasets.readers.read_classes` tells them, from the names found; and
-    where they are from: "classes.txt", the "format", or a "guess", where no version of DOTA has the names found."""
+    """The classes that a training would know, as `datasets.readers.read_classes` tells them, from the names found in
+    the pictures that it learns from; and where they are from: "classes.txt", the "format", or a "guess", where no
+    version of DOTA has the names found."""
     if (data_dir / "classes.txt").is_file():
         return read_classes(dataset, data_dir, []), "classes.txt"
     if dataset in ("dota", "demo"):
@@ -217,6 +220,7 @@ def _read_labels(pair: Pair, chunk: Chunk, size: tuple[float, float], survey: Su
     statistics.num_label_files += 1
     statistics.num_empty += not labels.names and not problems
     survey.num_lines.update(labels.names)
+    survey.roles.update((name, pair.role) for name in labels.names)
     statistics.pictures.update(set(labels.names))
     statistics.objects.update(
         (name, pair.part)
@@ -257,16 +261,20 @@ def _tell(survey: Survey, flagged: Flagged, worst: Sequence[tuple[Pair, int, str
 
 
 def _class_findings(survey: Survey) -> Iterator[Finding]:
+    is_listed = survey.classes_from == "classes.txt"
     for name, (picture, path, line) in survey.first_places.items():
-        if name in survey.classes or name == IGNORED_CLASS:
+        is_read = is_listed or not survey.roles.isdisjoint({(name, "train"), (name, "val")})
+        if name in survey.classes or name == IGNORED_CLASS or not is_read:
             continue
         nearest = difflib.get_close_matches(name, survey.classes, n=1)
-        meant = f"; did you mean '{escaped(nearest[0])}'?" if nearest else ""
-        is_guess = survey.classes_from == "guess" and not nearest
-        guess = "; there is no classes.txt, so that the classes of DOTA-v1.0 are taken" if is_guess else ""
+        why = f"; did you mean '{escaped(nearest[0])}'?" if nearest else ""
+        if not is_listed and (name, "train") not in survey.roles:
+            why += "; no picture that is trained on has it"
+        elif survey.classes_from == "guess" and not nearest:
+            why += "; there is no classes.txt, so that the classes of DOTA-v1.0 are taken"
         count, files = survey.num_lines[name], survey.statistics.pictures[name]
         times = f"{count} {'time' if count == 1 else 'times'} in {files} {'file' if files == 1 else 'files'}"
-        yield Finding("unknown-class", picture, path, line, f"'{escaped(name)}' {times}{meant}{guess}", count)
+        yield Finding("unknown-class", picture, path, line, f"'{escaped(name)}' {times}{why}", count)
 
 
 def _set_findings(survey: Survey, layout: DataLayout, path: str) -> Iterator[Finding]:
