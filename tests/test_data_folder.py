@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,16 @@ def test_pictures_that_differ_in_their_suffix_are_told_and_the_rest_is_looked_at
     layout = lay_out("dota", data_dir)
     assert told(layout, "same-name") == [("scene_1.png", 0)]
     assert len(layout.pairs) == 4
+
+
+def test_names_that_no_list_can_hold_are_told(dota_folder):
+    names = ("a", "p 0 ", "a\nb", os.fsdecode(b"p\xff"))
+    layout = lay_out("dota", dota_folder(names=names))
+    assert {(item.picture, item.what) for item in layout.findings if item.kind == "bad-name"} == {
+        ("p 0 ", "the picture name 'p 0 ' begins or ends with a blank or has a line break"),
+        ("a\nb", "the picture name 'a\\nb' begins or ends with a blank or has a line break"),
+        (os.fsdecode(b"p\xff"), "the picture name 'p\\udcff' is not UTF-8 text"),
+    }
 
 
 def test_lists_are_told_of_what_they_name_wrongly_and_twice(dota_folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,19 @@ def test_a_damaged_picture_that_nobody_told_of_is_left_out(dota_folder, tmp_path
     (row,) = repair(data_dir, tmp_path / "mended")
     assert row["change"].startswith("picture left out")
     assert not (tmp_path / "mended" / "labelTxt" / "a.txt").exists()
+
+
+def test_a_picture_whose_name_no_list_can_hold_is_left_out(dota_folder, tmp_path):
+    """The copy had lists that nobody could read; a name that is not UTF-8 ended --fix half-way."""
+    names = ("a", "b ", os.fsdecode(b"p\xff"), "c")
+    data_dir = dota_folder(names=names, lists={"train": ["a", "b ", "c"]})
+    changes = repair(data_dir, tmp_path / "mended")
+    assert sorted(path.name for path in (tmp_path / "mended" / "images").iterdir()) == ["a.png", "c.png"]
+    left_out = [row["change"] for row in changes if row["file"].endswith(".png")]
+    assert left_out == [
+        "picture left out, the picture name 'b ' begins or ends with a blank or has a line break",
+        "picture left out, the picture name 'p\\udcff' is not UTF-8 text",
+    ]
 
 
 def test_where_no_links_can_be_made_pictures_are_copied(dota_folder, tmp_path, monkeypatch):

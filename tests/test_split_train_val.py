@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -263,6 +264,26 @@ def test_what_cannot_be_split_is_one_sentence(
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert sentence in err
+    assert not (tmp_path / "列表 1").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("p 0 ", "the picture name 'p 0 ' begins or ends with a blank"),
+        ("a\nb", "'a\\nb'"),
+        (os.fsdecode(b"p\xff"), "the picture name 'p\\udcff' is not UTF-8 text; rename the picture"),
+    ],
+)
+def test_a_name_that_no_list_can_hold_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture, name: str, sentence: str
+) -> None:
+    """Lists were written that nobody could read, or that named another picture, `p 0`, on both sides."""
+    data_dir = make_data(tmp_path / "data", {item: ["car"] for item in ("a", "b", "p 0", name)})
+    assert split(data_dir)[0] == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {data_dir}: ")
+    assert (sentence in err, err.count("\n")) == (True, 1)
     assert not (tmp_path / "列表 1").exists()
 
 

@@ -36,6 +36,7 @@ class Kind(NamedTuple):
 KINDS = {
     "unreadable-picture": Kind("error", "unreadable picture", "copy it again, or remove it and its labels"),
     "same-name": Kind("error", "pictures of one name", "rename one: labels name a picture without its suffix"),
+    "bad-name": Kind("error", "name that no list can hold", "rename the picture and its labels; --fix leaves it out"),
     "no-labels": Kind(
         "error",
         "picture without labels",

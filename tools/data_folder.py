@@ -11,6 +11,7 @@ from datasets.images import IMAGE_SUFFIXES, ImageError
 from datasets.readers import Read, get_format, label_reader
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, find_name
 from DOTA_devkit.labels import LabelError, read_names
+from DOTA_devkit.tiling import check_picture_name
 from tools.data_checks import Finding, escaped
 
 Paths = dict[str, Path]
@@ -60,6 +61,9 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
         others.append(parts["test"])
     parts = {part: parts[part] for part in ("train", "val") if part in parts}
     parts = listed if lists_dir is not None else listed or parts  # as training chooses: lists before the format's own
+    for name in images:
+        if fault := picture_name_fault(name):
+            findings.append(Finding("bad-name", name, escaped(str(images[name])), 0, fault))
     missing_is_empty = get_format(dataset).missing_is_empty
     for name in () if missing_is_empty else sorted(images.keys() - labels.keys()):
         findings.append(Finding("no-labels", name, escaped(str(images[name])), 0, "no label file has this name"))
@@ -79,6 +83,15 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
         role = part_of.get(name) or ("train" if "train" not in parts else "val" if name in named else "")
         pairs.append(Pair(name, images.get(name), labels.get(name), part_of.get(name, ""), role))
     return DataLayout(data_dir, pairs, parts, others, findings, label_reader(dataset, data_dir), missing_is_empty)
+
+
+def picture_name_fault(name: str) -> str:
+    """Why lists cannot hold the name of a picture; "" for a good one."""
+    try:
+        check_picture_name(name)
+    except ValueError as error:
+        return str(error).rpartition("; ")[0]
+    return ""
 
 
 def read_members(path: Path, images: Mapping[str, Path]) -> tuple[dict[str, int], list[Finding]]:

@@ -19,7 +19,7 @@ from DOTA_devkit.labels import FLAGS, HEADERS, NO_LABELS, LabelError, Labels, wr
 from DOTA_devkit.tiling import INDEX_NAME, read_index, write_index
 from tools.command_line import SettingsError
 from tools.data_checks import DUPLICATE_IOU, LABELTXT, escaped, find_duplicates, kind_of_error, overhang, raw_corners
-from tools.data_folder import DataLayout, Pair
+from tools.data_folder import DataLayout, Pair, picture_name_fault
 from tools.picture_links import link_or_copy
 from tools.processes import run_tasks
 from tools.stop_request import StopRequest
@@ -76,8 +76,8 @@ def repair_folder(
 ) -> Repaired:
     """Write the copy: images/ (links; copies where the system allows none), labelTxt/, classes.txt, the lists, the
     index of tiles and changes.csv. What is changed and what is left out: see `repair_labels`; besides pictures that
-    cannot be read, have no label file or only labels that cannot be used, label files without a picture, and lines of
-    lists that name no picture of the copy."""
+    cannot be read or listed, have no label file or only labels that cannot be used, label files without a picture, and
+    lines of lists that name no picture of the copy."""
     _first_twins(np.zeros((1, 4, 2)), [""])  # compiles, before there are processes to do it in each
     pictured = [pair for pair in layout.pairs if pair.image_path is not None]
     reasons = [_left_out(pair, unreadable, layout.missing_is_empty) for pair in pictured]
@@ -256,6 +256,8 @@ def _left_out(pair: Pair, unreadable: set[str], missing_is_empty: bool) -> Chang
     """Why a picture is not in the copy; None for one that is."""
     if pair.name in unreadable:
         return Change(escaped(str(pair.image_path)), 0, "picture left out, it cannot be read", "")
+    if fault := picture_name_fault(pair.name):
+        return Change(escaped(str(pair.image_path)), 0, f"picture left out, {fault}", "")
     if pair.label_path is None and not missing_is_empty:
         return Change(escaped(str(pair.image_path)), 0, "picture left out, it has no label file", "")
     return None

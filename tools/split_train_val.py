@@ -25,7 +25,7 @@ from datasets.readers import FORMATS, Sample, detect_format, list_images, read_c
 from datasets.splits import ListError, split_balanced, split_by_seed
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import LabelError
-from DOTA_devkit.tiling import INDEX_NAME, read_index
+from DOTA_devkit.tiling import INDEX_NAME, check_picture_name, read_index
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.data import report_problems
 from tools.progress import progress_bar
@@ -82,6 +82,11 @@ def read_pictures(options: argparse.Namespace) -> Pictures:
     if not images:
         raise ListError(f"{options.data_dir}: holds no picture with a known suffix")
     names = sorted(images)
+    for name in names:
+        try:
+            check_picture_name(name)
+        except ValueError as error:
+            raise ListError(f"{options.data_dir}: {error}") from error
     class_names = read_classes(dataset, options.data_dir, names)
     problems: list[LabelError] = []
     samples = read_samples(
