@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 from pathlib import Path
 
@@ -179,6 +180,59 @@ def test_a_picture_whose_name_no_list_can_hold_is_left_out(dota_folder, tmp_path
         "picture left out, the picture name 'b ' begins or ends with a blank or has a line break",
         "picture left out, the picture name 'p\\udcff' is not UTF-8 text",
     ]
+
+
+def test_a_label_file_that_cannot_be_read_costs_its_picture_alone(dota_folder, tmp_path, monkeypatch):
+    """It ended --fix half-way, and left a copy that trained."""
+    data_dir = dota_folder(names=("a", "b", "c"))
+    bad, read_bytes = data_dir / "labelTxt" / "b.txt", Path.read_bytes
+
+    def refuse(self: Path) -> bytes:
+        if self == bad:
+            raise OSError(errno.EIO, "Input/output error", str(self))
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    changes = repair(data_dir, tmp_path / "mended")
+    assert sorted(path.name for path in (tmp_path / "mended" / "images").iterdir()) == ["a.png", "c.png"]
+    assert [(Path(row["file"]).name, row["change"]) for row in changes] == [
+        ("b.txt", "nothing could be read: Input/output error"),
+        ("b.png", "picture left out, none of its labels can be used"),
+    ]
+
+
+def test_a_header_that_cannot_be_written_is_left_out(dota_folder, tmp_path):
+    """A form feed in it ended --fix half-way."""
+    data_dir = dota_folder(names=("a", "empty"))
+    for name in ("a", "empty"):
+        path = data_dir / "labelTxt" / f"{name}.txt"
+        path.write_text("imagesource:Google\fEarth\ngsd:0.1\n" + path.read_text())
+    changes = repair(data_dir, tmp_path / "mended")
+    assert [(Path(row["file"]).name, row["line"], row["change"]) for row in changes] == [
+        (f"{name}.txt", "1", "left out, a header of more than one line") for name in ("a", "empty")
+    ]
+    for name in ("a", "empty"):
+        assert (tmp_path / "mended" / "labelTxt" / f"{name}.txt").read_text().startswith("gsd:0.1\n")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_copy_that_is_not_finished_is_none(dota_folder, tmp_path, monkeypatch, error, is_there):
+    """A part of the data was left behind that trained as if it were all."""
+    data_dir = dota_folder()
+    out_dir = tmp_path / "结果" / "mended"
+    if is_there:
+        out_dir.mkdir(parents=True)
+
+    def stop(*arguments: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, OSError)):
+        patch.setattr("tools.data_repair.write_text", stop)  # of the lists, after all pictures
+        repair(data_dir, out_dir)
+    assert [path for path in out_dir.parent.rglob("*") if path != out_dir] == []
+    repair(data_dir, out_dir)
+    assert sorted(path.name for path in out_dir.iterdir()) == ["changes.csv", "classes.txt", "images", "labelTxt"]
 
 
 def test_where_no_links_can_be_made_pictures_are_copied(dota_folder, tmp_path, monkeypatch):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,28 +91,42 @@ def repair_folder(
         for finding in layout.findings
         if finding.kind in ("same-name", "bad-list", "no-picture")
     ]
-    for name in ("images", "labelTxt"):
-        (out_dir / name).mkdir(parents=True, exist_ok=True)
-    tasks = [RepairTask(usable[at : at + CHUNK], dataset, out_dir, layout.read) for at in range(0, len(usable), CHUNK)]
-    parts = run_tasks(repair_pairs, tasks, num_workers, stop, desc="repairing", unit="file", unit_scale=CHUNK)
-    names = {name for part in parts for name in part.names}
-    changes += [change for part in parts for change in part.changes]
-    if class_names:
-        write_text(out_dir / "classes.txt", "".join(f"{name}\n" for name in class_names))
-    for path, members in (*layout.parts.values(), *layout.others):
-        write_text(out_dir / f"{path.stem}.txt", "".join(f"{name}\n" for name in members if name in names))
-        changes += [
-            Change(escaped(str(path)), line, f"line left out, '{escaped(name)}' is not in the copy", "")
-            for name, line in members.items()
-            if name not in names
-        ]
-    changes += _copy_index(layout.data_dir, out_dir)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([tuple(_harmless(value) for value in change) for change in changes])
-    write_text(out_dir / CHANGES, text.getvalue())
+    with _folder_for(out_dir) as folder:
+        for name in ("images", "labelTxt"):
+            (folder / name).mkdir()
+        starts = range(0, len(usable), CHUNK)
+        tasks = [RepairTask(usable[start : start + CHUNK], dataset, folder, layout.read) for start in starts]
+        parts = run_tasks(repair_pairs, tasks, num_workers, stop, desc="repairing", unit="file", unit_scale=CHUNK)
+        names = {name for part in parts for name in part.names}
+        changes += [change for part in parts for change in part.changes]
+        if class_names:
+            write_text(folder / "classes.txt", "".join(f"{name}\n" for name in class_names))
+        changes += _copy_lists(layout, folder, names)
+        changes += _copy_index(layout.data_dir, folder)
+        _write_changes(folder / CHANGES, changes)
     return Repaired(names, changes, sum(part.num_copied for part in parts))
+
+
+@contextmanager
+def _folder_for(out_dir: Path) -> Iterator[Path]:
+    """A new folder whose content is in `out_dir` when the block ends well, and which is removed otherwise: a part of
+    the data would train as if it were all."""
+    # An empty folder stays: it may be a mount, or where the user stands.
+    is_there = out_dir.is_dir()
+    folder = (out_dir if is_there else out_dir.parent) / f".{secrets.token_hex(6)}.partial"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(out_dir)) from error
+    try:
+        yield folder
+        if is_there:
+            for path in sorted(folder.iterdir()):
+                path.rename(out_dir / path.name)
+        else:
+            folder.rename(out_dir)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def repair_pairs(task: RepairTask) -> Repaired:
@@ -125,17 +142,21 @@ def repair_pairs(task: RepairTask) -> Repaired:
         labels, header, found = _read_mended(pair, task)
         had_labels = bool(found or labels.names)
         labels, more = repair_labels(labels, hw, path)
-        found = sorted([*found, *more], key=lambda change: change.line)
-        if had_labels and not labels.names:  # as a picture without objects it would teach that these are background
-            nothing = Change(escaped(str(pair.image_path)), 0, "picture left out, none of its labels can be used", "")
-            changes += [*found, nothing]
+        header, lost = _sound_header(header, path)
+        found = sorted([*lost, *found, *more], key=lambda change: change.line)
+        why = "none of its labels can be used" if had_labels and not labels.names else ""  # no negative picture
+        target = task.out_dir / "labelTxt" / f"{pair.name}.txt"
+        try:
+            if not why:
+                write_labels(target, labels.quads, labels.names, labels.difficult, header, sync=False)
+        except ValueError as error:
+            why = escaped(str(error).removeprefix(f"{target}: "))
+        changes += found
+        if why:
+            changes.append(Change(escaped(str(pair.image_path)), 0, f"picture left out, {why}", ""))
             continue
-        write_labels(
-            task.out_dir / "labelTxt" / f"{pair.name}.txt", labels.quads, labels.names, labels.difficult, header, False
-        )
         num_copied += not link_or_copy(pair.image_path, task.out_dir / "images" / pair.image_path.name)
         names.add(pair.name)
-        changes += found
     return Repaired(names, changes, num_copied)
 
 
@@ -182,8 +203,8 @@ def label_text(labels: Labels, quads: np.ndarray, row: int) -> str:
 
 
 def _read_mended(pair: Pair, task: RepairTask) -> tuple[Labels, list[str], list[Change]]:
-    """The labels of a picture, those that cross themselves with their corners in order; the file's header lines; and
-    what was changed or left out for it."""
+    """The labels of a picture, those that cross themselves with their corners in order; the first lines of the file,
+    where headers stand; and what was changed or left out for it."""
     if pair.label_path is None:
         return NO_LABELS, [], []
     path, is_labeltxt = escaped(str(pair.label_path)), task.dataset in LABELTXT
@@ -193,9 +214,11 @@ def _read_mended(pair: Pair, task: RepairTask) -> tuple[Labels, list[str], list[
         data = pair.label_path.read_bytes()
     except LabelError as error:  # the whole file
         return NO_LABELS, [], [Change(path, error.line, f"nothing could be read: {error.reason}", "")]
+    except OSError as error:
+        return NO_LABELS, [], [Change(path, 0, f"nothing could be read: {error.strerror or error}", "")]
     is_text = pair.label_path.suffix.lower() == ".txt"
     text = data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    header = [line for line in text[: len(HEADERS)] if line.lower().startswith(HEADERS)] if is_labeltxt else []
+    header = text[: len(HEADERS)] if is_labeltxt else []
     changes, mended = [], []
     for problem in problems:
         line = text[problem.line - 1].strip() if 0 < problem.line <= len(text) else ""
@@ -219,6 +242,18 @@ def _read_mended(pair: Pair, task: RepairTask) -> tuple[Labels, list[str], list[
     return labels, header, changes
 
 
+def _sound_header(lines: Sequence[str], path: str) -> tuple[list[str], list[Change]]:
+    """The header among the first lines of a file, without lines that other programs take for several."""
+    header, lost = [], []
+    for number, line in enumerate(lines, start=1):
+        if line.lower().startswith(HEADERS):
+            if len(line.splitlines()) == 1:
+                header.append(line)
+            else:  # by a form feed, for instance
+                lost.append(Change(path, number, "left out, a header of more than one line", line))
+    return header, lost
+
+
 def _one_label(quad: np.ndarray, line: str, number: int) -> Labels:
     """The object of a line of which all but the order of the corners is good."""
     words = line.split()[8:]
@@ -236,6 +271,27 @@ def _first_twins(quads: np.ndarray, names: Sequence[str]) -> np.ndarray:
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     of_name = np.array([numbers[name] for name in names], np.int64)
     return find_duplicates(quads, of_name, np.zeros(len(quads), np.int64), DUPLICATE_IOU)
+
+
+def _copy_lists(layout: DataLayout, out_dir: Path, names: set[str]) -> list[Change]:
+    """Write every list, of the pictures that are in the copy alone; returns the lines left out."""
+    changes = []
+    for path, members in (*layout.parts.values(), *layout.others):
+        write_text(out_dir / f"{path.stem}.txt", "".join(f"{name}\n" for name in members if name in names))
+        changes += [
+            Change(escaped(str(path)), line, f"line left out, '{escaped(name)}' is not in the copy", "")
+            for name, line in members.items()
+            if name not in names
+        ]
+    return changes
+
+
+def _write_changes(path: Path, changes: Sequence[Change]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([tuple(_harmless(value) for value in change) for change in changes])
+    write_text(path, text.getvalue())
 
 
 def _copy_index(data_dir: Path, out_dir: Path) -> list[Change]:
