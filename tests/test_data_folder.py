@@ -74,6 +74,15 @@ def test_members_are_those_that_training_reads(dota_folder):
     assert findings == []
 
 
+def test_a_bad_byte_costs_a_list_its_line_alone(dota_folder):
+    data_dir = dota_folder()
+    (data_dir / "train.txt").write_bytes(b"scene_0\nsc\xe8ne_1\nscene_2\nnope\n")
+    (data_dir / "val.txt").write_bytes(b"\xff\n")
+    layout = lay_out("dota", data_dir)
+    assert told(layout, "bad-list") == [("train.txt", 2), ("train.txt", 4), ("val.txt", 1)]
+    assert {pair.name: pair.part for pair in layout.pairs if pair.part} == {"scene_0": "train", "scene_2": "train"}
+
+
 def test_an_empty_list_is_told(dota_folder):
     data_dir = dota_folder()
     (data_dir / "val.txt").write_text("\n")

@@ -303,6 +303,16 @@ def test_the_copy_of_tiles_has_their_index(dota_folder, tmp_path, capsys):
     assert not (tmp_path / "2" / "tiles.json").exists()
 
 
+def test_a_bad_byte_costs_a_list_its_line_alone(dota_folder, tmp_path):
+    """It emptied the whole list in the copy."""
+    data_dir = dota_folder()
+    (data_dir / "train.txt").write_bytes(b"scene_0\nsc\xe8ne_1\nscene_2\n")
+    (row,) = repair(data_dir, tmp_path / "mended")
+    assert (Path(row["file"]).name, row["line"]) == ("train.txt", "2")
+    assert row["change"].startswith("left out, the line is not UTF-8 text")
+    assert (tmp_path / "mended" / "train.txt").read_text() == "scene_0\nscene_2\n"
+
+
 def test_every_split_of_yolo_is_in_the_copy(tmp_path):
     data_dir = yolo_folder(tmp_path / "data", {"train/a": "", "val/b": "", "test/c": ""}, None)
     (data_dir / "classes.txt").write_text("car\n")

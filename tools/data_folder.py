@@ -96,11 +96,13 @@ def picture_name_fault(name: str) -> str:
 
 def read_members(path: Path, images: Mapping[str, Path]) -> tuple[dict[str, int], list[Finding]]:
     """The pictures that a list names: {name: line}, and what is wrong with other lines."""
+    faults: list[LabelError] = []
     try:
-        entries = read_names(path)
-    except LabelError as error:
-        return {}, [Finding("bad-list", "", escaped(str(path)), error.line, escaped(error.reason))]
-    members, findings = {}, []
+        entries = read_names(path, faults.append)
+    except LabelError as error:  # the whole list
+        entries, faults = {}, [error]
+    members = {}
+    findings = [Finding("bad-list", "", escaped(str(path)), fault.line, escaped(fault.reason)) for fault in faults]
     for entry, line in entries.items():
         name = find_name(entry, images)
         if name is not None:
