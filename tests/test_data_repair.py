@@ -77,6 +77,19 @@ def test_doubles_and_boxes_outside_are_left_out_and_the_rest_turned():
     assert np.array_equal(kept.quads[2], BOX - [20, 0])  # half outside, as it was
 
 
+def test_of_doubles_the_one_with_the_lowest_flag_stays():
+    """An ignore region took the place of the object on a later line."""
+    labels = labels_of(BOX, BOX + 0.1, BOX + 0.2, BOX + 40, BOX + 40.1)
+    labels = labels._replace(difficult=np.array([2, 1, 0, 1, 1]))
+    kept, changes = repair_labels(labels, (100, 100), "a.txt")
+    assert (kept.lines.tolist(), kept.difficult.tolist()) == ([3, 4], [0, 1])
+    assert [(item.line, item.change) for item in changes] == [
+        (1, "left out, repeats line 3, whose flag is lower"),
+        (2, "left out, repeats line 3, whose flag is lower"),
+        (5, "left out, repeats line 4"),
+    ]
+
+
 def test_a_double_of_another_class_stays():
     assert repair_labels(labels_of(BOX, BOX, names=["car", "boat"]), (100, 100), "a.txt")[1] == []
 

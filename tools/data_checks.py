@@ -62,7 +62,7 @@ KINDS = {
     "far-outside": Kind(
         "warning", "reaches far beyond the border", "correct its corners: it ends farther out than the picture is long"
     ),
-    "duplicate": Kind("warning", "drawn twice", "remove one of the two; --fix does"),
+    "duplicate": Kind("warning", "drawn twice", "remove one of the two; --fix removes this one"),
     "too-small": Kind(
         "warning", "too small for the network", "is ignored in training; cut tiles, or raise --input_h and --input_w"
     ),
@@ -133,12 +133,13 @@ class Flagged(NamedTuple):
 
 class Objects(NamedTuple):
     """Objects of several pictures. quads (N, 4, 2) in pixels; labels (N,): a number for each class name; ignored (N,)
-    bool: ignore regions; owner (N,), rising: the number of the picture; sizes (P, 2): height and width of the pictures,
-    NaN where unknown."""
+    bool: ignore regions; difficult (N,): their flags, 0, 1 or 2; owner (N,), rising: the number of the picture; sizes
+    (P, 2): height and width of the pictures, NaN where unknown."""
 
     quads: np.ndarray
     labels: np.ndarray
     ignored: np.ndarray
+    difficult: np.ndarray
     owner: np.ndarray
     sizes: np.ndarray
 
@@ -161,7 +162,12 @@ def check_objects(objects: Objects, input_hw: tuple[int, int]) -> list[Flagged]:
     far = partly & (beyond > objects.sizes[owner].max(axis=1))
     short = quads_to_boxes(quads, "le90")[:, 3] * input_scales(objects.sizes, input_hw)[owner]
     small = (short < MIN_SIDE) & ~objects.ignored & ~normalised[owner]
-    twin = find_duplicates(quads, objects.labels, owner, DUPLICATE_IOU)
+    twin = repeated_rows(quads, objects.labels, objects.difficult, owner)
+
+    def repeats(row: int) -> str:
+        is_lower = objects.difficult[twin[row]] < objects.difficult[row]
+        return f"the same object of the same class stands there {'with a lower flag' if is_lower else 'before'}"
+
     return [
         flag(
             "normalised",
@@ -174,7 +180,7 @@ def check_objects(objects: Objects, input_hw: tuple[int, int]) -> list[Flagged]:
         flag("far-outside", far, beyond, lambda row: f"reaches {beyond[row]:.1f} px beyond the border"),
         flag("partly-outside", partly & ~far, beyond, lambda row: f"reaches {beyond[row]:.1f} px beyond the border"),
         flag("too-small", small, -short, lambda row: f"its short side is {short[row]:.2f} px of the network's input"),
-        flag("duplicate", twin >= 0, area, lambda row: "the same object of the same class stands there before"),
+        flag("duplicate", twin >= 0, area, repeats),
     ]
 
 
@@ -241,6 +247,17 @@ def first_of(names: Sequence[str], num: int = 3) -> str:
     """`a, b, c and 4 more`."""
     more = f" and {len(names) - num} more" if len(names) > num else ""
     return ", ".join(names[:num]) + more
+
+
+def repeated_rows(quads: np.ndarray, labels: np.ndarray, difficult: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """For each of the quads (N, 4, 2), those of a picture (`owner`) together, the row of the one of its picture and
+    label that it repeats, -1 for none: (N,). That is the one with the lowest flag, of equal ones the first: an ignore
+    region must not take the place of an object."""
+    order = np.lexsort((difficult, owner))
+    found = find_duplicates(quads[order], labels[order], owner[order], DUPLICATE_IOU)
+    twin = np.full(len(quads), -1)
+    twin[order[found >= 0]] = order[found[found >= 0]]
+    return twin
 
 
 @njit

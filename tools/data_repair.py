@@ -21,7 +21,7 @@ from DOTA_devkit.boxes import order_clockwise, signed_area
 from DOTA_devkit.labels import FLAGS, HEADERS, NO_LABELS, LabelError, Labels, write_labels
 from DOTA_devkit.tiling import INDEX_NAME, read_index, write_index
 from tools.command_line import SettingsError
-from tools.data_checks import DUPLICATE_IOU, LABELTXT, escaped, find_duplicates, kind_of_error, overhang, raw_corners
+from tools.data_checks import LABELTXT, escaped, kind_of_error, overhang, raw_corners, repeated_rows
 from tools.data_folder import DataLayout, Pair, picture_name_fault
 from tools.picture_links import link_or_copy
 from tools.processes import run_tasks
@@ -81,7 +81,7 @@ def repair_folder(
     index of tiles and changes.csv. What is changed and what is left out: see `repair_labels`; besides pictures that
     cannot be read or listed, have no label file or only labels that cannot be used, label files without a picture, and
     lines of lists that name no picture of the copy."""
-    _first_twins(np.zeros((1, 4, 2)), [""])  # compiles, before there are processes to do it in each
+    _repeated(np.zeros((1, 4, 2)), [""], np.zeros(1, np.int64))  # compiles, before there are processes to do it in each
     pictured = [pair for pair in layout.pairs if pair.image_path is not None]
     reasons = [_left_out(pair, unreadable, layout.missing_is_empty) for pair in pictured]
     usable = [pair for pair, reason in zip(pictured, reasons, strict=True) if reason is None]
@@ -162,8 +162,9 @@ def repair_pairs(task: RepairTask) -> Repaired:
 
 def repair_labels(labels: Labels, hw: tuple[int, int], path: str) -> tuple[Labels, list[Change]]:
     """The labels of a picture of height and width `hw` without those that lie outside of it whole and those that
-    repeat an earlier one of their class (IoU above 0.95), the others clockwise; and the changes. Coordinates are kept
-    to the last bit, boxes that reach beyond the border stay as they are."""
+    repeat another one of their class (IoU above 0.95; that with the lowest flag stays, of equal ones the first), the
+    others clockwise; and the changes. Coordinates are kept to the last bit, boxes that reach beyond the border stay as
+    they are."""
     if not labels.names:
         return labels, []
     changes = []
@@ -171,7 +172,7 @@ def repair_labels(labels: Labels, hw: tuple[int, int], path: str) -> tuple[Label
     is_outside = overhang(quads, np.broadcast_to(np.array(hw, np.float64), (len(quads), 2)))[1]
     inside = np.flatnonzero(~is_outside)
     twin = np.full(len(quads), -1)
-    found = _first_twins(quads[inside], [labels.names[row] for row in inside])
+    found = _repeated(quads[inside], [labels.names[row] for row in inside], labels.difficult[inside])
     twin[inside] = np.where(found >= 0, inside[found], -1) if len(inside) else -1
     turned = order_clockwise(quads)
     is_turned = signed_area(quads) < 0
@@ -180,7 +181,8 @@ def repair_labels(labels: Labels, hw: tuple[int, int], path: str) -> tuple[Label
         if is_outside[row]:
             changes.append(Change(path, line, "left out, outside the picture", before))
         elif twin[row] >= 0:
-            changes.append(Change(path, line, f"left out, repeats line {labels.lines[twin[row]]}", before))
+            lower = ", whose flag is lower" if labels.difficult[twin[row]] < labels.difficult[row] else ""
+            changes.append(Change(path, line, f"left out, repeats line {labels.lines[twin[row]]}{lower}", before))
         elif is_turned[row]:
             changes.append(Change(path, line, "turned clockwise", before, label_text(labels, turned, row)))
     return _rows(labels._replace(quads=turned), np.flatnonzero(~is_outside & (twin < 0))), changes
@@ -267,10 +269,11 @@ def _rows(labels: Labels, rows: np.ndarray) -> Labels:
     return Labels(labels.quads[rows], names, labels.difficult[rows], labels.lines[rows])
 
 
-def _first_twins(quads: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def _repeated(quads: np.ndarray, names: Sequence[str], difficult: np.ndarray) -> np.ndarray:
+    """`repeated_rows` of the objects of one picture."""
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     of_name = np.array([numbers[name] for name in names], np.int64)
-    return find_duplicates(quads, of_name, np.zeros(len(quads), np.int64), DUPLICATE_IOU)
+    return repeated_rows(quads, of_name, difficult, np.zeros(len(quads), np.int64))
 
 
 def _copy_lists(layout: DataLayout, out_dir: Path, names: set[str]) -> list[Change]:

@@ -132,7 +132,7 @@ def survey_chunk(chunk: Chunk) -> Survey:
         sizes.append(_read_size(pair, settings.pictures, survey))
         of_pictures.append(_read_labels(pair, chunk, sizes[-1], survey))
     objects = join_objects(of_pictures, sizes)
-    survey.statistics.add(measure_objects(objects, np.concatenate([labels.difficult for labels in of_pictures])))
+    survey.statistics.add(measure_objects(objects))
     lines = np.concatenate([labels.lines for labels in of_pictures])
 
     def place(row: int) -> tuple[Pair, int]:
@@ -155,6 +155,7 @@ def join_objects(of_pictures: Sequence[Labels], sizes: Sequence[tuple[float, flo
         np.ascontiguousarray(np.concatenate([labels.quads for labels in of_pictures]), dtype=np.float64),
         np.array([numbers[name] for name in names], np.int64),
         (difficult == 2) | np.array([name == IGNORED_CLASS for name in names], bool),
+        difficult,
         np.repeat(np.arange(len(of_pictures)), [len(labels.names) for labels in of_pictures]),
         np.array(sizes, np.float64).reshape(-1, 2),
     )
@@ -299,6 +300,7 @@ _EXAMPLE = Objects(
     np.array([[[0.0, 0.0], [9.0, 0.0], [9.0, 9.0], [0.0, 9.0]]] * 2),
     np.zeros(2, np.int64),
     np.zeros(2, bool),
+    np.zeros(2, np.int64),
     np.zeros(2, np.int64),
     np.array([[9.0, 9.0]]),
 )
