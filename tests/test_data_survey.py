@@ -112,6 +112,17 @@ def test_a_class_that_training_will_not_know_is_an_error_where_no_list_of_classe
     assert told == ([("c", line, "'tank' 1 time in 1 file; no picture that is trained on has it")] if is_scored else [])
 
 
+def test_a_label_file_without_a_picture_is_told_and_not_counted(dota_folder):
+    """Its labels were counted, and its faults were errors, though nothing reads it."""
+    data_dir = dota_folder()
+    before = survey(data_dir)
+    (data_dir / "labelTxt" / "stray.txt").write_text("1 2 3\n90 90 110 90 110 110 90 110 tank 0\n")
+    found = survey(data_dir)
+    assert found.counts == {"no-picture": 1}
+    assert (found.num_lines, found.statistics.num_label_files) == (before.num_lines, 4)
+    assert found.statistics.objects == before.statistics.objects
+
+
 def test_damaged_pictures_are_found_by_header_or_by_decoding(dota_folder):
     data_dir = dota_folder()
     images = data_dir / "images"

@@ -18,11 +18,11 @@ Paths = dict[str, Path]
 
 
 class Pair(NamedTuple):
-    """A picture and its labels; either may be None. part: the list that it is in, "train", "val" or "". role: "train"
-    where training learns from it, "val" where its labels are scored against, "" where neither does."""
+    """A picture and its labels, None where it has none. part: the list that it is in, "train", "val" or "". role:
+    "train" where training learns from it, "val" where its labels are scored against, "" where it serves for neither."""
 
     name: str
-    image_path: Path | None
+    image_path: Path
     label_path: Path | None
     part: str
     role: str
@@ -74,14 +74,7 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
             path, line = parts["val"].path, parts["val"].members[name]
             what = f"'{escaped(name)}' is in {escaped(parts['train'].path.name)} too"
             findings.append(Finding("both-lists", name, escaped(str(path)), line, what))
-    part_of = {name: part for part in reversed(parts) for name in parts[part].members}  # of both lists the first counts
-    names = sorted(images.keys() | labels.keys())
-    named = {name for part in others for name in part.members}
-    pairs = []
-    for name in names:
-        # Without a training list what is not in the other one trains; lists beside them are scored by --split.
-        role = part_of.get(name) or ("train" if "train" not in parts else "val" if name in named else "")
-        pairs.append(Pair(name, images.get(name), labels.get(name), part_of.get(name, ""), role))
+    pairs = _pair_up(images, labels, parts, others)
     return DataLayout(data_dir, pairs, parts, others, findings, label_reader(dataset, data_dir), missing_is_empty)
 
 
@@ -111,6 +104,18 @@ def read_members(path: Path, images: Mapping[str, Path]) -> tuple[dict[str, int]
             what = f"no picture named '{escaped(entry)}'"
             findings.append(Finding("bad-list", "", escaped(str(path)), line, what))
     return members, findings
+
+
+def _pair_up(images: Paths, labels: Paths, parts: dict[str, Part], others: list[Part]) -> list[Pair]:
+    """The pictures with their labels; labels without a picture are read by nobody."""
+    part_of = {name: part for part in reversed(parts) for name in parts[part].members}  # of both lists the first counts
+    named = {name for part in others for name in part.members}
+    pairs = []
+    for name in sorted(images):
+        # Without a training list what is not in the other one trains; lists beside them are scored by --split.
+        role = part_of.get(name) or ("train" if "train" not in parts else "val" if name in named else "")
+        pairs.append(Pair(name, images[name], labels.get(name), part_of.get(name, ""), role))
+    return pairs
 
 
 def _find_files(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[Paths, Paths, dict[str, Part]]:
@@ -152,7 +157,7 @@ def _find_yolo(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[P
     if not folder.images:
         raise ImageError(f"{data_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
     labels = {name: path for name, image in folder.images.items() if (path := label_of(image)).is_file()}
-    for path in folder.labels_without_picture():  # no pairs: without a picture's size they cannot be read
+    for path in folder.labels_without_picture():
         findings.append(Finding("no-picture", path.stem, escaped(str(path)), 0, "no picture has this name"))
     parts = {
         part: Part(data_dir / part, dict.fromkeys(folder.splits[part], 0))

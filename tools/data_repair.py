@@ -82,9 +82,8 @@ def repair_folder(
     cannot be read or listed, have no label file or only labels that cannot be used, label files without a picture, and
     lines of lists that name no picture of the copy."""
     _repeated(np.zeros((1, 4, 2)), [""], np.zeros(1, np.int64))  # compiles, before there are processes to do it in each
-    pictured = [pair for pair in layout.pairs if pair.image_path is not None]
-    reasons = [_left_out(pair, unreadable, layout.missing_is_empty) for pair in pictured]
-    usable = [pair for pair, reason in zip(pictured, reasons, strict=True) if reason is None]
+    reasons = [_left_out(pair, unreadable, layout.missing_is_empty) for pair in layout.pairs]
+    usable = [pair for pair, reason in zip(layout.pairs, reasons, strict=True) if reason is None]
     changes = [reason for reason in reasons if reason]
     changes += [
         Change(finding.path, finding.line, f"left out, {finding.what}", "")

@@ -179,8 +179,6 @@ def known_classes(dataset: str, data_dir: Path, found: set[str]) -> tuple[tuple[
 def _read_size(pair: Pair, pictures: str, survey: Survey) -> tuple[float, float]:
     """Height and width of a picture, NaN where it cannot be told."""
     unknown = (np.nan, np.nan)
-    if pair.image_path is None:
-        return unknown
     survey.statistics.num_pictures += 1
     if pictures == "none":
         return unknown
@@ -256,7 +254,7 @@ def _tell(survey: Survey, flagged: Flagged, worst: Sequence[tuple[Pair, int, str
     """Add the findings of one check; the rest of them are counted."""
     findings = []
     for pair, line, what, badness in worst:
-        path = (line and pair.label_path) or pair.image_path or pair.label_path
+        path = (line and pair.label_path) or pair.image_path
         findings.append(Finding(flagged.kind, pair.name, escaped(str(path)), line, what, badness))
     survey.add(findings, Counter({flagged.kind: flagged.count - len(findings)}))
 

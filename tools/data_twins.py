@@ -22,7 +22,7 @@ def find_twins(layout: DataLayout, unreadable: Set[str], num_workers: int, stop:
     """
     from datasets.near_duplicates import picture_hashes  # brings scipy and imagehash with it
 
-    pairs = [pair for pair in layout.pairs if pair.image_path is not None and pair.name not in unreadable]
+    pairs = [pair for pair in layout.pairs if pair.name not in unreadable]
     names = {str(pair.image_path): pair.name for pair in pairs}
     findings: list[Finding] = []
 
