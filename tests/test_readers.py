@@ -295,6 +295,20 @@ def test_nothing_but_bad_labels_leaves_a_picture_without_objects(tmp_path: Path)
     assert (len(reported), sample.quads.shape, sample.labels.shape, sample.ignored.shape) == (2, (0, 4, 2), (0,), (0,))
 
 
+@pytest.mark.parametrize("text", ["", "<annotation>", "<coco/>"])
+def test_a_whole_label_file_that_cannot_be_read_takes_its_picture_along(tmp_path: Path, text: str) -> None:
+    """It stopped although bad labels were to be left out; as a picture without objects it would teach the wrong."""
+    data_dir = rolabelimg(tmp_path, {"a": ["car"], "b": ["car"], "c": []})
+    path = data_dir / "xml" / "b.xml"
+    path.write_text(text)
+    reported: list[LabelError] = []
+    samples = read_samples("rolabelimg", data_dir, ["a", "b", "c"], CLASSES, on_bad_label=reported.append)
+    assert [sample.name for sample in samples] == ["a", "c"]
+    assert [(error.path, error.reason.rpartition("; ")[2]) for error in reported] == [(path, "b.png is left out")]
+    with pytest.raises(LabelError, match=r"b\.xml:1: "):
+        read_samples("rolabelimg", data_dir, ["a", "b", "c"], CLASSES)
+
+
 def test_an_empty_label_file_means_no_objects(tmp_path: Path) -> None:
     for number, text in enumerate(("", "\n", "imagesource:GoogleEarth\ngsd:0.1\n")):
         assert read_one(dota(tmp_path / str(number), {"图 1": text})).quads.shape == (0, 4, 2)

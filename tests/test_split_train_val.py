@@ -140,6 +140,29 @@ def test_ignore_regions_and_bad_labels_are_not_counted(tmp_path: Path, capsys: p
     assert "3.txt:2: " in err
 
 
+def test_a_picture_whose_label_file_cannot_be_read_is_in_no_list(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """One empty XML file stopped it."""
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>4</ymax></bndbox>"
+    for k in range(10):
+        (data_dir / f"{k}.png").write_bytes(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+        text = f"<annotation><object><name>car</name>{box}</object></annotation>"
+        (data_dir / f"{k}.xml").write_text("" if k == 4 else text)
+    code, lists = split(data_dir)
+    assert code == 0
+    assert sorted(lists["train"] + lists["val"]) == [*"012356789"]
+    out, err = capsys.readouterr()
+    assert re.search(r"car +8  88.9% +1  11.1%", out)
+    assert "warning: 1 pictures in no list, for their label files cannot be read" in err
+    assert "bad labels" not in err
+    for path in data_dir.glob("*.xml"):
+        path.write_text("")
+    (data_dir / "classes.txt").write_text("car\n")
+    assert split(data_dir, "--overwrite")[0] == 1
+    assert "none of the 10 pictures has a label file that can be read" in capsys.readouterr().err
+
+
 # -- groups
 
 

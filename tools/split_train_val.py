@@ -27,7 +27,7 @@ from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.tiling import INDEX_NAME, check_picture_name, read_index
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.data import report_problems
+from tools.data import none_readable, report_bad_labels, report_problems
 from tools.progress import progress_bar
 from tools.run_folder import warn
 
@@ -74,7 +74,8 @@ def split_folder(options: argparse.Namespace) -> None:
 
 
 def read_pictures(options: argparse.Namespace) -> Pictures:
-    """Names and objects of the pictures in options.data_dir, by name; bad labels are reported and not counted."""
+    """Names and objects of the pictures in options.data_dir, by name; bad labels are reported and not counted, nor is
+    a picture whose label file cannot be read at all."""
     if not options.data_dir.is_dir():
         raise SettingsError(f"{options.data_dir}: no such data folder")
     dataset = detect_format(options.data_dir) if options.dataset == "auto" else options.dataset
@@ -97,7 +98,11 @@ def read_pictures(options: argparse.Namespace) -> Pictures:
         on_bad_label=problems.append,
         missing_labels=options.missing_labels,
     )
-    report_problems([str(problem) for problem in problems], "bad labels, which are not counted")
+    not_listed = "pictures in no list, for their label files cannot be read"
+    report_bad_labels(problems, samples, "bad labels, which are not counted", not_listed)
+    if not samples:
+        raise ListError(f"{options.data_dir}: {none_readable(names)}")
+    names = [sample.name for sample in samples]
     counts = np.array([_count_objects(sample, len(class_names)) for sample in samples])
     return Pictures(names, [images[name] for name in names], class_names, counts)
 
