@@ -131,7 +131,7 @@ def group_pictures(pictures: Pictures, options: argparse.Namespace) -> tuple[np.
     if options.near_duplicates:
         problems: list[str] = []
         track = partial(progress_bar, total=len(names), desc="hashing", unit="picture")
-        hashes = picture_hashes(pictures.paths, options.workers, lambda error: problems.append(str(error)), track)
+        hashes = picture_hashes(pictures.paths, options.workers, lambda _, error: problems.append(str(error)), track)
         report_problems(problems, "pictures that cannot be read, and so have no twins")
         twins = Twins(hashes, twin_groups(hashes, options.max_distance))
         links.append(link_equal(twins.groups.tolist()))
