@@ -115,6 +115,27 @@ def test_labels_of_yolo_without_a_picture_are_told_and_take_no_pictures_place(tm
     assert [pair.label_path for pair in layout.pairs] == [tmp_path / "labels" / "train" / "a.txt"]
 
 
+def test_pictures_of_yolo_that_no_split_names_and_dead_links_are_told(tmp_path):
+    """They vanished without a word."""
+    data_dir = yolo_folder(tmp_path / "data", {"train/a": YOLO_LINE, "val/b": YOLO_LINE, "rest/c": YOLO_LINE})
+    (tmp_path / "data" / "images" / "train" / "d.png").symlink_to(tmp_path / "lost.png")
+    (tmp_path / "data" / "images" / "train" / "e.png").symlink_to(tmp_path / "data" / "images" / "val" / "b.png")
+    write(data_dir / "labels" / "train" / "d.txt", YOLO_LINE)
+    for folder in (data_dir, data_dir / "images" / ".."):
+        layout = lay_out("yolo_obb", folder)
+        assert [pair.name for pair in layout.pairs] == ["a", "b", "e"]
+        assert told(layout, "unlisted-picture") == [("c.png", 0)]
+        assert told(layout, "dead-link") == [("d.png", 0)]
+        assert told(layout, "no-picture") == [("d.txt", 0)]
+
+
+def test_links_that_lead_nowhere_are_told(dota_folder):
+    data_dir = dota_folder(names=("a", "b"))
+    (data_dir / "images" / "c.png").symlink_to(data_dir / "lost.png")
+    (data_dir / "images" / "d.png").mkdir()
+    assert told(lay_out("dota", data_dir), "dead-link") == [("c.png", 0)]
+
+
 def test_lists_in_a_yolo_folder_count_more_than_its_own_split_as_in_training(tmp_path):
     data_dir = yolo_folder(tmp_path, {"train/a": YOLO_LINE, "train/b": YOLO_LINE, "val/c": ""})
     (data_dir / "train.txt").write_text("./images/train/a.png\n")

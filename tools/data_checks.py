@@ -75,6 +75,10 @@ KINDS = {
         "picture turned by EXIF",
         "most programs show it turned, and labels drawn there do not fit; save it upright and look at its labels",
     ),
+    "dead-link": Kind("warning", "link that leads nowhere", "mend the link, or copy the picture; it is never read"),
+    "unlisted-picture": Kind(
+        "warning", "picture in no split", "name its folder in data.yaml, or move it to one; it is never read"
+    ),
     "no-picture": Kind("warning", "labels without picture", "find the picture or remove the file; it is never read"),
     "near-duplicate-lists": Kind(
         "warning",

@@ -14,6 +14,7 @@ from DOTA_devkit.labels import LabelError, read_names
 from DOTA_devkit.tiling import check_picture_name
 from tools.data_checks import Finding, escaped
 
+DEAD = "the link leads to no file"
 Paths = dict[str, Path]
 
 
@@ -128,6 +129,8 @@ def _find_files(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[
         if first is not path:
             what = f"has the same name as {first.name} but for the suffix"
             findings.append(Finding("same-name", path.stem, escaped(str(path)), 0, escaped(what)))
+    for path in _files(image_dir, IMAGE_SUFFIXES, dead=True):
+        findings.append(Finding("dead-link", "", escaped(str(path)), 0, DEAD))
     if not images:
         raise ImageError(f"{image_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
     pattern = reader.label_path(data_dir, "name")
@@ -159,6 +162,10 @@ def _find_yolo(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[P
     labels = {name: path for name, image in folder.images.items() if (path := label_of(image)).is_file()}
     for path in folder.labels_without_picture():
         findings.append(Finding("no-picture", path.stem, escaped(str(path)), 0, "no picture has this name"))
+    for path in folder.unread_pictures():
+        is_there = path.exists()
+        kind, what = ("unlisted-picture", "no split names it") if is_there else ("dead-link", DEAD)
+        findings.append(Finding(kind, "", escaped(str(path)), 0, what))
     parts = {
         part: Part(data_dir / part, dict.fromkeys(folder.splits[part], 0))
         for part in ("train", "val", "test")
@@ -167,12 +174,18 @@ def _find_yolo(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[P
     return folder.images, labels, parts
 
 
-def _files(folder: Path, suffixes: set[str] | frozenset[str]) -> Iterator[Path]:
-    """The files of a folder with one of the suffixes in any case, sorted; none of a folder that is not there."""
+def _is_dead(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and not entry.is_file() and not entry.is_dir()
+
+
+def _files(folder: Path, suffixes: set[str] | frozenset[str], dead: bool = False) -> Iterator[Path]:
+    """The files of a folder with one of the suffixes in any case, sorted, or links there that lead nowhere (`dead`);
+    none of a folder that is not there."""
     if not folder.is_dir():
         return
+    is_wanted = _is_dead if dead else os.DirEntry.is_file
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and is_wanted(entry)]
     for name in sorted(names):
         if os.path.splitext(name)[1].lower() in suffixes:  # noqa: PTH122  a Path for each file of a hundred thousand is slow
             yield folder / name

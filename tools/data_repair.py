@@ -30,6 +30,7 @@ from tools.stop_request import StopRequest
 CHANGES = "changes.csv"
 COLUMNS = ("file", "line", "change", "before", "after")
 BY_HAND = frozenset({"unknown-class", "normalised", "degrees", "both-lists", "far-outside"})  # stay in the copy
+LEFT_OUT = frozenset({"same-name", "bad-list", "no-picture", "dead-link", "unlisted-picture"})  # of the copy
 CHUNK = 200  # pictures that a process takes at a time
 
 
@@ -88,7 +89,7 @@ def repair_folder(
     changes += [
         Change(finding.path, finding.line, f"left out, {finding.what}", "")
         for finding in layout.findings
-        if finding.kind in ("same-name", "bad-list", "no-picture")
+        if finding.kind in LEFT_OUT
     ]
     with _folder_for(out_dir) as folder:
         for name in ("images", "labelTxt"):
