@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from datasets.images import ImageError
 from datasets.readers import get_format, list_images
-from datasets.splits import choose_split, read_list
+from datasets.splits import ListError, choose_split, read_list
 from tests.label_documents import YOLO_LINE, write, yolo_folder
 from tools.data_folder import DataLayout, lay_out, read_members
 
@@ -162,6 +163,36 @@ def test_lists_of_another_folder_take_the_place_of_its_own(dota_folder, tmp_path
     data_dir = dota_folder(lists={"train": ["scene_0"], "val": ["nope"]})
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "train.txt").write_text("scene_1\n")
+    (tmp_path / "lists" / "test.txt").write_text("scene_2\n")
     layout = lay_out("dota", data_dir, tmp_path / "lists")
     assert layout.findings == []
-    assert [pair.name for pair in layout.pairs if pair.part] == ["scene_1"]
+    assert [pair.name for pair in layout.pairs if pair.part] == ["scene_1", "scene_2"]
+
+
+@pytest.mark.parametrize(
+    ("lists", "missing"), [([], ["train.txt", "val.txt"]), (["trainval"], ["val.txt"]), (["val", "x"], ["train.txt"])]
+)
+def test_a_folder_of_lists_without_those_that_training_needs_is_told(dota_folder, tmp_path, lists, missing):
+    """It passed as clean, and training stopped."""
+    data_dir = dota_folder(lists={"train": ["scene_0"], "val": ["scene_1"]})
+    (tmp_path / "lists").mkdir()
+    for name in lists:
+        (tmp_path / "lists" / f"{name}.txt").write_text("scene_2\n")
+    layout = lay_out("dota", data_dir, tmp_path / "lists")
+    assert told(layout, "no-list") == [(name, 0) for name in missing]
+    for role in ("train", "val"):
+        stops = f"{role}.txt" in missing
+        with pytest.raises(ListError) if stops else nullcontext():
+            choose_split(data_dir, list_images("dota", data_dir), role, lists_dir=tmp_path / "lists")
+
+
+def test_lists_of_any_name_are_checked_and_other_texts_are_none(dota_folder):
+    """holdout.txt, for --split holdout, was never looked at."""
+    data_dir = dota_folder(lists={"train": ["scene_0"], "夜": ["scene_1", "nope"], "test": ["scene_2"]})
+    (data_dir / "README.txt").write_text("Taken by night.\n")
+    (data_dir / ".hidden.txt").write_text("scene_0\n")
+    (data_dir / "scene_3.txt").write_text("1 0.5 0.5 0.1 0.1\n")  # the labels of a picture beside it
+    layout = lay_out("dota", data_dir)
+    assert told(layout, "bad-list") == [("夜.txt", 2)]
+    assert told(layout, "other-text") == [("README.txt", 0)]
+    assert [(part.path.name, [*part.members]) for part in layout.others] == [("夜.txt", ["scene_1"])]

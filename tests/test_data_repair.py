@@ -288,6 +288,7 @@ def test_labels_without_a_picture_are_listed(dota_folder, tmp_path):
 def test_every_list_is_in_the_copy_under_its_name(dota_folder, tmp_path):
     """test.txt was lost where there was a val.txt."""
     lists = {"train": ["scene_0"], "val": ["scene_1"], "trainval": ["scene_0", "scene_1"], "test": ["scene_2", "nope"]}
+    lists |= {"夜": ["scene_3"]}
     data_dir = dota_folder(lists=lists)
     changes = repair(data_dir, tmp_path / "mended")
     assert [(Path(row["file"]).name, row["line"]) for row in changes] == [("test.txt", "2")]

@@ -98,16 +98,16 @@ def test_without_a_list_of_classes_the_names_found_count_unless_some_are_of_DOTA
     assert known_classes("dota", data_dir, {"ship", "airport"})[0][-1] == "helipad"
 
 
-@pytest.mark.parametrize("lists", [("train", "val"), ("train",), ("val",), ()])
+@pytest.mark.parametrize("lists", [("train", "val"), ("train", "holdout"), ("train",), ("val",), ()])
 def test_a_class_that_training_will_not_know_is_an_error_where_no_list_of_classes_names_it(dota_folder, lists):
     """Training takes its classes from the pictures that it learns from, and stops at another one in val.txt's."""
-    members = {"train": ["a", "b"], "val": ["c", "d"]}
+    members = {"train": ["a", "b"], "val": ["c", "d"], "holdout": ["c"]}
     data_dir = dota_folder(names=("a", "b", "c", "d"), lists={name: members[name] for name in lists})
     (data_dir / "classes.txt").unlink()
     line = append(data_dir / "labelTxt" / "c.txt", "90 90 110 90 110 110 90 110 tank 0")
     found = survey(data_dir)
     assert found.classes == data_classes(Config(data_dir=data_dir), open_data(Config(data_dir=data_dir)))
-    is_scored = "val" in lists  # else c trains, or serves for nothing
+    is_scored = "val" in lists or "holdout" in lists  # else c trains, or serves for nothing
     told = [(item.picture, item.line, item.what) for item in found.findings.get("unknown-class", [])]
     assert told == ([("c", line, "'tank' 1 time in 1 file; no picture that is trained on has it")] if is_scored else [])
 

@@ -43,6 +43,7 @@ KINDS = {
         "write an empty file where there are no objects, or train with --missing_labels empty",
     ),
     "bad-list": Kind("error", "list names no picture", "correct or remove the line, or add the picture"),
+    "no-list": Kind("error", "list missing", "write it (tools.split_train_val does), or name another --lists folder"),
     "both-lists": Kind("error", "picture in both lists", "keep it in one: what is trained on cannot be scored on"),
     "unknown-class": Kind("error", "unknown class", "correct the name, or add it to classes.txt"),
     "short-line": Kind("error", "line too short", "give x and y of four corners, a class name and the flag"),
@@ -94,6 +95,7 @@ KINDS = {
     "other-size": Kind("note", "size of another picture", "is not used here; other tools may scale boxes by it"),
     "counter-clockwise": Kind("note", "counter-clockwise", "is understood here, but not by every tool; --fix turns it"),
     "unused-class": Kind("note", "class without objects", "remove it from classes.txt, or label some"),
+    "other-text": Kind("note", "text that is no list", "is not copied by --fix; correct it if it should be a list"),
     "not-looked": Kind("note", "not looked for", "the flag named makes it so"),
 }
 

@@ -14,6 +14,7 @@ from DOTA_devkit.labels import LabelError, read_names
 from DOTA_devkit.tiling import check_picture_name
 from tools.data_checks import Finding, escaped
 
+ROLES = {"train": TRAIN_LISTS, "val": VAL_LISTS}
 DEAD = "the link leads to no file"
 Paths = dict[str, Path]
 
@@ -58,6 +59,10 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
     findings: list[Finding] = []
     images, labels, parts = (_find_yolo if dataset == "yolo_obb" else _find_files)(dataset, data_dir, findings)
     listed, others = _read_parts(lists_dir or data_dir, images, findings)
+    for part, names in ROLES.items() if lists_dir is not None else ():  # training fills in nothing there
+        if part not in listed:
+            what = f"no such list, and training needs it; looked for {' or '.join(names)}"
+            findings.append(Finding("no-list", "", escaped(str(lists_dir / names[0])), 0, what))
     if "test" in parts and "test" not in {part.path.stem for part in (*listed.values(), *others)}:
         others.append(parts["test"])
     parts = {part: parts[part] for part in ("train", "val") if part in parts}
@@ -139,9 +144,10 @@ def _find_files(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[
 
 
 def _read_parts(lists_dir: Path, images: Paths, findings: list[Finding]) -> tuple[dict[str, Part], list[Part]]:
-    """The lists that training would read in a folder, and the others there."""
+    """The lists that training would read in a folder, and the others there: every text that names a picture, since
+    --split takes any name."""
     parts, others = {}, []
-    for part, names in (("train", TRAIN_LISTS), ("val", VAL_LISTS)):
+    for part, names in ROLES.items():
         for path in (lists_dir / name for name in names if (lists_dir / name).is_file()):
             members, missing = read_members(path, images)
             findings += missing
@@ -149,6 +155,16 @@ def _read_parts(lists_dir: Path, images: Paths, findings: list[Finding]) -> tupl
                 others.append(Part(path, members))
             else:
                 parts[part] = Part(path, members)
+    known = {*TRAIN_LISTS, *VAL_LISTS, "classes.txt"}
+    for path in sorted(lists_dir.glob("*.txt")):
+        if path.name in known or path.name.startswith(".") or path.stem in images or not path.is_file():
+            continue  # one that is called like a picture holds its labels
+        members, missing = read_members(path, images)
+        if members:
+            findings += missing
+            others.append(Part(path, members))
+        else:
+            findings.append(Finding("other-text", "", escaped(str(path)), 0, "no line names a picture"))
     return parts, others
 
 

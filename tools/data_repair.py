@@ -30,7 +30,7 @@ from tools.stop_request import StopRequest
 CHANGES = "changes.csv"
 COLUMNS = ("file", "line", "change", "before", "after")
 BY_HAND = frozenset({"unknown-class", "normalised", "degrees", "both-lists", "far-outside"})  # stay in the copy
-LEFT_OUT = frozenset({"same-name", "bad-list", "no-picture", "dead-link", "unlisted-picture"})  # of the copy
+LEFT_OUT = frozenset({"same-name", "bad-list", "no-picture", "dead-link", "unlisted-picture", "other-text"})
 CHUNK = 200  # pictures that a process takes at a time
 
 
