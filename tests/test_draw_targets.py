@@ -109,6 +109,18 @@ def test_flags_of_training_decide_what_is_drawn(dota_folder, tmp_path, capsys):
     assert "--window_g; nearest: --window_" in capsys.readouterr().err
 
 
+def test_flags_of_training_may_stand_before_the_folders(dota_folder, tmp_path, capsys):
+    """They swallowed the folders: 512 was taken for DATA_DIR, and DATA_DIR for OUT_DIR."""
+    data_dir, out = str(dota_folder(names=("a",), lists={"train": ["a"]})), tmp_path / "out"
+    flags = ["--on-bad-label", "skip", "--cache", "--augment_scale", "0.5", "1", "--no-flip", "--dataset", "dota"]
+    assert main([*SMALL, data_dir, *flags, str(out)]) == 2  # no such flag
+    assert "unknown flag --no-flip" in capsys.readouterr().err
+    flags.remove("--no-flip")
+    assert main([*SMALL, *flags, data_dir, str(out)]) == 0
+    assert main([f"--input_h={96}", *flags, data_dir, "--input_w", "128", str(out), "--augment_scale", "1", "1"]) == 0
+    assert _summary(out)["input_hw"] == [96, 128]
+
+
 def test_lost_objects_are_counted_by_reason(dota_folder, tmp_path, capsys):
     """Defect 8: objects lost in silence."""
     data_dir = dota_folder(names=("a",), lists={"train": ["a"]})

@@ -12,7 +12,7 @@ import numpy as np
 
 from DOTA_devkit.atomic import write_json
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.config import Config, parse_settings
+from tools.config import Config, parse_settings, split_settings
 from tools.progress import progress_bar
 from tools.run_folder import warn
 
@@ -183,7 +183,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=True,
         help="as in the first epoch of training, turned, flipped and scaled; else upright and whole [default: yes]",
     )
-    options, options.settings = parser.parse_known_args(arguments)
+    # Taken out first: the folders may stand behind a flag that the parser does not know to have a value.
+    settings, rest = split_settings(sys.argv[1:] if arguments is None else arguments, others=("dataset",))
+    options, unknown = parser.parse_known_args(rest)
+    options.settings = [*settings, *unknown]
     if options.num < 0:
         parser.error(f"--num is {options.num}; it must be at least 0")
     return options
