@@ -148,6 +148,20 @@ def test_pictures_of_others_are_never_drawn_over(dota_folder, capsys):
     assert {path: path.read_bytes() for path in (others / "images").iterdir()} == before
 
 
+@pytest.mark.parametrize("text", ['{"mine": 1}', "", '{\n  "source": "mine"\n}'])
+def test_a_summary_of_others_is_never_written_over(dota_folder, tmp_path, capsys, text):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "summary.json").write_text(text)
+    assert main([str(dota_folder()), str(out), *SMALL]) == 2
+    assert "summary.json is there and is no earlier summary" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["summary.json"]
+    assert (out / "summary.json").read_text() == text
+    (out / "summary.json").unlink()
+    for _ in range(2):
+        assert main([str(tmp_path / "data"), str(out), "--num", "1", *SMALL]) == 0
+
+
 @pytest.mark.parametrize("inside", ["", "drawn", "images/drawn"])
 def test_nothing_is_written_into_the_data_folder(dota_folder, capsys, inside):
     data_dir = dota_folder()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datasets.targets import Targets
 
 SUMMARY = "summary.json"
+SUMMARY_HEAD = 10_000  # bytes of it that tell it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> None:
         options = _parse(arguments)
         _refuse_data_folder(options.out_dir, options.data_dir)
+        _check_summary(options.out_dir / SUMMARY)
         config = _config_of(options)
         draw_folder(config, options.out_dir, options.num, options.augment)
 
@@ -145,6 +147,19 @@ def _refuse_data_folder(out_dir: Path, data_dir: Path) -> None:
     folder, data = out_dir.resolve(), data_dir.resolve()
     if folder == data or data in folder.parents:
         raise SettingsError(f"{out_dir}: lies in the data folder {data_dir}, where nothing is written; name another")
+
+
+def _check_summary(path: Path) -> None:
+    """Raises SettingsError when the file is there and no earlier summary: it may be somebody's only copy."""
+    if not path.exists():
+        return
+    is_ours = False
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(SUMMARY_HEAD)
+        is_ours = head.startswith(b'{\n  "source": ') and b'\n  "input_hw": ' in head
+    if not is_ours:
+        raise SettingsError(f"{path} is there and is no earlier summary; name another folder")
 
 
 def _config_of(options: argparse.Namespace) -> Config:
