@@ -91,6 +91,18 @@ def test_pictures_whose_label_file_cannot_be_read_are_left_out_and_counted(dota_
         read_split(config, open_data(config), "val", ("car", "boat"))
 
 
+def test_repeated_lines_of_a_list_are_warned_of_once(dota_folder, capsys):
+    data_dir = dota_folder(lists={"train": ["scene_0", "scene_1", "scene_0", "scene_0", "scene_2"]})
+    config = parse_settings(["--data_dir", str(data_dir)])
+    folder = open_data(config)
+    class_names = data_classes(config, folder)
+    for role in ("train", "val"):
+        read_split(config, folder, role, class_names)
+    said = capsys.readouterr().err
+    assert said.count("2 lines repeat") == said.count("warning") == 1
+    assert "train.txt" in said
+
+
 def test_split_concerns_the_pictures_that_are_scored(dota_folder):
     lists = {"train": ["scene_0"], "val": ["scene_1"], "other": ["scene_2", "scene_3"]}
     config = parse_settings(["--data_dir", str(dota_folder(lists=lists)), "--split", "other"])

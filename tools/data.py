@@ -111,9 +111,14 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
     """The pictures of a role, `train` or `val`, with their objects; `val` follows --split.
 
     Bad labels stop, or are reported and left out with --on_bad_label skip, and with them the pictures whose label file
-    cannot be read at all. Raises ListError when none is left.
+    cannot be read at all. Lines that a list repeats are warned of. Raises ListError when no picture is left.
     """
     split = split_of(config, data, role)
+    if split.num_repeated:
+        warn(
+            f"{split.source}: {split.num_repeated} lines repeat earlier ones and do not count; a picture is taken once "
+            "an epoch, however often it is listed"
+        )
     problems: list[LabelError] = []
     samples = read_samples(
         data.dataset,
