@@ -45,7 +45,7 @@ KINDS = {
     "bad-list": Kind("error", "list names no picture", "correct or remove the line, or add the picture"),
     "no-list": Kind("error", "list missing", "write it (tools.split_train_val does), or name another --lists folder"),
     "both-lists": Kind("error", "picture in both lists", "keep it in one: what is trained on cannot be scored on"),
-    "unknown-class": Kind("error", "unknown class", "correct the name, or add it to classes.txt"),
+    "unknown-class": Kind("error", "unknown class", "correct the name, or name all classes in classes.txt"),
     "short-line": Kind("error", "line too short", "give x and y of four corners, a class name and the flag"),
     "not-a-number": Kind("error", "not a number", "correct the value; blanks separate, and a point starts decimals"),
     "not-finite": Kind("error", "NaN, infinite or far too large", "draw the box again or remove the line"),
