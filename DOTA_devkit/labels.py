@@ -133,19 +133,20 @@ def write_labels(
             file.write(f"{' '.join(map(shortest, row))} {name} {int(flag)}\n")
 
 
-def read_names(path: Path) -> dict[str, int]:
+def read_names(path: Path, on_bad: OnBad = None) -> dict[str, int]:
     """Read a list of images or classes, one name a line: name -> the line, from 1, on which it first stands.
 
     White space around the names and blank lines are left out; the order is kept.
-    Raises LabelError for bytes that are not UTF-8 and for a list without a name, OSError when it cannot be read.
+    Raises LabelError for bytes that are not UTF-8 and for a list without a name, OSError when it cannot be read. With
+    `on_bad` lines that are not UTF-8 go to that function and are left out.
     """
     faults: list[LabelError] = []
     names: dict[str, int] = {}
     for number, line in numbered_lines(path, faults):
         if line.strip():
             names.setdefault(line.strip(), number)
-    report_faults(faults, None)
-    if not names:
+    report_faults(faults, on_bad)
+    if not names and not faults:
         raise LabelError(path, 1, "the list is empty; write one name a line")
     return names
 

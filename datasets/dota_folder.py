@@ -36,7 +36,7 @@ def open_dota(data_dir: Path) -> DotaFolder:
     can be scored there. Raises ImageError for a folder of pictures that is missing, ValueError for two pictures of one
     name: labels and results name a picture without its folder.
     """
-    parts = _parts_of(data_dir)
+    parts = parts_of(data_dir)
     return _list_parts(parts, tuple(_stamp(part / IMAGES) for part in parts))
 
 
@@ -47,14 +47,15 @@ def label_dir_in(folder: Path) -> Path:
 
 def label_dir_of(data_dir: Path, name: str) -> Path:
     """The folder that the labels of a picture lie in."""
-    parts = _parts_of(data_dir)
+    parts = parts_of(data_dir)
     if parts == (data_dir,):
         return label_dir_in(data_dir)
     image = open_dota(data_dir).images.get(name)
     return label_dir_in(image.parent.parent if image else parts[0])
 
 
-def _parts_of(data_dir: Path) -> tuple[Path, ...]:
+def parts_of(data_dir: Path) -> tuple[Path, ...]:
+    """The folders that each hold `images` and labels: the folder itself, or its parts."""
     if (data_dir / IMAGES).is_dir() or label_dir_in(data_dir).is_dir():
         return (data_dir,)
     return tuple(_parts_in(data_dir)) or (data_dir,)

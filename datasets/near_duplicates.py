@@ -29,7 +29,7 @@ SIDE = 128  # pixels of the reduced picture that is hashed, for whose aspect the
 FLAT = 1.0  # grey levels; a picture whose thumbnail deviates less has only noise to hash
 MOST_PAIRS = 2_000_000  # that are held at once
 
-OnBadImage = Callable[[ImageError], None] | None
+OnBadImage = Callable[[Path, ImageError], None] | None
 
 
 def picture_hashes(
@@ -40,16 +40,16 @@ def picture_hashes(
 ) -> np.ndarray:
     """The hashes (N,) uint64 of picture files, by so many threads (0: in this one).
 
-    A picture that cannot be decoded goes to `on_bad` and has NO_HASH, like a flat one (see `image_hash`). `track`
-    wraps the hashes as they come, for a progress bar.
+    A picture that cannot be decoded goes to `on_bad`, by path, and has NO_HASH, like a flat one (see `image_hash`).
+    `track` wraps the hashes as they come, for a progress bar.
     """
-    faults: list[ImageError] = []
+    faults: dict[Path, ImageError] = {}
 
     def hash_file(path: Path) -> int:
         try:
             return image_hash(read_image(path))
         except ImageError as error:
-            faults.append(error)
+            faults[path] = error
             return NO_HASH
 
     pool = ThreadPoolExecutor(max(num_workers, 1))  # threads: decoding and resizing do not hold Python's lock
@@ -58,8 +58,8 @@ def picture_hashes(
         hashes = np.fromiter(track(found), np.uint64, count=len(paths))
     finally:
         pool.shutdown(cancel_futures=True)  # else Ctrl-C would wait for all pictures
-    for fault in sorted(faults, key=str) if on_bad else ():
-        on_bad(fault)
+    for path in sorted(faults) if on_bad else ():
+        on_bad(path, faults[path])
     return hashes
 
 

@@ -138,7 +138,8 @@ def read_samples(
 ) -> list[Sample]:
     """The named pictures with their objects.
 
-    A bad label raises LabelError with file and line; with `on_bad_label` it is reported there and left out.
+    A bad label raises LabelError with file and line; with `on_bad_label` it is reported there and left out. So is a
+    picture whose label file cannot be read at all: without objects it would teach that these are background.
     `missing_labels="empty"` takes a picture without a label file as one without objects; "error" raises.
     """
     reader, images = get_format(dataset), list_images(dataset, data_dir)
@@ -153,7 +154,13 @@ def read_samples(
             remedy = "write one (an empty file means no objects), or give --missing_labels empty"
             raise LabelError(path, 1, f"no label file for the picture {images[name].name}; {remedy}")
         else:
-            labels = read(path, on_bad_label)
+            try:
+                labels = read(path, on_bad_label)
+            except LabelError as error:  # with a function for bad labels: of the whole file
+                if on_bad_label is None:
+                    raise
+                on_bad_label(LabelError(error.path, error.line, f"{error.reason}; {images[name].name} is left out"))
+                continue
         samples.append(_make_sample(images[name], path, labels, index, on_bad_label))
     return samples
 

@@ -22,11 +22,12 @@ WORTH_A_MOVE = 1e-6  # of the squared deviation; what is less is rounding
 
 class Split(NamedTuple):
     """Names of pictures (without suffix), where the choice came from, for the log, and whether a seed made it, so that
-    another seed may change sides."""
+    another seed may change sides. num_repeated: lines of the list that repeat earlier ones, which do not count."""
 
     names: list[str]
     source: str
     by_seed: bool = False
+    num_repeated: int = 0
 
 
 class ListError(ValueError):
@@ -38,13 +39,18 @@ def read_list(path: Path, images: Mapping[str, Path]) -> list[str]:
 
     A name may carry a folder and a picture suffix. Raises ListError naming file and line for one without a picture.
     """
+    return list(dict.fromkeys(_read_entries(path, images)))
+
+
+def _read_entries(path: Path, images: Mapping[str, Path]) -> list[str]:
+    """As `read_list`, with repetitions."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise ListError(f"{path}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         raise ListError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    names: dict[str, None] = {}
+    names: list[str] = []
     for number, line in enumerate(lines, start=1):
         entry = line.strip()
         if entry:
@@ -53,10 +59,10 @@ def read_list(path: Path, images: Mapping[str, Path]) -> list[str]:
                 folder = next(iter(images.values())).parent if images else path.parent
                 remedy = "add it or remove the line"
                 raise ListError(f"{path}:{number}: no picture named '{entry}' in {folder}; {remedy}")
-            names[name] = None
+            names.append(name)
     if not names:
         raise ListError(f"{path}: the list names no picture")
-    return list(names)
+    return names
 
 
 def find_name(entry: str, images: Mapping[str, Path]) -> str | None:
@@ -99,19 +105,21 @@ def choose_split(
         return _named_split(data_dir, images, split, lists_dir, known or {})
     if lists_dir is not None:
         path = _needed_list(lists_dir, TRAIN_LISTS if role == "train" else VAL_LISTS)
-        return Split(read_list(path, images), str(path))
+        return _listed(_read_entries(path, images), str(path))
     sides = _listed_sides(data_dir, images) or _known_sides(data_dir, known or {})
     own, other = sides.get(role), sides.get("val" if role == "train" else "train")
     if own is not None:
         if other is not None or role == "val":
-            return Split(own.read(), own.source)
-        source = f"{own.source}, less a tenth for validation (seed {seed})"
-        return Split(split_by_seed(own.read(), seed)[0], source, by_seed=True)
+            return _listed(own.read(), own.source)
+        listed = _listed(own.read(), f"{own.source}, less a tenth for validation (seed {seed})")
+        return listed._replace(names=split_by_seed(listed.names, seed)[0], by_seed=True)
     if other is None:
         chosen = split_by_seed(list(images), seed)[0 if role == "train" else 1]
         return Split(chosen, f"{data_dir}, split by seed {seed}", by_seed=True)
     if role == "val":
-        return Split(split_by_seed(other.read(), seed)[1], f"a tenth of {other.source} (seed {seed})", by_seed=True)
+        return Split(
+            split_by_seed(list(set(other.read())), seed)[1], f"a tenth of {other.source} (seed {seed})", by_seed=True
+        )
     held_out = set(other.read())
     rest = [name for name in images if name not in held_out]
     if not rest:
@@ -127,7 +135,7 @@ def lists_in(data_dir: Path) -> Path:
 
 
 class _Side(NamedTuple):
-    """The pictures of a role: where they are written down, and what reads them there."""
+    """The pictures of a role: where they are written down, and what reads them there, with repetitions."""
 
     source: str
     read: Callable[[], list[str]]
@@ -137,7 +145,7 @@ def _listed_sides(data_dir: Path, images: Mapping[str, Path]) -> dict[str, _Side
     """The roles that have a list file in the data folder."""
     folder = lists_in(data_dir)
     lists = {"train": _first_list(folder, TRAIN_LISTS), "val": _first_list(folder, VAL_LISTS)}
-    return {role: _Side(str(path), partial(read_list, path, images)) for role, path in lists.items() if path}
+    return {role: _Side(str(path), partial(_read_entries, path, images)) for role, path in lists.items() if path}
 
 
 def _known_sides(data_dir: Path, known: Mapping[str, Sequence[str]]) -> dict[str, _Side]:
@@ -156,7 +164,12 @@ def _named_split(
         if lists_dir is not None or not known.get(split):
             raise
         return Split(list(known[split]), f"{data_dir}, its own {split} split")
-    return Split(read_list(path, images), str(path))
+    return _listed(_read_entries(path, images), str(path))
+
+
+def _listed(entries: Sequence[str], source: str) -> Split:
+    names = list(dict.fromkeys(entries))
+    return Split(names, source, num_repeated=len(entries) - len(names))
 
 
 def split_by_seed(names: Sequence[str], seed: int, fraction: float = VAL_FRACTION) -> tuple[list[str], list[str]]:

@@ -114,6 +114,16 @@ def test_a_report_replaces_nothing_but_a_report(dota_folder, tmp_path, capsys, f
         assert main([str(data_dir), "--workers", "0", flag, str(report)]) == 0
 
 
+@pytest.mark.parametrize("flags", [("--html", "--json"), ("--json", "--fix"), ("--html", "--fix")])
+def test_what_is_written_to_one_place_is_refused_before_anything_is_written(dota_folder, tmp_path, capsys, flags):
+    """The page took the place of the report in JSON."""
+    data_dir, path = dota_folder(), tmp_path / "r"
+    other = tmp_path / "x" / ".." / "r"
+    assert main([str(data_dir), "--workers", "0", flags[0], str(path), flags[1], str(other)]) == 2
+    assert f"{flags[0]} and {flags[1]} name one place, {path}; name two" in capsys.readouterr().err
+    assert not path.exists()
+
+
 def test_an_empty_folder_is_one_sentence(tmp_path, capsys):
     assert main([str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.config import Config, SettingsError, parse_settings, settings_from, settings_toml
+from tools.config import Config, SettingsError, parse_settings, settings_from, settings_toml, split_settings
 
 PUBLISHED_FLAGS = (
     "phase backbone dataset data_dir num_epoch batch_size num_workers init_lr input_h input_w K conf_thresh resume "
@@ -180,3 +180,11 @@ def test_the_settings_of_a_training_do_not_send_other_work_to_where_it_began(tmp
     assert (str(again.resume), str(again.out)) == ("runs/a/best.pth", "runs/b")
     config = parse_settings(["--config", str(file), "--phase", "eval", "--resume", "runs/c", "--out", "x"])
     assert (str(config.resume), str(config.out)) == ("runs/c", "x")
+
+
+def test_settings_are_told_from_the_arguments_of_a_command_of_its_own():
+    given = "a --input-h 64 b --cache c --no_cache --seed=1 --scales 0.5 -1 d --dataset x --num 3 --resume_train --seed"
+    settings, rest = split_settings(given.split(), others=("dataset",))
+    assert settings == "--input-h 64 --cache --no_cache --seed=1 --scales 0.5 -1 --resume_train --seed".split()
+    assert rest == "a b c d --dataset x --num 3".split()
+    assert split_settings([]) == ([], [])

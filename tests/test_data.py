@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from datasets.augment import jitter_colours
-from datasets.splits import Split
+from datasets.splits import ListError, Split
 from DOTA_devkit.labels import LabelError
 from tests.label_documents import DATA_YAML, yolo_folder
 from tools import data as data_module
@@ -81,6 +81,36 @@ def test_a_bad_label_stops_with_file_and_line_or_is_counted(dota_folder, capsys)
         said = capsys.readouterr().err
         assert "2 bad labels left out" in said
         assert f"scene_0.txt:{count + 2}: unknown class 'plane'" in said
+
+
+def test_pictures_whose_label_file_cannot_be_read_are_left_out_and_counted(dota_folder, capsys):
+    data_dir = dota_folder(lists={"train": ["scene_0", "scene_1", "scene_3"], "val": ["scene_2"]})
+    (data_dir / "xml").mkdir()
+    for name in ("scene_0", "scene_1", "scene_2", "scene_3"):
+        text = "<annotation>\n<object><name>car</name></object></annotation>" if name == "scene_0" else ""
+        (data_dir / "xml" / f"{name}.xml").write_text(text)
+    flags = ["--data_dir", str(data_dir), "--dataset", "rolabelimg", "--on_bad_label", "skip"]
+    config = parse_settings(flags)
+    split, samples = read_split(config, open_data(config), "train", ("car", "boat"))
+    assert split.names == [sample.name for sample in samples] == ["scene_0"]
+    said = capsys.readouterr().err
+    assert "warning: 1 bad labels left out" in said
+    assert "warning: 2 pictures left out, whose label files cannot be read" in said
+    assert "scene_1.xml:1: is not well-formed XML" in said
+    with pytest.raises(ListError, match="none of the 1 pictures has a label file that can be read"):
+        read_split(config, open_data(config), "val", ("car", "boat"))
+
+
+def test_repeated_lines_of_a_list_are_warned_of_once(dota_folder, capsys):
+    data_dir = dota_folder(lists={"train": ["scene_0", "scene_1", "scene_0", "scene_0", "scene_2"]})
+    config = parse_settings(["--data_dir", str(data_dir)])
+    folder = open_data(config)
+    class_names = data_classes(config, folder)
+    for role in ("train", "val"):
+        read_split(config, folder, role, class_names)
+    said = capsys.readouterr().err
+    assert said.count("2 lines repeat") == said.count("warning") == 1
+    assert "train.txt" in said
 
 
 def test_split_concerns_the_pictures_that_are_scored(dota_folder):

@@ -37,12 +37,15 @@ BOX = np.array([[10.0, 10.0], [40.0, 10.0], [40.0, 30.0], [10.0, 30.0]])
 INPUT = (608, 608)
 
 
-def objects_of(*quads: np.ndarray, labels=None, ignored=None, owner=None, sizes=((100, 200),)) -> Objects:
+def objects_of(
+    *quads: np.ndarray, labels=None, ignored=None, owner=None, difficult=None, sizes=((100, 200),)
+) -> Objects:
     count = len(quads)
     return Objects(
         np.array(quads, np.float64).reshape(-1, 4, 2),
         np.array(labels if labels is not None else [0] * count, np.int64),
         np.array(ignored if ignored is not None else [False] * count, bool),
+        np.array(difficult if difficult is not None else [0] * count, np.int64),
         np.array(owner if owner is not None else [0] * count, np.int64),
         np.array(sizes, np.float64),
     )
@@ -104,6 +107,17 @@ def test_the_second_of_two_boxes_of_a_class_is_the_duplicate():
     assert found(objects_of(BOX, BOX + 0.2, labels=[0, 1])) == {}
     assert found(objects_of(BOX, BOX, owner=[0, 1], sizes=((100, 200),) * 2)) == {}
     assert found(objects_of(BOX, BOX + 3)) == {}
+
+
+def test_of_two_boxes_with_unlike_flags_the_higher_one_is_the_duplicate():
+    objects = objects_of(
+        BOX, BOX, BOX + 0.2, BOX + 0.2, difficult=[0, 0, 2, 0], owner=[0, 1, 1, 1], sizes=((100, 200),) * 2
+    )
+    (doubled,) = (item for item in check_objects(objects, INPUT) if item.kind == "duplicate")
+    assert sorted((row, what) for row, what, _ in doubled.worst) == [
+        (2, "the same object of the same class stands there with a lower flag"),
+        (3, "the same object of the same class stands there before"),
+    ]
 
 
 def test_coordinates_from_0_to_1_are_told_once_a_picture():

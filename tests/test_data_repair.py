@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,14 @@ from datasets.readers import read_classes, read_samples
 from datasets.splits import choose_split
 from DOTA_devkit.boxes import self_crossing, signed_area
 from DOTA_devkit.labels import Labels, read_labels
+from DOTA_devkit.tiling import TileIndex, lay_tiles, read_index, write_index
 from tests.label_documents import YOLO_LINE, write, yolo_folder
 from tools.command_line import SettingsError
+from tools.config import Config
 from tools.data_folder import lay_out
 from tools.data_repair import check_out_dir, repair_folder, repair_labels, untangled
 from tools.stop_request import StopRequest
+from tools.whole_pictures import on_whole_pictures
 
 BOX = np.array([[10.0, 10.0], [40.0, 10.0], [40.0, 30.0], [10.0, 30.0]])
 
@@ -70,6 +75,19 @@ def test_doubles_and_boxes_outside_are_left_out_and_the_rest_turned():
     assert (signed_area(kept.quads) > 0).all()
     assert kept.quads[1, 0].tolist() == (BOX[::-1] + 40)[0].tolist()  # the first corner stays the first
     assert np.array_equal(kept.quads[2], BOX - [20, 0])  # half outside, as it was
+
+
+def test_of_doubles_the_one_with_the_lowest_flag_stays():
+    """An ignore region took the place of the object on a later line."""
+    labels = labels_of(BOX, BOX + 0.1, BOX + 0.2, BOX + 40, BOX + 40.1)
+    labels = labels._replace(difficult=np.array([2, 1, 0, 1, 1]))
+    kept, changes = repair_labels(labels, (100, 100), "a.txt")
+    assert (kept.lines.tolist(), kept.difficult.tolist()) == ([3, 4], [0, 1])
+    assert [(item.line, item.change) for item in changes] == [
+        (1, "left out, repeats line 3, whose flag is lower"),
+        (2, "left out, repeats line 3, whose flag is lower"),
+        (5, "left out, repeats line 4"),
+    ]
 
 
 def test_a_double_of_another_class_stays():
@@ -143,12 +161,91 @@ def test_a_picture_of_which_no_label_can_be_used_is_no_negative_picture(dota_fol
     ]
 
 
+def test_a_picture_whose_labels_all_lie_outside_is_no_negative_picture(dota_folder, tmp_path):
+    """Labels copied from a larger picture became an empty file, and the objects background to learn."""
+    data_dir = dota_folder("data", names=("a", "b", "c"))
+    path = data_dir / "labelTxt" / "a.txt"
+    path.write_text("400 10 440 10 440 30 400 30 car 0\n")
+    changes = repair(data_dir, tmp_path / "mended")
+    assert sorted(path.name for path in (tmp_path / "mended" / "labelTxt").iterdir()) == ["b.txt", "c.txt"]
+    assert [(row["file"], row["line"], row["change"]) for row in changes] == [
+        (str(path), "1", "left out, outside the picture"),
+        (str(data_dir / "images" / "a.png"), "0", "picture left out, none of its labels can be used"),
+    ]
+
+
 def test_a_damaged_picture_that_nobody_told_of_is_left_out(dota_folder, tmp_path):
     data_dir = dota_folder(names=("a", "b"))
     (data_dir / "images" / "a.png").write_bytes(b"")
     (row,) = repair(data_dir, tmp_path / "mended")
     assert row["change"].startswith("picture left out")
     assert not (tmp_path / "mended" / "labelTxt" / "a.txt").exists()
+
+
+def test_a_picture_whose_name_no_list_can_hold_is_left_out(dota_folder, tmp_path):
+    """The copy had lists that nobody could read; a name that is not UTF-8 ended --fix half-way."""
+    names = ("a", "b ", os.fsdecode(b"p\xff"), "c")
+    data_dir = dota_folder(names=names, lists={"train": ["a", "b ", "c"]})
+    changes = repair(data_dir, tmp_path / "mended")
+    assert sorted(path.name for path in (tmp_path / "mended" / "images").iterdir()) == ["a.png", "c.png"]
+    left_out = [row["change"] for row in changes if row["file"].endswith(".png")]
+    assert left_out == [
+        "picture left out, the picture name 'b ' begins or ends with a blank or has a line break",
+        "picture left out, the picture name 'p\\udcff' is not UTF-8 text",
+    ]
+
+
+def test_a_label_file_that_cannot_be_read_costs_its_picture_alone(dota_folder, tmp_path, monkeypatch):
+    """It ended --fix half-way, and left a copy that trained."""
+    data_dir = dota_folder(names=("a", "b", "c"))
+    bad, read_bytes = data_dir / "labelTxt" / "b.txt", Path.read_bytes
+
+    def refuse(self: Path) -> bytes:
+        if self == bad:
+            raise OSError(errno.EIO, "Input/output error", str(self))
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    changes = repair(data_dir, tmp_path / "mended")
+    assert sorted(path.name for path in (tmp_path / "mended" / "images").iterdir()) == ["a.png", "c.png"]
+    assert [(Path(row["file"]).name, row["change"]) for row in changes] == [
+        ("b.txt", "nothing could be read: Input/output error"),
+        ("b.png", "picture left out, none of its labels can be used"),
+    ]
+
+
+def test_a_header_that_cannot_be_written_is_left_out(dota_folder, tmp_path):
+    """A form feed in it ended --fix half-way."""
+    data_dir = dota_folder(names=("a", "empty"))
+    for name in ("a", "empty"):
+        path = data_dir / "labelTxt" / f"{name}.txt"
+        path.write_text("imagesource:Google\fEarth\ngsd:0.1\n" + path.read_text())
+    changes = repair(data_dir, tmp_path / "mended")
+    assert [(Path(row["file"]).name, row["line"], row["change"]) for row in changes] == [
+        (f"{name}.txt", "1", "left out, a header of more than one line") for name in ("a", "empty")
+    ]
+    for name in ("a", "empty"):
+        assert (tmp_path / "mended" / "labelTxt" / f"{name}.txt").read_text().startswith("gsd:0.1\n")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_copy_that_is_not_finished_is_none(dota_folder, tmp_path, monkeypatch, error, is_there):
+    """A part of the data was left behind that trained as if it were all."""
+    data_dir = dota_folder()
+    out_dir = tmp_path / "结果" / "mended"
+    if is_there:
+        out_dir.mkdir(parents=True)
+
+    def stop(*arguments: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, OSError)):
+        patch.setattr("tools.data_repair.write_text", stop)  # of the lists, after all pictures
+        repair(data_dir, out_dir)
+    assert [path for path in out_dir.parent.rglob("*") if path != out_dir] == []
+    repair(data_dir, out_dir)
+    assert sorted(path.name for path in out_dir.iterdir()) == ["changes.csv", "classes.txt", "images", "labelTxt"]
 
 
 def test_where_no_links_can_be_made_pictures_are_copied(dota_folder, tmp_path, monkeypatch):
@@ -191,11 +288,43 @@ def test_labels_without_a_picture_are_listed(dota_folder, tmp_path):
 def test_every_list_is_in_the_copy_under_its_name(dota_folder, tmp_path):
     """test.txt was lost where there was a val.txt."""
     lists = {"train": ["scene_0"], "val": ["scene_1"], "trainval": ["scene_0", "scene_1"], "test": ["scene_2", "nope"]}
+    lists |= {"夜": ["scene_3"]}
     data_dir = dota_folder(lists=lists)
     changes = repair(data_dir, tmp_path / "mended")
     assert [(Path(row["file"]).name, row["line"]) for row in changes] == [("test.txt", "2")]
     copied = {path.stem: path.read_text().split() for path in (tmp_path / "mended").glob("*.txt")}
     assert copied == lists | {"test": ["scene_2"], "classes": ["car", "boat"]}
+
+
+def test_the_copy_of_tiles_has_their_index(dota_folder, tmp_path, capsys):
+    """Without tiles.json the tiles of one picture fell on both sides of a split, and nothing merged them.
+
+    The index tells of tiles that are left out, too: by it --phase eval knows that a picture is no longer whole.
+    """
+    tiles = {tile.name: tile for name in "ab" for tile in lay_tiles(name, 128, 228, 128, 28)}
+    data_dir = dota_folder("数据", names=tuple(tiles))
+    index = TileIndex(128, 28, ("car", "boat"), dict.fromkeys("ab", (128, 228)), tiles, "/data/图")
+    write_index(data_dir / "tiles.json", index)
+    (data_dir / "images" / f"{next(iter(tiles))}.png").write_bytes(b"")
+    repair(data_dir, tmp_path / "mended")
+    assert read_index(tmp_path / "mended") == index
+    kept = [path.stem for path in (tmp_path / "mended" / "images").iterdir()]
+    assert on_whole_pictures(tmp_path / "mended", {}, kept, ("car", "boat"), 0.3, Config()) is None
+    assert "1 of 2 pictures have tiles that are not listed" in capsys.readouterr().err
+    (data_dir / "tiles.json").write_text("{")
+    (lost,) = (row for row in repair(data_dir, tmp_path / "2") if row["file"] == str(data_dir / "tiles.json"))
+    assert lost["change"].startswith("left out, is not an index of tiles")
+    assert not (tmp_path / "2" / "tiles.json").exists()
+
+
+def test_a_bad_byte_costs_a_list_its_line_alone(dota_folder, tmp_path):
+    """It emptied the whole list in the copy."""
+    data_dir = dota_folder()
+    (data_dir / "train.txt").write_bytes(b"scene_0\nsc\xe8ne_1\nscene_2\n")
+    (row,) = repair(data_dir, tmp_path / "mended")
+    assert (Path(row["file"]).name, row["line"]) == ("train.txt", "2")
+    assert row["change"].startswith("left out, the line is not UTF-8 text")
+    assert (tmp_path / "mended" / "train.txt").read_text() == "scene_0\nscene_2\n"
 
 
 def test_every_split_of_yolo_is_in_the_copy(tmp_path):

@@ -14,8 +14,8 @@ BOXES = np.array([[50, 50, 40, 10, 0.0], [50, 50, 40, 10, np.radians(35)], [50, 
 def measure(boxes: np.ndarray, ignored: list[bool], difficult: list[int]) -> Statistics:
     count = len(boxes)
     zeros = np.zeros(count, np.int64)
-    objects = Objects(boxes_to_quads(boxes, "rolabelimg"), zeros, np.array(ignored, bool), zeros, np.ones((1, 2)))
-    return measure_objects(objects, np.array(difficult, np.int64))
+    quads, flags = boxes_to_quads(boxes, "rolabelimg"), np.array(difficult, np.int64)
+    return measure_objects(Objects(quads, zeros, np.array(ignored, bool), flags, zeros, np.ones((1, 2))))
 
 
 def test_sides_angles_and_crowds_are_binned():

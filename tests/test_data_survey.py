@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.label_documents import turned_jpeg
+from tools.config import Config
+from tools.data import data_classes, open_data
 from tools.data_checks import KINDS, LISTED, Finding
 from tools.data_folder import lay_out
 from tools.data_survey import Survey, SurveySettings, known_classes, survey_folder
@@ -94,6 +96,31 @@ def test_without_a_list_of_classes_the_names_found_count_unless_some_are_of_DOTA
     assert {finding.what.split()[0] for finding in found.findings["unknown-class"]} == {"'car'", "'boat'"}
     assert "there is no classes.txt" in found.findings["unknown-class"][0].what
     assert known_classes("dota", data_dir, {"ship", "airport"})[0][-1] == "helipad"
+
+
+@pytest.mark.parametrize("lists", [("train", "val"), ("train", "holdout"), ("train",), ("val",), ()])
+def test_a_class_that_training_will_not_know_is_an_error_where_no_list_of_classes_names_it(dota_folder, lists):
+    """Training takes its classes from the pictures that it learns from, and stops at another one in val.txt's."""
+    members = {"train": ["a", "b"], "val": ["c", "d"], "holdout": ["c"]}
+    data_dir = dota_folder(names=("a", "b", "c", "d"), lists={name: members[name] for name in lists})
+    (data_dir / "classes.txt").unlink()
+    line = append(data_dir / "labelTxt" / "c.txt", "90 90 110 90 110 110 90 110 tank 0")
+    found = survey(data_dir)
+    assert found.classes == data_classes(Config(data_dir=data_dir), open_data(Config(data_dir=data_dir)))
+    is_scored = "val" in lists or "holdout" in lists  # else c trains, or serves for nothing
+    told = [(item.picture, item.line, item.what) for item in found.findings.get("unknown-class", [])]
+    assert told == ([("c", line, "'tank' 1 time in 1 file; no picture that is trained on has it")] if is_scored else [])
+
+
+def test_a_label_file_without_a_picture_is_told_and_not_counted(dota_folder):
+    """Its labels were counted, and its faults were errors, though nothing reads it."""
+    data_dir = dota_folder()
+    before = survey(data_dir)
+    (data_dir / "labelTxt" / "stray.txt").write_text("1 2 3\n90 90 110 90 110 110 90 110 tank 0\n")
+    found = survey(data_dir)
+    assert found.counts == {"no-picture": 1}
+    assert (found.num_lines, found.statistics.num_label_files) == (before.num_lines, 4)
+    assert found.statistics.objects == before.statistics.objects
 
 
 def test_damaged_pictures_are_found_by_header_or_by_decoding(dota_folder):

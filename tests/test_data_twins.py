@@ -64,9 +64,13 @@ def test_the_nearest_twin_is_named_and_a_leak_goes_before_it(twins):
     assert told["g"] == ("near-duplicate-lists", "c")
 
 
-def test_damaged_pictures_are_told_unless_they_are_known(twins):
+@pytest.mark.parametrize("folder", ["data", "my: set"])
+def test_damaged_pictures_are_told_unless_they_are_known(twins, folder):
+    """In a folder with ": " in its name the path was cut there."""
+    twins = twins.rename(twins.with_name(folder))
     path = twins / "images" / "e.png"
     path.write_bytes(path.read_bytes()[:200])
     (damaged,) = (item for item in find(twins) if item.kind == "unreadable-picture")
     assert (damaged.picture, damaged.path) == ("e", str(path))
+    assert damaged.what == "the file is cut off before its end; copy it again"
     assert not [item for item in find(twins, frozenset("e")) if item.kind == "unreadable-picture"]

@@ -109,6 +109,18 @@ def test_flags_of_training_decide_what_is_drawn(dota_folder, tmp_path, capsys):
     assert "--window_g; nearest: --window_" in capsys.readouterr().err
 
 
+def test_flags_of_training_may_stand_before_the_folders(dota_folder, tmp_path, capsys):
+    """They swallowed the folders: 512 was taken for DATA_DIR, and DATA_DIR for OUT_DIR."""
+    data_dir, out = str(dota_folder(names=("a",), lists={"train": ["a"]})), tmp_path / "out"
+    flags = ["--on-bad-label", "skip", "--cache", "--augment_scale", "0.5", "1", "--no-flip", "--dataset", "dota"]
+    assert main([*SMALL, data_dir, *flags, str(out)]) == 2  # no such flag
+    assert "unknown flag --no-flip" in capsys.readouterr().err
+    flags.remove("--no-flip")
+    assert main([*SMALL, *flags, data_dir, str(out)]) == 0
+    assert main([f"--input_h={96}", *flags, data_dir, "--input_w", "128", str(out), "--augment_scale", "1", "1"]) == 0
+    assert _summary(out)["input_hw"] == [96, 128]
+
+
 def test_lost_objects_are_counted_by_reason(dota_folder, tmp_path, capsys):
     """Defect 8: objects lost in silence."""
     data_dir = dota_folder(names=("a",), lists={"train": ["a"]})
@@ -134,6 +146,20 @@ def test_pictures_of_others_are_never_drawn_over(dota_folder, capsys):
     assert main([str(data_dir), str(others / "images"), *SMALL]) == 2
     assert "is there and is no earlier drawing" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in (others / "images").iterdir()} == before
+
+
+@pytest.mark.parametrize("text", ['{"mine": 1}', "", '{\n  "source": "mine"\n}'])
+def test_a_summary_of_others_is_never_written_over(dota_folder, tmp_path, capsys, text):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "summary.json").write_text(text)
+    assert main([str(dota_folder()), str(out), *SMALL]) == 2
+    assert "summary.json is there and is no earlier summary" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["summary.json"]
+    assert (out / "summary.json").read_text() == text
+    (out / "summary.json").unlink()
+    for _ in range(2):
+        assert main([str(tmp_path / "data"), str(out), "--num", "1", *SMALL]) == 0
 
 
 @pytest.mark.parametrize("inside", ["", "drawn", "images/drawn"])

@@ -92,7 +92,7 @@ def test_what_cannot_be_decoded_is_reported_and_nobodys_twin(tmp_path: Path, num
     (folder / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     paths[2:2] = [folder / "damaged.png", folder / "lost.jpg"]
     reported: list[ImageError] = []
-    hashes = picture_hashes(paths, num_workers, reported.append)
+    hashes = picture_hashes(paths, num_workers, lambda path, error: reported.append(error))
     assert (hashes.dtype, hashes.shape) == (np.uint64, (6,))
     assert [str(error).split(":")[0] for error in reported] == [str(paths[2]), str(paths[3])]
     assert hashes[2:4].tolist() == [NO_HASH, NO_HASH]

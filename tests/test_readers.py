@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -295,6 +296,20 @@ def test_nothing_but_bad_labels_leaves_a_picture_without_objects(tmp_path: Path)
     assert (len(reported), sample.quads.shape, sample.labels.shape, sample.ignored.shape) == (2, (0, 4, 2), (0,), (0,))
 
 
+@pytest.mark.parametrize("text", ["", "<annotation>", "<coco/>"])
+def test_a_whole_label_file_that_cannot_be_read_takes_its_picture_along(tmp_path: Path, text: str) -> None:
+    """It stopped although bad labels were to be left out; as a picture without objects it would teach the wrong."""
+    data_dir = rolabelimg(tmp_path, {"a": ["car"], "b": ["car"], "c": []})
+    path = data_dir / "xml" / "b.xml"
+    path.write_text(text)
+    reported: list[LabelError] = []
+    samples = read_samples("rolabelimg", data_dir, ["a", "b", "c"], CLASSES, on_bad_label=reported.append)
+    assert [sample.name for sample in samples] == ["a", "c"]
+    assert [(error.path, error.reason.rpartition("; ")[2]) for error in reported] == [(path, "b.png is left out")]
+    with pytest.raises(LabelError, match=r"b\.xml:1: "):
+        read_samples("rolabelimg", data_dir, ["a", "b", "c"], CLASSES)
+
+
 def test_an_empty_label_file_means_no_objects(tmp_path: Path) -> None:
     for number, text in enumerate(("", "\n", "imagesource:GoogleEarth\ngsd:0.1\n")):
         assert read_one(dota(tmp_path / str(number), {"图 1": text})).quads.shape == (0, 4, 2)
@@ -322,17 +337,19 @@ def test_boxes_that_were_drawn_on_a_turned_picture_are_refused(tmp_path: Path) -
     path, image_path = data_dir / "xml" / "图 1.xml", data_dir / "images" / "图 1.jpg"
     image_path.with_suffix(".png").unlink()
     text = path.read_text("utf-8")
-    told = ((WIDTH, HEIGHT, 1), (HEIGHT, WIDTH, 6), (WIDTH + 1, HEIGHT, 6), (WIDTH, HEIGHT, 6))
-    for height, width, orientation in told:
+    sizes = ((WIDTH, HEIGHT, 1), (HEIGHT, WIDTH, 6), (WIDTH + 1, HEIGHT, 6), (WIDTH, HEIGHT, 6))
+    for height, width, orientation in sizes:
         image_path.write_bytes(turned_jpeg(orientation))
         size = f"<size><width>{width}</width><height>{height}</height></size>"
         path.write_text(text.replace("<annotation>", f"<annotation>{size}"), encoding="utf-8")
         if (height, width, orientation) != (WIDTH, HEIGHT, 6):
             assert len(read_samples("rolabelimg", data_dir, ["图 1"], CLASSES)[0].labels) == 1
     why = r"图 1\.xml:1: <size> tells 160 x 200 pixels, .*图 1\.jpg \(orientation 6\), .*; save it upright"
-    for on_bad in (None, lambda error: None):  # without its labels it would be a picture without objects
-        with pytest.raises(LabelError, match=why):
-            read_samples("rolabelimg", data_dir, ["图 1"], CLASSES, on_bad_label=on_bad)
+    with pytest.raises(LabelError, match=why):
+        read_samples("rolabelimg", data_dir, ["图 1"], CLASSES)
+    told: list[LabelError] = []
+    assert read_samples("rolabelimg", data_dir, ["图 1"], CLASSES, on_bad_label=told.append) == []
+    assert re.search(why, str(told[0])), "without its labels it would be a picture without objects"
     image_path.write_bytes(b"damaged")
     assert len(read_samples("rolabelimg", data_dir, ["图 1"], CLASSES)) == 1, "that is told of where it is decoded"
 

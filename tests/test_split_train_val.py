@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -139,6 +140,29 @@ def test_ignore_regions_and_bad_labels_are_not_counted(tmp_path: Path, capsys: p
     assert "3.txt:2: " in err
 
 
+def test_a_picture_whose_label_file_cannot_be_read_is_in_no_list(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """One empty XML file stopped it."""
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>4</ymax></bndbox>"
+    for k in range(10):
+        (data_dir / f"{k}.png").write_bytes(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+        text = f"<annotation><object><name>car</name>{box}</object></annotation>"
+        (data_dir / f"{k}.xml").write_text("" if k == 4 else text)
+    code, lists = split(data_dir)
+    assert code == 0
+    assert sorted(lists["train"] + lists["val"]) == [*"012356789"]
+    out, err = capsys.readouterr()
+    assert re.search(r"car +8  88.9% +1  11.1%", out)
+    assert "warning: 1 pictures in no list, for their label files cannot be read" in err
+    assert "bad labels" not in err
+    for path in data_dir.glob("*.xml"):
+        path.write_text("")
+    (data_dir / "classes.txt").write_text("car\n")
+    assert split(data_dir, "--overwrite")[0] == 1
+    assert "none of the 10 pictures has a label file that can be read" in capsys.readouterr().err
+
+
 # -- groups
 
 
@@ -263,6 +287,26 @@ def test_what_cannot_be_split_is_one_sentence(
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert sentence in err
+    assert not (tmp_path / "列表 1").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("p 0 ", "the picture name 'p 0 ' begins or ends with a blank"),
+        ("a\nb", "'a\\nb'"),
+        (os.fsdecode(b"p\xff"), "the picture name 'p\\udcff' is not UTF-8 text; rename the picture"),
+    ],
+)
+def test_a_name_that_no_list_can_hold_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture, name: str, sentence: str
+) -> None:
+    """Lists were written that nobody could read, or that named another picture, `p 0`, on both sides."""
+    data_dir = make_data(tmp_path / "data", {item: ["car"] for item in ("a", "b", "p 0", name)})
+    assert split(data_dir)[0] == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {data_dir}: ")
+    assert (sentence in err, err.count("\n")) == (True, 1)
     assert not (tmp_path / "列表 1").exists()
 
 

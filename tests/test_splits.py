@@ -41,6 +41,17 @@ def test_blank_lines_margins_and_repetitions_do_not_count(tmp_path: Path, conten
     assert read_list(path, pictures()) == ["P01", "P02"]
 
 
+def test_lines_that_repeat_earlier_ones_are_counted(tmp_path: Path) -> None:
+    """People repeat lines to weigh rare pictures, and were not told that it does nothing."""
+    write_list(tmp_path, "train.txt", ["P01", "P02", "P01.png", "x/P01"])
+    assert choose_split(tmp_path, pictures(), "train").num_repeated == 2  # less a tenth for validation
+    assert choose_split(tmp_path, pictures(), "val").num_repeated == 0
+    write_list(tmp_path, "val.txt", ["P03"])
+    for where in ({}, {"split": "train"}, {"lists_dir": tmp_path}):
+        split = choose_split(tmp_path, pictures(), "train", **where)
+        assert (split.names, split.num_repeated) == (["P01", "P02"], 2)
+
+
 @pytest.mark.parametrize(
     "content", [b"P01\r\nP02\r\n", b"\xef\xbb\xbfP01\nP02\n", b"\xef\xbb\xbfP01\r\nP02", b"P01\rP02"]
 )

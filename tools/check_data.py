@@ -46,6 +46,7 @@ def check_folder(options: argparse.Namespace, stop: StopRequest) -> int:
     for flag, path in (("--html", options.html), ("--json", options.json)):
         if path is not None:
             _check_report(flag, path, data_dir)
+    _check_places({"--html": options.html, "--json": options.json, "--fix": options.fix})
     if options.fix is not None:
         check_out_dir(options.fix, data_dir)
     dataset = detect_format(data_dir) if options.dataset == "auto" else options.dataset
@@ -83,6 +84,15 @@ def _check_report(flag: str, path: Path, data_dir: Path) -> None:
         raise SettingsError(f"{flag} {path} lies in the data folder, where nothing is written; name another")
     if path.exists() and not (path.is_file() and is_report(path)):
         raise SettingsError(f"{flag} {path} is there and is no earlier report; name another file")
+
+
+def _check_places(places: dict[str, Path | None]) -> None:
+    """Raises SettingsError for two flags that name one file: the later would take the place of the earlier."""
+    flags: dict[Path, str] = {}
+    for flag, path in places.items():
+        first = flag if path is None else flags.setdefault(path.resolve(), flag)
+        if first != flag:
+            raise SettingsError(f"{first} and {flag} name one place, {places[first]}; name two")
 
 
 def _add_twins(survey: Survey, layout: DataLayout, options: argparse.Namespace, stop: StopRequest) -> None:

@@ -10,7 +10,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -204,6 +204,31 @@ def parse_settings(arguments: Sequence[str]) -> Config:
     return Config(**values, explicit=frozenset({**from_file, **given}))
 
 
+def split_settings(arguments: Sequence[str], others: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """The flags of settings among the arguments, with their values, and the rest, for a command that has arguments and
+    flags of its own: `others`, names that are no settings there."""
+    kinds = {"config": Path} | {item.name: _kind(item) for item in _flags()}
+    settings: list[str] = []
+    rest: list[str] = []
+    waiting = list(reversed(arguments))
+    while waiting:
+        argument = waiting.pop()
+        flag, equals, _ = argument.partition("=")
+        name = flag[2:].replace("-", "_")
+        is_setting = name in kinds or kinds.get(name.removeprefix("no_")) is bool
+        if not argument.startswith("--") or not is_setting or name in others:
+            rest.append(argument)
+            continue
+        settings.append(argument)
+        kind = kinds.get(name, bool)
+        if kind is tuple and not equals:
+            while waiting and _is_number(waiting[-1]):
+                settings.append(waiting.pop())
+        elif kind is not bool and not equals and waiting and not waiting[-1].startswith("--"):
+            settings.append(waiting.pop())
+    return settings, rest
+
+
 def settings_from(values: Mapping[str, object]) -> Config:
     """Settings that a checkpoint or a settings file kept; keys that this version does not know are left out."""
     known = {item.name: item for item in _flags()}
@@ -290,6 +315,14 @@ def _underscored(argument: str) -> str:
     if name not in known:
         raise SettingsError(f"unknown flag {flag}{_nearest(name, known, '--')}; python main.py --help lists all")
     return f"--{name}{equals}{value}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _nearest(name: str, known: set[str], dashes: str) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from datasets.augment import Augmentation
 from datasets.demo import SCENE_SIZE, ensure_demo
 from datasets.readers import Sample, detect_format, get_format, list_images, read_classes, read_samples
-from datasets.splits import Split, choose_split
+from datasets.splits import ListError, Split, choose_split
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import LabelError
@@ -119,9 +119,15 @@ def warn_of_shared_pictures(train: Split, val: Split) -> None:
 def read_split(config: Config, data: DataFolder, role: str, class_names: Sequence[str]) -> tuple[Split, list[Sample]]:
     """The pictures of a role, `train` or `val`, with their objects; `val` follows --split.
 
-    Bad labels stop, or are reported and left out with --on_bad_label skip.
+    Bad labels stop, or are reported and left out with --on_bad_label skip, and with them the pictures whose label file
+    cannot be read at all. Lines that a list repeats are warned of. Raises ListError when no picture is left.
     """
     split = split_of(config, data, role)
+    if split.num_repeated:
+        warn(
+            f"{split.source}: {split.num_repeated} lines repeat earlier ones and do not count; a picture is taken once "
+            "an epoch, however often it is listed"
+        )
     problems: list[LabelError] = []
     samples = read_samples(
         data.dataset,
@@ -131,8 +137,10 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
         on_bad_label=problems.append if config.on_bad_label == "skip" else None,
         missing_labels=config.missing_labels,
     )
-    report_problems([str(problem) for problem in problems], "bad labels left out")
-    return split, samples
+    report_bad_labels(problems, samples, "bad labels left out", "pictures left out, whose label files cannot be read")
+    if not samples:
+        raise ListError(f"{split.source}: {none_readable(split.names)}")
+    return split._replace(names=[sample.name for sample in samples]), samples
 
 
 def keep_lists(run_dir: Path, **lists: Sequence[str]) -> None:
@@ -156,6 +164,20 @@ def check_lists(run_dir: Path, **lists: Sequence[str]) -> None:
 def truths_of(samples: Sequence[Sample]) -> dict[str, ImageTruth]:
     """What the evaluation scores against, by picture name."""
     return {sample.name: ImageTruth(sample.quads, sample.labels, sample.difficult) for sample in samples}
+
+
+def report_bad_labels(
+    problems: Sequence[LabelError], samples: Sequence[Sample], bad_labels: str, bad_files: str
+) -> None:
+    """Warn of what `read_samples` reported: of bad labels, and of label files that took their pictures along."""
+    kept = {sample.name for sample in samples}
+    report_problems([str(problem) for problem in problems if problem.path.stem in kept], bad_labels)
+    report_problems([str(problem) for problem in problems if problem.path.stem not in kept], bad_files)
+
+
+def none_readable(names: Sequence[str]) -> str:
+    """What to say where `read_samples` left out every picture."""
+    return f"none of the {len(names)} pictures has a label file that can be read; check_data tells what is wrong"
 
 
 def report_problems(problems: Sequence[str], what: str) -> None:

@@ -36,14 +36,16 @@ class Kind(NamedTuple):
 KINDS = {
     "unreadable-picture": Kind("error", "unreadable picture", "copy it again, or remove it and its labels"),
     "same-name": Kind("error", "pictures of one name", "rename one: labels name a picture without its suffix"),
+    "bad-name": Kind("error", "name that no list can hold", "rename the picture and its labels; --fix leaves it out"),
     "no-labels": Kind(
         "error",
         "picture without labels",
         "write an empty file where there are no objects, or train with --missing_labels empty",
     ),
     "bad-list": Kind("error", "list names no picture", "correct or remove the line, or add the picture"),
+    "no-list": Kind("error", "list missing", "write it (tools.split_train_val does), or name another --lists folder"),
     "both-lists": Kind("error", "picture in both lists", "keep it in one: what is trained on cannot be scored on"),
-    "unknown-class": Kind("error", "unknown class", "correct the name, or add it to classes.txt"),
+    "unknown-class": Kind("error", "unknown class", "correct the name, or name all classes in classes.txt"),
     "short-line": Kind("error", "line too short", "give x and y of four corners, a class name and the flag"),
     "not-a-number": Kind("error", "not a number", "correct the value; blanks separate, and a point starts decimals"),
     "not-finite": Kind("error", "NaN, infinite or far too large", "draw the box again or remove the line"),
@@ -61,7 +63,7 @@ KINDS = {
     "far-outside": Kind(
         "warning", "reaches far beyond the border", "correct its corners: it ends farther out than the picture is long"
     ),
-    "duplicate": Kind("warning", "drawn twice", "remove one of the two; --fix does"),
+    "duplicate": Kind("warning", "drawn twice", "remove one of the two; --fix removes this one"),
     "too-small": Kind(
         "warning", "too small for the network", "is ignored in training; cut tiles, or raise --input_h and --input_w"
     ),
@@ -73,6 +75,10 @@ KINDS = {
         "warning",
         "picture turned by EXIF",
         "most programs show it turned, and labels drawn there do not fit; save it upright and look at its labels",
+    ),
+    "dead-link": Kind("warning", "link that leads nowhere", "mend the link, or copy the picture; it is never read"),
+    "unlisted-picture": Kind(
+        "warning", "picture in no split", "name its folder in data.yaml, or move it to one; it is never read"
     ),
     "no-picture": Kind("warning", "labels without picture", "find the picture or remove the file; it is never read"),
     "no-test": Kind("warning", "test pictures missing", "copy them there, or remove the entry; training needs none"),
@@ -90,6 +96,7 @@ KINDS = {
     "other-size": Kind("note", "size of another picture", "is not used here; other tools may scale boxes by it"),
     "counter-clockwise": Kind("note", "counter-clockwise", "is understood here, but not by every tool; --fix turns it"),
     "unused-class": Kind("note", "class without objects", "remove it from classes.txt, or label some"),
+    "other-text": Kind("note", "text that is no list", "is not copied by --fix; correct it if it should be a list"),
     "not-looked": Kind("note", "not looked for", "the flag named makes it so"),
 }
 
@@ -133,12 +140,13 @@ class Flagged(NamedTuple):
 
 class Objects(NamedTuple):
     """Objects of several pictures. quads (N, 4, 2) in pixels; labels (N,): a number for each class name; ignored (N,)
-    bool: ignore regions; owner (N,), rising: the number of the picture; sizes (P, 2): height and width of the pictures,
-    NaN where unknown."""
+    bool: ignore regions; difficult (N,): their flags, 0, 1 or 2; owner (N,), rising: the number of the picture; sizes
+    (P, 2): height and width of the pictures, NaN where unknown."""
 
     quads: np.ndarray
     labels: np.ndarray
     ignored: np.ndarray
+    difficult: np.ndarray
     owner: np.ndarray
     sizes: np.ndarray
 
@@ -161,7 +169,12 @@ def check_objects(objects: Objects, input_hw: tuple[int, int]) -> list[Flagged]:
     far = partly & (beyond > objects.sizes[owner].max(axis=1))
     short = quads_to_boxes(quads, "le90")[:, 3] * input_scales(objects.sizes, input_hw)[owner]
     small = (short < MIN_SIDE) & ~objects.ignored & ~normalised[owner]
-    twin = find_duplicates(quads, objects.labels, owner, DUPLICATE_IOU)
+    twin = repeated_rows(quads, objects.labels, objects.difficult, owner)
+
+    def repeats(row: int) -> str:
+        is_lower = objects.difficult[twin[row]] < objects.difficult[row]
+        return f"the same object of the same class stands there {'with a lower flag' if is_lower else 'before'}"
+
     return [
         flag(
             "normalised",
@@ -174,7 +187,7 @@ def check_objects(objects: Objects, input_hw: tuple[int, int]) -> list[Flagged]:
         flag("far-outside", far, beyond, lambda row: f"reaches {beyond[row]:.1f} px beyond the border"),
         flag("partly-outside", partly & ~far, beyond, lambda row: f"reaches {beyond[row]:.1f} px beyond the border"),
         flag("too-small", small, -short, lambda row: f"its short side is {short[row]:.2f} px of the network's input"),
-        flag("duplicate", twin >= 0, area, lambda row: "the same object of the same class stands there before"),
+        flag("duplicate", twin >= 0, area, repeats),
     ]
 
 
@@ -241,6 +254,17 @@ def first_of(names: Sequence[str], num: int = 3) -> str:
     """`a, b, c and 4 more`."""
     more = f" and {len(names) - num} more" if len(names) > num else ""
     return ", ".join(names[:num]) + more
+
+
+def repeated_rows(quads: np.ndarray, labels: np.ndarray, difficult: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """For each of the quads (N, 4, 2), those of a picture (`owner`) together, the row of the one of its picture and
+    label that it repeats, -1 for none: (N,). That is the one with the lowest flag, of equal ones the first: an ignore
+    region must not take the place of an object."""
+    order = np.lexsort((difficult, owner))
+    found = find_duplicates(quads[order], labels[order], owner[order], DUPLICATE_IOU)
+    twin = np.full(len(quads), -1)
+    twin[order[found >= 0]] = order[found[found >= 0]]
+    return twin
 
 
 @njit

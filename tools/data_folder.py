@@ -7,22 +7,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets.dota_folder import IMAGES, label_dir_in, parts_of
 from datasets.images import IMAGE_SUFFIXES, ImageError
+from datasets.label_formats.annotations import ROLES as SPLITS
 from datasets.readers import Read, get_format, label_reader
-from datasets.splits import TRAIN_LISTS, VAL_LISTS, find_name
+from datasets.splits import TRAIN_LISTS, VAL_LISTS, find_name, lists_in
 from DOTA_devkit.labels import LabelError, read_names
-from tools.data_checks import Finding, escaped
+from DOTA_devkit.tiling import check_picture_name
+from tools.data_checks import LABELTXT, Finding, escaped
 
+ROLES = {"train": TRAIN_LISTS, "val": VAL_LISTS}
+DEAD = "the link leads to no file"
 Paths = dict[str, Path]
 
 
 class Pair(NamedTuple):
-    """A picture and its labels; either may be None. part: the list that it is in, "train", "val" or ""."""
+    """A picture and its labels, None where it has none. part: the list that it is in, "train", "val" or "". role:
+    "train" where training learns from it, "val" where its labels are scored against, "" where it serves for neither."""
 
     name: str
-    image_path: Path | None
+    image_path: Path
     label_path: Path | None
     part: str
+    role: str
 
 
 class Part(NamedTuple):
@@ -37,6 +44,7 @@ class DataLayout(NamedTuple):
     --split reads. findings: what has no partner. read: reads one of the label files. missing_is_empty: a picture that
     has none is a picture without objects."""
 
+    data_dir: Path
     pairs: list[Pair]
     parts: dict[str, Part]
     others: list[Part]
@@ -52,11 +60,18 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
     """
     findings: list[Finding] = []
     images, labels, parts = (_find_yolo if dataset == "yolo_obb" else _find_files)(dataset, data_dir, findings)
-    listed, others = _read_parts(lists_dir or data_dir, images, findings)
+    listed, others = _read_parts(lists_dir or lists_in(data_dir), images, findings)
+    for part, names in ROLES.items() if lists_dir is not None else ():  # training fills in nothing there
+        if part not in listed:
+            what = f"no such list, and training needs it; looked for {' or '.join(names)}"
+            findings.append(Finding("no-list", "", escaped(str(lists_dir / names[0])), 0, what))
     if "test" in parts and "test" not in {part.path.stem for part in (*listed.values(), *others)}:
         others.append(parts["test"])
     parts = {part: parts[part] for part in ("train", "val") if part in parts}
     parts = listed if lists_dir is not None else listed or parts  # as training chooses: lists before the format's own
+    for name in images:
+        if fault := picture_name_fault(name):
+            findings.append(Finding("bad-name", name, escaped(str(images[name])), 0, fault))
     missing_is_empty = get_format(dataset).missing_is_empty
     for name in () if missing_is_empty else sorted(images.keys() - labels.keys()):
         findings.append(Finding("no-labels", name, escaped(str(images[name])), 0, "no label file has this name"))
@@ -67,19 +82,28 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
             path, line = parts["val"].path, parts["val"].members[name]
             what = f"'{escaped(name)}' is in {escaped(parts['train'].path.name)} too"
             findings.append(Finding("both-lists", name, escaped(str(path)), line, what))
-    part_of = {name: part for part in reversed(parts) for name in parts[part].members}  # of both lists the first counts
-    names = sorted(images.keys() | labels.keys())
-    pairs = [Pair(name, images.get(name), labels.get(name), part_of.get(name, "")) for name in names]
-    return DataLayout(pairs, parts, others, findings, label_reader(dataset, data_dir), missing_is_empty)
+    pairs = _pair_up(images, labels, parts, others)
+    return DataLayout(data_dir, pairs, parts, others, findings, label_reader(dataset, data_dir), missing_is_empty)
+
+
+def picture_name_fault(name: str) -> str:
+    """Why lists cannot hold the name of a picture; "" for a good one."""
+    try:
+        check_picture_name(name)
+    except ValueError as error:
+        return str(error).rpartition("; ")[0]
+    return ""
 
 
 def read_members(path: Path, images: Mapping[str, Path]) -> tuple[dict[str, int], list[Finding]]:
     """The pictures that a list names: {name: line}, and what is wrong with other lines."""
+    faults: list[LabelError] = []
     try:
-        entries = read_names(path)
-    except LabelError as error:
-        return {}, [Finding("bad-list", "", escaped(str(path)), error.line, escaped(error.reason))]
-    members, findings = {}, []
+        entries = read_names(path, faults.append)
+    except LabelError as error:  # the whole list
+        entries, faults = {}, [error]
+    members = {}
+    findings = [Finding("bad-list", "", escaped(str(path)), fault.line, escaped(fault.reason)) for fault in faults]
     for entry, line in entries.items():
         name = find_name(entry, images)
         if name is not None:
@@ -90,27 +114,61 @@ def read_members(path: Path, images: Mapping[str, Path]) -> tuple[dict[str, int]
     return members, findings
 
 
+def _pair_up(images: Paths, labels: Paths, parts: dict[str, Part], others: list[Part]) -> list[Pair]:
+    """The pictures with their labels; labels without a picture are read by nobody."""
+    part_of = {name: part for part in reversed(parts) for name in parts[part].members}  # of both lists the first counts
+    named = {name for part in others for name in part.members}
+    pairs = []
+    for name in sorted(images):
+        # Without a training list what is not in the other one trains; lists beside them are scored by --split.
+        role = part_of.get(name) or ("train" if "train" not in parts else "val" if name in named else "")
+        pairs.append(Pair(name, images[name], labels.get(name), part_of.get(name, ""), role))
+    return pairs
+
+
 def _find_files(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[Paths, Paths, dict[str, Part]]:
-    """Pictures and labels, {name: path}, each in a folder; no parts, which lists will tell."""
-    reader = get_format(dataset)
-    image_dir = reader.image_dir(data_dir)
+    """Pictures and labels, {name: path}; and the parts that DOTA's folders make."""
     images: Paths = {}
-    for path in _files(image_dir, IMAGE_SUFFIXES):
-        first = images.setdefault(path.stem, path)
-        if first is not path:
-            what = f"has the same name as {first.name} but for the suffix"
-            findings.append(Finding("same-name", path.stem, escaped(str(path)), 0, escaped(what)))
+    labels: Paths = {}
+    parts: dict[str, Part] = {}
+    suffix = ".txt" if dataset in LABELTXT else get_format(dataset).label_path(data_dir, "name").suffix
+    folders = _folders(dataset, data_dir)
+    for part, image_dir, label_dir in folders:
+        found = []
+        for path in _files(image_dir, IMAGE_SUFFIXES):
+            first = images.setdefault(path.stem, path)
+            found.append(path.stem)
+            if first is not path:
+                where = first.name if first.parent == path.parent else first
+                what = f"has the same name as {where}" + " but for the suffix" * (first.parent == path.parent)
+                findings.append(Finding("same-name", path.stem, escaped(str(path)), 0, escaped(what)))
+        for path in _files(image_dir, IMAGE_SUFFIXES, dead=True):
+            findings.append(Finding("dead-link", "", escaped(str(path)), 0, DEAD))
+        labels |= {path.stem: path for path in _files(label_dir, {suffix.lower()})}
+        if part:
+            parts[part] = Part(image_dir, dict.fromkeys(found, 0))
     if not images:
+        image_dir = folders[0][1]
         raise ImageError(f"{image_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    pattern = reader.label_path(data_dir, "name")
-    labels = {path.stem: path for path in _files(pattern.parent, {pattern.suffix.lower()})}
-    return images, labels, {}
+    return images, labels, parts
+
+
+def _folders(dataset: str, data_dir: Path) -> list[tuple[str, Path, Path]]:
+    """The part ("" for none), folder of pictures and folder of labels; a part of DOTA's without labels, its test, is
+    left out: nothing reads it."""
+    reader = get_format(dataset)
+    parts = parts_of(data_dir) if dataset in LABELTXT else (data_dir,)
+    if parts == (data_dir,):
+        return [("", reader.image_dir(data_dir), reader.label_path(data_dir, "name").parent)]
+    labelled = [part for part in parts if label_dir_in(part).is_dir()]
+    return [(SPLITS[part.name], part / IMAGES, label_dir_in(part)) for part in labelled]
 
 
 def _read_parts(lists_dir: Path, images: Paths, findings: list[Finding]) -> tuple[dict[str, Part], list[Part]]:
-    """The lists that training would read in a folder, and the others there."""
+    """The lists that training would read in a folder, and the others there: every text that names a picture, since
+    --split takes any name."""
     parts, others = {}, []
-    for part, names in (("train", TRAIN_LISTS), ("val", VAL_LISTS)):
+    for part, names in ROLES.items():
         for path in (lists_dir / name for name in names if (lists_dir / name).is_file()):
             members, missing = read_members(path, images)
             findings += missing
@@ -118,6 +176,16 @@ def _read_parts(lists_dir: Path, images: Paths, findings: list[Finding]) -> tupl
                 others.append(Part(path, members))
             else:
                 parts[part] = Part(path, members)
+    known = {*TRAIN_LISTS, *VAL_LISTS, "classes.txt"}
+    for path in sorted(lists_dir.glob("*.txt")):
+        if path.name in known or path.name.startswith(".") or path.stem in images or not path.is_file():
+            continue  # one that is called like a picture holds its labels
+        members, missing = read_members(path, images)
+        if members:
+            findings += missing
+            others.append(Part(path, members))
+        else:
+            findings.append(Finding("other-text", "", escaped(str(path)), 0, "no line names a picture"))
     return parts, others
 
 
@@ -129,10 +197,14 @@ def _find_yolo(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[P
     if not folder.images:
         raise ImageError(f"{data_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
     labels = {name: path for name, image in folder.images.items() if (path := label_of(image)).is_file()}
-    for path in folder.labels_without_picture():  # no pairs: without a picture's size they cannot be read
+    for path in folder.labels_without_picture():
         findings.append(Finding("no-picture", path.stem, escaped(str(path)), 0, "no picture has this name"))
     for path in folder.missing:
         findings.append(Finding("no-test", "", escaped(str(path)), 0, "data.yaml names it for test"))
+    for path in folder.unread_pictures():
+        is_there = path.exists()
+        kind, what = ("unlisted-picture", "no split names it") if is_there else ("dead-link", DEAD)
+        findings.append(Finding(kind, "", escaped(str(path)), 0, what))
     parts = {
         part: Part(data_dir / part, dict.fromkeys(folder.splits[part], 0))
         for part in ("train", "val", "test")
@@ -141,12 +213,18 @@ def _find_yolo(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[P
     return folder.images, labels, parts
 
 
-def _files(folder: Path, suffixes: set[str] | frozenset[str]) -> Iterator[Path]:
-    """The files of a folder with one of the suffixes in any case, sorted; none of a folder that is not there."""
+def _is_dead(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and not entry.is_file() and not entry.is_dir()
+
+
+def _files(folder: Path, suffixes: set[str] | frozenset[str], dead: bool = False) -> Iterator[Path]:
+    """The files of a folder with one of the suffixes in any case, sorted, or links there that lead nowhere (`dead`);
+    none of a folder that is not there."""
     if not folder.is_dir():
         return
+    is_wanted = _is_dead if dead else os.DirEntry.is_file
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and is_wanted(entry)]
     for name in sorted(names):
         if os.path.splitext(name)[1].lower() in suffixes:  # noqa: PTH122  a Path for each file of a hundred thousand is slow
             yield folder / name

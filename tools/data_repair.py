@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +19,10 @@ from datasets.readers import Read
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.boxes import order_clockwise, signed_area
 from DOTA_devkit.labels import FLAGS, HEADERS, NO_LABELS, LabelError, Labels, write_labels
+from DOTA_devkit.tiling import INDEX_NAME, read_index, write_index
 from tools.command_line import SettingsError
-from tools.data_checks import DUPLICATE_IOU, LABELTXT, escaped, find_duplicates, kind_of_error, overhang, raw_corners
-from tools.data_folder import DataLayout, Pair
+from tools.data_checks import LABELTXT, escaped, kind_of_error, overhang, raw_corners, repeated_rows
+from tools.data_folder import DataLayout, Pair, picture_name_fault
 from tools.picture_links import link_or_copy
 from tools.processes import run_tasks
 from tools.stop_request import StopRequest
@@ -26,6 +30,7 @@ from tools.stop_request import StopRequest
 CHANGES = "changes.csv"
 COLUMNS = ("file", "line", "change", "before", "after")
 BY_HAND = frozenset({"unknown-class", "normalised", "degrees", "both-lists", "far-outside"})  # stay in the copy
+LEFT_OUT = frozenset({"same-name", "bad-list", "no-picture", "dead-link", "unlisted-picture", "other-text"})
 CHUNK = 200  # pictures that a process takes at a time
 
 
@@ -73,41 +78,55 @@ def repair_folder(
     num_workers: int,
     stop: StopRequest,
 ) -> Repaired:
-    """Write the copy: images/ (links; copies where the system allows none), labelTxt/, classes.txt, the lists and
-    changes.csv. What is changed and what is left out: see `repair_labels`; besides pictures that cannot be read, have
-    no label file or only labels that cannot be used, label files without a picture, and lines of lists that name no
-    picture of the copy."""
-    _first_twins(np.zeros((1, 4, 2)), [""])  # compiles, before there are processes to do it in each
-    pictured = [pair for pair in layout.pairs if pair.image_path is not None]
-    reasons = [_left_out(pair, unreadable, layout.missing_is_empty) for pair in pictured]
-    usable = [pair for pair, reason in zip(pictured, reasons, strict=True) if reason is None]
+    """Write the copy: images/ (links; copies where the system allows none), labelTxt/, classes.txt, the lists, the
+    index of tiles and changes.csv. What is changed and what is left out: see `repair_labels`; besides pictures that
+    cannot be read or listed, have no label file or only labels that cannot be used, label files without a picture, and
+    lines of lists that name no picture of the copy."""
+    _repeated(np.zeros((1, 4, 2)), [""], np.zeros(1, np.int64))  # compiles, before there are processes to do it in each
+    reasons = [_left_out(pair, unreadable, layout.missing_is_empty) for pair in layout.pairs]
+    usable = [pair for pair, reason in zip(layout.pairs, reasons, strict=True) if reason is None]
     changes = [reason for reason in reasons if reason]
     changes += [
         Change(finding.path, finding.line, f"left out, {finding.what}", "")
         for finding in layout.findings
-        if finding.kind in ("same-name", "bad-list", "no-picture")
+        if finding.kind in LEFT_OUT
     ]
-    for name in ("images", "labelTxt"):
-        (out_dir / name).mkdir(parents=True, exist_ok=True)
-    tasks = [RepairTask(usable[at : at + CHUNK], dataset, out_dir, layout.read) for at in range(0, len(usable), CHUNK)]
-    parts = run_tasks(repair_pairs, tasks, num_workers, stop, desc="repairing", unit="file", unit_scale=CHUNK)
-    names = {name for part in parts for name in part.names}
-    changes += [change for part in parts for change in part.changes]
-    if class_names:
-        write_text(out_dir / "classes.txt", "".join(f"{name}\n" for name in class_names))
-    for path, members in (*layout.parts.values(), *layout.others):
-        write_text(out_dir / f"{path.stem}.txt", "".join(f"{name}\n" for name in members if name in names))
-        changes += [
-            Change(escaped(str(path)), line, f"line left out, '{escaped(name)}' is not in the copy", "")
-            for name, line in members.items()
-            if name not in names
-        ]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([tuple(_harmless(value) for value in change) for change in changes])
-    write_text(out_dir / CHANGES, text.getvalue())
+    with _folder_for(out_dir) as folder:
+        for name in ("images", "labelTxt"):
+            (folder / name).mkdir()
+        starts = range(0, len(usable), CHUNK)
+        tasks = [RepairTask(usable[start : start + CHUNK], dataset, folder, layout.read) for start in starts]
+        parts = run_tasks(repair_pairs, tasks, num_workers, stop, desc="repairing", unit="file", unit_scale=CHUNK)
+        names = {name for part in parts for name in part.names}
+        changes += [change for part in parts for change in part.changes]
+        if class_names:
+            write_text(folder / "classes.txt", "".join(f"{name}\n" for name in class_names))
+        changes += _copy_lists(layout, folder, names)
+        changes += _copy_index(layout.data_dir, folder)
+        _write_changes(folder / CHANGES, changes)
     return Repaired(names, changes, sum(part.num_copied for part in parts))
+
+
+@contextmanager
+def _folder_for(out_dir: Path) -> Iterator[Path]:
+    """A new folder whose content is in `out_dir` when the block ends well, and which is removed otherwise: a part of
+    the data would train as if it were all."""
+    # An empty folder stays: it may be a mount, or where the user stands.
+    is_there = out_dir.is_dir()
+    folder = (out_dir if is_there else out_dir.parent) / f".{secrets.token_hex(6)}.partial"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(out_dir)) from error
+    try:
+        yield folder
+        if is_there:
+            for path in sorted(folder.iterdir()):
+                path.rename(out_dir / path.name)
+        else:
+            folder.rename(out_dir)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def repair_pairs(task: RepairTask) -> Repaired:
@@ -121,24 +140,31 @@ def repair_pairs(task: RepairTask) -> Repaired:
             changes.append(Change(escaped(str(pair.image_path)), 0, f"picture left out, {escaped(str(error))}", ""))
             continue
         labels, header, found = _read_mended(pair, task)
-        if found and not labels.names:  # as a picture without objects it would teach that these are background
-            nothing = Change(escaped(str(pair.image_path)), 0, "picture left out, none of its labels can be used", "")
-            changes += [*found, nothing]
-            continue
+        had_labels = bool(found or labels.names)
         labels, more = repair_labels(labels, hw, path)
-        write_labels(
-            task.out_dir / "labelTxt" / f"{pair.name}.txt", labels.quads, labels.names, labels.difficult, header, False
-        )
+        header, lost = _sound_header(header, path)
+        found = sorted([*lost, *found, *more], key=lambda change: change.line)
+        why = "none of its labels can be used" if had_labels and not labels.names else ""  # no negative picture
+        target = task.out_dir / "labelTxt" / f"{pair.name}.txt"
+        try:
+            if not why:
+                write_labels(target, labels.quads, labels.names, labels.difficult, header, sync=False)
+        except ValueError as error:
+            why = escaped(str(error).removeprefix(f"{target}: "))
+        changes += found
+        if why:
+            changes.append(Change(escaped(str(pair.image_path)), 0, f"picture left out, {why}", ""))
+            continue
         num_copied += not link_or_copy(pair.image_path, task.out_dir / "images" / pair.image_path.name)
         names.add(pair.name)
-        changes += sorted([*found, *more], key=lambda change: change.line)
     return Repaired(names, changes, num_copied)
 
 
 def repair_labels(labels: Labels, hw: tuple[int, int], path: str) -> tuple[Labels, list[Change]]:
     """The labels of a picture of height and width `hw` without those that lie outside of it whole and those that
-    repeat an earlier one of their class (IoU above 0.95), the others clockwise; and the changes. Coordinates are kept
-    to the last bit, boxes that reach beyond the border stay as they are."""
+    repeat another one of their class (IoU above 0.95; that with the lowest flag stays, of equal ones the first), the
+    others clockwise; and the changes. Coordinates are kept to the last bit, boxes that reach beyond the border stay as
+    they are."""
     if not labels.names:
         return labels, []
     changes = []
@@ -146,7 +172,7 @@ def repair_labels(labels: Labels, hw: tuple[int, int], path: str) -> tuple[Label
     is_outside = overhang(quads, np.broadcast_to(np.array(hw, np.float64), (len(quads), 2)))[1]
     inside = np.flatnonzero(~is_outside)
     twin = np.full(len(quads), -1)
-    found = _first_twins(quads[inside], [labels.names[row] for row in inside])
+    found = _repeated(quads[inside], [labels.names[row] for row in inside], labels.difficult[inside])
     twin[inside] = np.where(found >= 0, inside[found], -1) if len(inside) else -1
     turned = order_clockwise(quads)
     is_turned = signed_area(quads) < 0
@@ -155,7 +181,8 @@ def repair_labels(labels: Labels, hw: tuple[int, int], path: str) -> tuple[Label
         if is_outside[row]:
             changes.append(Change(path, line, "left out, outside the picture", before))
         elif twin[row] >= 0:
-            changes.append(Change(path, line, f"left out, repeats line {labels.lines[twin[row]]}", before))
+            lower = ", whose flag is lower" if labels.difficult[twin[row]] < labels.difficult[row] else ""
+            changes.append(Change(path, line, f"left out, repeats line {labels.lines[twin[row]]}{lower}", before))
         elif is_turned[row]:
             changes.append(Change(path, line, "turned clockwise", before, label_text(labels, turned, row)))
     return _rows(labels._replace(quads=turned), np.flatnonzero(~is_outside & (twin < 0))), changes
@@ -178,8 +205,8 @@ def label_text(labels: Labels, quads: np.ndarray, row: int) -> str:
 
 
 def _read_mended(pair: Pair, task: RepairTask) -> tuple[Labels, list[str], list[Change]]:
-    """The labels of a picture, those that cross themselves with their corners in order; the file's header lines; and
-    what was changed or left out for it."""
+    """The labels of a picture, those that cross themselves with their corners in order; the first lines of the file,
+    where headers stand; and what was changed or left out for it."""
     if pair.label_path is None:
         return NO_LABELS, [], []
     path, is_labeltxt = escaped(str(pair.label_path)), task.dataset in LABELTXT
@@ -189,9 +216,11 @@ def _read_mended(pair: Pair, task: RepairTask) -> tuple[Labels, list[str], list[
         data = pair.label_path.read_bytes()
     except LabelError as error:  # the whole file
         return NO_LABELS, [], [Change(path, error.line, f"nothing could be read: {error.reason}", "")]
+    except OSError as error:
+        return NO_LABELS, [], [Change(path, 0, f"nothing could be read: {error.strerror or error}", "")]
     is_text = pair.label_path.suffix.lower() == ".txt"
     text = data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    header = [line for line in text[: len(HEADERS)] if line.lower().startswith(HEADERS)] if is_labeltxt else []
+    header = text[: len(HEADERS)] if is_labeltxt else []
     changes, mended = [], []
     for problem in problems:
         line = text[problem.line - 1].strip() if 0 < problem.line <= len(text) else ""
@@ -215,6 +244,18 @@ def _read_mended(pair: Pair, task: RepairTask) -> tuple[Labels, list[str], list[
     return labels, header, changes
 
 
+def _sound_header(lines: Sequence[str], path: str) -> tuple[list[str], list[Change]]:
+    """The header among the first lines of a file, without lines that other programs take for several."""
+    header, lost = [], []
+    for number, line in enumerate(lines, start=1):
+        if line.lower().startswith(HEADERS):
+            if len(line.splitlines()) == 1:
+                header.append(line)
+            else:  # by a form feed, for instance
+                lost.append(Change(path, number, "left out, a header of more than one line", line))
+    return header, lost
+
+
 def _one_label(quad: np.ndarray, line: str, number: int) -> Labels:
     """The object of a line of which all but the order of the corners is good."""
     words = line.split()[8:]
@@ -228,16 +269,54 @@ def _rows(labels: Labels, rows: np.ndarray) -> Labels:
     return Labels(labels.quads[rows], names, labels.difficult[rows], labels.lines[rows])
 
 
-def _first_twins(quads: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def _repeated(quads: np.ndarray, names: Sequence[str], difficult: np.ndarray) -> np.ndarray:
+    """`repeated_rows` of the objects of one picture."""
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     of_name = np.array([numbers[name] for name in names], np.int64)
-    return find_duplicates(quads, of_name, np.zeros(len(quads), np.int64), DUPLICATE_IOU)
+    return repeated_rows(quads, of_name, difficult, np.zeros(len(quads), np.int64))
+
+
+def _copy_lists(layout: DataLayout, out_dir: Path, names: set[str]) -> list[Change]:
+    """Write every list, of the pictures that are in the copy alone; returns the lines left out."""
+    changes = []
+    for path, members in (*layout.parts.values(), *layout.others):
+        write_text(out_dir / f"{path.stem}.txt", "".join(f"{name}\n" for name in members if name in names))
+        changes += [
+            Change(escaped(str(path)), line, f"line left out, '{escaped(name)}' is not in the copy", "")
+            for name, line in members.items()
+            if name not in names
+        ]
+    return changes
+
+
+def _write_changes(path: Path, changes: Sequence[Change]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([tuple(_harmless(value) for value in change) for change in changes])
+    write_text(path, text.getvalue())
+
+
+def _copy_index(data_dir: Path, out_dir: Path) -> list[Change]:
+    """Copy the index of a folder of tiles, whole: by the tiles that are left out of the copy `tools.whole_pictures`
+    knows the pictures that it must not score. Returns what could not be copied."""
+    path = data_dir / INDEX_NAME
+    if not path.is_file():
+        return []
+    try:
+        write_index(out_dir / INDEX_NAME, read_index(path))
+    except ValueError as error:
+        what = str(error).removeprefix(f"{path}: ")
+        return [Change(escaped(str(path)), 0, f"left out, {escaped(what)}", "")]
+    return []
 
 
 def _left_out(pair: Pair, unreadable: set[str], missing_is_empty: bool) -> Change | None:
     """Why a picture is not in the copy; None for one that is."""
     if pair.name in unreadable:
         return Change(escaped(str(pair.image_path)), 0, "picture left out, it cannot be read", "")
+    if fault := picture_name_fault(pair.name):
+        return Change(escaped(str(pair.image_path)), 0, f"picture left out, {fault}", "")
     if pair.label_path is None and not missing_is_empty:
         return Change(escaped(str(pair.image_path)), 0, "picture left out, it has no label file", "")
     return None

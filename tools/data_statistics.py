@@ -64,15 +64,15 @@ class Statistics:
         return {part: self.objects[name, part] for part in ("train", "val", "")}
 
 
-def measure_objects(objects: Objects, difficult: np.ndarray) -> Statistics:
-    """Sizes, angles and numbers of the objects of some pictures; difficult (N,)."""
+def measure_objects(objects: Objects) -> Statistics:
+    """Sizes, angles and numbers of the objects of some pictures."""
     counted = ~objects.ignored
     boxes, quads = quads_to_boxes(objects.quads[counted], "le90"), objects.quads[counted]
     outer = np.prod(quads.max(axis=1) - quads.min(axis=1), axis=1) if len(quads) else np.zeros(0)
     per_picture = np.bincount(objects.owner[counted], minlength=len(objects.sizes))
     return Statistics(
         num_ignored=int(objects.ignored.sum()),
-        num_difficult=int((difficult[counted] == 1).sum()),
+        num_difficult=int((objects.difficult[counted] == 1).sum()),
         num_horizontal=int((boxes[:, 2] * boxes[:, 3] >= ROTATED_BELOW * outer).sum()),
         most_objects=int(per_picture.max(initial=0)),
         short_side=np.histogram(boxes[:, 3], SIDE_EDGES)[0],

@@ -61,8 +61,8 @@ class Survey:
     """What was found: the worst findings of each kind, how many there are in all, and what the data holds.
 
     first_places: {class name: (picture, label file, line)} where it first stands; num_lines: {class name: number of
-    labels}; classes: those that a training would know, and where they are from; num_pixels: of all pictures;
-    unreadable: names of pictures.
+    labels}; roles: (class name, role of a picture with it); classes: those that a training would know, and where they
+    are from; num_pixels: of all pictures; unreadable: names of pictures.
     """
 
     findings: dict[str, list[Finding]] = field(default_factory=dict)
@@ -70,6 +70,7 @@ class Survey:
     statistics: Statistics = field(default_factory=Statistics)
     first_places: dict[str, tuple[str, str, int]] = field(default_factory=dict)
     num_lines: Counter = field(default_factory=Counter)
+    roles: set[tuple[str, str]] = field(default_factory=set)
     classes: tuple[str, ...] = ()
     classes_from: str = ""
     num_pixels: int = 0
@@ -92,6 +93,7 @@ class Survey:
         self.statistics.add(other.statistics)
         self.first_places = other.first_places | self.first_places
         self.num_lines += other.num_lines
+        self.roles |= other.roles
         self.num_pixels += other.num_pixels
         self.unreadable |= other.unreadable
 
@@ -115,7 +117,7 @@ def survey_folder(
     survey.add(layout.findings)
     for part in run_tasks(survey_chunk, chunks, num_workers, stop, desc="checking", unit="file", unit_scale=CHUNK):
         survey.join(part)
-    found = set(survey.num_lines) - {IGNORED_CLASS}
+    found = {name for name, role in survey.roles if role == "train"} - {IGNORED_CLASS}
     survey.classes, survey.classes_from = known_classes(settings.dataset, data_dir, found)
     survey.add(list(_class_findings(survey)))
     survey.add(list(_set_findings(survey, layout, escaped(str(data_dir)))))
@@ -130,7 +132,7 @@ def survey_chunk(chunk: Chunk) -> Survey:
         sizes.append(_read_size(pair, settings.pictures, survey))
         of_pictures.append(_read_labels(pair, chunk, sizes[-1], survey))
     objects = join_objects(of_pictures, sizes)
-    survey.statistics.add(measure_objects(objects, np.concatenate([labels.difficult for labels in of_pictures])))
+    survey.statistics.add(measure_objects(objects))
     lines = np.concatenate([labels.lines for labels in of_pictures])
 
     def place(row: int) -> tuple[Pair, int]:
@@ -153,14 +155,16 @@ def join_objects(of_pictures: Sequence[Labels], sizes: Sequence[tuple[float, flo
         np.ascontiguousarray(np.concatenate([labels.quads for labels in of_pictures]), dtype=np.float64),
         np.array([numbers[name] for name in names], np.int64),
         (difficult == 2) | np.array([name == IGNORED_CLASS for name in names], bool),
+        difficult,
         np.repeat(np.arange(len(of_pictures)), [len(labels.names) for labels in of_pictures]),
         np.array(sizes, np.float64).reshape(-1, 2),
     )
 
 
 def known_classes(dataset: str, data_dir: Path, found: set[str]) -> tuple[tuple[str, ...], str]:
-    """The classes that a training would know, as `datasets.readers.read_classes` tells them, from the names found; and
-    where they are from: "classes.txt", the "format", or a "guess", where no version of DOTA has the names found."""
+    """The classes that a training would know, as `datasets.readers.read_classes` tells them, from the names found in
+    the pictures that it learns from; and where they are from: "classes.txt", the "format", or a "guess", where no
+    version of DOTA has the names found."""
     if (data_dir / "classes.txt").is_file():
         return read_classes(dataset, data_dir, []), "classes.txt"
     if dataset in ("dota", "demo"):
@@ -175,8 +179,6 @@ def known_classes(dataset: str, data_dir: Path, found: set[str]) -> tuple[tuple[
 def _read_size(pair: Pair, pictures: str, survey: Survey) -> tuple[float, float]:
     """Height and width of a picture, NaN where it cannot be told."""
     unknown = (np.nan, np.nan)
-    if pair.image_path is None:
-        return unknown
     survey.statistics.num_pictures += 1
     if pictures == "none":
         return unknown
@@ -220,6 +222,7 @@ def _read_labels(pair: Pair, chunk: Chunk, size: tuple[float, float], survey: Su
     statistics.num_label_files += 1
     statistics.num_empty += not labels.names and not problems
     survey.num_lines.update(labels.names)
+    survey.roles.update((name, pair.role) for name in labels.names)
     statistics.pictures.update(set(labels.names))
     statistics.objects.update(
         (name, pair.part)
@@ -254,22 +257,26 @@ def _tell(survey: Survey, flagged: Flagged, worst: Sequence[tuple[Pair, int, str
     """Add the findings of one check; the rest of them are counted."""
     findings = []
     for pair, line, what, badness in worst:
-        path = (line and pair.label_path) or pair.image_path or pair.label_path
+        path = (line and pair.label_path) or pair.image_path
         findings.append(Finding(flagged.kind, pair.name, escaped(str(path)), line, what, badness))
     survey.add(findings, Counter({flagged.kind: flagged.count - len(findings)}))
 
 
 def _class_findings(survey: Survey) -> Iterator[Finding]:
+    is_listed = survey.classes_from == "classes.txt"
     for name, (picture, path, line) in survey.first_places.items():
-        if name in survey.classes or name == IGNORED_CLASS:
+        is_read = is_listed or not survey.roles.isdisjoint({(name, "train"), (name, "val")})
+        if name in survey.classes or name == IGNORED_CLASS or not is_read:
             continue
         nearest = difflib.get_close_matches(name, survey.classes, n=1)
-        meant = f"; did you mean '{escaped(nearest[0])}'?" if nearest else ""
-        is_guess = survey.classes_from == "guess" and not nearest
-        guess = "; there is no classes.txt, so that the classes of DOTA-v1.0 are taken" if is_guess else ""
+        why = f"; did you mean '{escaped(nearest[0])}'?" if nearest else ""
+        if not is_listed and (name, "train") not in survey.roles:
+            why += "; no picture that is trained on has it"
+        elif survey.classes_from == "guess" and not nearest:
+            why += "; there is no classes.txt, so that the classes of DOTA-v1.0 are taken"
         count, files = survey.num_lines[name], survey.statistics.pictures[name]
         times = f"{count} {'time' if count == 1 else 'times'} in {files} {'file' if files == 1 else 'files'}"
-        yield Finding("unknown-class", picture, path, line, f"'{escaped(name)}' {times}{meant}{guess}", count)
+        yield Finding("unknown-class", picture, path, line, f"'{escaped(name)}' {times}{why}", count)
 
 
 def _set_findings(survey: Survey, layout: DataLayout, path: str) -> Iterator[Finding]:
@@ -294,6 +301,7 @@ _EXAMPLE = Objects(
     np.array([[[0.0, 0.0], [9.0, 0.0], [9.0, 9.0], [0.0, 9.0]]] * 2),
     np.zeros(2, np.int64),
     np.zeros(2, bool),
+    np.zeros(2, np.int64),
     np.zeros(2, np.int64),
     np.array([[9.0, 9.0]]),
 )

@@ -55,7 +55,7 @@ class Thumbnails:
 
     def _read(self, name: str) -> np.ndarray | None:
         pair = self._pairs.get(name)
-        if pair is None or pair.image_path is None:
+        if pair is None:
             return None
         if self._last is None or self._last[0] != pair.image_path:
             try:

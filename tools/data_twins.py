@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Set
+from pathlib import Path
 
 import numpy as np
 
@@ -22,13 +23,13 @@ def find_twins(layout: DataLayout, unreadable: Set[str], num_workers: int, stop:
     """
     from datasets.near_duplicates import picture_hashes  # brings scipy and imagehash with it
 
-    pairs = [pair for pair in layout.pairs if pair.image_path is not None and pair.name not in unreadable]
-    names = {str(pair.image_path): pair.name for pair in pairs}
+    pairs = [pair for pair in layout.pairs if pair.name not in unreadable]
+    names = {pair.image_path: pair.name for pair in pairs}
     findings: list[Finding] = []
 
-    def on_bad(error: ImageError) -> None:
-        path, _, what = str(error).partition(": ")
-        findings.append(Finding("unreadable-picture", names.get(path, ""), escaped(path), 0, escaped(what)))
+    def on_bad(path: Path, error: ImageError) -> None:
+        what = str(error).removeprefix(f"{path}: ")
+        findings.append(Finding("unreadable-picture", names[path], escaped(str(path)), 0, escaped(what)))
 
     def track(hashes: Iterable[int]) -> Iterator[int]:
         for value in progress_bar(hashes, total=len(pairs), desc="looking for near-twins", unit="picture"):

@@ -12,7 +12,7 @@ import numpy as np
 
 from DOTA_devkit.atomic import write_json
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.config import Config, parse_settings
+from tools.config import Config, parse_settings, split_settings
 from tools.progress import progress_bar
 from tools.run_folder import warn
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datasets.targets import Targets
 
 SUMMARY = "summary.json"
+SUMMARY_HEAD = 10_000  # bytes of it that tell it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> None:
         options = _parse(arguments)
         _refuse_data_folder(options.out_dir, options.data_dir)
+        _check_summary(options.out_dir / SUMMARY)
         config = _config_of(options)
         draw_folder(config, options.out_dir, options.num, options.augment)
 
@@ -147,6 +149,19 @@ def _refuse_data_folder(out_dir: Path, data_dir: Path) -> None:
         raise SettingsError(f"{out_dir}: lies in the data folder {data_dir}, where nothing is written; name another")
 
 
+def _check_summary(path: Path) -> None:
+    """Raises SettingsError when the file is there and no earlier summary: it may be somebody's only copy."""
+    if not path.exists():
+        return
+    is_ours = False
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(SUMMARY_HEAD)
+        is_ours = head.startswith(b'{\n  "source": ') and b'\n  "input_hw": ' in head
+    if not is_ours:
+        raise SettingsError(f"{path} is there and is no earlier summary; name another folder")
+
+
 def _config_of(options: argparse.Namespace) -> Config:
     """The settings of a training run on this data, checked as they would be there."""
     from tools.data import DEMO_DIR
@@ -183,7 +198,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=True,
         help="as in the first epoch of training, turned, flipped and scaled; else upright and whole [default: yes]",
     )
-    options, options.settings = parser.parse_known_args(arguments)
+    # Taken out first: the folders may stand behind a flag that the parser does not know to have a value.
+    settings, rest = split_settings(sys.argv[1:] if arguments is None else arguments, others=("dataset",))
+    options, unknown = parser.parse_known_args(rest)
+    options.settings = [*settings, *unknown]
     if options.num < 0:
         parser.error(f"--num is {options.num}; it must be at least 0")
     return options

@@ -25,9 +25,9 @@ from datasets.readers import FORMATS, Sample, detect_format, list_images, read_c
 from datasets.splits import ListError, split_balanced, split_by_seed
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import LabelError
-from DOTA_devkit.tiling import INDEX_NAME, read_index
+from DOTA_devkit.tiling import INDEX_NAME, check_picture_name, read_index
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.data import report_problems
+from tools.data import none_readable, report_bad_labels, report_problems
 from tools.progress import progress_bar
 from tools.run_folder import warn
 
@@ -74,7 +74,8 @@ def split_folder(options: argparse.Namespace) -> None:
 
 
 def read_pictures(options: argparse.Namespace) -> Pictures:
-    """Names and objects of the pictures in options.data_dir, by name; bad labels are reported and not counted."""
+    """Names and objects of the pictures in options.data_dir, by name; bad labels are reported and not counted, nor is
+    a picture whose label file cannot be read at all."""
     if not options.data_dir.is_dir():
         raise SettingsError(f"{options.data_dir}: no such data folder")
     dataset = detect_format(options.data_dir) if options.dataset == "auto" else options.dataset
@@ -82,6 +83,11 @@ def read_pictures(options: argparse.Namespace) -> Pictures:
     if not images:
         raise ListError(f"{options.data_dir}: holds no picture with a known suffix")
     names = sorted(images)
+    for name in names:
+        try:
+            check_picture_name(name)
+        except ValueError as error:
+            raise ListError(f"{options.data_dir}: {error}") from error
     class_names = read_classes(dataset, options.data_dir, names)
     problems: list[LabelError] = []
     samples = read_samples(
@@ -92,7 +98,11 @@ def read_pictures(options: argparse.Namespace) -> Pictures:
         on_bad_label=problems.append,
         missing_labels=options.missing_labels,
     )
-    report_problems([str(problem) for problem in problems], "bad labels, which are not counted")
+    not_listed = "pictures in no list, for their label files cannot be read"
+    report_bad_labels(problems, samples, "bad labels, which are not counted", not_listed)
+    if not samples:
+        raise ListError(f"{options.data_dir}: {none_readable(names)}")
+    names = [sample.name for sample in samples]
     counts = np.array([_count_objects(sample, len(class_names)) for sample in samples])
     return Pictures(names, [images[name] for name in names], class_names, counts)
 
@@ -121,7 +131,7 @@ def group_pictures(pictures: Pictures, options: argparse.Namespace) -> tuple[np.
     if options.near_duplicates:
         problems: list[str] = []
         track = partial(progress_bar, total=len(names), desc="hashing", unit="picture")
-        hashes = picture_hashes(pictures.paths, options.workers, lambda error: problems.append(str(error)), track)
+        hashes = picture_hashes(pictures.paths, options.workers, lambda _, error: problems.append(str(error)), track)
         report_problems(problems, "pictures that cannot be read, and so have no twins")
         twins = Twins(hashes, twin_groups(hashes, options.max_distance))
         links.append(link_equal(twins.groups.tolist()))

@@ -24,12 +24,14 @@ USUAL_SUFFIXES = (".jpg", ".png", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".j
 class YoloFolder(NamedTuple):
     """images: {name: picture}.  splits: {`train`, `val`, `test`: names}, {} where the folder has none.
     class_names: by their number.  label_dirs: the folders called `labels`, of its pictures and of itself.
-    missing: where data.yaml has pictures for `test` that are not there; Ultralytics trains without them, too."""
+    image_dirs: its own called `images`.  missing: where data.yaml has pictures for `test` that are not there;
+    Ultralytics trains without them, too."""
 
     images: dict[str, Path]
     splits: dict[str, list[str]]
     class_names: tuple[str, ...]
     label_dirs: tuple[Path, ...]
+    image_dirs: tuple[Path, ...]
     missing: tuple[Path, ...] = ()
 
     def labels_without_picture(self) -> list[Path]:
@@ -42,6 +44,19 @@ class YoloFolder(NamedTuple):
             if path not in read and not _is_hidden(path.relative_to(folder))
         }
         return sorted(path for path in found if path.name != CLASS_LIST and picture_of(path) is None)
+
+    def unread_pictures(self) -> list[Path]:
+        """Pictures in its own folders of pictures that no split names, and links there that lead nowhere."""
+        found = [
+            path
+            for folder in self.image_dirs
+            for path in folder.rglob("*")
+            if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir() and not _is_hidden(path.relative_to(folder))
+        ]
+        # data.yaml may name a folder in another way than it is named here.
+        real = {folder: folder.resolve() for folder in {path.parent for path in (*found, *self.images.values())}}
+        read = {real[path.parent] / path.name for path in self.images.values()}
+        return sorted(path for path in found if real[path.parent] / path.name not in read)
 
 
 def is_yolo_folder(data_dir: Path) -> bool:
@@ -189,13 +204,14 @@ def _list_folder(
     own = (data_dir / LABELS, *(data_dir / name / LABELS for name in SPLIT_FOLDERS))
     label_dirs = {_label_dir(folder) for folder in {path.parent for path in images.values()}}
     label_dirs = {folder for folder in (*label_dirs, *own) if folder and folder.is_dir()}
-    return YoloFolder(dict(sorted(images.items())), splits, names, tuple(sorted(label_dirs)))
+    image_dirs = tuple(folder.with_name(IMAGES) for folder in own if folder.with_name(IMAGES).is_dir())
+    return YoloFolder(dict(sorted(images.items())), splits, names, tuple(sorted(label_dirs)), image_dirs)
 
 
 @lru_cache(maxsize=8)  # by the time of the folder, because every label file asks anew
 def _list_pictures(folder: Path, time_ns: int) -> dict[str, Path]:
     """The pictures directly in a folder by name."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     return {path.stem: path for path in reversed(paths)}
 
 
