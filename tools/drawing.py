@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import colorsys
+import warnings
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -195,6 +197,20 @@ def check_drawings(paths: Iterable[Path]) -> None:
             continue
         if not _is_drawing(path):
             raise SettingsError(f"{path} is there and is no earlier drawing; name another folder")
+
+
+@contextmanager
+def plot_fonts(names: Iterable[str]) -> Iterator[None]:
+    """A block in which figures that are made write names in fonts of this machine that have their letters, without a
+    warning of each letter that none has."""
+    from matplotlib import ft2font, rc_context
+
+    letters = sorted({letter for name in names for letter in name if not letter.isascii()})
+    paths = dict.fromkeys(path for path in map(_font_path, letters) if path)
+    families = dict.fromkeys(["DejaVu Sans", *(ft2font.FT2Font(path).family_name for path in paths)])
+    with rc_context({"font.family": list(families)}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        yield
 
 
 def remove_drawings(folder: Path) -> None:

@@ -11,12 +11,22 @@ import numpy as np
 
 from DOTA_devkit.atomic import atomic_write, write_json, write_text
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
-from DOTA_devkit.evaluation import Evaluation, evaluate
+from DOTA_devkit.confusion import confusion
+from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate
 from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, result_path, write_results
 from tools.config import Config
 from tools.data import open_data, read_split, truths_of
+from tools.drawing import plot_fonts
 from tools.engine import Engine
+from tools.error_report import (
+    CONFUSION_CSV,
+    CONFUSION_PLOT,
+    WORST,
+    least_scores,
+    write_confusion,
+    write_worst,
+)
 from tools.results import RESULTS, read_origin, remove_other_classes
 from tools.run_folder import METRICS, Log, warn
 from tools.test import LoadedRun, load_run, origin_of, run_detector
@@ -55,8 +65,10 @@ def run(config: Config) -> int:
         metrics = with_intervals(metrics, ap50_intervals(scored, config.bootstrap, rng))
         metrics |= {"bootstrap": config.bootstrap, "seed": config.seed}
     write_evaluation(loaded.run_dir, scored, metrics)
+    images = None if whole is not None else {sample.name: sample.image_path for sample in samples}
+    written = [METRICS, CSV, CURVES, *_write_errors(loaded, metrics, detections, truths, images)]
     log(f"{what}:\n{format_table(metrics)}")
-    log(f"written: {', '.join(str(loaded.run_dir / name) for name in (METRICS, CSV, CURVES))}")
+    log(f"written: {', '.join(str(loaded.run_dir / name) for name in written)}")
     return 0
 
 
@@ -69,7 +81,29 @@ def write_evaluation(run_dir: Path, scored: Evaluation, metrics: Mapping) -> Non
     writer.writeheader()
     writer.writerows(rows)
     write_text(run_dir / CSV, table.getvalue())
-    _draw_curves(run_dir / CURVES, scored, metrics)
+    with plot_fonts(scored.classes):
+        _draw_curves(run_dir / CURVES, scored, metrics)
+
+
+def _write_errors(
+    loaded: LoadedRun,
+    metrics: Mapping,
+    detections: Mapping[str, ImageDetections],
+    truths: Mapping[str, ImageTruth],
+    images: Mapping[str, Path] | None,
+) -> list[str]:
+    """The confusion matrix, and where the pictures are at hand (merged ones are too large to look at side by side)
+    those with most errors; returns the files' names."""
+    config, class_names = loaded.config, loaded.architecture.class_names
+    scores = least_scores(metrics, config.draw_score)
+    errors = confusion(detections, truths, scores, ignore_overlap=config.ignore_overlap)
+    write_confusion(loaded.run_dir, errors, class_names)
+    names = [CONFUSION_CSV, CONFUSION_PLOT]
+    (loaded.run_dir / WORST).unlink(missing_ok=True)
+    if images is not None:
+        what = (images, truths, detections, class_names, scores, loaded.architecture.in_channels)
+        names += [WORST] if write_worst(loaded.run_dir, errors, *what) else []
+    return names
 
 
 def _csv_row(values: Mapping) -> dict:

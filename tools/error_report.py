@@ -1,0 +1,94 @@
+"""Where a network errs: what it takes for what, as a table and a plot, and the pictures with most errors."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from datasets.images import ImageError, read_image
+from DOTA_devkit.atomic import atomic_write, write_text
+from DOTA_devkit.confusion import Confusion
+from DOTA_devkit.evaluation import ImageTruth
+from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
+from tools.comparison_page import MOST_PICTURES, PageItem, draw_page
+from tools.drawing import as_bgr, plot_fonts, write_picture
+
+CONFUSION_CSV, CONFUSION_PLOT, WORST = "confusion.csv", "confusion.png", "most_errors.jpg"
+MISSED, BACKGROUND = "missed", "background"
+NUMBERED_UP_TO = 25  # classes; the squares of more are too small for numbers
+
+
+def least_scores(metrics: Mapping, fallback: float) -> list[float]:
+    """The score of each class from which on its boxes count: that of its best F1, as the AP table has it."""
+    scores = (item["score_threshold"] for item in metrics["classes"].values())
+    return [fallback if score is None else score for score in scores]
+
+
+def write_confusion(run_dir: Path, found: Confusion, class_names: Sequence[str]) -> None:
+    """confusion.csv (a row an object's class, a column what it was taken for) and its plot."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["truth", *class_names, MISSED])
+    for name, row in zip([*class_names, BACKGROUND], found.matrix.tolist(), strict=True):
+        writer.writerow([name, *row])
+    write_text(run_dir / CONFUSION_CSV, table.getvalue())
+    with plot_fonts(class_names):
+        _draw(run_dir / CONFUSION_PLOT, found.matrix, class_names)
+
+
+def write_worst(
+    run_dir: Path,
+    found: Confusion,
+    images: Mapping[str, Path],
+    truths: Mapping[str, ImageTruth],
+    detections: Mapping[str, ImageDetections],
+    class_names: Sequence[str],
+    min_scores: Sequence[float],
+    num_channels: int,
+) -> bool:
+    """most_errors.jpg: the pictures with most objects missed, confused and invented, truth beside what was found from
+    the least score of each class on; whether there is one."""
+    items = []
+    for name in sorted(found.errors, key=lambda name: (-found.errors[name], name)):
+        with suppress(ImageError):  # it has been told of where it was detected on
+            picture = as_bgr(read_image(images[name], num_channels))
+            boxes = detections.get(name, NO_DETECTIONS)
+            keep = boxes.scores >= np.asarray(min_scores)[boxes.labels]
+            boxes = ImageDetections(*(part[keep] for part in boxes))
+            items.append(PageItem(name, picture, truths[name], boxes))
+        if len(items) == MOST_PICTURES:
+            break
+    path = run_dir / WORST
+    path.unlink(missing_ok=True)
+    if items:
+        write_picture(path, draw_page(items, class_names, min_score=min(min_scores), title="most errors"))
+    return bool(items)
+
+
+def _draw(path: Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:
+    """A square a pair of classes, darker for a larger share of the row's objects, with the number."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    count = len(matrix)
+    side = min(20.0, max(5.0, 2.5 + 0.5 * count))  # inches
+    figure = Figure(figsize=(side + 0.5, side), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(xlabel="taken for", ylabel="truth")
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    names = [name.replace("$", r"\$") for name in class_names]
+    axes.set_xticks(range(count), [*names, MISSED], rotation=90 if count > 4 else 0)
+    axes.set_yticks(range(count), [*names, BACKGROUND])
+    if count - 1 <= NUMBERED_UP_TO:
+        for row, column in np.argwhere(matrix > 0).tolist():
+            colour = "white" if shares[row, column] > 0.6 else "black"
+            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8)
+    axes.set_title("objects at IoU 0.5, each class from the score of its best F1 on", fontsize=9)
+    with atomic_write(path, "wb") as file:
+        figure.savefig(file, format="png", bbox_inches="tight")
