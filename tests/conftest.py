@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -162,6 +162,15 @@ def dota_folder(tmp_path: Path) -> Callable[..., Path]:
         return data_dir
 
     return draw
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For recorded numbers: sums round otherwise where they are shared out."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
