@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import signal
@@ -303,12 +304,32 @@ def test_patience_stops_early_and_a_better_validation_renews_it(dota_folder, tmp
 # -- odd data
 
 
-def test_300_classes_train_and_validate(dota_folder, tmp_path):
-    data_dir = dota_folder(lists=LISTS)
-    names = ["car", "boat", *(f"class {number}" for number in range(298))]
+def test_300_classes_train_and_are_scored(dota_folder, tmp_path, monkeypatch):
+    """Known defect 10: class numbers in uint8; the two that occur are 298 and 299, which would be 42 and 43."""
+    data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
+    names = [*(f"class {number}" for number in range(298)), "car", "boat"]
     (data_dir / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    assert main.main(arguments(data_dir, tmp_path / "run", "--num_epoch", "1")) == 0
-    assert len(load_file(tmp_path / "run" / "last.pth")["architecture"]["class_names"]) == 300
+    step, trained = TrainingStep.__call__, set()
+
+    def watched_step(self, images, targets, stop=False):
+        trained.update((targets.hm == 1).any(dim=(0, 2, 3)).nonzero()[:, 0].tolist())
+        return step(self, images, targets, stop)
+
+    monkeypatch.setattr(TrainingStep, "__call__", watched_step)
+    assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
+    assert trained == {298, 299}
+    content = load_file(run_dir / "best.pth")
+    assert content["architecture"]["class_names"] == names
+    content["model_state_dict"]["hm.3.bias"][298:] = 3.0  # sees cars and boats everywhere
+    torch.save(content, run_dir / "best.pth")
+    flags = ("--num_workers", "0", "--conf_thresh", "0.5")
+    assert main.main(["--phase", "eval", "--resume", str(run_dir), *flags]) == 0
+    filled = {path.name for path in (run_dir / "results").glob("Task1_*.txt") if path.stat().st_size}
+    assert filled == {"Task1_car.txt", "Task1_boat.txt"}
+    classes = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))["classes"]
+    assert classes["car"]["num_truths"] + classes["boat"]["num_truths"] > 0
+    assert all(classes[name]["num_detections"] for name in ("car", "boat"))
+    assert not any(classes[name]["num_detections"] or classes[name]["num_truths"] for name in names[:298])
 
 
 def test_2000_objects_in_a_tile_train(dota_folder, tmp_path, capsys):
