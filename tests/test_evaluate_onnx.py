@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 import main as program
+from tests.conftest import label_what_is_found
 from tools.evaluate_onnx import main
 from tools.export_onnx import main as export
 from tools.split_tiles import main as split
@@ -15,14 +15,6 @@ from tools.split_tiles import main as split
 
 def _metrics(path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _label_what_is_found(out: Path, data_dir: Path) -> None:
-    """Every other box of a test becomes an object, so that what found it scores neither 0 nor 1."""
-    for record in json.loads((out / "results" / "detections.json").read_text(encoding="utf-8")):
-        lines = [" ".join(map(str, box["quad"])) + f" {box['class']} 0\n" for box in record["boxes"][::2]]
-        labels = data_dir / "labelTxt" / f"{Path(record['image']).stem}.txt"
-        labels.write_text("".join(lines), encoding="utf-8")
 
 
 def _assert_same_scores(ours: dict, theirs: dict) -> None:
@@ -41,7 +33,7 @@ def test_the_scores_are_those_of_the_checkpoint(exported, finding_checkpoint, do
     flags = ["--resume", str(finding_checkpoint), "--out", str(tmp_path / "run"), "--num_workers", "0"]
     data, table = ["--data_dir", str(data_dir)], tmp_path / "scores.json"
     assert program.main(["--phase", "test", *flags, *data]) == 0
-    _label_what_is_found(tmp_path / "run", data_dir)
+    label_what_is_found(tmp_path / "run", data_dir)
     capsys.readouterr()
     assert main([str(exported(nms=True)), *data, "--json", str(table)]) == 0
     said = capsys.readouterr().out
@@ -60,7 +52,7 @@ def test_tiles_are_merged_and_scored_on_the_whole_pictures(
     flags = ["--resume", str(finding_checkpoint), "--out", str(tmp_path / "run"), "--num_workers", "0"]
     whole = ["--input", str(pictures / "images"), "--tile", "96", "--overlap", "48"]
     assert program.main(["--phase", "test", *flags, *whole]) == 0
-    _label_what_is_found(tmp_path / "run", pictures)
+    label_what_is_found(tmp_path / "run", pictures)
     capsys.readouterr()
     data = ["--data_dir", str(tiles)]
     assert main([str(exported(nms=True)), *data, "--json", str(table)]) == 0
