@@ -65,6 +65,17 @@ def wait_for(condition: Callable[[], bool], job: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
+def stop_after(num_steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a training be asked to stop in its step of that number, once."""
+    taken, step = [], TrainingStep.__call__
+
+    def stopping_step(self, images, targets, stop=False):
+        taken.append(1)
+        return step(self, images, targets, stop)._replace(stop=len(taken) == num_steps)
+
+    monkeypatch.setattr(TrainingStep, "__call__", stopping_step)
+
+
 # -- going on
 
 
@@ -79,19 +90,34 @@ def test_a_stopped_run_goes_on_bit_for_bit_with_average_and_patience(
     data_dir = dota_folder(names=NAMES, lists=FIVE)
     flags = ("--ema", "0.9", "--freeze", "1", "--clip_norm", "5", *network)
     assert main.main(arguments(data_dir, tmp_path / "straight", *flags)) == 0
-    taken, step = [], TrainingStep.__call__
-
-    def stopping_step(self, images, targets, stop=False):
-        taken.append(1)
-        return step(self, images, targets, stop)._replace(stop=len(taken) == steps_before)
-
-    monkeypatch.setattr(TrainingStep, "__call__", stopping_step)
+    stop_after(steps_before, monkeypatch)
     assert main.main(arguments(data_dir, tmp_path / "stopped", *flags)) == 130
     assert main.main(["--phase", "train", "--resume_train", str(tmp_path / "stopped")]) == 0
     assert_equal_runs(tmp_path / "straight", tmp_path / "stopped")
     for name in ("straight", "stopped"):
         table = (tmp_path / name / "history.csv").read_text(encoding="utf-8-sig")
         assert [line.split(",")[0] for line in table.splitlines()] == ["epoch", "1", "2"]
+
+
+def test_a_stopped_run_goes_on_where_data_and_lists_have_moved_to(dota_folder, tmp_path, monkeypatch, capsys):
+    data_dir, lists = dota_folder(names=NAMES, lists=FIVE), tmp_path / "lists"
+    lists.mkdir()
+    for name in FIVE:
+        (data_dir / f"{name}.txt").rename(lists / f"{name}.txt")
+    assert main.main(arguments(data_dir, tmp_path / "straight", "--lists", str(lists))) == 0
+    stop_after(2, monkeypatch)
+    assert main.main(arguments(data_dir, tmp_path / "stopped", "--lists", str(lists))) == 130
+    data_dir.rename(tmp_path / "data, moved")
+    lists.rename(tmp_path / "lists, moved")
+    resume, moved = ["--resume_train", str(tmp_path / "stopped")], ["--data_dir", str(tmp_path / "data, moved")]
+    for flags, missing in (([], data_dir), (moved, lists)):
+        capsys.readouterr()
+        assert main.main([*resume, *flags]) in (1, 2)
+        said = capsys.readouterr().err
+        assert f"{missing}:" in said
+        assert said.count("\n") == 1
+    assert main.main([*resume, *moved, "--lists", str(tmp_path / "lists, moved")]) == 0
+    assert_equal_runs(tmp_path / "straight", tmp_path / "stopped")
 
 
 def test_a_run_that_is_made_longer_goes_on_from_its_end(dota_folder, tmp_path):

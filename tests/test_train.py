@@ -52,6 +52,20 @@ def test_a_run_stops_with_the_names_after_too_many_bad_steps(dota_folder, tmp_pa
     assert "scene_" in message
 
 
+@pytest.mark.usefixtures("thin_backbones")
+def test_bad_steps_that_a_good_one_parts_do_not_stop_a_run(dota_folder, tmp_path, monkeypatch):
+    """Defect 3: after several in a row; 38 of 40 are bad here, but never twenty in a row."""
+    good, bad = StepResult({"total": 1.0}, True, False), StepResult({"total": math.nan}, False, False)
+    results = iter([*[bad] * 19, good] * 2)
+    monkeypatch.setattr(TrainingStep, "__call__", lambda *_: next(results))
+    names = tuple(f"scene_{number}" for number in range(21))
+    data_dir = dota_folder(names=names, hw=(64, 64), lists={"train": names[:20], "val": names[20:]})
+    assert main.main(arguments(data_dir, tmp_path / "run", "--batch_size", "1")) == 0
+    assert next(results, None) is None
+    progress = load_file(tmp_path / "run" / "last.pth")["progress"]
+    assert (progress["skipped"], progress["num_images"]) == (38, 2)
+
+
 def test_training_writes_a_run_folder_and_nothing_beside_its_inputs(dota_folder, tmp_path):
     data_dir = dota_folder(lists=LISTS)
     before = sorted((path, path.stat().st_mtime_ns) for path in data_dir.rglob("*"))
