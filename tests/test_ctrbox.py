@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -38,14 +37,6 @@ class OddBackbone(Backbone):
             images = stage(images).relu()
             maps.append(images)
         return tuple(maps)
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def published_resnet101_names(num_batches_tracked: bool = True) -> set[str]:

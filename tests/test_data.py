@@ -9,6 +9,7 @@ import pytest
 
 from datasets.augment import jitter_colours
 from datasets.splits import ListError, Split
+from DOTA_devkit.evaluation import EVERY_CLASS
 from DOTA_devkit.labels import LabelError
 from tests.label_documents import DATA_YAML, yolo_folder
 from tools import data as data_module
@@ -154,11 +155,22 @@ def test_flips_and_colours_are_switches():
 
 
 def test_truths_keep_what_a_label_says(dota_folder):
-    config = parse_settings(["--data_dir", str(dota_folder())])
-    _, samples = read_split(config, open_data(config), "train", ("car", "boat"))
+    data_dir = dota_folder()
+    flags = ("car 0", "boat 1", "car 2", "DontCare 0")
+    lines = [f"{10 * n} 1 {10 * n + 8} 1 {10 * n + 8} 9 {10 * n} 9 {flag}\n" for n, flag in enumerate(flags)]
+    (data_dir / "labelTxt" / "scene_3.txt").write_text("".join(lines), encoding="utf-8")
+    config = parse_settings(["--data_dir", str(data_dir), "--split", "all"])
+    (data_dir / "all.txt").write_text("scene_0\nscene_3\n", encoding="utf-8")
+    _, samples = read_split(config, open_data(config), "val", ("car", "boat"))
     truths = truths_of(samples)
-    assert set(truths) == {sample.name for sample in samples}
-    assert all(len(truth.quads) == len(truth.labels) == len(truth.difficult) for truth in truths.values())
+    assert list(truths) == ["scene_0", "scene_3"]
+    for sample in samples:
+        for name in ("quads", "labels", "difficult"):
+            assert np.array_equal(getattr(truths[sample.name], name), getattr(sample, name)), name
+    flagged = truths["scene_3"]
+    assert flagged.labels.tolist() == [0, 1, 0, EVERY_CLASS]
+    assert flagged.difficult[:3].tolist() == [0, 1, 2]
+    assert flagged.quads[:, 0].tolist() == [[0, 1], [10, 1], [20, 1], [30, 1]]
 
 
 def test_lists_are_kept_in_the_run_folder(tmp_path: Path):

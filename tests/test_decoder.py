@@ -115,6 +115,14 @@ def test_the_best_come_first_and_the_number_is_limited_by_the_cells() -> None:
     torch.testing.assert_close(decode(random_maps(2), num_peaks=500).scores[:, :5], few.scores)
 
 
+def test_a_class_number_above_255_comes_back() -> None:
+    """Defect 10: class ids in uint8."""
+    maps = empty_maps(num_classes=300)
+    put_box(maps, 0, 299, (6, 4), rectangle(26, 18, 12, 6, 0.5))
+    put_box(maps, 0, 43, (2, 2), rectangle(10, 10, 6, 6, 0.5), logit=3.0)
+    assert decode(maps, num_peaks=2).labels.tolist() == [[299, 43]]
+
+
 def test_only_maxima_of_their_neighbourhood_are_detections() -> None:
     maps = empty_maps()
     maps.hm[0, 0, 4, 6], maps.hm[0, 0, 4, 7], maps.hm[0, 0, 5, 5] = 3.0, 2.0, 2.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,13 +11,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 import main
 from models import CTRBOX
-from tests.conftest import CLASS_NAMES, REPOSITORY
+from tests.conftest import CLASS_NAMES, REPOSITORY, label_what_is_found
 from tools.checkpoint import load_file
 
 NAMES = tuple(f"scene_{number}" for number in range(9))
@@ -102,6 +106,51 @@ def test_accelerate_launch_does_too(one_rank, tmp_path):
     code, output = run_job(*launch, "main.py", *arguments(data_dir, tmp_path / "two"))
     assert code == 0, output
     assert_same_run(tmp_path / "two", one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("phase", "tiles"), [("test", ("--tile", "64", "--overlap", "16")), ("eval", ())])
+def test_two_ranks_find_what_one_does(finding_checkpoint, dota_folder, tmp_path, phase: str, tiles: tuple[str, ...]):
+    """They share five pictures; one writes, each picture once and in the order of the list."""
+    data_dir = dota_folder(names=NAMES, lists={"train": NAMES[5:], "val": NAMES[:5]})
+    shared = ("--resume", str(finding_checkpoint), "--data_dir", str(data_dir), "--num_workers", "0", "--device", "cpu")
+    shared = (*shared, "--draw_score", "0.02", *tiles)
+    assert main.main(["--phase", "test", *shared, "--out", str(tmp_path / "one")]) == 0
+    label_what_is_found(tmp_path / "one", data_dir)
+    assert main.main(["--phase", phase, *shared, "--out", str(tmp_path / "one")]) == 0
+    code, output = run_job(*TORCHRUN, "main.py", "--phase", phase, *shared, "--out", str(tmp_path / "two"))
+    assert code == 0, output
+    assert_same_results(tmp_path / "one", tmp_path / "two")
+    assert (tmp_path / "two" / "log.txt").read_text(encoding="utf-8").count("detecting with") == 1
+    if phase == "eval":
+        one, two = (read_json(tmp_path / name / "metrics.json") for name in ("one", "two"))
+        assert 0.2 < one["mAP50"] < 0.9
+        assert {key: two[key] for key in ("num_images", "num_truths", "num_detections")} == {
+            key: one[key] for key in ("num_images", "num_truths", "num_detections")
+        }
+        for name, scores in one["classes"].items():
+            assert two["classes"][name]["AP"] == pytest.approx(scores["AP"], abs=1e-6)
+
+
+def assert_same_results(first: Path, second: Path) -> None:
+    one, two = (read_json(folder / "results" / "detections.json") for folder in (first, second))
+    assert [record["image"] for record in one] == [record["image"] for record in two]
+    for ours, theirs in zip(one, two, strict=True):
+        assert len(ours["boxes"]) > 5
+        assert [box["class"] for box in ours["boxes"]] == [box["class"] for box in theirs["boxes"]]
+        for key in ("score", "quad"):
+            values = ([box[key] for box in record["boxes"]] for record in (ours, theirs))
+            np.testing.assert_allclose(*values, atol=1e-4)
+    drawn = sorted(path.name for path in (first / "drawings").iterdir())
+    assert drawn == sorted(path.name for path in (second / "drawings").iterdir())
+    assert len(drawn) == len(one) == 5
+    for name in drawn:
+        pictures = (cv2.imread(str(folder / "drawings" / name)) for folder in (first, second))
+        assert cv2.absdiff(*pictures).mean() < 0.1  # a corner may be rounded to the next pixel
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.slow

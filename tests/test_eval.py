@@ -97,6 +97,22 @@ def test_intervals_of_ap50_when_asked_for(evaluated, capsys):
     assert "AP50_low" not in (run_dir / "metrics.csv").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(("flags_more", "ap50"), [([], 1.0), (["--ignore_overlap", "1"], 0.5)])
+def test_difficult_objects_and_false_alarms_in_ignore_regions_do_not_count(evaluated, flags_more, ap50):
+    """A car that is found; one flagged difficult that is missed; the best score of all is a false alarm in DontCare."""
+    run_dir, flags, data_dir = evaluated
+    lines = ("5 5 25 5 25 15 5 15 car 0\n", "50 5 70 5 70 15 50 15 car 1\n", "50 50 99 50 99 99 50 99 DontCare 0\n")
+    for name, text in zip(LISTS["val"], ("".join(lines), "", ""), strict=True):
+        (data_dir / "labelTxt" / f"{name}.txt").write_text(text, encoding="utf-8")
+    found = "scene_1 0.5 5 5 25 5 25 15 5 15\nscene_1 0.9 60 60 80 60 80 70 60 70\n"
+    (run_dir / "results" / "Task1_car.txt").write_text(found, encoding="utf-8")
+    (run_dir / "results" / "Task1_boat.txt").write_text("", encoding="utf-8")
+    assert main.main([*flags, *flags_more]) == 0
+    metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["classes"]["car"]["AP50"] == ap50
+    assert (metrics["num_truths"], metrics["num_difficult"]) == (1, 1)
+
+
 @pytest.mark.parametrize("change", [["--split", "few"], ["--nms_thresh", "0.5"], ["--quads"], ["--K", "7"]])
 def test_results_of_another_split_or_setting_are_not(evaluated, capsys, change):
     _, flags, _ = evaluated

@@ -232,6 +232,19 @@ def test_truth_fed_back_scores_exactly_one(num_truths: int, tmp_path: Path) -> N
                 assert set(item["AP"].values()) == {1.0}
 
 
+def test_class_numbers_above_255_are_written_read_and_scored(tmp_path: Path) -> None:
+    """Defect 10: class ids in uint8, in which 299 is 43."""
+    names = [f"class {number}" for number in range(300)]
+    truths = {"a": truth([square(0), square(50)], [299, 43])}
+    write_results(tmp_path, names, {"a": found([square(0), square(50), square(99)], [0.9, 0.8, 0.7], [299, 43, 43])})
+    read = read_results(tmp_path, names).images
+    assert sorted(read["a"].labels.tolist()) == [43, 43, 299]
+    classes = evaluate(read, truths, names).classes
+    counts = {name: (item.num_truths, item.num_detections) for name, item in classes.items() if item.num_detections}
+    assert counts == {"class 43": (1, 2), "class 299": (1, 1)}
+    assert [classes[f"class {number}"].curves[0].ap for number in (43, 299)] == [1, 1]
+
+
 @pytest.mark.parametrize("detections", [{}, {"a": found([], [])}])
 def test_no_detections_score_zero(detections: dict[str, ImageDetections]) -> None:
     metrics = metrics_dict(evaluate(detections, {"a": truth([square(0)], [0])}, ["ship"]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -48,7 +50,12 @@ def test_a_huge_picture_is_sampled_without_a_copy_in_floating_point(
     picture = np.random.default_rng(0).integers(0, 256, (*hw, channels), dtype=np.uint8)
     plain = letterbox_image(picture, (96, 128), (1.0,) * channels)
     monkeypatch.setattr(letterbox, "MOST_IN_FLOAT", 1000)
-    np.testing.assert_allclose(letterbox_image(picture, (96, 128), (1.0,) * channels), plain, atol=1e-3)
+    tracemalloc.start()
+    sampled = letterbox_image(picture, (96, 128), (1.0,) * channels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_allclose(sampled, plain, atol=1e-3)
+    assert peak < picture.size * np.float32().itemsize
 
 
 def test_the_scale_is_the_largest_at_which_the_whole_picture_fits() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from types import SimpleNamespace
 
 import pytest
@@ -63,6 +64,69 @@ def test_the_terms_are_the_formulas_of_the_paper() -> None:
     expected = {"hm": focal.item(), "wh": sum(wh) / 12, "reg": sum(reg) / 12, "cls_theta": sum(theta) / 12}
     terms = {name: term.item() for name, term in BBAVectorsLoss()(maps, targets).items()}
     assert terms == pytest.approx(expected | {"total": sum(expected.values())}, rel=1e-5)
+
+
+def test_the_terms_of_the_default_recipe_are_its_formulas() -> None:
+    """Cells around a centre's, weighted, smooth L1 that turns at 0.1, rotated boxes fourfold, the distance of boxes:
+    the plain formulas (matrices, log, loops) in float64."""
+    maps, targets = random_maps(2, 8), make_targets(2, 8, num_objects=6)
+    p, g = maps.hm.double().sigmoid(), targets.hm.double()
+    focal = -torch.where(g == 1, (1 - p) ** 2 * p.log(), (1 - g) ** 4 * p**2 * (1 - p).log()).sum() / 12
+    sums, weights = dict.fromkeys(("wh", "reg", "cls_theta", "box"), 0.0), 0.0
+    for image, y, x in product(range(2), range(8), range(8)):
+        claim = _nearest_object(targets, image, y, x)
+        if claim is None:
+            continue
+        slot, dy, dx = claim
+        weight = math.exp(-(dx**2 + dy**2) / (2 * 0.7**2))
+        wh, true_wh = maps.wh[image, :, y, x].double(), targets.wh[image, slot].double()
+        reg, true_reg = maps.reg[image, :, y, x].double(), targets.reg[image, slot].double() - torch.tensor([dx, dy])
+        q, rotated = maps.cls_theta[image, 0, y, x].double().sigmoid().item(), bool(targets.cls_theta[image, slot, 0])
+        sums["wh"] += weight * _smooth_l1(wh - true_wh) / 10
+        sums["reg"] += weight * _smooth_l1(reg - true_reg) / 2
+        sums["cls_theta"] -= weight * (4 * math.log(q) if rotated else math.log(1 - q))
+        sums["box"] += weight * _hellinger(*_gaussian(wh, reg), *_gaussian(true_wh, true_reg))
+        weights += weight
+    expected = {"hm": focal.item()} | {name: value / weights for name, value in sums.items()}
+    shares = {"hm": 1, "wh": 0.5, "reg": 1, "cls_theta": 0.25, "box": 1}
+    total = sum(share * expected[name] for name, share in shares.items())
+    criterion = BBAVectorsLoss(
+        wh_weight=0.5, cls_theta_weight=0.25, box_weight=1.0, vector_beta=0.1, rotated_weight=4.0, positive_radius=1
+    )
+    terms = {name: term.item() for name, term in criterion(maps, targets).items()}
+    assert terms == pytest.approx(expected | {"total": total}, rel=1e-5)
+
+
+def _nearest_object(targets: SimpleNamespace, image: int, y: int, x: int) -> tuple[int, int, int] | None:
+    """Of the objects whose centre's cell is this one or a neighbour the one with the nearest centre, and the steps (dy,
+    dx) from that cell to this."""
+    claims = []
+    for slot in targets.mask[image].nonzero()[:, 0].tolist():
+        row, column = divmod(int(targets.ind[image, slot]), 8)
+        if max(abs(y - row), abs(x - column)) <= 1:
+            right, down = targets.reg[image, slot].tolist()
+            distance = math.hypot(column + right - (x + 0.5), row + down - (y + 0.5))
+            claims.append((distance, slot, y - row, x - column))
+    return min(claims)[1:] if claims else None
+
+
+def _smooth_l1(difference: Tensor) -> float:
+    size = difference.abs()
+    return torch.where(size < 0.1, size**2 / 0.2, size - 0.05).sum().item()
+
+
+def _gaussian(wh: Tensor, reg: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of the box that t, r, b, l about a centre decode to."""
+    top, right, bottom, left = wh[:8].reshape(4, 2)
+    u, v = (right - left) / 2, (bottom - top) / 2
+    return reg + wh[:8].reshape(4, 2).sum(0) / 2, (u.outer(u) + v.outer(v)) / 3 + 0.01 * torch.eye(2).double()
+
+
+def _hellinger(mean_1: Tensor, cov_1: Tensor, mean_2: Tensor, cov_2: Tensor) -> float:
+    """ProbIoU (Llerena et al., 2021, eq. 2 to 4)."""
+    cov, step = (cov_1 + cov_2) / 2, mean_1 - mean_2
+    spread = torch.log(cov.det() / (cov_1.det() * cov_2.det()).sqrt())
+    return math.sqrt(1 - math.exp(-(step @ cov.inverse() @ step / 8 + spread / 2).item()) + 1e-4)
 
 
 def test_weights_change_the_total_and_nothing_else() -> None:

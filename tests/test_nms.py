@@ -127,6 +127,7 @@ def test_labels_of_any_kind_keep_their_boxes_apart() -> None:
     assert poly_nms(quads, scores, 0.5, np.array([0, 1, 1])).tolist() == [2, 0]
     assert poly_nms(quads, scores, 0.5, np.array(["plane", "ship", "ship"])).tolist() == [2, 0]
     assert poly_nms(quads, scores, 0.5, np.array([0, 1, 1], np.uint8)).tolist() == [2, 0]
+    assert poly_nms(quads, scores, 0.5, np.array([43, 299, 299])).tolist() == [2, 0]  # 43 = 299 - 256
 
 
 def test_a_score_of_nan_is_never_kept_and_suppresses_nothing() -> None:

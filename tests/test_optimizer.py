@@ -10,8 +10,28 @@ import torch
 
 from models import CTRBOX
 from tests.test_ctrbox import OddBackbone
-from tools.config import Config
-from tools.optimizer import learning_rate, make_optimizer, restore_optimizer, set_rate
+from tools.config import Config, parse_settings
+from tools.optimizer import learning_rate, make_criterion, make_optimizer, restore_optimizer, set_rate
+
+
+@pytest.mark.parametrize(
+    ("flags", "weights", "rest"),
+    [
+        ("", {"hm": 1, "wh": 0.5, "reg": 1, "cls_theta": 0.25, "box": 1}, (0.1, 4, 1)),
+        ("--recipe published", {"hm": 1, "wh": 1, "reg": 1, "cls_theta": 1}, (1, 1, 0)),
+        (
+            "--vector_weight 2 --theta_weight 3 --box_weight 4 --vector_beta 5 --rotated_weight 6 --positive_radius 7",
+            {"hm": 1, "wh": 2, "reg": 1, "cls_theta": 3, "box": 4},
+            (5, 6, 7),
+        ),
+    ],
+)
+def test_the_loss_has_the_weights_of_the_settings(
+    flags: str, weights: dict[str, float], rest: tuple[float, float, int]
+):
+    criterion = make_criterion(parse_settings(flags.split()))
+    assert criterion.weights == weights
+    assert (criterion.vector_beta, criterion.rotated_weight, criterion.positive_radius) == rest
 
 
 def rates_of(config: Config, num_steps: int, steps_per_epoch: int) -> list[float]:

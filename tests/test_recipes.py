@@ -13,6 +13,19 @@ def test_the_default_recipe_is_the_defaults():
     assert not RECIPES["default"]
 
 
+def test_the_default_recipe_is_what_was_measured():
+    """tools/recipes.md and the tables of README.md are of these numbers; whoever changes one measures anew."""
+    config = Config()
+    assert (config.optimizer, config.init_lr, config.schedule, config.warmup) == ("adamw", 3e-4, "cosine", 0.05)
+    assert (config.weight_decay, config.clip_norm, config.ema) == (0.01, 35.0, 0.998)
+    assert (config.batch_size, config.accumulate, config.backbone_lr_scale) == (2, 1, 1.0)
+    assert (config.positive_radius, config.box_weight, config.vector_beta) == (1, 1.0, 0.1)
+    assert (config.vector_weight, config.theta_weight, config.rotated_weight) == (0.5, 0.25, 4.0)
+    assert (config.augment_scale, config.augment_quarter, config.augment_rotate) == ((0.85, 1.18), False, 0.0)
+    assert (config.neck, config.head_width, config.head_norm) == ("combination", 256, True)
+    assert config.sparse_heads
+
+
 def test_the_published_recipe_is_the_papers():
     """Yi et al., WACV 2021, section 4.1: Adam, 1.25e-4, x0.96 an epoch; the batch norm is its README's advice."""
     config = parse_settings(["--recipe", "published"])
@@ -24,6 +37,8 @@ def test_the_published_recipe_is_the_papers():
     )
     assert (config.warmup, config.weight_decay, config.clip_norm, config.ema) == (0.0, 0.0, 0.0, 0.0)
     assert (config.positive_radius, config.box_weight, config.vector_beta) == (0, 0.0, 1.0)
+    assert (config.vector_weight, config.theta_weight, config.rotated_weight) == (1.0, 1.0, 1.0)
+    assert (config.augment_scale, config.augment_quarter, config.augment_rotate) == ((0.9, 1.1), False, 0.0)
     assert config.head_norm
     assert not config.sparse_heads
 

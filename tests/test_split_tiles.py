@@ -97,6 +97,19 @@ def test_labels_are_not_truncated(dota_folder, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("flags", "difficult"), [([], 2), (["--min_visible", "0.5"], 0), (["--min_visible", "0.7"], 2)]
+)
+def test_an_object_of_which_too_little_is_seen_is_an_ignore_region(dota_folder, tmp_path, flags, difficult):
+    """Three fifths of the car lie in the first tile, all of it in the second."""
+    src = dota_folder(names=("a", "b"), hw=(60, 88))
+    (src / "labelTxt" / "a.txt").write_text("52 10 72 10 72 20 52 20 car 0\n", encoding="utf-8")
+    assert main([str(src), str(tmp_path / "tiles"), *SMALL, *flags]) == 0
+    first, second = (read_labels(tmp_path / "tiles" / "labelTxt" / f"a__1__{x}___0.txt") for x in (0, 24))
+    assert first.quads[0].tolist() == [[52, 10], [64, 10], [64, 20], [52, 20]]
+    assert (first.difficult.tolist(), second.difficult.tolist()) == ([difficult], [0])
+
+
+@pytest.mark.parametrize(
     ("suffix", "flag", "expected"),
     [(".jpg", "auto", ".jpg"), (".png", "auto", ".png"), (".bmp", "auto", ".png"), (".png", "jpg", ".jpg")],
 )

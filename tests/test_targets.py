@@ -226,6 +226,13 @@ def test_two_objects_with_one_centre_are_both_kept() -> None:
     assert (targets.hm == 1).sum(axis=(1, 2)).tolist() == [1, 1]
 
 
+def test_a_class_number_above_255_has_its_own_map() -> None:
+    """Defect 10: class ids in uint8."""
+    targets = targets_of(quads_of((50, 50, 40, 20, 0.3), (20, 90, 10, 8, 0)), labels=[299, 43], num_classes=300)
+    assert np.flatnonzero(targets.hm.any(axis=(1, 2))).tolist() == [43, 299]
+    assert (targets.hm[299, 12, 12], targets.hm[43, 22, 5]) == (1, 1)
+
+
 # -- ignore regions
 
 

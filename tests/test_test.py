@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
+import weakref
 from pathlib import Path
+from urllib.error import URLError
 
 import cv2
 import numpy as np
@@ -11,10 +14,15 @@ import pytest
 import torch
 
 import main
+from DOTA_devkit.iou import poly_iou
 from models import IMAGENET
+from tests.test_train import arguments
 from tools import test as testing
+from tools import weights
 from tools.checkpoint import Architecture, save_checkpoint
 from tools.config import parse_settings, settings_dict
+from tools.outcomes import Found
+from tools.results import ResultFiles
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +98,90 @@ def test_boxes_are_rectangles_unless_quads_are_asked_for(run_dir, pictures, tmp_
     assert skew("--quads") > 0.1
 
 
-def test_each_picture_is_decoded_once(run_dir, pictures, tmp_path, monkeypatch):
-    """Defect 15: pictures were decoded twice."""
-    from datasets import loader
+TILES = ("--tile", "64", "--overlap", "16")
 
-    read, decoded = loader.read_image, []
-    monkeypatch.setattr(loader, "read_image", lambda path, channels: decoded.append(path) or read(path, channels))
-    assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(pictures))) == 0
-    assert sorted(decoded) == sorted(pictures.iterdir())
+
+@pytest.mark.parametrize("flags", [(), TILES])
+def test_each_picture_is_decoded_once(run_dir, pictures, tmp_path, monkeypatch, flags: tuple[str, ...]):
+    """Defect 15: pictures were decoded twice, for the network and for the drawing."""
+    decode, decoded = cv2.imdecode, []
+    monkeypatch.setattr(cv2, "imdecode", lambda values, how: decoded.append(bytes(values)) or decode(values, how))
+    assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(pictures), "--draw_score", "0", *flags)) == 0
+    assert len(list((tmp_path / "out" / "drawings").iterdir())) == len(decoded)
+    assert sorted(decoded) == sorted(path.read_bytes() for path in pictures.iterdir())
+
+
+@pytest.mark.parametrize("flags", [(), TILES])
+def test_detections_are_let_go_as_they_are_written(run_dir, tmp_path, monkeypatch, flags: tuple[str, ...]):
+    """Defect 15: those of the whole set were held in memory."""
+    (tmp_path / "many").mkdir()
+    for number in range(20):
+        picture = np.random.default_rng(number).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+        (tmp_path / "many" / f"{number}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    given, alive, write = [], [], ResultFiles.write
+
+    def watched_write(results: ResultFiles, path: Path, found: Found) -> None:
+        assert len(found.detections.scores)
+        given.append(weakref.ref(found.detections.quads))
+        alive.append(sum(reference() is not None for reference in given))
+        write(results, path, found)
+
+    monkeypatch.setattr(ResultFiles, "write", watched_write)
+    assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(tmp_path / "many"), *flags)) == 0
+    assert len(alive) == 20
+    assert max(alive) <= 3
+
+
+def test_thresholds_and_k_change_what_comes_out(run_dir, pictures, tmp_path):
+    """Defect 18: NMS at 0.1 and confidence 0.18 were hard-coded."""
+
+    def boxes(*flags: str) -> list[dict]:
+        assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(pictures / "a__b.png"), *flags)) == 0
+        return json.loads((tmp_path / "out" / "results" / "detections.json").read_text(encoding="utf-8"))[0]["boxes"]
+
+    def most_overlap(found: list[dict]) -> float:
+        quads, classes = np.array([box["quad"] for box in found]), np.array([box["class"] for box in found])
+        overlaps = poly_iou(quads.reshape(-1, 4, 2), quads.reshape(-1, 4, 2))
+        return overlaps[np.triu(classes[:, None] == classes, 1)].max()
+
+    usual = boxes()
+    middle = float(np.median([box["score"] for box in usual]))
+    assert boxes("--conf_thresh", str(middle)) == [box for box in usual if box["score"] >= middle]
+    loose, strict = boxes("--nms_thresh", "0.7"), boxes("--nms_thresh", "0.05")
+    assert len(loose) > len(usual) > len(strict)
+    assert most_overlap(strict) <= 0.05 + 1e-3 < most_overlap(usual) <= 0.3 + 1e-3 < most_overlap(loose) <= 0.7 + 1e-3
+    few = boxes("--K", "3", "--nms_thresh", "1")
+    assert len(few) == 3
+    assert few == boxes("--nms_thresh", "1")[:3]
+
+
+@pytest.mark.usefixtures("thin_backbones")
+def test_only_a_new_training_asks_for_weights_from_the_network(dota_folder, tmp_path, monkeypatch):
+    """Defect 9: ImageNet weights were fetched at test time, too."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
+    asked = []
+
+    def refuse(*_: object, **__: object) -> None:
+        asked.append(1)
+        raise URLError("no network here")
+
+    for owner, name in (
+        (weights, "_probe"),
+        (weights, "_fetch"),
+        (socket, "create_connection"),
+        (torch.hub, "download_url_to_file"),
+        (torch.hub, "load_state_dict_from_url"),
+    ):
+        monkeypatch.setattr(owner, name, refuse)
+    data_dir = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2"]})
+    run = tmp_path / "run"
+    assert main.main(arguments(data_dir, run, "--num_epoch", "1", "--pretrained", "auto")) == 0
+    assert asked
+    asked.clear()
+    assert main.main(["--phase", "test", "--resume", str(run), "--num_workers", "0"]) == 0
+    assert main.main(["--phase", "eval", "--resume", str(run), "--num_workers", "0", "--K", "7"]) == 0
+    assert main.main(["--resume_train", str(run), "--num_epoch", "2", "--pretrained", "auto"]) == 0
+    assert not asked
 
 
 def test_drawings_stop_at_the_number_asked_for(run_dir, pictures, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import math
 import multiprocessing
+import shutil
+import time
 from pathlib import Path
 
 import cv2
@@ -13,11 +15,15 @@ import pytest
 import torch
 
 import main
+from datasets.augment import Augmentation
+from datasets.loader import TrainingSet
 from tools import train, training_run, validation
 from tools.checkpoint import load_file
-from tools.config import SettingsError, parse_settings
+from tools.config import Config, SettingsError, parse_settings
+from tools.data import augmentation_of
 from tools.engine import Engine
 from tools.run_folder import locked
+from tools.run_state import Run
 from tools.training_step import StepResult, TrainingStep
 
 LISTS = {"train": ("scene_0", "scene_1", "scene_3"), "val": ("scene_2",)}
@@ -52,6 +58,20 @@ def test_a_run_stops_with_the_names_after_too_many_bad_steps(dota_folder, tmp_pa
     assert "scene_" in message
 
 
+@pytest.mark.usefixtures("thin_backbones")
+def test_bad_steps_that_a_good_one_parts_do_not_stop_a_run(dota_folder, tmp_path, monkeypatch):
+    """Defect 3: after several in a row; 38 of 40 are bad here, but never twenty in a row."""
+    good, bad = StepResult({"total": 1.0}, True, False), StepResult({"total": math.nan}, False, False)
+    results = iter([*[bad] * 19, good] * 2)
+    monkeypatch.setattr(TrainingStep, "__call__", lambda *_: next(results))
+    names = tuple(f"scene_{number}" for number in range(21))
+    data_dir = dota_folder(names=names, hw=(64, 64), lists={"train": names[:20], "val": names[20:]})
+    assert main.main(arguments(data_dir, tmp_path / "run", "--batch_size", "1")) == 0
+    assert next(results, None) is None
+    progress = load_file(tmp_path / "run" / "last.pth")["progress"]
+    assert (progress["skipped"], progress["num_images"]) == (38, 2)
+
+
 def test_training_writes_a_run_folder_and_nothing_beside_its_inputs(dota_folder, tmp_path):
     data_dir = dota_folder(lists=LISTS)
     before = sorted((path, path.stat().st_mtime_ns) for path in data_dir.rglob("*"))
@@ -67,6 +87,63 @@ def test_training_writes_a_run_folder_and_nothing_beside_its_inputs(dota_folder,
     assert parse_settings(["--config", str(run_dir / "settings.toml")]).num_epoch == 1
     assert "mAP50" in (run_dir / "log.txt").read_text(encoding="utf-8")
     assert sorted((path, path.stat().st_mtime_ns) for path in data_dir.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("thin_backbones")
+@pytest.mark.parametrize(("minutes", "steps"), [("10", [5, 0]), ("2", [2, 4, 5, 0]), ("0", [1, 2, 3, 4, 5, 5, 0])])
+def test_a_run_is_saved_every_so_many_minutes_and_with_each_epoch(dota_folder, tmp_path, monkeypatch, minutes, steps):
+    """Five steps of 61 seconds each; the last two saves are those before and after the validation."""
+    step, save, clock, passed, saved = TrainingStep.__call__, Run.save, time.monotonic, [0], []
+
+    def slow_step(*parts):
+        passed[0] += 61
+        return step(*parts)
+
+    def watched_save(run: Run, name: str, **how: bool) -> None:
+        saved.extend([run.progress.step] * (name == "last.pth"))
+        save(run, name, **how)
+
+    monkeypatch.setattr(TrainingStep, "__call__", slow_step)
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + passed[0])
+    monkeypatch.setattr(Run, "save", watched_save)
+    names = tuple(f"scene_{number}" for number in range(6))
+    data_dir = dota_folder(names=names, lists={"train": names[:5], "val": names[5:]})
+    flags = ("--batch_size", "1", "--num_epoch", "1", "--save_every", minutes)
+    assert main.main(arguments(data_dir, tmp_path / "run", *flags)) == 0
+    assert saved == steps
+
+
+@pytest.mark.usefixtures("thin_backbones")
+def test_flags_of_augmentation_reach_the_training_pictures(dota_folder, tmp_path, monkeypatch):
+    given = []
+
+    def watched_set(*parts):
+        given.extend(part for part in parts if isinstance(part, Augmentation))
+        return TrainingSet(*parts)
+
+    monkeypatch.setattr(training_run, "TrainingSet", watched_set)
+    flags = ("--augment_quarter", "--augment_rotate", "20", "--augment_scale", "0.7", "1.5", "--num_epoch", "1")
+    assert main.main(arguments(dota_folder(lists=LISTS), tmp_path / "run", *flags)) == 0
+    assert given == [Augmentation(quarter_turns=True, rotate=20.0, scale=(0.7, 1.5))]
+    assert augmentation_of(Config()) == Augmentation(quarter_turns=False, rotate=0.0, scale=(0.85, 1.18))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a compiler")
+@pytest.mark.usefixtures("thin_backbones")
+def test_a_compiled_network_learns_the_same_and_is_saved_by_its_own_names(dota_folder, tmp_path, monkeypatch):
+    compile_, compiled = torch.compile, []
+    monkeypatch.setattr(torch, "compile", lambda *parts: compiled.append(1) or compile_(*parts))
+    data_dir = dota_folder(lists=LISTS)
+    for name, flags in (("plain", ()), ("compiled", ("--compile",))):
+        assert main.main(arguments(data_dir, tmp_path / name, "--optimizer", "sgd", "--num_epoch", "1", *flags)) == 0
+    assert compiled
+    for file in ("last.pth", "best.pth"):
+        plain, others = (weights_of(tmp_path / name / file) for name in ("plain", "compiled"))
+        assert list(plain) == list(others)
+        assert not [name for name in others if "_orig_mod" in name]
+        for name, value in plain.items():
+            torch.testing.assert_close(others[name], value, rtol=1e-3, atol=1e-4)
 
 
 def test_two_equal_runs_are_bit_equal_and_another_seed_is_not(dota_folder, tmp_path):

@@ -1,0 +1,121 @@
+"""Commands that Ctrl-C or SIGTERM stops: 130 or 143 in every one of them, and no half-written file is left."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import main as program
+from DOTA_devkit.task_files import ResultWriter
+from tests.conftest import REPOSITORY
+from tools.convert_labels import main as convert
+from tools.export_onnx import main as export
+from tools.infer_onnx import main as infer_onnx
+from tools.merge_results import main as merge
+from tools.onnx_detector import OnnxDetector
+from tools.results import ResultFiles
+from tools.split_tiles import main as split
+
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+COMMANDS = sorted(path for path in (REPOSITORY / "tools").glob("*.py") if '"__main__"' in path.read_text("utf-8"))
+
+
+def signal_in_the_second(owner: type, name: str, number: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let the second call of a method, and no other, send this process the signal; returns the list of calls."""
+    method, calls = getattr(owner, name), []
+
+    def signalling(*parts: object, **options: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), number)
+        return method(*parts, **options)
+
+    monkeypatch.setattr(owner, name, signalling)
+    return calls
+
+
+def assert_nothing_half_written(folder: Path) -> None:
+    left = [path.name for path in folder.rglob("*") if path.is_file()]
+    assert not [name for name in left if name.endswith(".tmp") or name.startswith(".")]
+    assert "origin.json" not in left
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+@pytest.mark.parametrize("command", ["test", "test --tile 96 --overlap 32", "eval", "infer_onnx"])
+def test_detection_that_is_stopped_writes_no_results(
+    finding_checkpoint, exported: Callable, dota_folder, tmp_path, monkeypatch, command: str, number: int, code: int
+) -> None:
+    data_dir, out = dota_folder(lists={"val": [f"scene_{n}" for n in range(4)], "train": []}), tmp_path / "out"
+    work, *flags = command.split()
+    if work == "infer_onnx":
+        main, arguments = infer_onnx, [str(exported(nms=True)), str(data_dir / "images"), str(out)]
+    else:
+        main = program.main
+        arguments = ["--phase", work, "--resume", str(finding_checkpoint), "--data_dir", str(data_dir)]
+        arguments += ["--out", str(out), "--num_workers", "0", *flags]
+    with monkeypatch.context() as patch:
+        calls = signal_in_the_second(ResultFiles, "write", number, patch)
+        assert main(arguments) == code
+    assert len(calls) == 2
+    assert_nothing_half_written(out)
+    assert not list((out / "results").glob("*"))
+    assert main(arguments) == 0
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_merging_that_is_stopped_leaves_whole_classes(
+    finding_checkpoint, dota_folder, tmp_path, monkeypatch, number: int, code: int
+) -> None:
+    pictures, tiles = dota_folder(lists={"train": ["scene_3"], "val": ["scene_0", "scene_1"]}), tmp_path / "tiles"
+    assert split([str(pictures), str(tiles), "--size", "96", "--overlap", "48", "--workers", "0"]) == 0
+    flags = ["--resume", str(finding_checkpoint), "--data_dir", str(tiles), "--out", str(tmp_path / "run")]
+    assert program.main(["--phase", "test", *flags, "--num_workers", "0"]) == 0
+    command = [str(tmp_path / "run" / "results"), "--index", str(tiles), "--workers", "0"]
+    assert merge([command[0], str(tmp_path / "whole"), *command[1:]]) == 0
+    signal_in_the_second(ResultWriter, "write", number, monkeypatch)
+    assert merge([command[0], str(tmp_path / "merged"), *command[1:]]) == code
+    assert_nothing_half_written(tmp_path / "merged")
+    written = list((tmp_path / "merged").iterdir())
+    assert len(written) < 2
+    for path in written:
+        assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+@pytest.mark.parametrize("form", ["dota", "rolabelimg", "yolo_obb", "coco"])
+def test_a_conversion_that_is_stopped_leaves_whole_files(
+    dota_folder, tmp_path, monkeypatch, form: str, number: int, code: int
+) -> None:
+    """The signal comes when the second file is written, and not yet moved to its place."""
+    data_dir, dst = dota_folder(lists={"train": ["scene_0"], "val": ["scene_1"]}), tmp_path / "converted"
+    calls = signal_in_the_second(Path, "replace", number, monkeypatch)
+    flags = ["--from", "dota", "--to", form, "--images", str(data_dir / "images")]
+    assert convert([str(data_dir), str(dst), *flags]) == code
+    assert len(calls) == 2
+    assert_nothing_half_written(dst)
+    assert len([path for path in dst.rglob("*") if path.is_file()]) == 1
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_an_export_that_is_stopped_leaves_no_file(
+    finding_checkpoint, tmp_path, monkeypatch, number: int, code: int
+) -> None:
+    calls = signal_in_the_second(OnnxDetector, "rows", number, monkeypatch)
+    (tmp_path / "out").mkdir()
+    assert export(["--resume", str(finding_checkpoint), "--output", str(tmp_path / "out" / "model.onnx")]) == code
+    assert len(calls) == 2
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("path", [*COMMANDS, REPOSITORY / "main.py"], ids=lambda path: path.stem)
+def test_every_command_leaves_its_exit_code_to_exit_code(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    main = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main")
+    returned = [node.value for node in ast.walk(main) if isinstance(node, ast.Return) and node in main.body]
+    assert [isinstance(call, ast.Call) and call.func.id == "exit_code" for call in returned] == [True]
+    assert ast.unparse(tree.body[-1].body) in ("sys.exit(main())", "sys.exit(main(sys.argv[1:]))")
