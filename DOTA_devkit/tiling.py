@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +44,7 @@ class TileIndex:
 
     size, overlap: pixels of a tile.  class_names: empty where the pictures have no labels.
     pictures: (height, width) by name.  tiles: by name.  source: the folder of the whole pictures, "" if not known.
+    num_skipped: how many of its tiles a picture lacks, since they were empty; pictures that lack none are not there.
     """
 
     size: int
@@ -51,6 +53,7 @@ class TileIndex:
     pictures: Mapping[str, tuple[int, int]]
     tiles: Mapping[str, Tile]
     source: str = ""
+    num_skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 class CutLabels(NamedTuple):
@@ -180,7 +183,10 @@ def write_index(path: Path, index: TileIndex) -> None:
         "classes": list(index.class_names),
     }
     lines = [json.dumps(key) + ": " + json.dumps(value, ensure_ascii=False) for key, value in head.items()]
-    pictures = [_line(name, {"height": hw[0], "width": hw[1]}) for name, hw in index.pictures.items()]
+    pictures = [
+        _line(name, {"height": hw[0], "width": hw[1], "skipped": index.num_skipped.get(name, 0)})
+        for name, hw in index.pictures.items()
+    ]
     tiles = [
         _line(name, {"picture": tile.picture, "scale": tile.scale, "x": tile.x, "y": tile.y})
         for name, tile in index.tiles.items()
@@ -193,6 +199,7 @@ def write_index(path: Path, index: TileIndex) -> None:
 def read_index(path: Path) -> TileIndex:
     """Read an index that `write_index` wrote; `path` is the file or the folder of tiles that it is in.
 
+    An index of an earlier version does not tell how many tiles were skipped; then it is what the grid has more of.
     Raises FileNotFoundError when it is not there, ValueError that says what is wrong in it.
     """
     path = Path(path)
@@ -204,24 +211,38 @@ def read_index(path: Path) -> TileIndex:
         pictures = {name: (int(hw["height"]), int(hw["width"])) for name, hw in content["pictures"].items()}
         tiles = {name: _read_tile(name, row) for name, row in content["tiles"].items()}
         classes = tuple(str(name) for name in content["classes"])
-        index = TileIndex(
-            int(content["size"]), int(content["overlap"]), classes, pictures, tiles, str(content.get("source", ""))
-        )
+        size, overlap, source = int(content["size"]), int(content["overlap"]), str(content.get("source", ""))
+        told = {name: int(row["skipped"]) for name, row in content["pictures"].items() if "skipped" in row}
+        for name, tile in tiles.items():
+            if tile.picture not in pictures:
+                raise ValueError(f"tile '{name}' is of picture '{tile.picture}', which is not among the pictures")
+            if not (math.isfinite(tile.scale) and tile.scale > 0):
+                raise ValueError(f"tile '{name}' has scale {tile.scale}; it must be a number above 0")
+        skipped = _num_missing(pictures, tiles, size, overlap) | told
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: is not an index of tiles ({what}); write it anew with tools.split_tiles") from error
-    for name, tile in tiles.items():
-        if tile.picture not in pictures:
-            raise ValueError(f"{path}: tile '{name}' is of picture '{tile.picture}', which is not among the pictures")
-        if not (math.isfinite(tile.scale) and tile.scale > 0):
-            raise ValueError(f"{path}: tile '{name}' has scale {tile.scale}; it must be a number above 0")
-    return index
+    skipped = {name: count for name, count in skipped.items() if count > 0}
+    return TileIndex(size, overlap, classes, pictures, tiles, source, skipped)
 
 
 def _positions(length: int, size: int, overlap: int) -> np.ndarray:
     """Where tiles begin along a side of `length` pixels."""
     starts = np.arange(0, max(length - size, 0) + size - overlap, size - overlap)
     return np.minimum(starts, max(length - size, 0))
+
+
+def _num_missing(
+    pictures: Mapping[str, tuple[int, int]], tiles: Mapping[str, Tile], size: int, overlap: int
+) -> dict[str, int]:
+    """How many tiles each picture has less than the grid, at all scales that there are tiles of."""
+    check_grid(size, overlap)
+    scales = {tile.scale for tile in tiles.values()}
+    present = Counter(tile.picture for tile in tiles.values())
+    return {
+        name: sum(len(tile_grid(*scaled_size(*hw, scale), size, overlap)) for scale in scales) - present[name]
+        for name, hw in pictures.items()
+    }
 
 
 def _line(name: str, fields: Mapping[str, Any]) -> str:

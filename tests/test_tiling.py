@@ -282,9 +282,8 @@ def test_every_label_that_is_cut_can_be_written_and_read_back(tmp_path_factory, 
 def example_index() -> TileIndex:
     pictures = {name: (700, 650 + number) for number, name in enumerate(NAMES)}
     tiles = [tile for name, hw in pictures.items() for tile in lay_tiles(name, *hw, 600, 100, (0.5, 1.0))]
-    return TileIndex(
-        600, 100, ("ship", "large vehicle", "船"), pictures, {t.name: t for t in tiles}, "/data/some where"
-    )
+    tiles = {tile.name: tile for tile in tiles if tile.name != "my__0.5__0___0"}
+    return TileIndex(600, 100, ("ship", "large vehicle", "船"), pictures, tiles, "/data/some where", {"my": 1})
 
 
 def test_the_index_survives_any_name(tmp_path):
@@ -305,6 +304,18 @@ def test_the_index_is_json_that_others_can_read(tmp_path):
     write_index(tmp_path / "tiles.json", example_index())
     content = json.loads((tmp_path / "tiles.json").read_text(encoding="utf-8"))
     assert content["tiles"]["my__image__0.5__0___0"] == {"picture": "my__image", "scale": 0.5, "x": 0, "y": 0}
+
+
+def test_an_index_of_an_earlier_version_is_read_and_its_skipped_tiles_are_counted(tmp_path):
+    """It does not tell of them, but the grid does."""
+    index = example_index()
+    write_index(tmp_path / "tiles.json", index)
+    content = json.loads((tmp_path / "tiles.json").read_text(encoding="utf-8"))
+    assert content["pictures"]["my"] == {"height": 700, "width": 652, "skipped": 1}
+    for row in content["pictures"].values():
+        del row["skipped"]
+    (tmp_path / "tiles.json").write_text(json.dumps(content), encoding="utf-8")
+    assert read_index(tmp_path) == index
 
 
 @settings(deadline=None, max_examples=50)
@@ -332,6 +343,7 @@ def test_names_and_scales_are_read_back_exactly(tmp_path_factory, name, scale):
             '"tiles":{"t":{"picture":"p","scale":0,"x":0,"y":0}}}',
             "tile 't' has scale 0",
         ),
+        ('{"size":6,"overlap":6,"classes":[],"pictures":{},"tiles":{}}', "the overlap must lie within"),
     ],
 )
 def test_a_file_that_is_no_index_is_refused_with_its_name(tmp_path, text, what):

@@ -56,6 +56,24 @@ def test_a_list_that_holds_a_part_of_a_picture_is_scored_tile_by_tile(dota_folde
     assert "1 of the listed pictures are no tiles of tiles.json, such as other" in capsys.readouterr().err
 
 
+def test_pictures_whose_empty_tiles_were_skipped_are_scored_tile_by_tile(dota_folder, tmp_path, capsys) -> None:
+    """False alarms there are nowhere, and the AP of the whole pictures was too high."""
+    pictures = dota_folder(names=["a", "b", "c"], hw=(200, 400), lists={"train": ["a", "c"], "val": ["b"]})
+    (pictures / "labelTxt" / "a.txt").write_text("10 10 30 10 30 20 10 20 car 0\n", encoding="utf-8")
+    tiles = tmp_path / "tiles"
+    flags = ["--size", "96", "--overlap", "16", "--workers", "0", "--skip_empty", "1"]
+    assert split([str(pictures), str(tiles), *flags]) == 0
+    index = read_index(tiles)
+    by_list = {kind: (tiles / f"{kind}.txt").read_text(encoding="utf-8").split("\n")[:-1] for kind in ("train", "val")}
+    assert on_whole_pictures(tiles, {}, by_list["val"], CLASSES, 0.3, Config()) is not None  # never skipped
+    assert index.num_skipped == {"a": 3 * 5 - len(by_list["train"]), "c": 3 * 5}
+    capsys.readouterr()
+    assert on_whole_pictures(tiles, {}, by_list["train"], CLASSES, 0.3, Config()) is None
+    said = capsys.readouterr().err
+    assert "1 of 1 pictures lack the empty tiles that tools.split_tiles --skip_empty left out, such as a; " in said
+    assert "cut the pictures again without it" in said
+
+
 def test_whole_pictures_that_are_gone_leave_the_tiles(dota_folder, tmp_path, capsys) -> None:
     pictures, tiles, names = split_three(dota_folder, tmp_path)
     (pictures / "images" / "scene_1.png").unlink()

@@ -181,7 +181,8 @@ def _make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict])
     found = {name for record in records.values() for name in record["classes"]}
     classes = settings.class_names or (dota_classes(found) if found else ())
     pictures = {name: (record["height"], record["width"]) for name, record in records.items()}
-    return TileIndex(settings.size, settings.overlap, tuple(classes), pictures, tiles, str(src.resolve()))
+    skipped = {name: record["num_skipped"] for name, record in records.items() if record["num_skipped"]}
+    return TileIndex(settings.size, settings.overlap, tuple(classes), pictures, tiles, str(src.resolve()), skipped)
 
 
 def _write_lists(dst: Path, lists: Mapping[str, Sequence[str]], index: TileIndex) -> None:
@@ -294,8 +295,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         default=0.0,
         metavar="FRACTION",
-        help="leave out so much of the tiles without any label, but for the pictures of val.txt and test.txt "
-        "[default: %(default)s]",
+        help="leave out so much of the tiles without any label, but for the pictures of val.txt and test.txt: the "
+        "others can then be scored tile by tile only [default: %(default)s]",
     )
     add(
         "--suffix",

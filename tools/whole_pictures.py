@@ -69,14 +69,23 @@ def on_whole_pictures(
 
 def _why_not_whole(index: TileIndex, tiles: Sequence[str]) -> str:
     """What keeps the listed tiles from being all those of their pictures; "" for nothing. Objects in a tile that is not
-    listed would count as missed."""
+    listed would count as missed, and false alarms in one that was never written would not count."""
     listed = set(tiles)
     strange = sorted(listed - index.tiles.keys())
     if strange:
         return f"{len(strange)} of the listed pictures are no tiles of {INDEX_NAME}, such as {strange[0]}"
     shown = {index.tiles[name].picture for name in listed}
     cut = sorted({tile.picture for name, tile in index.tiles.items() if tile.picture in shown and name not in listed})
-    return f"{len(cut)} of {len(shown)} pictures have tiles that are not listed, such as {cut[0]}" if cut else ""
+    if cut:
+        return f"{len(cut)} of {len(shown)} pictures have tiles that are not listed, such as {cut[0]}"
+    lacking = sorted(shown & index.num_skipped.keys())
+    if lacking:
+        return (
+            f"{len(lacking)} of {len(shown)} pictures lack the empty tiles that tools.split_tiles --skip_empty left "
+            f"out, such as {lacking[0]}; cut the pictures again without it, or have them in val.txt or test.txt, to "
+            "score them whole"
+        )
+    return ""
 
 
 def _why_not_there(index: TileIndex, pictures: Sequence[str]) -> str:
