@@ -135,21 +135,27 @@ def cut_labels(
     An object inside the tile keeps its quad; of one that the tile cuts, the rest is replaced by its minimum-area
     rectangle, and is an ignore region (difficult 2) if it is less than `min_visible` of the object's area. Nothing
     is cut where the tile ends with the picture: an object that touches the last column or row is inside, and one that
-    the annotator drew beyond the border stays as drawn. Slivers that a label file cannot hold are left out, and so are
-    objects that lie in the tile's padding.
+    the annotator drew beyond the border stays as drawn. But one that reaches into padding, which no reader of the tile
+    can tell from the picture, is an ignore region where the picture shows less than `min_visible` of it, as in training
+    on the whole picture. Slivers that a label file cannot hold are left out, and so are objects that lie in the
+    padding.
     """
     flags = np.asarray(difficult, dtype=np.int64).reshape(-1)
     quads = as_quads(quads) * tile.scale - np.array([tile.x, tile.y], np.float64)
     height, width = scaled_size(*picture_hw, tile.scale)
     last = np.array([width - tile.x, height - tile.y], np.float64)  # where the picture ends, in pixels of the tile
-    rows = np.flatnonzero(clip_quads(quads, 0, 0, *np.minimum(last, size))[1] > 0)
+    shown, in_both = clip_quads(quads, 0, 0, *np.minimum(last, size))
+    rows = np.flatnonzero(in_both > 0)
     quads = quads[rows]
     low = np.where([tile.x == 0, tile.y == 0], quads.min(axis=(0, 1), initial=0), 0)
     high = np.where(last <= size, quads.max(axis=(0, 1), initial=size), size)
     pieces, visible = clip_quads(quads, *low, *high)
-    hidden = visible < min_visible - SLACK
+    in_picture = clip_quads(quads, -tile.x, -tile.y, *last)[1]
+    padded = ((quads > last) & (last < size)).any(axis=(1, 2)) & (in_picture < min_visible - SLACK)
+    pieces[padded] = shown[rows[padded]]
+    hidden = padded | (visible < min_visible - SLACK)
     flags = np.where(hidden, HIDDEN, flags[rows])
-    cut = np.flatnonzero(visible < 1)
+    cut = np.flatnonzero(padded | (visible < 1))
     slivers = cut[list(geometry_faults(pieces[cut]))]
     if len(slivers):
         rows, pieces, flags, hidden = (np.delete(part, slivers, axis=0) for part in (rows, pieces, flags, hidden))
