@@ -439,6 +439,24 @@ def test_a_missing_label_file_is_an_error_or_empty(dota_folder, tmp_path, capsys
     assert all(path.stat().st_size == 0 for path in (tmp_path / "empty" / "labelTxt").glob("scene_1__*"))
 
 
+def test_label_files_with_a_suffix_in_capitals_are_found(dota_folder, tmp_path, capsys):
+    """Their objects were lost with --missing_labels empty, without a word."""
+    src = dota_folder(names=("a", "b"), hw=(64, 200))
+    (src / "labelTxt" / "b.txt").write_text("5 5 195 5 195 60 5 60 boat 0\n", encoding="utf-8")
+    assert main([str(src), str(tmp_path / "small"), *SMALL]) == 0
+    for path in (src / "labelTxt").iterdir():
+        path.rename(path.with_suffix(".TXT"))
+    capsys.readouterr()
+    (src / "classes.txt").unlink()  # then the labels tell
+    assert main([str(src), str(tmp_path / "capitals"), *SMALL, "--missing_labels", "empty"]) == 0
+    assert f"{src / 'labelTxt' / 'b.TXT'}:1: boat" in capsys.readouterr().err
+    trees = [tree(tmp_path / name / "labelTxt") for name in ("small", "capitals")]
+    assert trees[0] == trees[1]
+    (src / "labelTxt" / "a.TXT").write_text("1 1 9 1 9 9 1 9 plane 0\n", encoding="utf-8")
+    assert main([str(src), str(tmp_path / "slip"), *SMALL]) == 1
+    assert "labelTxt: unknown class 'boat'" in capsys.readouterr().err
+
+
 def test_bad_labels_stop_with_file_and_line_or_are_counted(dota_folder, tmp_path, capsys):
     src = dota_folder()
     (src / "labelTxt" / "scene_1.txt").write_text("1 1 9 1 9 9 1 9 plane 0\n1 1 9 1 9 9 1 9 car 0\n1 2 car\n")
