@@ -279,6 +279,35 @@ def test_a_finished_run_has_nothing_left_to_do_until_something_changes(dota_fold
     assert sorted(split) == ["scene_0", "scene_1", "scene_2"]
 
 
+def test_label_files_of_tiles_that_were_emptied_or_cut_short_are_written_again(dota_folder, tmp_path, monkeypatch):
+    """As a power cut leaves them; their objects were lost."""
+    src, dst = dota_folder(), tmp_path / "tiles"
+    assert main([str(src), str(dst), *SMALL]) == 0
+    whole = tree(dst)
+    for scene, change in (("scene_0", lambda data: b""), ("scene_1", lambda data: data[: len(data) // 2])):
+        path = next(path for path in sorted((dst / "labelTxt").glob(f"{scene}*")) if path.stat().st_size)
+        path.write_bytes(change(path.read_bytes()))
+    next((dst / "labelTxt").glob("scene_2*")).unlink()
+    split = []
+    monkeypatch.setattr(split_tiles, "split_picture", lambda task: split.append(task.name) or SPLIT_PICTURE(task))
+    assert main([str(src), str(dst), *SMALL]) == 0
+    assert sorted(split) == ["scene_0", "scene_1", "scene_2"]
+    assert tree(dst) == whole
+
+
+def test_tiles_of_an_earlier_version_are_cut_again(dota_folder, tmp_path):
+    """Its markers do not tell how long the label files are."""
+    src, dst = dota_folder(names=("a", "b")), tmp_path / "tiles"
+    assert main([str(src), str(dst), *SMALL]) == 0
+    whole = tree(dst)
+    for marker in (dst / ".split" / "pictures").iterdir():
+        record = json.loads(marker.read_text(encoding="utf-8"))
+        record["tiles"] = {name: row[:4] for name, row in record["tiles"].items()}
+        marker.write_text(json.dumps(record), encoding="utf-8")
+    assert main([str(src), str(dst), *SMALL]) == 0
+    assert tree(dst) == whole
+
+
 def test_a_picture_of_another_suffix_takes_its_old_tiles_away(dota_folder, tmp_path):
     """Two tiles of one name would make the folder unreadable."""
     src, dst = dota_folder(names=["a", "b"]), tmp_path / "tiles"

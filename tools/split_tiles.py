@@ -177,7 +177,7 @@ def _make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict])
     tiles = {
         name: Tile(name, picture, float(scale), x, y)
         for picture, record in records.items()
-        for name, (scale, x, y, _) in record["tiles"].items()
+        for name, (scale, x, y, *_) in record["tiles"].items()
     }
     found = {name for record in records.values() for name in record["classes"]}
     classes = settings.class_names or (dota_classes(found) if found else ())
