@@ -60,7 +60,7 @@ def read_results(
     Raises FileNotFoundError when there is no result file, ValueError when a file's name does not tell its class.
     """
     source = Path(source)
-    files = _result_files(source, class_names, task)
+    files = result_files(source, class_names, task)
     known = sorted(set(files.values())) if class_names is None else list(class_names)
     label_of = {name: i for i, name in enumerate(known)}
     numbers: dict[str, int] = {}  # image name -> number, in order of appearance
@@ -147,7 +147,25 @@ def result_path(folder: Path, class_name: str, task: Literal[1, 2] = 1) -> Path:
 
 def result_classes(source: Path, task: Literal[1, 2] = 1) -> list[str]:
     """The classes that the result files of a folder (or one file) are of, sorted. Raises as `read_results` does."""
-    return sorted(set(_result_files(Path(source), None, task).values()))
+    return sorted(set(result_files(source, None, task).values()))
+
+
+def result_files(source: Path, class_names: Sequence[str] | None = None, task: Literal[1, 2] = 1) -> dict[Path, str]:
+    """The result files of a folder (or one file) and their classes; other programs write a class into the name of its
+    file otherwise than `result_path` does. Arguments and errors as of `read_results`."""
+    source, prefix = Path(source), f"Task{task}_"
+    if source.is_dir():
+        paths = sorted(source.glob(f"{prefix}*.txt"))
+        if not paths:
+            raise FileNotFoundError(f"{source}: no result files {prefix}<class>.txt in this folder; name another")
+        return {path: _class_of(path, prefix) for path in paths}
+    if not source.exists():
+        raise FileNotFoundError(f"{source}: no such file or folder; name a folder of {prefix}<class>.txt files")
+    if source.name.startswith(prefix):
+        return {source: _class_of(source, prefix)}
+    if class_names is not None and len(class_names) == 1:
+        return {source: class_names[0]}
+    raise ValueError(f"{source}: the class is not in the file's name; call it {prefix}<class>.txt")
 
 
 def check_detections(image: str, found: ImageDetections, num_classes: int) -> None:
@@ -171,23 +189,6 @@ def check_detections(image: str, found: ImageDetections, num_classes: int) -> No
 def _is_image_name(name: str) -> bool:
     """Whether a line of a result file can begin with this name and be read back."""
     return name != "" and name == name.strip() and name[0] != "\ufeff" and not {"\n", "\r"} & {*name} and is_text(name)
-
-
-def _result_files(source: Path, class_names: Sequence[str] | None, task: int) -> dict[Path, str]:
-    """The result files of a task and their classes."""
-    prefix = f"Task{task}_"
-    if source.is_dir():
-        paths = sorted(source.glob(f"{prefix}*.txt"))
-        if not paths:
-            raise FileNotFoundError(f"{source}: no result files {prefix}<class>.txt in this folder; name another")
-        return {path: _class_of(path, prefix) for path in paths}
-    if not source.exists():
-        raise FileNotFoundError(f"{source}: no such file or folder; name a folder of {prefix}<class>.txt files")
-    if source.name.startswith(prefix):
-        return {source: _class_of(source, prefix)}
-    if class_names is not None and len(class_names) == 1:
-        return {source: class_names[0]}
-    raise ValueError(f"{source}: the class is not in the file's name; call it {prefix}<class>.txt")
 
 
 def _class_of(path: Path, prefix: str) -> str:

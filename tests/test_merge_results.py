@@ -169,6 +169,28 @@ def test_without_classes_in_the_index_those_of_the_results_count(tmp_path):
     assert read_results(tmp_path / "merged").class_names == ["buoy"]
 
 
+def test_files_of_other_programs_are_merged_whatever_their_names_hold(tmp_path):
+    """We write `a:b` as `a%3Ab`; the file `Task1_a:b.txt` was looked for under that name."""
+    names = ("a:b", "c?*|d", "e%f")
+    tiles = {tile.name: tile for tile in lay_tiles("p", 50, 50, 100, 40)}
+    (tmp_path / "results").mkdir()
+    for name in names:
+        (tmp_path / f"results/Task1_{name}.txt").write_text("p__1__0___0 0.5 10 10 40 10 40 30 10 30\n")
+    for classes in ((), names):
+        write_index(tmp_path / "tiles.json", TileIndex(100, 40, classes, {"p": (50, 50)}, tiles))
+        assert main(arguments(tmp_path / "results", f"merged{len(classes)}")) == 0
+        merged = read_results(tmp_path / f"merged{len(classes)}", names)
+        assert merged.without_file == []
+        assert sorted(merged.images["p"].labels.tolist()) == [0, 1, 2]
+
+
+def test_two_files_of_one_class_are_refused(results, capsys):
+    """One of them would be lost."""
+    (results / "Task1_%73hip.txt").touch()
+    assert main(arguments(results)) == 1
+    assert "Task1_%73hip.txt and Task1_ship.txt are both of class 'ship'; " in capsys.readouterr().err
+
+
 def test_merging_of_nothing_in_memory():
     assert merge_images({}, TileIndex(100, 40, CLASSES, {"p": (5, 5)}, {}), 0.3) == {}
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.merging import merge_tiles
-from DOTA_devkit.task_files import ImageDetections, read_results, result_classes, result_path, write_results
+from DOTA_devkit.task_files import ImageDetections, read_results, result_files, result_path, write_results
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index, tile_windows
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.processes import run_tasks
@@ -71,18 +71,15 @@ def merge_folder(
     """
     if out_dir.resolve() == results_dir.resolve():
         raise SettingsError(f"{out_dir}: is the folder of the results on tiles; name another to write to")
-    found = result_classes(results_dir)
-    classes = index.class_names or tuple(found)
-    strange = [name for name in found if name not in classes and result_path(results_dir, name).read_bytes().strip()]
+    found = _file_of_each_class(results_dir)
+    classes = index.class_names or tuple(sorted(found))
+    strange = [name for name in sorted(found) if name not in classes and found[name].read_bytes().strip()]
     if strange:
         raise ValueError(
-            f"{result_path(results_dir, strange[0])}: class '{strange[0]}' is not among the classes of the index, "
-            f"{', '.join(classes)}; is it the index of other tiles?"
+            f"{found[strange[0]]}: class '{strange[0]}' is not among the classes of the index, {', '.join(classes)}; "
+            "is it the index of other tiles?"
         )
-    tasks = [
-        ClassTask(name, result_path(results_dir, name) if name in found else None, out_dir, index, nms_threshold)
-        for name in classes
-    ]
+    tasks = [ClassTask(name, found.get(name), out_dir, index, nms_threshold) for name in classes]
     # The longest first, so that no process is left alone with it at the end.
     tasks.sort(key=lambda task: task.source.stat().st_size if task.source else 0, reverse=True)
     merged = run_tasks(merge_class, tasks, num_workers, stop, desc="merging", unit="class")
@@ -136,6 +133,16 @@ def merge_images(
                 nms_threshold,
             )
     return merged
+
+
+def _file_of_each_class(results_dir: Path) -> dict[str, Path]:
+    """The Task1 files of a folder by class. Raises ValueError where two are of one class."""
+    found: dict[str, Path] = {}
+    for path, name in result_files(results_dir).items():
+        if name in found:
+            raise ValueError(f"{found[name]} and {path.name} are both of class '{name}'; move one of them away")
+        found[name] = path
+    return found
 
 
 def _replace_earlier(out_dir: Path, class_names: Sequence[str]) -> None:
