@@ -14,9 +14,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from DOTA_devkit.atomic import atomic_write
+from DOTA_devkit.atomic import atomic_appends
 from DOTA_devkit.labels import LabelError, OnBad, is_text, numbered_lines, report_faults
 
+HELD_LINES = 50_000  # result lines, of a hundred bytes or so, that are written at once
 NOT_IN_FILE_NAMES = re.compile(r'[%/\\:*?"<>|\x00-\x1f\x7f]|^\.')
 
 
@@ -88,7 +89,8 @@ def read_results(
 
 
 class ResultWriter:
-    """Writes result files picture by picture; held in memory is one picture's detections.
+    """Writes result files picture by picture; held in memory are one picture's detections and some lines (HELD_LINES),
+    and open is one file at a time, since there may be more classes than a process may open files.
 
     A context manager: the files, one a class in `folder` and also for classes without detections, appear whole when
     the block ends well and not at all when it does not. Scores keep every bit (of float32 or float64), coordinates ten
@@ -104,8 +106,11 @@ class ResultWriter:
 
     def __enter__(self) -> ResultWriter:
         with ExitStack() as stack:
-            self._files = [stack.enter_context(atomic_write(path, sync=self.sync)) for path in self.paths]
+            self._append = stack.enter_context(atomic_appends(self.paths, self.sync))
+            stack.push(lambda *error: None if error[0] else self._flush())
             self._stack = stack.pop_all()
+        self._lines: list[list[str]] = [[] for _ in self.paths]
+        self._num_held = 0
         return self
 
     def __exit__(self, *error: object) -> bool | None:
@@ -122,7 +127,17 @@ class ResultWriter:
         corners = quads.reshape(-1, 8) if self.task == 1 else outer
         pattern = "%s " + ("%.9g" if scores.dtype.itemsize <= 4 else "%r") + " %.10g" * corners.shape[1] + "\n"
         for label, score, row in zip(np.asarray(found.labels).tolist(), scores.tolist(), corners.tolist(), strict=True):
-            self._files[label].write(pattern % (image, score, *row))
+            self._lines[label].append(pattern % (image, score, *row))
+        self._num_held += len(scores)
+        if self._num_held >= HELD_LINES:
+            self._flush()
+
+    def _flush(self) -> None:
+        for number, lines in enumerate(self._lines):
+            if lines:
+                self._append(number, "".join(lines))
+                lines.clear()
+        self._num_held = 0
 
 
 def write_results(
