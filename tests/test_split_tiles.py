@@ -20,10 +20,11 @@ from datasets.splits import choose_split, read_list
 from DOTA_devkit.labels import LabelError, read_labels
 from DOTA_devkit.tiling import read_index
 from tools import split_tiles, tile_pictures
-from tools.config import SettingsError
+from tools.config import Config, SettingsError
 from tools.processes import run_tasks
 from tools.split_tiles import main
 from tools.stop_request import StopRequest
+from tools.whole_pictures import whole_pictures_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRANGE_NAMES = ("my__image", "my", "a b", "v1.2.final", "港口", "P1__1__0___0")
@@ -484,6 +485,19 @@ def test_label_files_with_a_suffix_in_capitals_are_found(dota_folder, tmp_path, 
     (src / "labelTxt" / "a.TXT").write_text("1 1 9 1 9 9 1 9 plane 0\n", encoding="utf-8")
     assert main([str(src), str(tmp_path / "slip"), *SMALL]) == 1
     assert "labelTxt: unknown class 'boat'" in capsys.readouterr().err
+
+
+def test_labels_in_annfiles_are_cut_as_those_in_labelTxt_are(dota_folder, tmp_path):
+    """Training reads them there; the tiles had no labels, and nobody was told."""
+    src = dota_folder(names=("a", "b"), lists={"train": ["a"], "val": ["b"]})
+    assert main([str(src), str(tmp_path / "labelTxt"), *SMALL]) == 0
+    (src / "labelTxt").rename(src / "annfiles")
+    assert main([str(src), str(tmp_path / "annfiles"), *SMALL]) == 0
+    trees = [tree(tmp_path / name / "labelTxt") for name in ("labelTxt", "annfiles")]
+    assert trees[0] == trees[1] != {}
+    tiles = read_list(tmp_path / "annfiles" / "val.txt", find_images(tmp_path / "annfiles" / "images"))
+    whole = whole_pictures_of(tmp_path / "annfiles", tiles, ("car", "boat"), Config())
+    assert list(whole.truths) == ["b"]
 
 
 def test_bad_labels_stop_with_file_and_line_or_are_counted(dota_folder, tmp_path, capsys):

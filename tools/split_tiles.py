@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.dota_folder import label_dir_in
 from datasets.images import IMAGE_SUFFIXES, ImageError, find_images
 from datasets.readers import DOTA_CLASSES, FORMATS, dota_classes, names_found, read_classes, unknown_class
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, read_list
@@ -66,9 +67,9 @@ def split_folder(src: Path, dst: Path, settings: SplitSettings, num_workers: int
         )
     for name in images:
         check_picture_name(name)
-    is_labelled = (src / "labelTxt").is_dir()
+    is_labelled = label_dir_in(src).is_dir()
     if not is_labelled and settings.skip_empty:
-        raise SettingsError(f"--skip_empty: without {src / 'labelTxt'} nobody knows which tiles are empty")
+        raise SettingsError(f"--skip_empty: without {label_dir_in(src)} nobody knows which tiles are empty")
     lists = _read_lists(src, images, is_labelled)
     if (src / "classes.txt").is_file():
         settings = SplitSettings(**{**asdict(settings), "class_names": read_classes("dota", src, [])})
@@ -169,7 +170,7 @@ def _check_classes(src: Path, names: Iterable[str]) -> None:
     if found and not dota_classes(found):
         classes = min(DOTA_CLASSES.values(), key=lambda names: len(found - {*names}))
         stranger = min(found - {*classes})
-        raise ValueError(f"{src / 'labelTxt'}: {unknown_class(stranger, classes)}, in {src / 'classes.txt'}")
+        raise ValueError(f"{label_dir_in(src)}: {unknown_class(stranger, classes)}, in {src / 'classes.txt'}")
 
 
 def _make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict]) -> TileIndex:
