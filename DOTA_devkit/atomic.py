@@ -7,12 +7,14 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
+
+_TEXT: dict[str, Any] = {"encoding": "utf-8", "newline": "\n"}
 
 
 @contextmanager
@@ -29,27 +31,50 @@ def atomic_write(path: Path, mode: Literal["w", "wb"] = "w", sync: bool = True) 
     Raises OSError (permission, disk full, a folder in the way), naming `path` and not the temporary file.
     """
     path = Path(path)
-    text = {} if mode == "wb" else {"encoding": "utf-8", "newline": "\n"}
-    # Opened by hand and not by `tempfile`, whose files nobody else may read.
-    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
+    temporary, file = _begin(path, mode)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = temporary.open("xb" if mode == "wb" else "x", **text)
-    except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(path)) from error
-    try:
-        with file:
-            yield file
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
+        with _told_of(path, temporary):
+            with file:
+                yield file
+                file.flush()
+                if sync:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+    except BaseException:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename == str(temporary):  # the move: a folder is in the way
-            raise type(error)(error.errno, error.strerror, str(path)) from error
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
-            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def atomic_appends(paths: Sequence[Path], sync: bool = True) -> Iterator[Callable[[int, str], None]]:
+    """Write any number of text files, of which one at a time is open: yields `append(number, text)`.
+
+    As with `atomic_write`, files take the places of `paths`, in their order, only when the block ends well, those that
+    nothing was appended to as empty ones. Raises OSError as that does; for folders in the way before the block begins.
+    """
+    temporaries: list[Path] = []
+
+    def append(number: int, text: str) -> None:
+        with _told_of(paths[number], temporaries[number]), temporaries[number].open("a", **_TEXT) as file:
+            file.write(text)
+
+    try:
+        for path in paths:
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            temporary, file = _begin(path, "w")
+            temporaries.append(temporary)
+            file.close()
+        yield append
+        for path, temporary in zip(paths if sync else (), temporaries, strict=False):
+            with _told_of(path, temporary), temporary.open("a") as file:
+                os.fsync(file.fileno())
+        for path, temporary in zip(paths, temporaries, strict=True):
+            with _told_of(path, temporary):
+                temporary.replace(path)
+    except BaseException:
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
         raise
 
 
@@ -66,6 +91,30 @@ def write_json(path: Path, value: Any) -> None:
     has no word, become null. Raises TypeError for what JSON cannot hold, before anything is written.
     """
     write_text(path, json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+
+
+def _begin(path: Path, mode: Literal["w", "wb"]) -> tuple[Path, IO[Any]]:
+    """A new temporary file beside `path`, and that file open for writing. An error names `path`."""
+    # Opened by hand and not by `tempfile`, whose files nobody else may read.
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return temporary, temporary.open("xb") if mode == "wb" else temporary.open("x", **_TEXT)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
+def _told_of(path: Path, temporary: Path) -> Iterator[None]:
+    """Errors of the temporary file (a folder may be in the way of the move) and of a full disk name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename == str(temporary):
+            raise type(error)(error.errno, error.strerror, str(path)) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _plain(value: Any) -> Any:

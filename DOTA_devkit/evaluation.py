@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from DOTA_devkit.iou import SCRATCH, Shapes, prepare, shapes_intersection
-from DOTA_devkit.jit import njit
+from DOTA_devkit.iou import Shapes, prepare
+from DOTA_devkit.matching import largest_overlap
 from DOTA_devkit.task_files import ImageDetections, check_detections
 
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
@@ -125,7 +125,7 @@ def evaluate(
     if difficult == "count":
         counted |= own & ((truth.difficult == 1) | ((truth.difficult == IGNORE) & (ignore_overlap is None)))
     rivals, starts = _grouped(truth_group, own, len(images) * num_classes)
-    best, overlap = _largest_overlap(shapes, group, prepare(truth.quads[rivals]), starts, True)
+    best, overlap = largest_overlap(shapes, group, prepare(truth.quads[rivals]), starts, True)
     in_region = np.zeros(len(order), dtype=bool)
     if ignore_overlap is not None:
         in_region |= _cover(shapes, found_image, truth.quads, truth_image, ~own) > ignore_overlap
@@ -229,33 +229,7 @@ def _cover(
     """The largest part of each detection's area that lies in one of the chosen regions of its group: (D,)."""
     num_groups = 1 + max(group.max(initial=0), region_group.max(initial=0))
     indices, starts = _grouped(region_group, chosen, num_groups)
-    return _largest_overlap(shapes, group, prepare(quads[indices]), starts, False)[1]
-
-
-@njit
-def _largest_overlap(
-    found: Shapes, group: np.ndarray, others: Shapes, starts: np.ndarray, over_union: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of each detection the one of its group's others that it overlaps most, and by how much: (D,) and (D,).
-
-    The first of equals, -1 and 0.0 where there is none. Others lie group by group, group g from starts[g] to
-    starts[g + 1]. The intersection is measured over the union, or else over the detection.
-    """
-    best = np.full(group.shape[0], -1)
-    overlap = np.zeros(group.shape[0])
-    work = np.empty(SCRATCH)
-    a, b = found.boxes, others.boxes
-    for i in range(group.shape[0]):
-        for j in range(starts[group[i]], starts[group[i] + 1]):
-            if a[i, 0] >= b[j, 2] or b[j, 0] >= a[i, 2] or a[i, 1] >= b[j, 3] or b[j, 1] >= a[i, 3]:
-                continue  # settles nearly all pairs of a big picture
-            area = shapes_intersection(found, i, others, j, work)
-            if area > 0.0:
-                ratio = area / (found.areas[i] + others.areas[j] - area if over_union else found.areas[i])
-                if ratio > overlap[i]:
-                    overlap[i] = ratio
-                    best[i] = j
-    return best, overlap
+    return largest_overlap(shapes, group, prepare(quads[indices]), starts, False)[1]
 
 
 def _match(

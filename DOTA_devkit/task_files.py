@@ -14,9 +14,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from DOTA_devkit.atomic import atomic_write
+from DOTA_devkit.atomic import atomic_appends
 from DOTA_devkit.labels import LabelError, OnBad, is_text, numbered_lines, report_faults
 
+HELD_LINES = 50_000  # result lines, of a hundred bytes or so, that are written at once
 NOT_IN_FILE_NAMES = re.compile(r'[%/\\:*?"<>|\x00-\x1f\x7f]|^\.')
 
 
@@ -60,7 +61,7 @@ def read_results(
     Raises FileNotFoundError when there is no result file, ValueError when a file's name does not tell its class.
     """
     source = Path(source)
-    files = _result_files(source, class_names, task)
+    files = result_files(source, class_names, task)
     known = sorted(set(files.values())) if class_names is None else list(class_names)
     label_of = {name: i for i, name in enumerate(known)}
     numbers: dict[str, int] = {}  # image name -> number, in order of appearance
@@ -88,7 +89,8 @@ def read_results(
 
 
 class ResultWriter:
-    """Writes result files picture by picture; held in memory is one picture's detections.
+    """Writes result files picture by picture; held in memory are one picture's detections and some lines (HELD_LINES),
+    and open is one file at a time, since there may be more classes than a process may open files.
 
     A context manager: the files, one a class in `folder` and also for classes without detections, appear whole when
     the block ends well and not at all when it does not. Scores keep every bit (of float32 or float64), coordinates ten
@@ -104,8 +106,11 @@ class ResultWriter:
 
     def __enter__(self) -> ResultWriter:
         with ExitStack() as stack:
-            self._files = [stack.enter_context(atomic_write(path, sync=self.sync)) for path in self.paths]
+            self._append = stack.enter_context(atomic_appends(self.paths, self.sync))
+            stack.push(lambda *error: None if error[0] else self._flush())
             self._stack = stack.pop_all()
+        self._lines: list[list[str]] = [[] for _ in self.paths]
+        self._num_held = 0
         return self
 
     def __exit__(self, *error: object) -> bool | None:
@@ -122,7 +127,17 @@ class ResultWriter:
         corners = quads.reshape(-1, 8) if self.task == 1 else outer
         pattern = "%s " + ("%.9g" if scores.dtype.itemsize <= 4 else "%r") + " %.10g" * corners.shape[1] + "\n"
         for label, score, row in zip(np.asarray(found.labels).tolist(), scores.tolist(), corners.tolist(), strict=True):
-            self._files[label].write(pattern % (image, score, *row))
+            self._lines[label].append(pattern % (image, score, *row))
+        self._num_held += len(scores)
+        if self._num_held >= HELD_LINES:
+            self._flush()
+
+    def _flush(self) -> None:
+        for number, lines in enumerate(self._lines):
+            if lines:
+                self._append(number, "".join(lines))
+                lines.clear()
+        self._num_held = 0
 
 
 def write_results(
@@ -147,7 +162,25 @@ def result_path(folder: Path, class_name: str, task: Literal[1, 2] = 1) -> Path:
 
 def result_classes(source: Path, task: Literal[1, 2] = 1) -> list[str]:
     """The classes that the result files of a folder (or one file) are of, sorted. Raises as `read_results` does."""
-    return sorted(set(_result_files(Path(source), None, task).values()))
+    return sorted(set(result_files(source, None, task).values()))
+
+
+def result_files(source: Path, class_names: Sequence[str] | None = None, task: Literal[1, 2] = 1) -> dict[Path, str]:
+    """The result files of a folder (or one file) and their classes; other programs write a class into the name of its
+    file otherwise than `result_path` does. Arguments and errors as of `read_results`."""
+    source, prefix = Path(source), f"Task{task}_"
+    if source.is_dir():
+        paths = sorted(source.glob(f"{prefix}*.txt"))
+        if not paths:
+            raise FileNotFoundError(f"{source}: no result files {prefix}<class>.txt in this folder; name another")
+        return {path: _class_of(path, prefix) for path in paths}
+    if not source.exists():
+        raise FileNotFoundError(f"{source}: no such file or folder; name a folder of {prefix}<class>.txt files")
+    if source.name.startswith(prefix):
+        return {source: _class_of(source, prefix)}
+    if class_names is not None and len(class_names) == 1:
+        return {source: class_names[0]}
+    raise ValueError(f"{source}: the class is not in the file's name; call it {prefix}<class>.txt")
 
 
 def check_detections(image: str, found: ImageDetections, num_classes: int) -> None:
@@ -171,23 +204,6 @@ def check_detections(image: str, found: ImageDetections, num_classes: int) -> No
 def _is_image_name(name: str) -> bool:
     """Whether a line of a result file can begin with this name and be read back."""
     return name != "" and name == name.strip() and name[0] != "\ufeff" and not {"\n", "\r"} & {*name} and is_text(name)
-
-
-def _result_files(source: Path, class_names: Sequence[str] | None, task: int) -> dict[Path, str]:
-    """The result files of a task and their classes."""
-    prefix = f"Task{task}_"
-    if source.is_dir():
-        paths = sorted(source.glob(f"{prefix}*.txt"))
-        if not paths:
-            raise FileNotFoundError(f"{source}: no result files {prefix}<class>.txt in this folder; name another")
-        return {path: _class_of(path, prefix) for path in paths}
-    if not source.exists():
-        raise FileNotFoundError(f"{source}: no such file or folder; name a folder of {prefix}<class>.txt files")
-    if source.name.startswith(prefix):
-        return {source: _class_of(source, prefix)}
-    if class_names is not None and len(class_names) == 1:
-        return {source: class_names[0]}
-    raise ValueError(f"{source}: the class is not in the file's name; call it {prefix}<class>.txt")
 
 
 def _class_of(path: Path, prefix: str) -> str:

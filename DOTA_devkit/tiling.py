@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +44,7 @@ class TileIndex:
 
     size, overlap: pixels of a tile.  class_names: empty where the pictures have no labels.
     pictures: (height, width) by name.  tiles: by name.  source: the folder of the whole pictures, "" if not known.
+    num_skipped: how many of its tiles a picture lacks, since they were empty; pictures that lack none are not there.
     """
 
     size: int
@@ -51,6 +53,7 @@ class TileIndex:
     pictures: Mapping[str, tuple[int, int]]
     tiles: Mapping[str, Tile]
     source: str = ""
+    num_skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 class CutLabels(NamedTuple):
@@ -132,21 +135,27 @@ def cut_labels(
     An object inside the tile keeps its quad; of one that the tile cuts, the rest is replaced by its minimum-area
     rectangle, and is an ignore region (difficult 2) if it is less than `min_visible` of the object's area. Nothing
     is cut where the tile ends with the picture: an object that touches the last column or row is inside, and one that
-    the annotator drew beyond the border stays as drawn. Slivers that a label file cannot hold are left out, and so are
-    objects that lie in the tile's padding.
+    the annotator drew beyond the border stays as drawn. But one that reaches into padding, which no reader of the tile
+    can tell from the picture, is an ignore region where the picture shows less than `min_visible` of it, as in training
+    on the whole picture. Slivers that a label file cannot hold are left out, and so are objects that lie in the
+    padding.
     """
     flags = np.asarray(difficult, dtype=np.int64).reshape(-1)
     quads = as_quads(quads) * tile.scale - np.array([tile.x, tile.y], np.float64)
     height, width = scaled_size(*picture_hw, tile.scale)
     last = np.array([width - tile.x, height - tile.y], np.float64)  # where the picture ends, in pixels of the tile
-    rows = np.flatnonzero(clip_quads(quads, 0, 0, *np.minimum(last, size))[1] > 0)
+    shown, in_both = clip_quads(quads, 0, 0, *np.minimum(last, size))
+    rows = np.flatnonzero(in_both > 0)
     quads = quads[rows]
     low = np.where([tile.x == 0, tile.y == 0], quads.min(axis=(0, 1), initial=0), 0)
     high = np.where(last <= size, quads.max(axis=(0, 1), initial=size), size)
     pieces, visible = clip_quads(quads, *low, *high)
-    hidden = visible < min_visible - SLACK
+    in_picture = clip_quads(quads, -tile.x, -tile.y, *last)[1]
+    padded = ((quads > last) & (last < size)).any(axis=(1, 2)) & (in_picture < min_visible - SLACK)
+    pieces[padded] = shown[rows[padded]]
+    hidden = padded | (visible < min_visible - SLACK)
     flags = np.where(hidden, HIDDEN, flags[rows])
-    cut = np.flatnonzero(visible < 1)
+    cut = np.flatnonzero(padded | (visible < 1))
     slivers = cut[list(geometry_faults(pieces[cut]))]
     if len(slivers):
         rows, pieces, flags, hidden = (np.delete(part, slivers, axis=0) for part in (rows, pieces, flags, hidden))
@@ -180,7 +189,10 @@ def write_index(path: Path, index: TileIndex) -> None:
         "classes": list(index.class_names),
     }
     lines = [json.dumps(key) + ": " + json.dumps(value, ensure_ascii=False) for key, value in head.items()]
-    pictures = [_line(name, {"height": hw[0], "width": hw[1]}) for name, hw in index.pictures.items()]
+    pictures = [
+        _line(name, {"height": hw[0], "width": hw[1], "skipped": index.num_skipped.get(name, 0)})
+        for name, hw in index.pictures.items()
+    ]
     tiles = [
         _line(name, {"picture": tile.picture, "scale": tile.scale, "x": tile.x, "y": tile.y})
         for name, tile in index.tiles.items()
@@ -193,6 +205,7 @@ def write_index(path: Path, index: TileIndex) -> None:
 def read_index(path: Path) -> TileIndex:
     """Read an index that `write_index` wrote; `path` is the file or the folder of tiles that it is in.
 
+    An index of an earlier version does not tell how many tiles were skipped; then it is what the grid has more of.
     Raises FileNotFoundError when it is not there, ValueError that says what is wrong in it.
     """
     path = Path(path)
@@ -204,24 +217,38 @@ def read_index(path: Path) -> TileIndex:
         pictures = {name: (int(hw["height"]), int(hw["width"])) for name, hw in content["pictures"].items()}
         tiles = {name: _read_tile(name, row) for name, row in content["tiles"].items()}
         classes = tuple(str(name) for name in content["classes"])
-        index = TileIndex(
-            int(content["size"]), int(content["overlap"]), classes, pictures, tiles, str(content.get("source", ""))
-        )
+        size, overlap, source = int(content["size"]), int(content["overlap"]), str(content.get("source", ""))
+        told = {name: int(row["skipped"]) for name, row in content["pictures"].items() if "skipped" in row}
+        for name, tile in tiles.items():
+            if tile.picture not in pictures:
+                raise ValueError(f"tile '{name}' is of picture '{tile.picture}', which is not among the pictures")
+            if not (math.isfinite(tile.scale) and tile.scale > 0):
+                raise ValueError(f"tile '{name}' has scale {tile.scale}; it must be a number above 0")
+        skipped = _num_missing(pictures, tiles, size, overlap) | told
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: is not an index of tiles ({what}); write it anew with tools.split_tiles") from error
-    for name, tile in tiles.items():
-        if tile.picture not in pictures:
-            raise ValueError(f"{path}: tile '{name}' is of picture '{tile.picture}', which is not among the pictures")
-        if not (math.isfinite(tile.scale) and tile.scale > 0):
-            raise ValueError(f"{path}: tile '{name}' has scale {tile.scale}; it must be a number above 0")
-    return index
+    skipped = {name: count for name, count in skipped.items() if count > 0}
+    return TileIndex(size, overlap, classes, pictures, tiles, source, skipped)
 
 
 def _positions(length: int, size: int, overlap: int) -> np.ndarray:
     """Where tiles begin along a side of `length` pixels."""
     starts = np.arange(0, max(length - size, 0) + size - overlap, size - overlap)
     return np.minimum(starts, max(length - size, 0))
+
+
+def _num_missing(
+    pictures: Mapping[str, tuple[int, int]], tiles: Mapping[str, Tile], size: int, overlap: int
+) -> dict[str, int]:
+    """How many tiles each picture has less than the grid, at all scales that there are tiles of."""
+    check_grid(size, overlap)
+    scales = {tile.scale for tile in tiles.values()}
+    present = Counter(tile.picture for tile in tiles.values())
+    return {
+        name: sum(len(tile_grid(*scaled_size(*hw, scale), size, overlap)) for scale in scales) - present[name]
+        for name, hw in pictures.items()
+    }
 
 
 def _line(name: str, fields: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from DOTA_devkit.atomic import atomic_write, write_json, write_text
+from DOTA_devkit.atomic import atomic_appends, atomic_write, write_json, write_text
 
 
 def test_text_is_utf8_with_newlines_only(tmp_path: Path) -> None:
@@ -80,6 +80,58 @@ def test_a_folder_in_place_of_the_file_is_an_error_and_leaves_nothing(tmp_path: 
     with pytest.raises(OSError, match=r"a\.txt"):
         write_text(tmp_path / "a.txt", "x")
     assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_appends_come_one_after_the_other_and_all_files_at_once(tmp_path: Path) -> None:
+    paths = [tmp_path / "new" / "a.txt", tmp_path / "b.txt", tmp_path / "c.txt"]
+    write_text(paths[1], "old\n")
+    with atomic_appends(paths) as append:
+        for text in ("船\n", "y\n"):
+            append(0, text)
+            append(1, text.upper())
+        assert paths[1].read_text() == "old\n"
+        assert not paths[0].exists()
+    assert [path.read_bytes() for path in paths] == ["船\ny\n".encode(), "船\nY\n".encode(), b""]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.txt", "b.txt", "c.txt", "new"]
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_appends_to_a_full_disk_name_the_file_and_keep_all_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync: bool
+) -> None:
+    paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for path in paths:
+        write_text(path, "old")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match=r"a\.txt" if sync else r"b\.txt"), atomic_appends(paths, sync) as append:
+        append(0, "new")
+        if sync:
+            monkeypatch.setattr(os, "fsync", refuse)
+        else:
+            monkeypatch.setattr(Path, "open", refuse)
+            append(1, "new")
+    monkeypatch.undo()
+    assert [path.read_text() for path in paths] == ["old", "old"]
+    assert sorted(tmp_path.iterdir()) == paths
+
+
+@pytest.mark.parametrize("place", ["folder", "file"])
+def test_appends_to_a_place_that_is_taken_name_the_target_and_leave_nothing(tmp_path: Path, place: str) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    taken = tmp_path / "b.txt"
+    if place == "folder":
+        taken.mkdir()
+    else:
+        (tmp_path / "sub").write_text("a file")
+        taken = tmp_path / "sub" / "b.txt"
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(OSError, match=r"b\.txt"), atomic_appends([tmp_path / "a.txt", taken]):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "a.txt").read_text() == "old"
 
 
 def test_others_may_read_the_file_as_far_as_the_umask_allows(tmp_path: Path) -> None:

@@ -200,6 +200,21 @@ def test_tiles_are_merged_and_scored_on_the_whole_pictures(dota_folder, tmp_path
     assert "scoring the tiles as they are" in capsys.readouterr().err
 
 
+def test_an_index_of_another_program_is_told_before_the_detector_runs(evaluated, capsys):
+    """It ended the evaluation after the detector had run."""
+    run_dir, flags, data_dir = evaluated
+    (data_dir / "tiles.json").write_text('{"columns": 3}', encoding="utf-8")
+    (run_dir / "results" / "origin.json").unlink()
+    (run_dir / "metrics.json").unlink()
+    assert main.main(flags) == 0
+    said = capsys.readouterr()
+    assert "tiles.json: is not an index of tiles (lacks 'pictures')" in said.err
+    assert (run_dir / "metrics.json").is_file()
+    (data_dir / "images" / "scene_1.png").write_bytes(b"damaged")
+    assert main.main(flags) == 1
+    assert "is not an index of tiles" in capsys.readouterr().err  # though the detector was stopped
+
+
 def test_results_with_a_file_missing_are_made_again(evaluated, capsys):
     run_dir, flags, _ = evaluated
     (run_dir / "results" / "Task1_car.txt").unlink()

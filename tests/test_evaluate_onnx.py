@@ -43,6 +43,15 @@ def test_the_scores_are_those_of_the_checkpoint(exported, finding_checkpoint, do
     _assert_same_scores(_metrics(table), _metrics(tmp_path / "run" / "metrics.json"))
 
 
+def test_an_index_of_another_program_is_warned_of_and_not_used(exported, dota_folder, tmp_path, capsys) -> None:
+    data_dir = dota_folder(lists={"train": ["scene_3"], "val": ["scene_0"]})
+    (data_dir / "tiles.json").write_text('{"columns": 3}', encoding="utf-8")
+    assert main([str(exported(nms=True)), "--data_dir", str(data_dir)]) == 0
+    said = capsys.readouterr()
+    assert "tiles.json: is not an index of tiles (lacks 'pictures')" in said.err
+    assert "on 1 pictures of" in said.out
+
+
 def test_tiles_are_merged_and_scored_on_the_whole_pictures(
     exported, finding_checkpoint, dota_folder, tmp_path, capsys
 ) -> None:

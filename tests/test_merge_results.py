@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def make_index(folder: Path, names: Sequence[str] = NAMES, hw: tuple[int, int] =
 
 
 def read_tree(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("Task1_*"))}
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_many_classes_and_processes_do_not_hang(tmp_path):
     ]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0
-    assert len(list((tmp_path / "merged").iterdir())) == 16
+    assert len(list((tmp_path / "merged").glob("Task1_*"))) == 16
 
 
 def test_the_help_tells_units_and_defaults():
@@ -168,6 +169,28 @@ def test_without_classes_in_the_index_those_of_the_results_count(tmp_path):
     assert read_results(tmp_path / "merged").class_names == ["buoy"]
 
 
+def test_files_of_other_programs_are_merged_whatever_their_names_hold(tmp_path):
+    """We write `a:b` as `a%3Ab`; the file `Task1_a:b.txt` was looked for under that name."""
+    names = ("a:b", "c?*|d", "e%f")
+    tiles = {tile.name: tile for tile in lay_tiles("p", 50, 50, 100, 40)}
+    (tmp_path / "results").mkdir()
+    for name in names:
+        (tmp_path / f"results/Task1_{name}.txt").write_text("p__1__0___0 0.5 10 10 40 10 40 30 10 30\n")
+    for classes in ((), names):
+        write_index(tmp_path / "tiles.json", TileIndex(100, 40, classes, {"p": (50, 50)}, tiles))
+        assert main(arguments(tmp_path / "results", f"merged{len(classes)}")) == 0
+        merged = read_results(tmp_path / f"merged{len(classes)}", names)
+        assert merged.without_file == []
+        assert sorted(merged.images["p"].labels.tolist()) == [0, 1, 2]
+
+
+def test_two_files_of_one_class_are_refused(results, capsys):
+    """One of them would be lost."""
+    (results / "Task1_%73hip.txt").touch()
+    assert main(arguments(results)) == 1
+    assert "Task1_%73hip.txt and Task1_ship.txt are both of class 'ship'; " in capsys.readouterr().err
+
+
 def test_merging_of_nothing_in_memory():
     assert merge_images({}, TileIndex(100, 40, CLASSES, {"p": (5, 5)}, {}), 0.3) == {}
 
@@ -212,6 +235,42 @@ def test_a_wrong_flag_ends_with_2_and_one_sentence(results, capsys, more, what):
     shown = capsys.readouterr().err
     assert what in shown
     assert shown.count("\n") == 1
+
+
+def test_classes_of_an_earlier_merge_go_and_files_of_others_are_warned_of(results, capsys):
+    """They stayed, and were then scored with the new ones."""
+    folder, merged = results.parent, results.parent / "merged"
+    assert main(arguments(results)) == 0
+    index = read_index(folder)
+    write_index(folder / "tiles.json", dataclasses.replace(index, class_names=("ship",)))
+    (results / "Task1_large vehicle.txt").unlink()
+    (merged / "Task1_theirs.txt").touch()
+    capsys.readouterr()
+    (results / "Task1_ship.txt").rename(results / "Task1_tank.txt")  # not among the classes: nothing is merged
+    assert main(arguments(results)) == 1
+    assert (merged / "Task1_large vehicle.txt").is_file()
+    (results / "Task1_tank.txt").rename(results / "Task1_ship.txt")
+    capsys.readouterr()
+    assert main(arguments(results)) == 0
+    assert {path.name for path in merged.glob("Task1_*")} == {"Task1_ship.txt", "Task1_theirs.txt"}
+    said = capsys.readouterr()
+    assert "removed: 1 Task1 file of classes of an earlier merge" in said.out
+    assert f"{merged / 'Task1_theirs.txt'}: is not of this merge" in said.err
+    assert "whoever scores the folder would score it, too" in said.err
+    (merged / "Task1_theirs.txt").unlink()
+    assert main(arguments(results)) == 0
+    said = capsys.readouterr()
+    assert (said.err, "removed" in said.out) == ("", False)
+
+
+def test_a_folder_that_no_merge_of_ours_has_written_is_left_as_it_is(results, capsys):
+    merged = results.parent / "merged"
+    merged.mkdir()
+    for name in ("Task1_a.txt", "Task1_b.txt", merge_results.MARKER):
+        (merged / name).write_text("theirs\n", encoding="utf-8")
+    assert main(arguments(results)) == 0
+    assert "Task1_a.txt: is not of this merge, nor is 1 other such file" in capsys.readouterr().err
+    assert (merged / "Task1_a.txt").read_text(encoding="utf-8") == "theirs\n"
 
 
 def test_results_are_not_overwritten(results, capsys):

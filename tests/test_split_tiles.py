@@ -20,10 +20,11 @@ from datasets.splits import choose_split, read_list
 from DOTA_devkit.labels import LabelError, read_labels
 from DOTA_devkit.tiling import read_index
 from tools import split_tiles, tile_pictures
-from tools.config import SettingsError
+from tools.config import Config, SettingsError
 from tools.processes import run_tasks
 from tools.split_tiles import main
 from tools.stop_request import StopRequest
+from tools.whole_pictures import whole_pictures_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRANGE_NAMES = ("my__image", "my", "a b", "v1.2.final", "港口", "P1__1__0___0")
@@ -292,6 +293,35 @@ def test_a_finished_run_has_nothing_left_to_do_until_something_changes(dota_fold
     assert sorted(split) == ["scene_0", "scene_1", "scene_2"]
 
 
+def test_label_files_of_tiles_that_were_emptied_or_cut_short_are_written_again(dota_folder, tmp_path, monkeypatch):
+    """As a power cut leaves them; their objects were lost."""
+    src, dst = dota_folder(), tmp_path / "tiles"
+    assert main([str(src), str(dst), *SMALL]) == 0
+    whole = tree(dst)
+    for scene, change in (("scene_0", lambda data: b""), ("scene_1", lambda data: data[: len(data) // 2])):
+        path = next(path for path in sorted((dst / "labelTxt").glob(f"{scene}*")) if path.stat().st_size)
+        path.write_bytes(change(path.read_bytes()))
+    next((dst / "labelTxt").glob("scene_2*")).unlink()
+    split = []
+    monkeypatch.setattr(split_tiles, "split_picture", lambda task: split.append(task.name) or SPLIT_PICTURE(task))
+    assert main([str(src), str(dst), *SMALL]) == 0
+    assert sorted(split) == ["scene_0", "scene_1", "scene_2"]
+    assert tree(dst) == whole
+
+
+def test_tiles_of_an_earlier_version_are_cut_again(dota_folder, tmp_path):
+    """Its markers do not tell how long the label files are."""
+    src, dst = dota_folder(names=("a", "b")), tmp_path / "tiles"
+    assert main([str(src), str(dst), *SMALL]) == 0
+    whole = tree(dst)
+    for marker in (dst / ".split" / "pictures").iterdir():
+        record = json.loads(marker.read_text(encoding="utf-8"))
+        record["tiles"] = {name: row[:4] for name, row in record["tiles"].items()}
+        marker.write_text(json.dumps(record), encoding="utf-8")
+    assert main([str(src), str(dst), *SMALL]) == 0
+    assert tree(dst) == whole
+
+
 def test_a_picture_of_another_suffix_takes_its_old_tiles_away(dota_folder, tmp_path):
     """Two tiles of one name would make the folder unreadable."""
     src, dst = dota_folder(names=["a", "b"]), tmp_path / "tiles"
@@ -450,6 +480,37 @@ def test_a_missing_label_file_is_an_error_or_empty(dota_folder, tmp_path, capsys
     assert "scene_1.txt:1: no label file for the picture scene_1.png" in capsys.readouterr().err
     assert main([str(src), str(tmp_path / "empty"), *SMALL, "--missing_labels", "empty"]) == 0
     assert all(path.stat().st_size == 0 for path in (tmp_path / "empty" / "labelTxt").glob("scene_1__*"))
+
+
+def test_label_files_with_a_suffix_in_capitals_are_found(dota_folder, tmp_path, capsys):
+    """Their objects were lost with --missing_labels empty, without a word."""
+    src = dota_folder(names=("a", "b"), hw=(64, 200))
+    (src / "labelTxt" / "b.txt").write_text("5 5 195 5 195 60 5 60 boat 0\n", encoding="utf-8")
+    assert main([str(src), str(tmp_path / "small"), *SMALL]) == 0
+    for path in (src / "labelTxt").iterdir():
+        path.rename(path.with_suffix(".TXT"))
+    capsys.readouterr()
+    (src / "classes.txt").unlink()  # then the labels tell
+    assert main([str(src), str(tmp_path / "capitals"), *SMALL, "--missing_labels", "empty"]) == 0
+    assert f"{src / 'labelTxt' / 'b.TXT'}:1: boat" in capsys.readouterr().err
+    trees = [tree(tmp_path / name / "labelTxt") for name in ("small", "capitals")]
+    assert trees[0] == trees[1]
+    (src / "labelTxt" / "a.TXT").write_text("1 1 9 1 9 9 1 9 plane 0\n", encoding="utf-8")
+    assert main([str(src), str(tmp_path / "slip"), *SMALL]) == 1
+    assert "labelTxt: unknown class 'boat'" in capsys.readouterr().err
+
+
+def test_labels_in_annfiles_are_cut_as_those_in_labelTxt_are(dota_folder, tmp_path):
+    """Training reads them there; the tiles had no labels, and nobody was told."""
+    src = dota_folder(names=("a", "b"), lists={"train": ["a"], "val": ["b"]})
+    assert main([str(src), str(tmp_path / "labelTxt"), *SMALL]) == 0
+    (src / "labelTxt").rename(src / "annfiles")
+    assert main([str(src), str(tmp_path / "annfiles"), *SMALL]) == 0
+    trees = [tree(tmp_path / name / "labelTxt") for name in ("labelTxt", "annfiles")]
+    assert trees[0] == trees[1] != {}
+    tiles = read_list(tmp_path / "annfiles" / "val.txt", find_images(tmp_path / "annfiles" / "images"))
+    whole = whole_pictures_of(tmp_path / "annfiles", tiles, ("car", "boat"), Config())
+    assert list(whole.truths) == ["b"]
 
 
 def test_bad_labels_stop_with_file_and_line_or_are_counted(dota_folder, tmp_path, capsys):

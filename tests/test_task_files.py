@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from DOTA_devkit import task_files
 from DOTA_devkit.labels import LabelError
-from DOTA_devkit.task_files import ImageDetections, check_detections, read_results, result_path, write_results
+from DOTA_devkit.task_files import (
+    ImageDetections,
+    ResultWriter,
+    check_detections,
+    read_results,
+    result_path,
+    write_results,
+)
 
 QUAD = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], dtype=float)
 
@@ -178,6 +188,51 @@ def test_result_paths_hold_any_class_name(tmp_path: Path) -> None:
     assert result_path(tmp_path, "a/b", 2).name == "Task2_a%2Fb.txt"
     assert result_path(tmp_path, "../x").parent == tmp_path
     assert result_path(tmp_path, "船 a").name == "Task1_船 a.txt"
+
+
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """A process that may open few files more: how many classes are too many for it."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, limits[0]), limits[1]))
+    yield 1100
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_more_classes_than_a_process_may_open_files_are_written(
+    tmp_path: Path, few_files: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended with "Too many open files". What is held in memory is written now and then, and in the order given."""
+    monkeypatch.setattr(task_files, "HELD_LINES", 50)
+    rng = np.random.default_rng(0)
+    classes = [f"class {number}" for number in range(few_files)]
+    wanted = {f"p{number}": found(rng, 300, few_files) for number in range(8)}
+    write_results(tmp_path, classes, wanted)
+    assert len(list(tmp_path.iterdir())) == few_files
+    read = read_results(tmp_path, classes).images
+    for name, item in wanted.items():
+        expected = by_class(item)
+        np.testing.assert_array_equal(read[name].scores, expected.scores)
+        np.testing.assert_array_equal(read[name].labels, expected.labels)
+    lines = (tmp_path / "Task1_class 7.txt").read_text(encoding="utf-8").splitlines()
+    assert [line.split()[0] for line in lines] == sorted(line.split()[0] for line in lines)
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), OSError(errno.ENOSPC, "disk full")])
+def test_an_interruption_keeps_all_old_results_and_leaves_nothing(
+    tmp_path: Path, interruption: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = ImageDetections(QUAD[None], np.array([1.0]), np.array([1]))
+    paths = write_results(tmp_path, ["a", "b"], {"old": one})
+    before = [path.read_bytes() for path in paths]
+    monkeypatch.setattr(task_files, "HELD_LINES", 1)
+    with pytest.raises(type(interruption)), ResultWriter(tmp_path, ["a", "b"]) as writer:
+        writer.write("new", one)
+        assert [path.read_bytes() for path in paths] == before
+        raise interruption
+    assert [path.read_bytes() for path in paths] == before
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
 
 
 def test_writing_results_is_refused_whole(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datasets.augment import warp_quads
 from datasets.readers import read_samples
 from DOTA_devkit.boxes import boxes_to_quads, polygon_area
 from DOTA_devkit.clipping import clip_quads
@@ -177,10 +178,36 @@ def test_objects_that_touch_the_last_column_or_row_are_not_cut():
 
 
 def test_objects_drawn_beyond_the_picture_stay_as_drawn():
-    quads = np.array([[[-5, -3], [15, -3], [15, 10], [-5, 10]], [[90, 40], [110, 40], [110, 60], [90, 60]]], float)
-    cut = cut_labels(quads, np.zeros(2), Tile("t", "p", 1.0, 0, 0), 200, (50, 100), 0.9)
+    quads = np.array([[[-5, -3], [15, -3], [15, 10], [-5, 10]], [[84, 30], [101, 30], [101, 51], [84, 51]]], float)
+    cut = cut_labels(quads, np.zeros(2), Tile("t", "p", 1.0, 0, 0), 200, (50, 100), 0.85)
     assert cut.quads.tolist() == quads.tolist()
     assert not cut.hidden.any()
+
+
+def test_objects_of_which_the_padding_holds_too_much_are_hidden_as_in_training_on_the_whole_picture():
+    """Defect: they were objects to find in the grey of the padding."""
+    hw, quads = (300, 300), np.array([[[x, 20], [x + 150, 20], [x + 150, 60], [x, 60]] for x in (250, 180)], float)
+    quads = np.concatenate([quads, quads[..., ::-1][:, ::-1]])
+    for scale in (1.0, 0.5):
+        cut = cut_labels(quads, np.zeros(4), Tile("t", "p", scale, 0, 0), 600, hw)
+        _, rows, hidden = warp_quads(quads, np.eye(2, 3), hw, (600, 600), 0.7)
+        assert cut.rows.tolist() == rows.tolist()
+        assert cut.hidden.tolist() == hidden.tolist() == [True, False, True, False]
+        assert cut.difficult.tolist() == [2, 0, 2, 0]
+        seen = np.array([[250, 20], [300, 20], [300, 60], [250, 60]]) * scale
+        np.testing.assert_allclose(cut.quads[0], seen, rtol=0, atol=1e-9)
+        assert cut.quads[1::2].tolist() == (quads[1::2] * scale).tolist()
+        assert unlearnt_objects(np.zeros(4), [cut]).tolist() == [0, 2]
+
+
+def test_the_padding_hides_no_more_of_an_object_than_the_picture_does():
+    """Of one that ends beyond the picture at the bottom and is cut by the tile at the right, the worse of both counts,
+    as in training."""
+    quads = np.array([[[80, 32], [105, 32], [105, 52], [80, 52]]], float)
+    tile, hw = Tile("t", "p", 1.0, 0, 0), (50, 200)
+    cut = cut_labels(quads, np.zeros(1), tile, 100, hw, 0.75)  # 0.8 of it in the tile, 0.9 in the picture, 0.72 in both
+    assert not cut.hidden.any()
+    assert cut.quads.tolist() == [[[80, 32], [100, 32], [100, 52], [80, 52]]]
 
 
 def test_objects_outside_the_picture_are_in_no_tile():
@@ -282,9 +309,8 @@ def test_every_label_that_is_cut_can_be_written_and_read_back(tmp_path_factory, 
 def example_index() -> TileIndex:
     pictures = {name: (700, 650 + number) for number, name in enumerate(NAMES)}
     tiles = [tile for name, hw in pictures.items() for tile in lay_tiles(name, *hw, 600, 100, (0.5, 1.0))]
-    return TileIndex(
-        600, 100, ("ship", "large vehicle", "船"), pictures, {t.name: t for t in tiles}, "/data/some where"
-    )
+    tiles = {tile.name: tile for tile in tiles if tile.name != "my__0.5__0___0"}
+    return TileIndex(600, 100, ("ship", "large vehicle", "船"), pictures, tiles, "/data/some where", {"my": 1})
 
 
 def test_the_index_survives_any_name(tmp_path):
@@ -305,6 +331,18 @@ def test_the_index_is_json_that_others_can_read(tmp_path):
     write_index(tmp_path / "tiles.json", example_index())
     content = json.loads((tmp_path / "tiles.json").read_text(encoding="utf-8"))
     assert content["tiles"]["my__image__0.5__0___0"] == {"picture": "my__image", "scale": 0.5, "x": 0, "y": 0}
+
+
+def test_an_index_of_an_earlier_version_is_read_and_its_skipped_tiles_are_counted(tmp_path):
+    """It does not tell of them, but the grid does."""
+    index = example_index()
+    write_index(tmp_path / "tiles.json", index)
+    content = json.loads((tmp_path / "tiles.json").read_text(encoding="utf-8"))
+    assert content["pictures"]["my"] == {"height": 700, "width": 652, "skipped": 1}
+    for row in content["pictures"].values():
+        del row["skipped"]
+    (tmp_path / "tiles.json").write_text(json.dumps(content), encoding="utf-8")
+    assert read_index(tmp_path) == index
 
 
 @settings(deadline=None, max_examples=50)
@@ -332,6 +370,7 @@ def test_names_and_scales_are_read_back_exactly(tmp_path_factory, name, scale):
             '"tiles":{"t":{"picture":"p","scale":0,"x":0,"y":0}}}',
             "tile 't' has scale 0",
         ),
+        ('{"size":6,"overlap":6,"classes":[],"pictures":{},"tiles":{}}', "the overlap must lie within"),
     ],
 )
 def test_a_file_that_is_no_index_is_refused_with_its_name(tmp_path, text, what):

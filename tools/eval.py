@@ -30,7 +30,7 @@ from tools.error_report import (
 from tools.results import RESULTS, read_origin, remove_other_classes
 from tools.run_folder import METRICS, Log, warn
 from tools.test import LoadedRun, load_run, origin_of, run_detector
-from tools.whole_pictures import on_whole_pictures
+from tools.whole_pictures import whole_pictures_of
 
 CSV, CURVES, MERGED = "metrics.csv", "pr_curves.png", "merged"
 
@@ -40,19 +40,20 @@ def run(config: Config) -> int:
     loaded = load_run(config)
     config = loaded.config
     data = open_data(config)
-    split, samples = read_split(config, data, "val", loaded.architecture.class_names)
+    class_names = loaded.architecture.class_names
+    split, samples = read_split(config, data, "val", class_names)
+    truths, what = truths_of(samples), split.source
+    whole = whole_pictures_of(data.data_dir, list(truths), class_names, config)
     log, engine = Log(loaded.run_dir), Engine(config.device)
     detections = _find_results(loaded, engine, {sample.name: sample.image_path for sample in samples}, split.source)
     engine.close()
     if not engine.is_main:
         return 0
-    truths, what = truths_of(samples), split.source
-    class_names = loaded.architecture.class_names
-    whole = on_whole_pictures(data.data_dir, detections, list(truths), class_names, config.nms_thresh, config)
     if whole is not None:
+        detections = whole.merged(detections, config.nms_thresh)
         remove_other_classes(loaded.run_dir / MERGED, class_names)
-        write_results(loaded.run_dir / MERGED, class_names, whole.detections)
-        detections, truths, what = whole.detections, whole.truths, f"{whole.source} of {what}"
+        write_results(loaded.run_dir / MERGED, class_names, detections)
+        truths, what = whole.truths, f"{whole.source} of {what}"
     scored = evaluate(detections, truths, class_names, ignore_overlap=config.ignore_overlap)
     if scored.missing:
         warn(

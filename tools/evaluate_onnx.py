@@ -22,7 +22,7 @@ from tools.infer_onnx import add_detector_flags, detect_pictures, open_detector,
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Tiling
 from tools.progress import progress_bar
-from tools.whole_pictures import on_whole_pictures
+from tools.whole_pictures import whole_pictures_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,14 +69,14 @@ def _run(options: argparse.Namespace) -> None:
     class_names = detector.facts.class_names
     data = open_data(config)
     split, samples = read_split(config, data, "val", class_names)
+    truths, what = truths_of(samples), f"{len(samples)} pictures of {split.source}"
+    whole = whole_pictures_of(data.data_dir, list(truths), class_names, config)
     problems: list[str] | None = [] if config.on_bad_label == "skip" else None
     detections = detect_samples(detector, samples, tiling=tiling, batch_size=options.batch_size, problems=problems)
     report_problems(problems or [], "pictures could not be read; their objects count as missed")
-    truths, what = truths_of(samples), f"{len(samples)} pictures of {split.source}"
-    nms_thresh = detector.settings.nms_thresh
-    whole = on_whole_pictures(data.data_dir, detections, list(truths), class_names, nms_thresh, config)
     if whole is not None:
-        detections, truths, what = whole.detections, whole.truths, f"{whole.source} of {split.source}"
+        detections = whole.merged(detections, detector.settings.nms_thresh)
+        truths, what = whole.truths, f"{whole.source} of {split.source}"
     metrics = metrics_dict(evaluate(detections, truths, class_names, ignore_overlap=config.ignore_overlap))
     print(f"{options.model} on {what}:\n{format_table(metrics)}")
     if options.json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections import Counter
@@ -13,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from DOTA_devkit.atomic import write_json
 from DOTA_devkit.merging import merge_tiles
-from DOTA_devkit.task_files import ImageDetections, read_results, result_classes, result_path, write_results
+from DOTA_devkit.task_files import ImageDetections, read_results, result_files, result_path, write_results
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index, tile_windows
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.processes import run_tasks
@@ -22,6 +24,7 @@ from tools.run_folder import warn
 from tools.stop_request import StopRequest
 
 SHOWN_TILES = 3
+MARKER = ".merge_results.json"  # beside the results: which files are of the last merge
 
 
 @dataclass(frozen=True)
@@ -63,25 +66,24 @@ def merge_folder(
     """Merge the Task1 files of a folder into those of another, one for each class of the index, and print what came
     of it; boxes of tiles that are not in the index are counted and left out.
 
+    Files of classes that only an earlier merge into this folder had are removed; of those of others it warns.
     Raises SettingsError when both folders are one, LabelError for a bad line, OSError for what cannot be read.
     """
     if out_dir.resolve() == results_dir.resolve():
         raise SettingsError(f"{out_dir}: is the folder of the results on tiles; name another to write to")
-    found = result_classes(results_dir)
-    classes = index.class_names or tuple(found)
-    strange = [name for name in found if name not in classes and result_path(results_dir, name).read_bytes().strip()]
+    found = _file_of_each_class(results_dir)
+    classes = index.class_names or tuple(sorted(found))
+    strange = [name for name in sorted(found) if name not in classes and found[name].read_bytes().strip()]
     if strange:
         raise ValueError(
-            f"{result_path(results_dir, strange[0])}: class '{strange[0]}' is not among the classes of the index, "
-            f"{', '.join(classes)}; is it the index of other tiles?"
+            f"{found[strange[0]]}: class '{strange[0]}' is not among the classes of the index, {', '.join(classes)}; "
+            "is it the index of other tiles?"
         )
-    tasks = [
-        ClassTask(name, result_path(results_dir, name) if name in found else None, out_dir, index, nms_threshold)
-        for name in classes
-    ]
+    tasks = [ClassTask(name, found.get(name), out_dir, index, nms_threshold) for name in classes]
     # The longest first, so that no process is left alone with it at the end.
     tasks.sort(key=lambda task: task.source.stat().st_size if task.source else 0, reverse=True)
     merged = run_tasks(merge_class, tasks, num_workers, stop, desc="merging", unit="class")
+    _replace_earlier(out_dir, classes)
     of_class = {task.class_name: item for task, item in zip(tasks, merged, strict=True)}
     without = [task.class_name for task in tasks if task.source is None]
     if without:
@@ -131,6 +133,48 @@ def merge_images(
                 nms_threshold,
             )
     return merged
+
+
+def _file_of_each_class(results_dir: Path) -> dict[str, Path]:
+    """The Task1 files of a folder by class. Raises ValueError where two are of one class."""
+    found: dict[str, Path] = {}
+    for path, name in result_files(results_dir).items():
+        if name in found:
+            raise ValueError(f"{found[name]} and {path.name} are both of class '{name}'; move one of them away")
+        found[name] = path
+    return found
+
+
+def _replace_earlier(out_dir: Path, class_names: Sequence[str]) -> None:
+    """Remove the Task1 files that an earlier merge wrote and this one did not, warn of those that are not ours, and
+    note which are: whoever reads the folder would take all of them for results of this merge."""
+    own = {result_path(out_dir, name).name for name in class_names}
+    strange = {path.name for path in out_dir.glob("Task1_*.txt")} - own
+    outdated = strange & _files_of_merge(out_dir)
+    for name in outdated:
+        (out_dir / name).unlink()
+    write_json(out_dir / MARKER, {"files": sorted(own)})
+    if outdated:
+        print(f"removed: {len(outdated)} Task1 {_files(len(outdated))} of classes of an earlier merge")
+    strange = sorted(strange - outdated)
+    if strange:
+        more = f", nor {'is' if len(strange) == 2 else 'are'} {len(strange) - 1} other such {_files(len(strange) - 1)}"
+        warn(
+            f"{out_dir / strange[0]}: is not of this merge{more if len(strange) > 1 else ''}, and whoever scores the "
+            "folder would score it, too; move it away, or merge into another folder"
+        )
+
+
+def _files_of_merge(out_dir: Path) -> set[str]:
+    """The names of the files that the last merge into this folder wrote; none where there was none."""
+    try:
+        return set(json.loads((out_dir / MARKER).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return set()
+
+
+def _files(number: int) -> str:
+    return "file" if number == 1 else "files"
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.dota_folder import label_dir_in
 from datasets.images import IMAGE_SUFFIXES, ImageError, find_images
-from datasets.readers import DOTA_CLASSES, dota_classes, names_found, read_classes, unknown_class
+from datasets.readers import DOTA_CLASSES, FORMATS, dota_classes, names_found, read_classes, unknown_class
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, read_list
 from DOTA_devkit.atomic import write_json, write_text
 from DOTA_devkit.clipping import clip_quads
@@ -37,6 +38,7 @@ from tools.tile_pictures import JPEG_QUALITY, MARKERS, PictureTask, SplitSetting
 
 SETTINGS = Path(".split/settings.json")
 SHOWN_OBJECTS = 10
+LABEL_PATH = FORMATS["dota"].label_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,21 +67,21 @@ def split_folder(src: Path, dst: Path, settings: SplitSettings, num_workers: int
         )
     for name in images:
         check_picture_name(name)
-    is_labelled = (src / "labelTxt").is_dir()
+    is_labelled = label_dir_in(src).is_dir()
     if not is_labelled and settings.skip_empty:
-        raise SettingsError(f"--skip_empty: without {src / 'labelTxt'} nobody knows which tiles are empty")
+        raise SettingsError(f"--skip_empty: without {label_dir_in(src)} nobody knows which tiles are empty")
     lists = _read_lists(src, images, is_labelled)
     if (src / "classes.txt").is_file():
         settings = SplitSettings(**{**asdict(settings), "class_names": read_classes("dota", src, [])})
     elif is_labelled:
-        _check_classes(src / "labelTxt", images)
+        _check_classes(src, images)
     _open_destination(src, dst, settings, images)
 
     scored = {name for kind in VAL_LISTS for name in lists.get(kind, ())}
     tasks = [
         PictureTask(
             path,
-            src / "labelTxt" / f"{name}.txt" if is_labelled else None,
+            LABEL_PATH(src, name) if is_labelled else None,
             dst,
             settings,
             0.0 if name in scored else settings.skip_empty,
@@ -161,14 +163,14 @@ def _open_destination(src: Path, dst: Path, settings: SplitSettings, images: Map
     write_json(path, wanted)
 
 
-def _check_classes(labels_dir: Path, names: Iterable[str]) -> None:
+def _check_classes(src: Path, names: Iterable[str]) -> None:
     """Raises ValueError where no classes.txt says what the classes are, and some of them are DOTA's and others not:
     slips of the pen, at which training would stop, or classes that only their user knows."""
-    found = names_found([labels_dir / f"{name}.txt" for name in names], read_labels)
+    found = names_found([LABEL_PATH(src, name) for name in names], read_labels)
     if found and not dota_classes(found):
         classes = min(DOTA_CLASSES.values(), key=lambda names: len(found - {*names}))
         stranger = min(found - {*classes})
-        raise ValueError(f"{labels_dir}: {unknown_class(stranger, classes)}, in {labels_dir.parent / 'classes.txt'}")
+        raise ValueError(f"{label_dir_in(src)}: {unknown_class(stranger, classes)}, in {src / 'classes.txt'}")
 
 
 def _make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict]) -> TileIndex:
@@ -176,12 +178,13 @@ def _make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict])
     tiles = {
         name: Tile(name, picture, float(scale), x, y)
         for picture, record in records.items()
-        for name, (scale, x, y, _) in record["tiles"].items()
+        for name, (scale, x, y, *_) in record["tiles"].items()
     }
     found = {name for record in records.values() for name in record["classes"]}
     classes = settings.class_names or (dota_classes(found) if found else ())
     pictures = {name: (record["height"], record["width"]) for name, record in records.items()}
-    return TileIndex(settings.size, settings.overlap, tuple(classes), pictures, tiles, str(src.resolve()))
+    skipped = {name: record["num_skipped"] for name, record in records.items() if record["num_skipped"]}
+    return TileIndex(settings.size, settings.overlap, tuple(classes), pictures, tiles, str(src.resolve()), skipped)
 
 
 def _write_lists(dst: Path, lists: Mapping[str, Sequence[str]], index: TileIndex) -> None:
@@ -217,7 +220,7 @@ def _report(src: Path, dst: Path, settings: SplitSettings, records: Mapping[str,
         counts = ", ".join(f"{name} {count}" for name, count in Counter(item[2] for item in unlearnt).most_common())
         warn(f"objects of which no tile shows enough, {len(unlearnt)} in all: {counts}; a smaller scale may show them")
         for picture, line, class_name in unlearnt[:SHOWN_OBJECTS]:
-            print(f"  {src / 'labelTxt' / picture}.txt:{line}: {class_name}", file=sys.stderr)
+            print(f"  {LABEL_PATH(src, picture)}:{line}: {class_name}", file=sys.stderr)
         if len(unlearnt) > SHOWN_OBJECTS:
             print(f"  and {len(unlearnt) - SHOWN_OBJECTS} more", file=sys.stderr)
     print(f"written: {dst}, index {dst / INDEX_NAME}")
@@ -294,8 +297,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         default=0.0,
         metavar="FRACTION",
-        help="leave out so much of the tiles without any label, but for the pictures of val.txt and test.txt "
-        "[default: %(default)s]",
+        help="leave out so much of the tiles without any label, but for the pictures of val.txt and test.txt: the "
+        "others can then be scored tile by tile only [default: %(default)s]",
     )
     add(
         "--suffix",

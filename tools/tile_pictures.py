@@ -79,7 +79,7 @@ def split_picture(task: PictureTask) -> dict[str, Any]:
     picture = read_picture(task.image_path, settings.in_channels)
     hw = picture.shape[:2]
     cuts: list[CutLabels] = []
-    tiles: dict[str, list[float]] = {}
+    tiles: dict[str, list[float | None]] = {}
     num_skipped = 0
     for scale in settings.scales:
         scaled = scale_picture(picture, scale)
@@ -93,7 +93,8 @@ def split_picture(task: PictureTask) -> dict[str, Any]:
             if label_path is not None:
                 names = [labels.names[row] for row in cut.rows.tolist()]
                 write_labels(label_path, cut.quads, names, cut.difficult, sync=False)
-            tiles[tile.name] = [scale, tile.x, tile.y, _write_tile(image_path, scaled, tile, settings.size)]
+            num_bytes = [_write_tile(image_path, scaled, tile, settings.size), label_path and label_path.stat().st_size]
+            tiles[tile.name] = [scale, tile.x, tile.y, *num_bytes]
     unlearnt = [
         (int(labels.lines[row]), labels.names[row])
         for row in unlearnt_objects(labels.difficult, cuts).tolist()
@@ -103,7 +104,7 @@ def split_picture(task: PictureTask) -> dict[str, Any]:
         "stamp": _stamp(task),
         "height": hw[0],
         "width": hw[1],
-        "tiles": tiles,  # name -> scale, x, y, bytes
+        "tiles": tiles,  # name -> scale, x, y, bytes of the picture, bytes of its labels or None
         "num_skipped": num_skipped,
         "num_objects": len(labels.names),
         "num_labels": sum(int((~cut.hidden).sum()) for cut in cuts),
@@ -118,13 +119,14 @@ def split_picture(task: PictureTask) -> dict[str, Any]:
 
 
 def finished_record(task: PictureTask) -> dict[str, Any] | None:
-    """The record of a picture that an earlier run has split and whose tiles are all there; None for any other."""
+    """The record of a picture that an earlier run has split and whose tiles are all there, pictures and labels of the
+    size that they had; None for any other, and for one of an earlier version, which does not tell the size of labels.
+    """
     try:
         record = json.loads(task.marker.read_text(encoding="utf-8"))
         is_whole = record["stamp"] == _stamp(task)
-        for name, (*_, num_bytes) in record["tiles"].items():
-            image_path, label_path = task.paths(name)
-            is_whole &= image_path.stat().st_size == num_bytes and (label_path is None or label_path.is_file())
+        for name, (_, _, _, *num_bytes) in record["tiles"].items():
+            is_whole &= [path and path.stat().st_size for path in task.paths(name)] == num_bytes
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return record if is_whole else None

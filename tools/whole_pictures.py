@@ -1,4 +1,4 @@
-"""Detections on the tiles of a data folder -> detections, and truth, on the pictures that the tiles were cut from."""
+"""The pictures that the tiles of a data folder were cut from: their truth, and what was found in the tiles on them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets.dota_folder import label_dir_in
 from datasets.images import ImageError
 from datasets.readers import list_images, read_samples
 from DOTA_devkit.evaluation import ImageTruth
@@ -18,32 +19,33 @@ from tools.merge_results import merge_images
 from tools.run_folder import warn
 
 
-class OnPictures(NamedTuple):
-    """By picture, in its pixels: what was found, merged, and what is there; `source`: which pictures."""
+class WholePictures(NamedTuple):
+    """The pictures that the listed tiles of a folder were cut from: by picture, in its pixels, what is there; `source`:
+    which pictures."""
 
-    detections: dict[str, ImageDetections]
+    index: TileIndex
     truths: dict[str, ImageTruth]
     source: str
 
+    def merged(self, detections: Mapping[str, ImageDetections], nms_thresh: float) -> dict[str, ImageDetections]:
+        """Detections by tile -> detections by picture. A picture none of whose tiles has an entry has none either."""
+        merged = merge_images(detections, self.index, nms_thresh)
+        seen = {self.index.tiles[name].picture for name in detections if name in self.index.tiles}
+        return {name: merged.get(name, NO_DETECTIONS) for name in self.truths if name in seen}
 
-def on_whole_pictures(
-    data_dir: Path,
-    detections: Mapping[str, ImageDetections],
-    tiles: Sequence[str],
-    class_names: Sequence[str],
-    nms_thresh: float,
-    config: Config,
-) -> OnPictures | None:
-    """Merge what was found in the listed tiles of a folder of tools.split_tiles, and read the truth of their pictures,
-    bad and missing labels as the settings say.
 
-    None where the folder holds no tiles, and, with a warning, where the list does not hold whole pictures or these are
-    no longer where they were: then the tiles are scored as they are. A picture none of whose tiles has an entry has
-    none either.
+def whole_pictures_of(
+    data_dir: Path, tiles: Sequence[str], class_names: Sequence[str], config: Config
+) -> WholePictures | None:
+    """The pictures of the listed tiles of a folder of tools.split_tiles and their truth, bad and missing labels as the
+    settings say. To be called before the detector works for hours: it is here that something may be wrong.
+
+    None where the folder holds no tiles, and, with a warning, where its index is no index of tiles, where the list does
+    not hold whole pictures, or these are no longer where they were: then what is listed is scored as it is.
     """
-    if not (data_dir / INDEX_NAME).is_file():
+    index = _index_in(data_dir)
+    if index is None:
         return None
-    index = read_index(data_dir)
     source = Path(index.source)
     pictures = list(dict.fromkeys(index.tiles[name].picture for name in tiles if name in index.tiles))
     why_not = _why_not_whole(index, tiles) or _why_not_there(index, pictures)
@@ -60,29 +62,46 @@ def on_whole_pictures(
         missing_labels=config.missing_labels,
     )
     report_problems([str(problem) for problem in problems], "bad labels of whole pictures left out")
-    merged = merge_images(detections, index, nms_thresh)
-    seen = {index.tiles[name].picture for name in detections if name in index.tiles}
-    found = {name: merged.get(name, NO_DETECTIONS) for name in pictures if name in seen}
     what = f"{len(pictures)} whole pictures of {source}, merged from {len(tiles)} tiles"
-    return OnPictures(found, truths_of(samples), what)
+    return WholePictures(index, truths_of(samples), what)
+
+
+def _index_in(data_dir: Path) -> TileIndex | None:
+    """The index of the tiles in a folder; None where there is none, and, with a warning, where it cannot be read."""
+    if not (data_dir / INDEX_NAME).is_file():
+        return None
+    try:
+        return read_index(data_dir)
+    except (OSError, ValueError) as error:
+        warn(f"{error}; scoring the pictures of the folder as they are")
+        return None
 
 
 def _why_not_whole(index: TileIndex, tiles: Sequence[str]) -> str:
     """What keeps the listed tiles from being all those of their pictures; "" for nothing. Objects in a tile that is not
-    listed would count as missed."""
+    listed would count as missed, and false alarms in one that was never written would not count."""
     listed = set(tiles)
     strange = sorted(listed - index.tiles.keys())
     if strange:
         return f"{len(strange)} of the listed pictures are no tiles of {INDEX_NAME}, such as {strange[0]}"
     shown = {index.tiles[name].picture for name in listed}
     cut = sorted({tile.picture for name, tile in index.tiles.items() if tile.picture in shown and name not in listed})
-    return f"{len(cut)} of {len(shown)} pictures have tiles that are not listed, such as {cut[0]}" if cut else ""
+    if cut:
+        return f"{len(cut)} of {len(shown)} pictures have tiles that are not listed, such as {cut[0]}"
+    lacking = sorted(shown & index.num_skipped.keys())
+    if lacking:
+        return (
+            f"{len(lacking)} of {len(shown)} pictures lack the empty tiles that tools.split_tiles --skip_empty left "
+            f"out, such as {lacking[0]}; cut the pictures again without it, or have them in val.txt or test.txt, to "
+            "score them whole"
+        )
+    return ""
 
 
 def _why_not_there(index: TileIndex, pictures: Sequence[str]) -> str:
     """What of the whole pictures and their labels is missing; "" for nothing."""
     source = Path(index.source)
-    if not index.source or not (source / "labelTxt").is_dir():
+    if not index.source or not label_dir_in(source).is_dir():
         return f"the labels of the whole pictures are not in '{index.source}'"
     try:
         images = list_images("dota", source)
