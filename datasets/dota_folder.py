@@ -16,10 +16,12 @@ PART_FOLDERS = ("train", "val", "trainval", "test")
 
 
 class DotaFolder(NamedTuple):
-    """images: {name: picture}.  splits: {`train`, `val`, `test`: names}, {} where all pictures lie in one folder."""
+    """images: {name: picture}.  splits: {`train`, `val`, `test`: names}, {} where all pictures lie in one folder.
+    unlabelled: the pictures of parts without labels beside others that have some."""
 
     images: dict[str, Path]
     splits: dict[str, list[str]]
+    unlabelled: frozenset[str]
 
 
 def is_dota_folder(data_dir: Path) -> bool:
@@ -77,7 +79,9 @@ def _list_parts(parts: tuple[Path, ...], stamps: tuple[int, ...]) -> DotaFolder:
         for part, names in found.items()
         if part.name in PART_FOLDERS and len(parts) > 1 and label_dir_in(part).is_dir()
     }
-    return DotaFolder(images, splits)
+    labelled = [part for part in parts if label_dir_in(part).is_dir()]
+    unlabelled = [name for part in parts if labelled and part not in labelled for name in found[part]]
+    return DotaFolder(images, splits, frozenset(unlabelled))
 
 
 def _stamp(folder: Path) -> int:

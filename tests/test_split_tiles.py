@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -547,3 +548,23 @@ def test_the_marker_and_the_settings_are_json(dota_folder, tmp_path):
 def test_a_wrong_flag_is_a_settings_error():
     with pytest.raises(SettingsError):
         split_tiles.Parser(prog="x").parse_args(["--no"])
+
+
+def test_the_parts_that_dota_comes_in_are_cut_into_one_folder_and_scored_whole(dota_folder, tmp_path, capsys):
+    src = tmp_path / "dota"
+    src.mkdir()
+    for part, names in (("train", ("a", "b")), ("val", ("c", "e")), ("test", ("d",))):
+        dota_folder(names=names, hw=(128, 150)).rename(src / part)
+        (src / part / "classes.txt").rename(src / "classes.txt")
+    (src / "val" / "labelTxt").rename(src / "val" / "annfiles")
+    shutil.rmtree(src / "test" / "labelTxt")
+    dst = tmp_path / "tiles"
+    assert main([str(src), str(dst), *SMALL]) == 0
+    assert "1 pictures of parts without labels are left out" in capsys.readouterr().out
+    images, index = find_images(dst / "images"), read_index(dst)
+    for kind, names in (("train", {"a", "b"}), ("val", {"c", "e"})):
+        listed = read_list(dst / f"{kind}.txt", images)
+        assert {index.tiles[name].picture for name in listed} == names
+        assert sum(len(sample.quads) for sample in read_samples("dota", dst, listed, index.class_names)) > 0
+    whole = whole_pictures_of(dst, read_list(dst / "val.txt", images), index.class_names, Config())
+    assert len(whole.truths["c"].quads) == len(read_labels(src / "val" / "annfiles" / "c.txt").names) > 0

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.dota_folder import label_dir_in
-from datasets.images import IMAGE_SUFFIXES, ImageError, find_images
+from datasets.dota_folder import is_dota_folder, label_dir_in, open_dota
+from datasets.images import IMAGE_SUFFIXES, ImageError
 from datasets.readers import DOTA_CLASSES, FORMATS, dota_classes, names_found, read_classes, unknown_class
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, read_list
 from DOTA_devkit.atomic import write_json, write_text
@@ -60,17 +60,20 @@ def split_folder(src: Path, dst: Path, settings: SplitSettings, num_workers: int
     Pictures that an earlier run with the same settings has finished are passed over. Raises SettingsError for a `dst`
     that holds anything else; ImageError, LabelError, ListError and OSError for what is wrong in `src` or on the disk.
     """
-    images = find_images(src / "images")
+    folder = open_dota(src)
+    images = {name: path for name, path in folder.images.items() if name not in folder.unlabelled}
     if not images:
         raise ImageError(
             f"{src / 'images'}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})"
         )
     for name in images:
         check_picture_name(name)
-    is_labelled = label_dir_in(src).is_dir()
+    if folder.unlabelled:
+        print(f"{len(folder.unlabelled)} pictures of parts without labels are left out; cut these parts by themselves")
+    is_labelled = is_dota_folder(src)
     if not is_labelled and settings.skip_empty:
         raise SettingsError(f"--skip_empty: without {label_dir_in(src)} nobody knows which tiles are empty")
-    lists = _read_lists(src, images, is_labelled)
+    lists = _read_lists(src, images, is_labelled, folder.splits)
     if (src / "classes.txt").is_file():
         settings = SplitSettings(**{**asdict(settings), "class_names": read_classes("dota", src, [])})
     elif is_labelled:
@@ -109,8 +112,11 @@ def split_folder(src: Path, dst: Path, settings: SplitSettings, num_workers: int
     return index
 
 
-def _read_lists(src: Path, images: Mapping[str, Path], is_labelled: bool) -> dict[str, list[str]]:
-    """The lists of the folder, file name -> pictures, and those of a split by pictures where it has none.
+def _read_lists(
+    src: Path, images: Mapping[str, Path], is_labelled: bool, known: Mapping[str, list[str]]
+) -> dict[str, list[str]]:
+    """The lists of the folder, file name -> pictures, else the `known` splits of its parts, and those of a split by
+    pictures where it has neither.
 
     A reader that finds only one side, or none, splits by itself; with tiles it would train on a picture that it
     validates on. Another text file that is no list of pictures is passed over.
@@ -128,9 +134,11 @@ def _read_lists(src: Path, images: Mapping[str, Path], is_labelled: bool) -> dic
     has_both = any(name in lists for name in TRAIN_LISTS) and any(name in lists for name in VAL_LISTS)
     if is_labelled and not has_both:
         for role in ("train", "val"):
-            split = choose_split(src, images, role)
+            split = choose_split(src, images, role, known=known)
             lists[f"{role}.txt"] = split.names
             print(f"{role}.txt: {split.source}")
+    if "test" in known:
+        lists.setdefault("test.txt", known["test"])
     return lists
 
 

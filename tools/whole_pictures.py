@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.dota_folder import label_dir_in
+from datasets.dota_folder import is_dota_folder
 from datasets.images import ImageError
 from datasets.readers import list_images, read_samples
 from DOTA_devkit.evaluation import ImageTruth
@@ -101,7 +101,7 @@ def _why_not_whole(index: TileIndex, tiles: Sequence[str]) -> str:
 def _why_not_there(index: TileIndex, pictures: Sequence[str]) -> str:
     """What of the whole pictures and their labels is missing; "" for nothing."""
     source = Path(index.source)
-    if not index.source or not label_dir_in(source).is_dir():
+    if not index.source or not is_dota_folder(source):
         return f"the labels of the whole pictures are not in '{index.source}'"
     try:
         images = list_images("dota", source)
