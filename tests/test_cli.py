@@ -93,3 +93,12 @@ def test_kill_in_the_middle_leaves_a_checkpoint_that_loads(dota_folder, tmp_path
         training.kill()
         training.wait()
         assert load_checkpoint(run_dir / "last.pth")[2]["progress"]["num_images"] > 0
+
+
+def test_the_commands_can_be_listed():
+    done = _run(module="tools")
+    assert done.returncode == 0
+    assert "  convert_labels     turns the labels of one program into those of another\n" in done.stdout
+    for path in (REPOSITORY / "tools").glob("*.py"):
+        is_command = '__name__ == "__main__"' in path.read_text(encoding="utf-8") and path.name != "__main__.py"
+        assert (f"  {path.stem} " in done.stdout) == is_command, path

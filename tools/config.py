@@ -265,6 +265,7 @@ class _DownRatio(argparse.Action):
 def _make_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="main.py",
+        usage="main.py [--phase {train,test,eval}] [--config FILE] [settings, see below]",
         description="Train, test and evaluate oriented-box detectors (BBAVectors).",
         epilog="'-' and '_' in flags are the same. Order: defaults < --config file < flags. Boxes are in pixels of the "
         "picture, overlaps are IoU of exact polygons.",
@@ -275,7 +276,10 @@ def _make_parser() -> argparse.ArgumentParser:
         "--config", type=Path, metavar="FILE", help="TOML file with any of these settings, without dashes"
     )
     parser.add_argument("--down_ratio", action=_DownRatio, nargs="?", help=argparse.SUPPRESS)
+    group: argparse._ActionsContainer = parser
     for item in _flags():
+        if item.name in _GROUPS:
+            group = parser.add_argument_group(_GROUPS[item.name])
         text = item.metadata["help"].replace("%", "%%")
         if item.default is not None:
             shown = item.default if not isinstance(item.default, tuple) else " ".join(map(str, item.default))
@@ -291,8 +295,18 @@ def _make_parser() -> argparse.ArgumentParser:
             options["metavar"] = None if item.metadata["choices"] else item.metadata["metavar"] or _METAVARS[kind]
         if item.name == "resume_train":
             options |= {"nargs": "?", "const": "newest", "metavar": "RUN"}
-        parser.add_argument(f"--{item.name}", **options)
+        group.add_argument(f"--{item.name}", **options)
     return parser
+
+
+_GROUPS = {  # by the first of their settings: as the sections of Config
+    "dataset": "data",
+    "backbone": "network; in test and eval all of these come from the checkpoint",
+    "recipe": "training",
+    "resume": "testing and evaluation",
+    "num_drawings": "drawing",
+    "out": "machine",
+}
 
 
 def _count(text: str) -> int:
