@@ -23,7 +23,7 @@ from tools.config import Config
 from tools.data_folder import lay_out
 from tools.data_repair import check_out_dir, repair_folder, repair_labels, untangled
 from tools.stop_request import StopRequest
-from tools.whole_pictures import on_whole_pictures
+from tools.whole_pictures import whole_pictures_of
 
 BOX = np.array([[10.0, 10.0], [40.0, 10.0], [40.0, 30.0], [10.0, 30.0]])
 
@@ -309,7 +309,7 @@ def test_the_copy_of_tiles_has_their_index(dota_folder, tmp_path, capsys):
     repair(data_dir, tmp_path / "mended")
     assert read_index(tmp_path / "mended") == index
     kept = [path.stem for path in (tmp_path / "mended" / "images").iterdir()]
-    assert on_whole_pictures(tmp_path / "mended", {}, kept, ("car", "boat"), 0.3, Config()) is None
+    assert whole_pictures_of(tmp_path / "mended", kept, ("car", "boat"), Config()) is None
     assert "1 of 2 pictures have tiles that are not listed" in capsys.readouterr().err
     (data_dir / "tiles.json").write_text("{")
     (lost,) = (row for row in repair(data_dir, tmp_path / "2") if row["file"] == str(data_dir / "tiles.json"))
