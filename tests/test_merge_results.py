@@ -19,7 +19,7 @@ from DOTA_devkit.iou import poly_iou
 from DOTA_devkit.labels import read_labels
 from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections, read_results, write_results
-from DOTA_devkit.tiling import TileIndex, lay_tiles, read_index, write_index
+from DOTA_devkit.tiling import Tile, TileIndex, lay_tiles, read_index, write_index
 from tools import merge_results, split_tiles
 from tools.merge_results import main, merge_images
 
@@ -189,6 +189,14 @@ def test_two_files_of_one_class_are_refused(results, capsys):
     (results / "Task1_%73hip.txt").touch()
     assert main(arguments(results)) == 1
     assert "Task1_%73hip.txt and Task1_ship.txt are both of class 'ship'; " in capsys.readouterr().err
+
+
+def test_agnostic_merging_lets_classes_compete():
+    quad = np.array([[[5.0, 5], [15, 5], [15, 15], [5, 15]]])
+    boxes = ImageDetections(np.concatenate([quad, quad + 1]), np.array([0.9, 0.8]), np.array([0, 1]))
+    index = TileIndex(100, 40, CLASSES, {"p": (100, 100)}, {"p__1__0___0": Tile("p__1__0___0", "p", 1.0, 0, 0)})
+    for agnostic, labels in ((False, [0, 1]), (True, [0])):
+        assert merge_images({"p__1__0___0": boxes}, index, 0.3, agnostic)["p"].labels.tolist() == labels
 
 
 def test_merging_of_nothing_in_memory():

@@ -155,9 +155,7 @@ class Config:
     K: int = _setting(500, "most detections of a picture (with --tile of each tile), over all classes", metavar="N")
     conf_thresh: float = _setting(0.01, "lowest score that is written to the results, 0 to 1")
     nms_thresh: float = _setting(0.3, "of two boxes of a class that overlap by more IoU the better stays, 0 to 1")
-    agnostic_nms: bool = _setting(
-        False, "of overlapping boxes of different classes, too, the better alone stays; in each picture, or with --tile"
-    )
+    agnostic_nms: bool = _setting(False, "of overlapping boxes of different classes, too, only the better one stays")
     quads: bool = _setting(False, "write the four free corners instead of true rectangles")
     ignore_overlap: float = _setting(
         0.5, "a false positive with more than this share of its area in an ignore region is not counted, 0 to 1"

@@ -50,7 +50,7 @@ def run(config: Config) -> int:
     if not engine.is_main:
         return 0
     if whole is not None:
-        detections = whole.merged(detections, config.nms_thresh)
+        detections = whole.merged(detections, config.nms_thresh, config.agnostic_nms)
         remove_other_classes(loaded.run_dir / MERGED, class_names)
         write_results(loaded.run_dir / MERGED, class_names, detections)
         truths, what = whole.truths, f"{whole.source} of {what}"

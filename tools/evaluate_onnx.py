@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace) -> None:
     detections = detect_samples(detector, samples, tiling=tiling, batch_size=options.batch_size, problems=problems)
     report_problems(problems or [], "pictures could not be read; their objects count as missed")
     if whole is not None:
-        detections = whole.merged(detections, detector.settings.nms_thresh)
+        detections = whole.merged(detections, detector.settings.nms_thresh, detector.settings.agnostic)
         truths, what = whole.truths, f"{whole.source} of {split.source}"
     metrics = metrics_dict(evaluate(detections, truths, class_names, ignore_overlap=config.ignore_overlap))
     print(f"{options.model} on {what}:\n{format_table(metrics)}")

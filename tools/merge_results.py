@@ -110,9 +110,10 @@ def merge_class(task: ClassTask) -> Merged:
 
 
 def merge_images(
-    in_tiles: Mapping[str, ImageDetections], index: TileIndex, nms_threshold: float
+    in_tiles: Mapping[str, ImageDetections], index: TileIndex, nms_threshold: float, agnostic: bool = False
 ) -> dict[str, ImageDetections]:
-    """Detections by tile -> detections by picture, in the order of the index; tiles that it has not are left out."""
+    """Detections by tile -> detections by picture, in the order of the index; tiles that it has not are left out.
+    `agnostic`: boxes of different classes compete, too."""
     of_picture: dict[str, list[str]] = {}
     for name in in_tiles:
         if name in index.tiles:
@@ -131,6 +132,7 @@ def merge_images(
                 index.size,
                 hw,
                 nms_threshold,
+                agnostic,
             )
     return merged
 

@@ -27,9 +27,11 @@ class WholePictures(NamedTuple):
     truths: dict[str, ImageTruth]
     source: str
 
-    def merged(self, detections: Mapping[str, ImageDetections], nms_thresh: float) -> dict[str, ImageDetections]:
+    def merged(
+        self, detections: Mapping[str, ImageDetections], nms_thresh: float, agnostic: bool = False
+    ) -> dict[str, ImageDetections]:
         """Detections by tile -> detections by picture. A picture none of whose tiles has an entry has none either."""
-        merged = merge_images(detections, self.index, nms_thresh)
+        merged = merge_images(detections, self.index, nms_thresh, agnostic)
         seen = {self.index.tiles[name].picture for name in detections if name in self.index.tiles}
         return {name: merged.get(name, NO_DETECTIONS) for name in self.truths if name in seen}
 
