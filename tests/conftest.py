@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from DOTA_devkit.boxes import boxes_to_quads
 from models import IMAGENET, normalize
@@ -29,6 +30,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 CLASS_NAMES = ("car", "boat")
 COLOURS_BGR = ((40, 60, 220), (230, 200, 60))
 SIZES = ((26, 13), (36, 11))  # width and height of a car and of a boat, pixels
+
+
+# The same examples in every run, however slow the machine; a search for others is asked for.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("other", deadline=None, print_blob=True)
+settings.load_profile("other" if os.environ.get("BBAV_OTHER_EXAMPLES") else "same")
 
 
 def _declare_torchvisions_operators() -> torch.library.Library | None:

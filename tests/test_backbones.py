@@ -196,21 +196,29 @@ def _torchvisions_maps(network: torch.nn.Module, images: torch.Tensor) -> list[t
 
 
 @pytest.mark.parametrize("name", known_backbones())
-def test_building_takes_less_than_a_second_and_sets_every_weight(name: str) -> None:
-    """Of this process's own time: the machine may do other things. Convolutions have the spread of He's rule for
-    fan-out: none is left as the memory was."""
+def test_building_takes_little_more_than_drawing_every_weight_once(name: str) -> None:
+    """Measured: 0.6 to 2.2 times as long, mobilenetv2 3.8 times, for its many modules; in this process's own time, for
+    the machine may do other things. Convolutions have the spread of He's rule for fan-out: none is left as
+    the memory was."""
     torch.manual_seed(0)
-    seconds = []
-    while len(seconds) < 3 and min(seconds, default=1.0) >= 1:
-        started = time.process_time()
-        backbone = build_backbone(name)
-        seconds.append(time.process_time() - started)
-    assert min(seconds) < 1
+    backbone = build_backbone(name)
+    num_weights = sum(parameter.numel() for parameter in backbone.parameters())
+    drawing = _least_seconds(lambda: torch.empty(num_weights).normal_())
+    assert _least_seconds(lambda: build_backbone(name)) < 4 * drawing + 0.5
     for key, value in backbone.named_parameters():
         if value.ndim == 4:
             sample = value.flatten()[:20_000]
             expected = (2 / (value.shape[0] * value[0, 0].numel())) ** 0.5
             assert sample.std().item() == pytest.approx(expected, rel=0.15), key
+
+
+def _least_seconds(work: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(3):
+        started = time.process_time()
+        work()
+        seconds.append(time.process_time() - started)
+    return min(seconds)
 
 
 def test_the_table_of_weights_has_torchvisions_addresses() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -89,8 +90,10 @@ def test_the_gpu_is_watched_by_nvidia_smi(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="1-2"))
     with watch_gpu(torch.device("cuda")) as busy:
+        deadline = time.monotonic() + 60
         while not (tmp_path / "done").exists():
-            pass
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
     assert busy == [0.9, 1.0]
 
 

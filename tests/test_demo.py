@@ -237,23 +237,21 @@ def test_empty_scenes_are_empty_arrays(scenes: list) -> None:
         assert labels.shape == difficult.shape == (0,)
 
 
-def test_a_colour_threshold_with_min_area_rect_scores_below_0_4(scenes: list) -> None:
-    """The best of many thresholds, each with connected components, their rectangles and a guess at the class."""
-    scenes = scenes[:40]
+def test_a_colour_threshold_with_min_area_rect_scores_at_most_0_25(scenes: list) -> None:
+    """The best of many thresholds, each with connected components, their rectangles and a guess at the class: 0.221,
+    and README.md says at most 0.25."""
     truths = {f"{i:02d}": ImageTruth(*scene[1:]) for i, scene in enumerate(scenes)}
     best = 0.0
-    for kind, openings in itertools.product(
-        ("global ground", "local ground", "saturation", "bright", "dark or bright"), (0, 1)
-    ):
+    for kind in ("global ground", "local ground", "saturation", "bright", "dark or bright"):
         contrasts = [_contrast(scene[0], kind) for scene in scenes]
-        for threshold in (20, 30, 45, 65):
+        for threshold, openings in itertools.product((20, 30, 45, 65), (0, 1)):
             found = {
                 f"{i:02d}": _rectangles(contrast, scene[0], threshold, openings)
                 for i, (contrast, scene) in enumerate(zip(contrasts, scenes, strict=True))
             }
             score = mean_ap50(found, truths)
             best = max(best, score)
-    assert 0.02 < best < 0.4  # it finds something, so it is no straw man
+    assert 0.1 < best <= 0.25  # it finds something, so it is no straw man
 
 
 def mean_ap50(found: dict[str, ImageDetections], truths: dict[str, ImageTruth]) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import builtins
 import importlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from tests.conftest import REPOSITORY
 from tools.command_line import SettingsError
 from tools.onnx_facts import ModelFileError
 from tools.runtimes import _run_error, open_runtime
@@ -73,14 +75,8 @@ def test_want_of_memory_is_told_with_the_remedy() -> None:
     assert str(error).startswith("not enough memory for 1 pictures of 7 x 5; cut them with --tile 600 --overlap 100")
 
 
-def test_no_runtime_is_imported_before_it_is_asked_for(monkeypatch) -> None:
-    real = builtins.__import__
-
-    def watch(name: str, *rest: object) -> object:
-        assert name not in ("onnxruntime", "openvino")
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", watch)
-    import tools.runtimes
-
-    importlib.reload(tools.runtimes)
+def test_no_runtime_is_imported_before_it_is_asked_for() -> None:
+    """Nor torch, by the commands that run an exported file: it may not be installed there."""
+    program = "import sys, tools.infer_onnx; print(*{'onnxruntime', 'openvino', 'torch'}.intersection(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

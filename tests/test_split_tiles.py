@@ -29,6 +29,7 @@ from tools.whole_pictures import whole_pictures_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRANGE_NAMES = ("my__image", "my", "a b", "v1.2.final", "港口", "P1__1__0___0")
+CHILDREN_ARE_LISTED = Path(f"/proc/self/task/{os.getpid()}/children").is_file()
 SMALL = ["--size", "64", "--overlap", "40", "--workers", "0"]
 
 
@@ -400,8 +401,9 @@ def test_a_run_that_dies_leaves_no_process_behind_and_goes_on(dota_folder, tmp_p
         while not list((dst / ".split" / "pictures").glob("*.json")) and time.monotonic() < deadline:
             time.sleep(0.01)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        workers = [int(number) for number in children.read_text().split()] if children.exists() else []
+        workers = [int(number) for number in children.read_text().split()] if CHILDREN_ARE_LISTED else []
         process.kill()
+    assert bool(workers) == CHILDREN_ARE_LISTED
     deadline = time.monotonic() + 20
     while any(is_running(number) for number in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
