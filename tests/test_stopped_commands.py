@@ -22,7 +22,11 @@ from tools.results import ResultFiles
 from tools.split_tiles import main as split
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
-COMMANDS = sorted(path for path in (REPOSITORY / "tools").glob("*.py") if '"__main__"' in path.read_text("utf-8"))
+COMMANDS = sorted(
+    path
+    for path in (REPOSITORY / "tools").glob("*.py")
+    if '"__main__"' in path.read_text("utf-8") and path.stem != "__main__"  # which only lists the others
+)
 
 
 def signal_in_the_second(owner: type, name: str, number: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
