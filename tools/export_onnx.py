@@ -44,7 +44,8 @@ class ExportSettings:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a person can mend, 130 stopped."""
+    """Export; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a person can mend, 130 and
+    143 stopped by Ctrl-C and SIGTERM."""
     return exit_code(lambda: _run(_parse(arguments)))
 
 
