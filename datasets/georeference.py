@@ -80,7 +80,13 @@ def between(source: CRS, target: CRS, points: np.ndarray) -> np.ndarray:
 
     if source == target or not len(points):
         return points
-    return np.stack(transform(source, target, *points.T.tolist()), axis=1)
+    try:
+        return np.stack(transform(source, target, *points.T.tolist()), axis=1)
+    except Exception:  # of GDAL, whose errors rasterio hands on as they are: one point may be the reason
+        if len(points) == 1:
+            return np.full((1, 2), np.inf)
+        halves = np.array_split(points, 2)
+        return np.concatenate([between(source, target, half) for half in halves])
 
 
 def _rasterio() -> ModuleType:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.dota_folder import is_dota_folder, label_dir_of, open_dota
 from datasets.images import find_images
 from datasets.label_formats.annotations import IGNORED_CLASS, file_in, files_in
+from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
 from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo, picture_in
 from datasets.label_formats.yolo_obb import read_yolo_obb
 from datasets.xml_labels import read_annotation, read_hrsc, read_rolabelimg, turned_fault

@@ -159,7 +159,10 @@ def _named_split(
 ) -> Split:
     """The list of that name, or the format's own split where the data folder has no such list."""
     try:
-        path = _named_list(lists_dir or lists_in(data_dir), split)
+        folder = lists_dir or data_dir
+        if lists_dir is None and not any((data_dir / name).is_file() for name in (split, f"{split}.txt")):
+            folder = lists_in(data_dir)
+        path = _named_list(folder, split)
     except ListError:
         if lists_dir is not None or not known.get(split):
             raise

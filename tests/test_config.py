@@ -188,3 +188,9 @@ def test_settings_are_told_from_the_arguments_of_a_command_of_its_own():
     assert settings == "--input-h 64 --cache --no_cache --seed=1 --scales 0.5 -1 --resume_train --seed".split()
     assert rest == "a b c d --dataset x --num 3".split()
     assert split_settings([]) == ([], [])
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "8", "-1"])
+def test_colours_are_not_changed_so_far_that_pictures_are_inverted(value):
+    with pytest.raises(SettingsError, match="--augment_colour is"):
+        parse_settings(["--augment_colour", value])

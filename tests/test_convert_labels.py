@@ -20,6 +20,7 @@ from datasets.label_formats.rolabelimg_xml import FREE
 from datasets.xml_labels import read_rolabelimg
 from DOTA_devkit.labels import read_labels
 from main import main as train_and_score
+from tests import test_dota_folder as dota
 from tests.label_documents import (
     CVAT_BOX,
     CVAT_POLYGON,
@@ -406,3 +407,19 @@ def test_an_upright_box_stays_upright(tmp_path: Path) -> None:
     write(src / "labelTxt" / "图 1.txt", " ".join(str(v) for corner in UPRIGHT for v in corner) + " car 0\n")
     assert convert(src, tmp_path / "out", "dota", "rolabelimg") == 0
     assert "<angle>0.0</angle>" in (tmp_path / "out" / "xml" / "图 1.xml").read_text("utf-8")
+
+
+def test_only_a_suffix_of_the_target_makes_the_destination_a_file(tmp_path: Path) -> None:
+    assert convert(source(tmp_path, "dota"), tmp_path / "out.geojson", "dota", "coco", "--copy_images") == 0
+    assert (tmp_path / "out.geojson" / "images" / "图 1.png").is_file()
+    assert (tmp_path / "out.geojson" / "annotations").is_dir()
+
+
+def test_the_parts_that_dota_comes_in_are_converted_with_their_splits(tmp_path: Path) -> None:
+    for part, name, labels in (("train", "a", "labelTxt"), ("val", "b", "annfiles")):
+        dota.part(tmp_path / "dota" / part, [name], labels)
+    assert convert(tmp_path / "dota", tmp_path / "yolo", "dota", "yolo_obb", "--copy_images") == 0
+    for split, name in (("train", "a"), ("val", "b")):
+        assert (tmp_path / "yolo" / "labels" / split / f"{name}.txt").read_text("utf-8").count("\n") == 1
+        assert (tmp_path / "yolo" / "images" / split / f"{name}.png").is_file()
+    assert convert(tmp_path / "dota" / "val", tmp_path / "coco.json", "dota", "coco") == 0

@@ -227,3 +227,8 @@ def test_lists_in_image_sets_are_checked(dota_folder):
     layout = lay_out("dota", data_dir)
     assert {part: list(members) for part, (_, members) in layout.parts.items()} == {"train": ["a"], "val": ["b"]}
     assert told(layout, "bad-list") == [("val.txt", 2)]
+
+
+def test_parts_without_any_labels_are_told_of_picture_by_picture(tmp_path):
+    dota.part(tmp_path / "train", ["a"], None)
+    assert told(lay_out("dota", tmp_path), "no-labels") == [("a.png", 0)]

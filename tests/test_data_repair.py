@@ -17,7 +17,9 @@ from datasets.splits import choose_split
 from DOTA_devkit.boxes import self_crossing, signed_area
 from DOTA_devkit.labels import Labels, read_labels
 from DOTA_devkit.tiling import TileIndex, lay_tiles, read_index, write_index
+from tests import test_dota_folder as dota
 from tests.label_documents import YOLO_LINE, write, yolo_folder
+from tools.check_data import main
 from tools.command_line import SettingsError
 from tools.config import Config
 from tools.data_folder import lay_out
@@ -362,3 +364,13 @@ def test_the_copy_goes_to_a_new_folder_outside_the_data(dota_folder, tmp_path):
     (tmp_path / "used" / "file").touch()
     with pytest.raises(SettingsError, match="is in use"):
         check_out_dir(tmp_path / "used", data_dir)
+
+
+def test_the_parts_of_dota_become_lists_of_the_copy(tmp_path):
+    """Or training on the copy would split by seed, and learn what is to be scored."""
+    for part, names in (("train", ["a", "b"]), ("val", ["c"])):
+        dota.part(tmp_path / "data" / part, names)
+    assert main([str(tmp_path / "data"), "--fix", str(tmp_path / "copy")]) == 0
+    lists = {path.name: path.read_text().split() for path in (tmp_path / "copy").glob("*.txt")}
+    assert lists.items() >= {"train.txt": ["a", "b"], "val.txt": ["c"]}.items()
+    assert "images.txt" not in lists

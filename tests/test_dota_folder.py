@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.dota_folder import is_dota_folder, label_dir_of, open_dota
+from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
 from datasets.readers import detect_format, list_images, read_classes, read_samples
 from datasets.splits import choose_split
 from tests.label_documents import PNG, write
@@ -89,3 +89,10 @@ def test_what_has_no_labels_is_no_dota(tmp_path: Path) -> None:
     assert not is_dota_folder(tmp_path)
     part(tmp_path / "train", ["a"], None)
     assert not is_dota_folder(tmp_path)
+
+
+def test_trainval_beside_val_gives_up_what_val_has(tmp_path: Path) -> None:
+    part(tmp_path / "trainval", ["a", "b"])
+    part(tmp_path / "val", ["b"])
+    assert sides(tmp_path) == (["a"], ["b"])
+    assert open_dota(tmp_path).images["b"].parent.parent.name == "val"

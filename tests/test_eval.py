@@ -228,3 +228,12 @@ def test_class_names_that_look_like_formulas_are_drawn_as_they_are(tmp_path):
     scored = evaluate({}, truth, ["$\\frac$", "_hidden"])
     evaluation.write_evaluation(tmp_path, scored, metrics_dict(scored))
     assert (tmp_path / "pr_curves.png").exists()
+
+
+def test_results_of_phase_test_are_used_also_where_a_label_file_cannot_be_read(evaluated, capsys):
+    _, flags, data_dir = evaluated
+    (data_dir / "labelTxt" / "scene_2.txt").write_bytes(b"\xff\xfe nonsense")
+    assert main.main([*flags, "--on_bad_label", "skip"]) == 0
+    said = capsys.readouterr()
+    assert "scoring the results" in said.out
+    assert "running the detector" not in said.out

@@ -99,3 +99,11 @@ def test_without_rasterio_the_pip_line_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "rasterio", None)
     with pytest.raises(GeoreferenceError, match=r"pip install -r requirements-geo\.txt"):
         read_georeference(tmp_path / "a.tif")
+
+
+def test_points_that_a_projection_does_not_hold_are_infinite_and_cost_no_others() -> None:
+    """GDAL stops at the first: one outline in metres would take the whole file along."""
+    points = np.array([[9.0, 48.0], [500_000.0, 5_400_000.0], [9.5, 48.5], [99.0, 0.0]])
+    found = between(read_crs(LONGITUDE_LATITUDE), read_crs(UTM_32N), points)
+    assert np.isfinite(found).all(axis=1).tolist() == [True, False, True, False]
+    assert found[0] == pytest.approx(between(read_crs(LONGITUDE_LATITUDE), read_crs(UTM_32N), points[:1])[0])

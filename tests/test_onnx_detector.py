@@ -101,3 +101,8 @@ def test_thresholds_that_the_file_cannot_follow_are_refused(exported) -> None:
 def test_pictures_of_a_pixel_are_pictures(exported, hw) -> None:
     found = OnnxDetector(exported(nms=True)).detect([np.full((*hw, 3), 90, np.uint8)])[0]
     assert np.isfinite(found.quads).all()
+
+
+def test_the_class_names_are_at_hand_as_in_a_detector_of_torchs(exported) -> None:
+    detector = OnnxDetector(str(exported(nms=True)))
+    assert detector.class_names == tuple(detector.facts.class_names)

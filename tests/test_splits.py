@@ -380,3 +380,11 @@ def test_the_lists_of_hrsc2016_lie_beside_its_pictures(tmp_path):
     images = {name: data_dir / "AllImages" / f"{name}.bmp" for name in "abc"}
     assert choose_split(data_dir, images, "train").names == ["a"]
     assert choose_split(data_dir, images, "val").names == ["c"]
+
+
+def test_a_list_of_the_data_folder_is_found_beside_image_sets(tmp_path):
+    images = {name: tmp_path / f"{name}.jpg" for name in "ab"}
+    (tmp_path / "ImageSets").mkdir()
+    (tmp_path / "ImageSets" / "train.txt").write_text("a\n")
+    (tmp_path / "few.txt").write_text("b\n")
+    assert choose_split(tmp_path, images, "val", split="few").names == ["b"]

@@ -321,3 +321,15 @@ def test_boxes_that_k_cuts_off_are_told_of(run_dir, pictures, tmp_path, capsys, 
         assert f"all 5 boxes that are kept of a {what} score" in capsys.readouterr().err
     assert main.main(_arguments(run_dir, tmp_path / "c", "--input", str(pictures), "--conf_thresh", "1")) == 0
     assert "boxes that are kept" not in capsys.readouterr().err
+
+
+def test_agnostic_boxes_leave_one_of_two_classes(run_dir, pictures, tmp_path):
+    counts = []
+    for more in ((), ("--agnostic_nms",)):
+        out = tmp_path / f"out{len(more)}"
+        flags = ["--input", str(pictures), "--num_drawings", "0", "--nms_thresh", "0.1", *more]
+        assert main.main(_arguments(run_dir, out, *flags)) == 0
+        records = json.loads((out / "results" / "detections.json").read_text(encoding="utf-8"))
+        counts.append(sum(len(record["boxes"]) for record in records))
+        assert json.loads((out / "results" / "origin.json").read_text(encoding="utf-8"))["agnostic"] == bool(more)
+    assert counts[0] > counts[1] > 0

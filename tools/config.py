@@ -19,6 +19,7 @@ from tools.recipes import RECIPES
 
 PHASES = ("train", "test", "eval")
 PRETRAINED = ("auto", "imagenet", "none")
+MOST_COLOUR = 3
 
 
 def _setting(
@@ -139,7 +140,7 @@ class Config:
         0.5, "probability that a training picture is mirrored, for each axis; 0 where left and right differ"
     )
     augment_colour: float = _setting(
-        1.0, "how far brightness and contrast change in training; 1 by up to about a quarter, 0 not at all"
+        1.0, "how far brightness and contrast change in training, 0 to 3; 1 by up to about a quarter, 0 not at all"
     )
     resume_train: str | None = _setting(
         None, "continue a run: its folder or last.pth [without a value: the newest run]"
@@ -430,6 +431,8 @@ def _check(config: Config) -> None:
         raise SettingsError(f"--scales is {config.scales}; each must be above 0 and finite")
     if len(config.augment_scale) != 2 or not 0 < config.augment_scale[0] <= config.augment_scale[1] < math.inf:
         raise SettingsError(f"--augment_scale is {config.augment_scale}; give the smallest and the largest factor")
+    if not config.augment_colour <= MOST_COLOUR:
+        raise SettingsError(f"--augment_colour is {config.augment_colour}; beyond {MOST_COLOUR} pictures are inverted")
     if config.freeze > 5:
         raise SettingsError(f"--freeze is {config.freeze}; a backbone has 5 stages, the stem and four more")
     is_new = config.phase == "train" and config.resume is None and config.resume_train is None

@@ -26,7 +26,6 @@ ON_THE_MAP = ("geojson",)
 PREDICTIONS = ("task1", "detections")
 TURNING = ("labelme", "cvat", "voc")  # their programs show pictures as EXIF turns them, and so they are labelled
 TELLING = ("coco", "rolabelimg")  # of any program, which may have done so: the size that the labels tell says it
-FILE_SUFFIXES = (".json", ".geojson")  # of a DST that is a file
 MIN_SCORE = 0.3
 COPIED = "pictures were copied, because the system allows no links to them"
 SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
@@ -73,7 +72,7 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     is_placed = options.copy_images or options.link_images
     target.write(options.dst, _named_anew(annotated) if is_placed else annotated, ledger)
     if is_placed:
-        folder = options.dst.parent if options.dst.suffix in FILE_SUFFIXES else options.dst
+        folder = options.dst.parent if options.dst.suffix in target.file_suffixes else options.dst
         _place_pictures(annotated, folder, target.image_folder, options.link_images, ledger)
     _print_summary(annotated, options, ledger)
     return annotated

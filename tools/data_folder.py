@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.dota_folder import IMAGES, label_dir_in, parts_of
 from datasets.images import IMAGE_SUFFIXES, ImageError
 from datasets.label_formats.annotations import ROLES as SPLITS
+from datasets.label_formats.dota_folder import IMAGES, label_dir_in, parts_of
 from datasets.readers import Read, get_format, label_reader
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, find_name, lists_in
 from DOTA_devkit.labels import LabelError, read_names
@@ -146,7 +146,7 @@ def _find_files(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[
             findings.append(Finding("dead-link", "", escaped(str(path)), 0, DEAD))
         labels |= {path.stem: path for path in _files(label_dir, {suffix.lower()})}
         if part:
-            parts[part] = Part(image_dir, dict.fromkeys(found, 0))
+            parts[part] = Part(data_dir / part, dict.fromkeys(found, 0))
     if not images:
         image_dir = folders[0][1]
         raise ImageError(f"{image_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
@@ -160,7 +160,7 @@ def _folders(dataset: str, data_dir: Path) -> list[tuple[str, Path, Path]]:
     parts = parts_of(data_dir) if dataset in LABELTXT else (data_dir,)
     if parts == (data_dir,):
         return [("", reader.image_dir(data_dir), reader.label_path(data_dir, "name").parent)]
-    labelled = [part for part in parts if label_dir_in(part).is_dir()]
+    labelled = [part for part in parts if label_dir_in(part).is_dir()] or parts
     return [(SPLITS[part.name], part / IMAGES, label_dir_in(part)) for part in labelled]
 
 

@@ -16,7 +16,7 @@ from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate
 from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, result_path, write_results
 from tools.config import Config
-from tools.data import open_data, read_split, truths_of
+from tools.data import open_data, read_split, split_of, truths_of
 from tools.drawing import plot_fonts
 from tools.engine import Engine
 from tools.error_report import (
@@ -45,7 +45,8 @@ def run(config: Config) -> int:
     truths, what = truths_of(samples), split.source
     whole = whole_pictures_of(data.data_dir, list(truths), class_names, config)
     log, engine = Log(loaded.run_dir), Engine(config.device)
-    detections = _find_results(loaded, engine, {sample.name: sample.image_path for sample in samples}, split.source)
+    listed = {name: data.images[name] for name in split_of(config, data, "val").names}  # as phase test detects on them
+    detections = _find_results(loaded, engine, listed, split.source)
     engine.close()
     if not engine.is_main:
         return 0

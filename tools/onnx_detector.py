@@ -21,12 +21,12 @@ from tools.runtimes import open_runtime
 
 
 class OnnxDetector:
-    """A loaded file. facts: what it says of itself. settings: K and the thresholds that hold. batch: pictures at once,
-    None where any number will do."""
+    """A loaded file. facts: what it says of itself. class_names: what the labels stand for. settings: K and the
+    thresholds that hold. batch: pictures at once, None where any number will do."""
 
     def __init__(
         self,
-        path: Path,
+        path: str | Path,
         runtime: str = "onnxruntime",
         provider: str = "cpu",
         *,
@@ -39,7 +39,9 @@ class OnnxDetector:
         Raises ModelFileError for what is no such file; SettingsError for a runtime that is not here, and for a
         threshold that contradicts the NMS inside the file.
         """
+        path = Path(path)
         self.facts = FileFacts.from_properties(read_properties(path), path)
+        self.class_names = tuple(self.facts.class_names)
         self.settings = DetectionSettings(self.facts.num_peaks, *_thresholds(self.facts, path, conf_thresh, nms_thresh))
         self._run = open_runtime(path, runtime, provider, threads)
         self.batch = self._run.input_shape[0]

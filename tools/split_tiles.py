@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.dota_folder import is_dota_folder, label_dir_in, open_dota
 from datasets.images import IMAGE_SUFFIXES, ImageError
+from datasets.label_formats.dota_folder import is_dota_folder, label_dir_in, open_dota
 from datasets.readers import DOTA_CLASSES, FORMATS, dota_classes, names_found, read_classes, unknown_class
-from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, read_list
+from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, lists_in, read_list
 from DOTA_devkit.atomic import write_json, write_text
 from DOTA_devkit.clipping import clip_quads
 from DOTA_devkit.labels import read_labels
@@ -122,7 +122,7 @@ def _read_lists(
     validates on. Another text file that is no list of pictures is passed over.
     """
     lists = {}
-    for path in sorted(src.glob("*.txt")):
+    for path in sorted(lists_in(src).glob("*.txt")):
         if path.name == "classes.txt":
             continue
         try:

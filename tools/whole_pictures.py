@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.dota_folder import is_dota_folder
 from datasets.images import ImageError
+from datasets.label_formats.dota_folder import is_dota_folder
 from datasets.readers import list_images, read_samples
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index
 from tools.config import Config
-from tools.data import report_problems, truths_of
+from tools.data import none_readable, report_bad_labels, truths_of
 from tools.merge_results import merge_images
 from tools.run_folder import warn
 
@@ -63,8 +63,12 @@ def whole_pictures_of(
         on_bad_label=problems.append if config.on_bad_label == "skip" else None,
         missing_labels=config.missing_labels,
     )
-    report_problems([str(problem) for problem in problems], "bad labels of whole pictures left out")
-    what = f"{len(pictures)} whole pictures of {source}, merged from {len(tiles)} tiles"
+    files = "whole pictures left out, whose label files cannot be read"
+    report_bad_labels(problems, samples, "bad labels of whole pictures left out", files)
+    if not samples:
+        warn(f"{source}: {none_readable(pictures)}; scoring the tiles as they are")
+        return None
+    what = f"{len(samples)} whole pictures of {source}, merged from {len(tiles)} tiles"
     return WholePictures(index, truths_of(samples), what)
 
 

@@ -14,7 +14,7 @@ from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Tr
 from datasets.label_formats.coco import read_coco, read_coco_folder, write_coco
 from datasets.label_formats.cvat import read_cvat
 from datasets.label_formats.detections import read_detections, read_task1
-from datasets.label_formats.geojson import read_geojson, write_geojson
+from datasets.label_formats.geojson import SUFFIXES, read_geojson, write_geojson
 from datasets.label_formats.label_folders import (
     read_dota_folder,
     read_hrsc_folder,
@@ -36,7 +36,8 @@ def _keep_all(annotated: AnnotatedSet, ledger: Ledger, drop_ignored: bool) -> An
 
 class Target(NamedTuple):
     """Writes a set below a folder; where it expects the pictures there; whether it tells, or must know, their sizes;
-    whether it must know where they lie, for it looks into them; whether it holds the scores of predictions.
+    whether it must know where they lie, for it looks into them; whether it holds the scores of predictions;
+    the suffixes of a destination that is a file and no folder.
 
     keep(annotated, ledger, drop_ignored): what it can hold, where that is not everything.
     """
@@ -47,6 +48,7 @@ class Target(NamedTuple):
     needs_size: bool = False
     needs_path: bool = False
     holds_scores: bool = False
+    file_suffixes: tuple[str, ...] = ()
     keep: Callable[[AnnotatedSet, Ledger, bool], AnnotatedSet] = _keep_all
 
 
@@ -92,7 +94,9 @@ PREDICTIONS: dict[str, Prediction] = {
 TARGETS: dict[str, Target] = {
     "dota": Target(_write_dota, _in_images, tells_size=False),
     "yolo_obb": Target(write_yolo_obb, yolo_image_folder, needs_size=True, keep=keep_holdable),
-    "coco": Target(write_coco, _in_images),
+    "coco": Target(write_coco, _in_images, file_suffixes=(".json",)),
     "rolabelimg": Target(_write_rolabelimg, _in_images),
-    "geojson": Target(write_geojson, _in_images, tells_size=False, needs_path=True, holds_scores=True),
+    "geojson": Target(
+        write_geojson, _in_images, tells_size=False, needs_path=True, holds_scores=True, file_suffixes=SUFFIXES
+    ),
 }

@@ -52,7 +52,7 @@ def write_geojson(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
     """Write one file, `dst` if it is called *.geojson or *.json, else `objects.geojson` in that folder: a feature a
     line, its outline a polygon in longitude and latitude, its properties `image`, `class`, `score` (of a prediction)
     or `difficult`. Objects of pictures that do not tell where they lie are left out, each picture a fault."""
-    path = dst if dst.suffix.lower() in SUFFIXES else dst / FILE_NAME
+    path = dst if dst.suffix in SUFFIXES else dst / FILE_NAME
     with atomic_write(path, sync=False) as file:
         file.write('{"type": "FeatureCollection", "features": [')
         start = "\n"

@@ -21,7 +21,9 @@ from datasets.label_formats.annotations import (
     refuse_same_names,
     sound_rows,
 )
+from datasets.label_formats.dota_folder import IMAGES, LABEL_FOLDERS, label_dir_in, parts_of
 from datasets.label_formats.labelme import read_labelme
+from datasets.label_formats.yolo_folder import picture_in
 from datasets.splits import LIST_FOLDERS
 from datasets.xml_labels import read_annotation, read_hrsc
 from DOTA_devkit.atomic import write_text
@@ -49,8 +51,20 @@ WIDE_ANGLES = "angles are beyond 2 pi: degrees? they were read as radians"
 
 
 def read_dota_folder(src: Path, on_bad: OnBad = None, track: Track = iter) -> AnnotatedSet:
-    """`labelTxt/*.txt`, or the *.txt of the folder itself but for lists of names."""
-    return _read_folder(src, ("labelTxt",), ".txt", _of_file(read_labels), on_bad, track)
+    """`labelTxt/*.txt` or `annfiles/*.txt`, also those in `train/`, `val/` and so on, which then are the splits; else
+    the *.txt of the folder itself but for lists of names."""
+    read = _of_file(read_labels)
+    parts = [part for part in parts_of(src) if part != src and label_dir_in(part).is_dir()]
+    if not parts:
+        return _read_folder(src, LABEL_FOLDERS, ".txt", read, on_bad, track)
+    pictures: list[Picture] = []
+    for part in parts:
+        found = _read_folder(part, LABEL_FOLDERS, ".txt", read, on_bad, track).pictures
+        pictures += [
+            picture._replace(split=ROLES[part.name], path=picture_in(part / IMAGES, picture.name)) for picture in found
+        ]
+    refuse_same_names((picture.name, f"{src}: {picture.path or picture.split}") for picture in pictures)
+    return AnnotatedSet(pictures, _class_list(src))
 
 
 def read_rolabelimg_folder(
@@ -149,10 +163,15 @@ def _read_folder(
     report_faults(faults, on_bad)
     refuse_same_names((picture.name, path) for picture, path in zip(pictures, read_from, strict=True))
     splits = _read_splits(src)
+    return AnnotatedSet(
+        [picture._replace(split=splits.get(picture.name, "")) for picture in pictures], _class_list(src)
+    )
+
+
+def _class_list(src: Path) -> tuple[str, ...]:
     listed = src / CLASS_LIST
     is_there = listed.is_file() and _is_list(listed)
-    class_names = tuple(" ".join(name.split()) for name in read_names(listed)) if is_there else ()
-    return AnnotatedSet([picture._replace(split=splits.get(picture.name, "")) for picture in pictures], class_names)
+    return tuple(" ".join(name.split()) for name in read_names(listed)) if is_there else ()
 
 
 def _is_list(path: Path) -> bool:

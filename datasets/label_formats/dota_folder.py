@@ -34,9 +34,9 @@ def is_dota_folder(data_dir: Path) -> bool:
 def open_dota(data_dir: Path) -> DotaFolder:
     """The pictures of a folder and the splits that its parts make; listed anew only when something there has changed.
 
-    A `trainval/` counts where there is no `train/`. A `test/` without labels, as DOTA has it, makes no split: nothing
-    can be scored there. Raises ImageError for a folder of pictures that is missing, ValueError for two pictures of one
-    name: labels and results name a picture without its folder.
+    A `trainval/` counts where there is no `train/`, without the pictures that `val/` has as well. A `test/` without
+    labels, as DOTA has it, makes no split: nothing can be scored there. Raises ImageError for a folder of pictures that
+    is missing, ValueError for two pictures of one name: labels and results name a picture without its folder.
     """
     parts = parts_of(data_dir)
     return _list_parts(parts, tuple(_stamp(part / IMAGES) for part in parts))
@@ -72,6 +72,11 @@ def _parts_in(data_dir: Path) -> Iterable[Path]:
 @lru_cache(maxsize=8)
 def _list_parts(parts: tuple[Path, ...], stamps: tuple[int, ...]) -> DotaFolder:
     found = {part: find_images(part / IMAGES) for part in parts}
+    val = next((images for part, images in found.items() if part.name == "val"), {})
+    found = {
+        part: {name: path for name, path in images.items() if part.name != "trainval" or name not in val}
+        for part, images in found.items()
+    }
     refuse_same_names(item for images in found.values() for item in images.items())
     images = {name: path for images in found.values() for name, path in images.items()}
     splits = {
