@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-import math
 import re
 import tomllib
 import types
@@ -16,10 +15,10 @@ from pathlib import Path
 
 from tools.command_line import Parser, SettingsError
 from tools.recipes import RECIPES
+from tools.setting_rules import check_settings
 
 PHASES = ("train", "test", "eval")
 PRETRAINED = ("auto", "imagenet", "none")
-MOST_COLOUR = 3
 
 
 def _setting(
@@ -179,7 +178,7 @@ class Config:
     explicit: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_settings(self)
 
 
 def parse_settings(arguments: Sequence[str]) -> Config:
@@ -387,86 +386,5 @@ def _convert(item: Field, value: object, where: str) -> object:
         raise SettingsError(f"{where} is {value!r}, not of the kind {kind.__name__}")
     return kind(value)
 
-
-def _check(config: Config) -> None:
-    for item in _flags():
-        value, choices = getattr(config, item.name), item.metadata["choices"]
-        if choices and value not in choices:
-            raise SettingsError(f"--{item.name} is '{value}'; it can be {', '.join(choices)}")
-    for name, least in _LEAST.items():
-        value = getattr(config, name)
-        if value is not None and not value >= least:
-            raise SettingsError(f"--{name} is {value}; it must be at least {least}")
-    for name in (
-        "conf_thresh",
-        "nms_thresh",
-        "draw_score",
-        "min_visible",
-        "ignore_overlap",
-        "warmup",
-        "lr_decay",
-        "augment_flip",
-    ):
-        if not 0 <= getattr(config, name) <= 1:
-            raise SettingsError(f"--{name} is {getattr(config, name)}; it must lie between 0 and 1")
-    if (config.window_h is None) != (config.window_w is None):
-        raise SettingsError("--window_h and --window_w go together; give both or none")
-    for name in ("input_h", "input_w", "window_h", "window_w"):
-        side = getattr(config, name)
-        if side is not None and side % 32:
-            raise SettingsError(f"--{name} is {side}; it must be a multiple of 32, such as {-(-side // 32) * 32}")
-    for kind in ("input", "window"):
-        if config.phase == "train" and getattr(config, f"{kind}_h") == getattr(config, f"{kind}_w") == 32:
-            # C4 would have one cell, and a batch norm cannot learn from one value, which a batch of one picture has.
-            raise SettingsError(
-                f"--{kind}_h and --{kind}_w are 32 both, too small to train on; one must be at least 64"
-            )
-    if config.tile is not None and not 0 <= config.overlap < config.tile:
-        raise SettingsError(f"--overlap is {config.overlap}; it must be at least 0 and below --tile {config.tile}")
-    if config.phase == "train" and config.tile is not None and "tile" in config.explicit:
-        raise SettingsError(
-            "--tile is for --phase test and eval; to train on tiles, cut them first: python -m tools.split_tiles"
-        )
-    if not config.scales or not all(0 < scale < math.inf for scale in config.scales):
-        raise SettingsError(f"--scales is {config.scales}; each must be above 0 and finite")
-    if len(config.augment_scale) != 2 or not 0 < config.augment_scale[0] <= config.augment_scale[1] < math.inf:
-        raise SettingsError(f"--augment_scale is {config.augment_scale}; give the smallest and the largest factor")
-    if not config.augment_colour <= MOST_COLOUR:
-        raise SettingsError(f"--augment_colour is {config.augment_colour}; beyond {MOST_COLOUR} pictures are inverted")
-    if config.freeze > 5:
-        raise SettingsError(f"--freeze is {config.freeze}; a backbone has 5 stages, the stem and four more")
-    is_new = config.phase == "train" and config.resume is None and config.resume_train is None
-    if is_new and config.neck_width is not None and config.neck != "fpn":
-        raise SettingsError(f"--neck_width is for --neck fpn; --neck {config.neck} has the backbone's own channels")
-    if config.sync_norm and config.accumulate > 1:
-        raise SettingsError("--sync_norm with --accumulate: the processes would wait for one another; give one of them")
-    if not 0 <= config.ema < 1:
-        raise SettingsError(f"--ema is {config.ema}; it must be at least 0 and below 1")
-    if not 0 < config.init_lr < math.inf:
-        raise SettingsError(f"--init_lr is {config.init_lr}; it must be above 0 and finite")
-    if config.in_channels not in (None, 1, 3, 4):
-        raise SettingsError(f"--in_channels is {config.in_channels}; pictures of 1, 3 and 4 bands can be read")
-    if not 0 < config.backbone_lr_scale < math.inf:
-        raise SettingsError(
-            f"--backbone_lr_scale is {config.backbone_lr_scale}; it must be above 0 and finite (--freeze 5 trains "
-            "nothing of the backbone)"
-        )
-    if config.input is not None and config.phase != "test":
-        raise SettingsError(f"--input is for --phase test; --phase {config.phase} takes its pictures from --data_dir")
-    if config.dataset == "demo" and config.data_dir is not None and "data_dir" in config.explicit:
-        raise SettingsError(
-            "--dataset demo draws its own data; leave --data_dir out, or name the format of that folder"
-        )
-    if config.resume is not None and config.resume_train is not None:
-        raise SettingsError("--resume starts from weights, --resume_train continues a run; give one of them")
-
-
-_LEAST = {
-    "num_epoch": 1, "num_images": 1, "batch_size": 0, "accumulate": 1, "val_every": 1, "save_every": 0, "K": 1,
-    "num_workers": 0, "num_drawings": 0, "line_width": 0, "input_h": 32, "input_w": 32, "window_h": 32,
-    "window_w": 32, "tile": 32, "overlap": 0, "seed": 0, "weight_decay": 0, "clip_norm": 0, "freeze": 0,
-    "patience": 0, "positive_radius": 0, "vector_beta": 0, "rotated_weight": 0, "theta_weight": 0, "vector_weight": 0,
-    "box_weight": 0, "augment_rotate": 0, "augment_colour": 0, "bootstrap": 0, "neck_width": 1, "head_width": 1,
-}  # fmt: skip
 
 assert all(item.default is not MISSING for item in fields(Config))
