@@ -110,6 +110,7 @@ def test_a_stopped_run_goes_on_bit_for_bit_with_average_and_patience(
         assert min(float(here["images_s"]), float(here["seconds"])) > 0
 
 
+@pytest.mark.usefixtures("thin_backbones")
 def test_a_stopped_run_goes_on_where_data_and_lists_have_moved_to(dota_folder, tmp_path, monkeypatch, capsys):
     data_dir, lists = dota_folder(names=NAMES, lists=FIVE), tmp_path / "lists"
     lists.mkdir()
@@ -131,6 +132,7 @@ def test_a_stopped_run_goes_on_where_data_and_lists_have_moved_to(dota_folder, t
     assert_equal_runs(tmp_path / "straight", tmp_path / "stopped")
 
 
+@pytest.mark.usefixtures("thin_backbones")
 def test_a_run_that_is_made_longer_goes_on_from_its_end(dota_folder, tmp_path):
     run_dir = tmp_path / "run"
     assert main.main(arguments(dota_folder(lists=LISTS), run_dir, "--num_epoch", "1")) == 0
@@ -139,6 +141,7 @@ def test_a_run_that_is_made_longer_goes_on_from_its_end(dota_folder, tmp_path):
 
 
 @pytest.mark.parametrize("role", ["train", "val"])
+@pytest.mark.usefixtures("thin_backbones")
 def test_lists_that_have_changed_since_are_refused(dota_folder, tmp_path, capsys, role: str):
     """A step of the old order would be one of other pictures."""
     data_dir, run_dir = dota_folder(names=NAMES, lists=LISTS), tmp_path / "run"
@@ -327,6 +330,7 @@ def test_num_images_counts_exactly_and_the_last_epoch_is_a_part(dota_folder, tmp
     assert (run_dir / "best.pth").is_file()
 
 
+@pytest.mark.usefixtures("thin_backbones")
 def test_patience_stops_early_and_a_better_validation_renews_it(dota_folder, tmp_path, monkeypatch, capsys):
     scores = iter([0.1, 0.1, 0.3, 0.2, 0.3, 0.9])
     real = validation.metrics_dict
@@ -341,6 +345,7 @@ def test_patience_stops_early_and_a_better_validation_renews_it(dota_folder, tmp
 # -- odd data
 
 
+@pytest.mark.usefixtures("thin_backbones")
 def test_300_classes_train_and_are_scored(dota_folder, tmp_path, monkeypatch):
     """Known defect 10: class numbers in uint8; the two that occur are 298 and 299, which would be 42 and 43."""
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"

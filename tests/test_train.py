@@ -48,6 +48,7 @@ def assert_same_weights(first: Path, second: Path) -> None:
         assert torch.equal(others[name], value), name
 
 
+@pytest.mark.usefixtures("thin_backbones")
 def test_a_run_stops_with_the_names_after_too_many_bad_steps(dota_folder, tmp_path, monkeypatch, capsys):
     """Defect 3: stop with a message after several in a row."""
     monkeypatch.setattr(TrainingStep, "__call__", lambda *_: StepResult({"total": math.nan}, False, False))
@@ -146,6 +147,7 @@ def test_a_compiled_network_learns_the_same_and_is_saved_by_its_own_names(dota_f
             torch.testing.assert_close(others[name], value, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.usefixtures("thin_backbones")
 def test_two_equal_runs_are_bit_equal_and_another_seed_is_not(dota_folder, tmp_path):
     data_dir = dota_folder(lists=LISTS)
     for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
@@ -280,6 +282,7 @@ def test_the_best_checkpoint_is_the_one_with_the_best_map_not_the_last(dota_fold
 
 
 @pytest.mark.parametrize("found", [None, 0.0])
+@pytest.mark.usefixtures("thin_backbones")
 def test_where_nothing_can_be_or_is_found_the_newest_weights_are_the_best(dota_folder, tmp_path, monkeypatch, found):
     """They stayed those of the first epoch, and without an object to find --patience stopped the run."""
     real = validation.metrics_dict
