@@ -44,7 +44,7 @@ def confusion(
         keep = np.flatnonzero(boxes.scores >= np.asarray(min_scores, np.float64)[boxes.labels])
         keep = keep[np.argsort(-boxes.scores[keep], kind="stable")]
         part = np.zeros_like(matrix)
-        _count(ImageDetections(*(values[keep] for values in boxes)), truth, part, min_iou, ignore_overlap)
+        _count(boxes.at(keep), truth, part, min_iou, ignore_overlap)
         matrix += part
         wrong = int(part.sum() - np.trace(part))
         if wrong:

@@ -116,7 +116,7 @@ def evaluate(
 
     # Detections class by class, best first. A group is a class within an image. All sorts here are stable.
     order = np.lexsort((-found.scores, found.labels))
-    found, found_image = ImageDetections(*(field[order] for field in found)), found_image[order]
+    found, found_image = found.at(order), found_image[order]
     group, truth_group = found_image * num_classes + found.labels, truth_image * num_classes + truth.labels
     shapes = prepare(found.quads)
 

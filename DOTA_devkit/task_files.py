@@ -28,6 +28,10 @@ class ImageDetections(NamedTuple):
     scores: np.ndarray
     labels: np.ndarray
 
+    def at(self, rows: np.ndarray) -> ImageDetections:
+        """Those of these rows, numbers or a mask (n,) bool."""
+        return ImageDetections(*(part[rows] for part in self))
+
 
 NO_DETECTIONS = ImageDetections(np.zeros((0, 4, 2)), np.zeros(0, np.float32), np.zeros(0, np.int64))
 

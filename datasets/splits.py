@@ -14,8 +14,6 @@ from datasets.images import IMAGE_SUFFIXES
 TRAIN_LISTS = ("train.txt", "trainval.txt")
 VAL_LISTS = ("val.txt", "test.txt")
 VAL_FRACTION = 0.1
-# Where lists lie in a data folder: itself, and for VOC and HRSC2016, whose pictures lie in FullDataSet, the others.
-LIST_FOLDERS = ("", "ImageSets", "ImageSets/Main")
 MOST_MOVES = 100
 WORTH_A_MOVE = 1e-6  # of the squared deviation; what is less is rounding
 
@@ -92,7 +90,7 @@ def choose_split(
     train.txt, else trainval.txt; validation reads val.txt, else test.txt. A missing side is filled in memory: the
     pictures (of the list that there is) are split by seed, one tenth for validation.
 
-    Where the data folder has no such list, those in its ImageSets/ or ImageSets/Main/ count (`lists_in`).
+    Where the data folder has no such list, those in its ImageSets/ or ImageSets/Main/ count (`list_folders`).
 
     `lists_dir` is a folder of lists, such as tools.split_train_val writes, in place of those in the data folder, which
     then do not count. Whoever names one wants its lists, so that nothing is filled in: a missing one raises ListError.
@@ -127,10 +125,16 @@ def choose_split(
     return Split(rest, f"{data_dir}, less {other.source}")
 
 
-def lists_in(data_dir: Path) -> Path:
-    """The folder of the lists of a data folder: the first of LIST_FOLDERS that holds one, else the folder itself."""
+def list_folders(data_dir: Path) -> tuple[Path, ...]:
+    """Where lists of a data folder may lie, the first that holds one counts: in itself, or as those of VOC and of
+    HRSC2016, whose pictures lie in FullDataSet."""
     root = data_dir.parent if data_dir.name == "FullDataSet" else data_dir
-    folders = [data_dir, *(root / name for name in LIST_FOLDERS[1:])]
+    return data_dir, root / "ImageSets", root / "ImageSets" / "Main"
+
+
+def lists_in(data_dir: Path) -> Path:
+    """The folder of the lists of a data folder; itself where there are none."""
+    folders = list_folders(data_dir)
     return next((folder for folder in folders if _first_list(folder, (*TRAIN_LISTS, *VAL_LISTS))), data_dir)
 
 
@@ -159,10 +163,7 @@ def _named_split(
 ) -> Split:
     """The list of that name, or the format's own split where the data folder has no such list."""
     try:
-        folder = lists_dir or data_dir
-        if lists_dir is None and not any((data_dir / name).is_file() for name in (split, f"{split}.txt")):
-            folder = lists_in(data_dir)
-        path = _named_list(folder, split)
+        path = _named_list((lists_dir,) if lists_dir else list_folders(data_dir), split)
     except ListError:
         if lists_dir is not None or not known.get(split):
             raise
@@ -307,10 +308,10 @@ def _first_list(data_dir: Path, candidates: Sequence[str]) -> Path | None:
     return next((data_dir / name for name in candidates if (data_dir / name).is_file()), None)
 
 
-def _named_list(data_dir: Path, split: str) -> Path:
-    candidates = [data_dir / f"{split}.txt", data_dir / split, Path(split)]
+def _named_list(folders: Sequence[Path], split: str) -> Path:
+    candidates = [*(folder / name for folder in folders for name in (f"{split}.txt", split)), Path(split)]
     for path in candidates:
         if path.is_file():
             return path
-    there = sorted(path.name for path in data_dir.glob("*.txt"))
+    there = sorted(path.name for folder in folders for path in folder.glob("*.txt"))
     raise ListError(f"{candidates[0]}: no such list; the folder holds {there or 'no list'}")

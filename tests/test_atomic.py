@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from DOTA_devkit.atomic import atomic_appends, atomic_write, write_json, write_text
+from DOTA_devkit.atomic import atomic_appends, atomic_write, write_csv, write_json, write_text
 
 
 def test_text_is_utf8_with_newlines_only(tmp_path: Path) -> None:
@@ -181,3 +181,8 @@ def test_json_of_something_else_is_refused_before_anything_is_written(tmp_path: 
 def test_json_floats_are_not_rounded(tmp_path: Path) -> None:
     write_json(tmp_path / "m.json", [1 / 3, np.float64(2 / 3)])
     assert json.loads((tmp_path / "m.json").read_text()) == [1 / 3, 2 / 3]
+
+
+def test_a_table_quotes_what_a_spreadsheet_would_part_and_leaves_none_empty(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [["小车", 'a, "b"'], [None, 1.5]])
+    assert (tmp_path / "a.csv").read_bytes() == '小车,"a, ""b"""\n,1.5\n'.encode()

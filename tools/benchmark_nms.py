@@ -74,4 +74,4 @@ def _objects(truth: ImageTruth) -> np.ndarray:
 
 def _suppressed(boxes: ImageDetections, threshold: float) -> ImageDetections:
     kept = poly_nms(boxes.quads, boxes.scores, threshold, boxes.labels)
-    return ImageDetections(*(part[kept] for part in boxes))
+    return boxes.at(kept)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -16,7 +14,7 @@ import numpy as np
 from datasets.image_sizes import picture_size
 from datasets.images import ImageError
 from datasets.readers import Read
-from DOTA_devkit.atomic import write_text
+from DOTA_devkit.atomic import write_csv, write_text
 from DOTA_devkit.boxes import order_clockwise, signed_area
 from DOTA_devkit.labels import FLAGS, HEADERS, NO_LABELS, LabelError, Labels, write_labels
 from DOTA_devkit.tiling import INDEX_NAME, read_index, write_index
@@ -290,11 +288,7 @@ def _copy_lists(layout: DataLayout, out_dir: Path, names: set[str]) -> list[Chan
 
 
 def _write_changes(path: Path, changes: Sequence[Change]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([tuple(_harmless(value) for value in change) for change in changes])
-    write_text(path, text.getvalue())
+    write_csv(path, [COLUMNS, *(tuple(_harmless(value) for value in change) for change in changes)])
 
 
 def _copy_index(data_dir: Path, out_dir: Path) -> list[Change]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.images import ImageError, read_image
-from DOTA_devkit.atomic import atomic_write, write_text
+from DOTA_devkit.atomic import atomic_write, write_csv
 from DOTA_devkit.confusion import Confusion
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
@@ -31,12 +29,8 @@ def least_scores(metrics: Mapping, fallback: float) -> list[float]:
 
 def write_confusion(run_dir: Path, found: Confusion, class_names: Sequence[str]) -> None:
     """confusion.csv (a row an object's class, a column what it was taken for) and its plot."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["truth", *class_names, MISSED])
-    for name, row in zip([*class_names, BACKGROUND], found.matrix.tolist(), strict=True):
-        writer.writerow([name, *row])
-    write_text(run_dir / CONFUSION_CSV, table.getvalue())
+    rows = zip([*class_names, BACKGROUND], found.matrix.tolist(), strict=True)
+    write_csv(run_dir / CONFUSION_CSV, [["truth", *class_names, MISSED], *([name, *row] for name, row in rows)])
     with plot_fonts(class_names):
         _draw(run_dir / CONFUSION_PLOT, found.matrix, class_names)
 
@@ -58,9 +52,8 @@ def write_worst(
         with suppress(ImageError):  # it has been told of where it was detected on
             picture = as_bgr(read_image(images[name], num_channels))
             boxes = detections.get(name, NO_DETECTIONS)
-            keep = boxes.scores >= np.asarray(min_scores)[boxes.labels]
-            boxes = ImageDetections(*(part[keep] for part in boxes))
-            items.append(PageItem(name, picture, truths[name], boxes))
+            shown = boxes.at(boxes.scores >= np.asarray(min_scores)[boxes.labels])
+            items.append(PageItem(name, picture, truths[name], shown))
         if len(items) == MOST_PICTURES:
             break
     path = run_dir / WORST

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from DOTA_devkit.atomic import atomic_write, write_json, write_text
+from DOTA_devkit.atomic import atomic_write, write_csv, write_json
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
 from DOTA_devkit.confusion import confusion
 from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate
@@ -78,11 +76,8 @@ def write_evaluation(run_dir: Path, scored: Evaluation, metrics: Mapping) -> Non
     """metrics.json, metrics.csv (a row a class) and the picture of the precision-recall curves."""
     write_json(run_dir / METRICS, metrics)
     rows = [{"class": name} | _csv_row(values) for name, values in metrics["classes"].items()]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(run_dir / CSV, table.getvalue())
+    columns = list(rows[0])
+    write_csv(run_dir / CSV, [columns, *([row[name] for name in columns] for row in rows)])
     with plot_fonts(scored.classes):
         _draw_curves(run_dir / CURVES, scored, metrics)
 
@@ -101,11 +96,11 @@ def _write_errors(
     errors = confusion(detections, truths, scores, ignore_overlap=config.ignore_overlap)
     write_confusion(loaded.run_dir, errors, class_names)
     names = [CONFUSION_CSV, CONFUSION_PLOT]
-    (loaded.run_dir / WORST).unlink(missing_ok=True)
-    if images is not None:
-        what = (images, truths, detections, class_names, scores, loaded.architecture.in_channels)
-        names += [WORST] if write_worst(loaded.run_dir, errors, *what) else []
-    return names
+    if images is None:
+        (loaded.run_dir / WORST).unlink(missing_ok=True)  # of an earlier evaluation
+        return names
+    what = (images, truths, detections, class_names, scores, loaded.architecture.in_channels)
+    return [*names, WORST] if write_worst(loaded.run_dir, errors, *what) else names
 
 
 def _csv_row(values: Mapping) -> dict:

@@ -51,9 +51,7 @@ class OnnxDetector:
         found = self.rows(pictures)
         if not self.facts.nms:
             return [survivors(*boxes, self.settings) for boxes in found]
-        return [
-            ImageDetections(*(part[boxes.scores >= self.settings.conf_thresh] for part in boxes)) for boxes in found
-        ]
+        return [boxes.at(boxes.scores >= self.settings.conf_thresh) for boxes in found]
 
     def rows(self, pictures: Sequence[np.ndarray], as_inputs: bool = False) -> list[ImageDetections]:
         """What the file itself finds in pictures of one size, in their pixels; rows without a box are left out.

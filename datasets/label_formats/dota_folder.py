@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +27,7 @@ def is_dota_folder(data_dir: Path) -> bool:
     """Whether a folder of labels lies there, or in a part of it beside `images`."""
     if any((data_dir / name).is_dir() for name in LABEL_FOLDERS):
         return True
-    return any(label_dir_in(part).is_dir() and (part / IMAGES).is_dir() for part in _parts_in(data_dir))
+    return any(label_dir_in(part).is_dir() for part in _parts_in(data_dir))
 
 
 def open_dota(data_dir: Path) -> DotaFolder:
@@ -63,7 +62,7 @@ def parts_of(data_dir: Path) -> tuple[Path, ...]:
     return tuple(_parts_in(data_dir)) or (data_dir,)
 
 
-def _parts_in(data_dir: Path) -> Iterable[Path]:
+def _parts_in(data_dir: Path) -> list[Path]:
     parts = [data_dir / name for name in PART_FOLDERS if (data_dir / name / IMAGES).is_dir()]
     has_train = any(part.name == "train" for part in parts)
     return [part for part in parts if not (has_train and part.name == "trainval")]
@@ -79,12 +78,8 @@ def _list_parts(parts: tuple[Path, ...], stamps: tuple[int, ...]) -> DotaFolder:
     }
     refuse_same_names(item for images in found.values() for item in images.items())
     images = {name: path for images in found.values() for name, path in images.items()}
-    splits = {
-        ROLES[part.name]: list(names)
-        for part, names in found.items()
-        if part.name in PART_FOLDERS and len(parts) > 1 and label_dir_in(part).is_dir()
-    }
     labelled = [part for part in parts if label_dir_in(part).is_dir()]
+    splits = {ROLES[part.name]: list(found[part]) for part in labelled} if len(parts) > 1 else {}
     unlabelled = [name for part in parts if labelled and part not in labelled for name in found[part]]
     return DotaFolder(images, splits, frozenset(unlabelled))
 

@@ -24,7 +24,7 @@ from datasets.label_formats.annotations import (
 from datasets.label_formats.dota_folder import IMAGES, LABEL_FOLDERS, label_dir_in, parts_of
 from datasets.label_formats.labelme import read_labelme
 from datasets.label_formats.yolo_folder import picture_in
-from datasets.splits import LIST_FOLDERS
+from datasets.splits import list_folders
 from datasets.xml_labels import read_annotation, read_hrsc
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import (
@@ -186,8 +186,7 @@ def _is_list(path: Path) -> bool:
 def _read_splits(src: Path) -> dict[str, str]:
     """{name: split} of the lists in a data folder; of two lists with one picture the first counts."""
     splits: dict[str, str] = {}
-    root = src.parent if src.name == "FullDataSet" else src
-    for folder in (src, *(root / name for name in LIST_FOLDERS[1:])):
+    for folder in list_folders(src):
         for name in LIST_NAMES:
             path = folder / name
             if path.is_file() and _is_list(path):
