@@ -79,7 +79,7 @@ def test_a_light_network_of_other_channels_is_exported_and_finds_in_whole_pictur
     assert sides[-1].dim_value == in_channels
     picture = np.random.default_rng(0).integers(0, 256, (100, 120, in_channels), dtype=np.uint8)
     assert len(detector.detect([picture])[0].scores) > 0
-    assert len(detector.detect_tiled(picture, "picture", Tiling(64, 16)).scores) > 0
+    assert len(detector.detect_tiled(picture, Tiling(64, 16)).scores) > 0
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def test_tiles_give_what_they_give_in_torch(exported, finding_checkpoint, tmp_pa
     tiling = Tiling(96, 32, scales)
     _write(tmp_path / "a.png", SCENE[:200])
     expected = detect_tiled(network, architecture, tmp_path / "a.png", tiling, SETTINGS, **OPTIONS).detections
-    found = OnnxDetector(exported(nms=True)).detect_tiled(SCENE[:200], "a", tiling, batch_size=3)
+    found = OnnxDetector(exported(nms=True)).detect_tiled(SCENE[:200], tiling, batch_size=3)
     assert len(expected.scores) > 20
     assert abs(len(found.scores) - len(expected.scores)) <= 1  # an overlap at the threshold may go either way
     nearest = np.abs(found.quads[:, None] - expected.quads[None]).max((2, 3)).min(1)

@@ -67,25 +67,47 @@ def detect_tiled(
 ) -> Found:
     """Detect on one picture in tiles, at each of the scales, and merge: no tile is written, and beside the picture
     the batch is held, and versions of the picture at scales below 1. The picture is always handed on; `row` is 0."""
-    model.eval()
     try:
         picture = read_image(path, architecture.in_channels)
     except ImageError as error:
         return Found(0, NO_DETECTIONS, (0, 0), problem=str(error))
+    how = {"device": device, "batch_size": batch_size, "num_workers": num_workers}
+    boxes, cut = tiled_boxes(model, architecture, picture, tiling, settings, name=path.name, **how)
+    return Found(0, boxes, picture.shape[:2], picture, is_cut=cut)
+
+
+def tiled_boxes(
+    model: CTRBOX,
+    architecture: Architecture,
+    picture: np.ndarray,
+    tiling: Tiling,
+    settings: DetectionSettings,
+    *,
+    device: torch.device,
+    batch_size: int,
+    num_workers: int = 0,
+    name: str | None = None,
+) -> tuple[ImageDetections, bool]:
+    """The boxes in a picture (H, W, channels) uint8 that is cut into tiles, and whether `is_cut` holds in one of them.
+    With a `name` progress is shown."""
+    model.eval()
     hw = picture.shape[:2]
-    tiles = lay_tiles(path.stem, *hw, tiling.size, tiling.overlap, tiling.scales)
+    tiles = lay_tiles(name or "picture", *hw, tiling.size, tiling.overlap, tiling.scales)
     tile_set = TileSet(picture, tiles, tiling.size, architecture.input_hw, architecture.preprocessing.fill_bgr)
     boxes = TileBoxes(tiles, tile_windows(tiles, tiling.size))
     batches = make_tile_loader(tile_set, batch_size, min(num_workers, len(tiles) - 1))
-    total, cut = -(-len(tiles) // batch_size), False
-    for images, rows in progress_bar(batches, total=total, unit="batch", desc=f"{path.name}: {len(tiles)} tiles"):
+    if name is not None:
+        total = -(-len(tiles) // batch_size)
+        batches = progress_bar(batches, total=total, unit="batch", desc=f"{name}: {len(tiles)} tiles")
+    cut = False
+    for images, rows in batches:
         found = detect_batch(model, architecture, images, settings, device)
         for index, row in enumerate(rows.tolist()):
             # Left at the input's scale here, so that a score and an overlap mean what they mean without tiles.
             in_tile = select(found, index, 1.0, settings)
             cut |= is_cut(found.scores[index].numpy(), settings)
             boxes.add(row, in_tile._replace(quads=tile_set.to_picture(row, in_tile.quads / tile_set.scale(row))))
-    return Found(0, boxes.merged(tiling.size, hw, settings), hw, picture, is_cut=cut)
+    return boxes.merged(tiling.size, hw, settings), cut
 
 
 def select(found: Detections, index: int, scale: float, settings: DetectionSettings) -> ImageDetections:

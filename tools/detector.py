@@ -11,9 +11,9 @@ import torch
 from datasets.letterbox import letterbox_image, letterbox_scale
 from DOTA_devkit.task_files import ImageDetections
 from tools.checkpoint import load_checkpoint
-from tools.detect import detect_batch, select
+from tools.detect import detect_batch, select, tiled_boxes
 from tools.device import pick_device
-from tools.outcomes import DetectionSettings
+from tools.outcomes import DetectionSettings, Tiling
 
 
 class Detector:
@@ -46,8 +46,26 @@ class Detector:
         """
         return [self._detect(picture) for picture in pictures]
 
+    def detect_tiled(
+        self, picture: np.ndarray, tiling: Tiling, batch_size: int = 1, name: str | None = None
+    ) -> ImageDetections:
+        """The boxes in a picture that is cut into tiles, at each of the scales, and merged; `batch_size` tiles at a
+        time. With a `name` progress is shown. Raises ValueError as `detect`."""
+        self._check(picture)
+        how = {"device": self._device, "batch_size": batch_size, "name": name}
+        return tiled_boxes(self._model, self._architecture, picture, tiling, self.settings, **how)[0]
+
     def _detect(self, picture: np.ndarray) -> ImageDetections:
-        channels, hw = self._architecture.in_channels, self._architecture.input_hw
+        self._check(picture)
+        hw = self._architecture.input_hw
+        image = letterbox_image(picture, hw, self._architecture.preprocessing.fill_bgr)
+        found = detect_batch(
+            self._model, self._architecture, torch.from_numpy(image)[None], self.settings, self._device
+        )
+        return select(found, 0, letterbox_scale(picture.shape[:2], hw), self.settings)
+
+    def _check(self, picture: np.ndarray) -> None:
+        channels = self._architecture.in_channels
         if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape[2:] != (channels,):
             what = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
             raise ValueError(
@@ -55,8 +73,3 @@ class Detector:
             )
         if not picture.size:
             raise ValueError("a picture without pixels; was it cut too small?")
-        image = letterbox_image(picture, hw, self._architecture.preprocessing.fill_bgr)
-        found = detect_batch(
-            self._model, self._architecture, torch.from_numpy(image)[None], self.settings, self._device
-        )
-        return select(found, 0, letterbox_scale(picture.shape[:2], hw), self.settings)

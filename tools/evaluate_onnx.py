@@ -18,7 +18,8 @@ from DOTA_devkit.task_files import ImageDetections
 from tools.command_line import Parser, exit_code
 from tools.config import Config
 from tools.data import open_data, read_split, report_problems, truths_of
-from tools.infer_onnx import add_detector_flags, detect_pictures, open_detector, tiling_of
+from tools.detector_flags import add_detector_flags, open_detector, tiling_of
+from tools.infer_onnx import detect_pictures
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Tiling
 from tools.progress import progress_bar

@@ -10,20 +10,18 @@ import hashlib
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from datasets.images import IMAGE_SUFFIXES, ImageError, find_images, read_image
 from DOTA_devkit.task_files import NO_DETECTIONS
-from DOTA_devkit.tiling import check_grid, scaled_size
 from tools.command_line import Parser, SettingsError, exit_code
+from tools.detector_flags import add_detector_flags, open_detector, tiling_of
 from tools.drawing import as_bgr, draw_boxes, remove_drawings, write_picture
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Found, Tiling, is_much_larger, too_large_hint
 from tools.progress import progress_bar
 from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, drawing_path, stamp_of
 from tools.run_folder import refuse_inputs, warn
-from tools.runtimes import PROVIDERS, RUNTIMES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,66 +44,8 @@ def detect_pictures(
         if tiling is None:
             boxes = detector.detect([picture])[0]
         else:
-            boxes = detector.detect_tiled(picture, path.stem, tiling, batch_size, show=True)
+            boxes = detector.detect_tiled(picture, tiling, batch_size, name=path.name)
         yield Found(row, boxes, picture.shape[:2], picture)
-
-
-def add_detector_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of `open_detector` and `tiling_of`."""
-    add = parser.add_argument
-    add("--runtime", choices=RUNTIMES, default="onnxruntime", help="what runs the file [default: %(default)s]")
-    add(
-        "--provider",
-        choices=tuple(PROVIDERS),
-        default="cpu",
-        help="where ONNX Runtime runs it [default: %(default)s]",
-    )
-    add("--threads", type=int, default=0, metavar="N", help="threads of the runtime; 0 lets it choose [default: 0]")
-    add("--conf_thresh", type=float, metavar="X", help="lowest score, 0 to 1 [default: the file's]")
-    add(
-        "--nms_thresh",
-        type=float,
-        metavar="X",
-        help="IoU above which the worse of two boxes of a class goes, 0 to 1 [default: the file's]",
-    )
-    add(
-        "--agnostic_nms",
-        action="store_true",
-        help="boxes of different classes compete, too; for a file without NMS inside",
-    )
-    add("--tile", type=int, metavar="PX", help="cut pictures into tiles of this side, pixels of the scaled picture")
-    add("--overlap", type=int, default=100, metavar="PX", help="what neighbouring tiles share [default: %(default)s]")
-    add("--scales", type=float, nargs="+", default=[1.0], metavar="X", help="scales to cut at [default: 1]")
-    add("--batch_size", type=int, default=1, metavar="N", help="tiles at a time [default: %(default)s]")
-
-
-def open_detector(options: argparse.Namespace) -> OnnxDetector:
-    """The file of `options.model`, by the flags. Raises SettingsError for one out of range."""
-    for name in ("conf_thresh", "nms_thresh"):
-        value = getattr(options, name)
-        if value is not None and not 0 <= value <= 1:
-            raise SettingsError(f"--{name} {value} must lie within 0 and 1")
-    if options.threads < 0 or options.batch_size < 1:
-        raise SettingsError("--threads must be at least 0 and --batch_size at least 1")
-    thresholds = {"conf_thresh": options.conf_thresh, "nms_thresh": options.nms_thresh}
-    detector = OnnxDetector(options.model, options.runtime, options.provider, threads=options.threads, **thresholds)
-    if options.agnostic_nms and detector.facts.nms:
-        raise SettingsError(f"--agnostic_nms: NMS by class is inside {options.model}; export it without --nms")
-    detector.settings = replace(detector.settings, agnostic=options.agnostic_nms)
-    return detector
-
-
-def tiling_of(options: argparse.Namespace) -> Tiling | None:
-    """How pictures are to be cut, None if not. Raises SettingsError for tiles that make no progress."""
-    if options.tile is None:
-        return None
-    try:
-        check_grid(options.tile, options.overlap)
-        for scale in options.scales:
-            scaled_size(1, 1, scale)
-    except ValueError as error:
-        raise SettingsError(f"--tile, --overlap, --scales: {error}") from error
-    return Tiling(options.tile, options.overlap, tuple(options.scales))
 
 
 def _run(options: argparse.Namespace) -> int:

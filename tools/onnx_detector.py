@@ -73,16 +73,17 @@ class OnnxDetector:
         return boxed if dtype == np.float32 else np.rint(boxed).astype(dtype), letterbox_scale(hw, target)
 
     def detect_tiled(
-        self, picture: np.ndarray, name: str, tiling: Tiling, batch_size: int = 1, show: bool = False
+        self, picture: np.ndarray, tiling: Tiling, batch_size: int = 1, name: str | None = None
     ) -> ImageDetections:
-        """The boxes in a picture that is cut into tiles, at each of the scales, and merged; `show` its progress."""
+        """The boxes in a picture that is cut into tiles, at each of the scales, and merged; with a `name` progress is
+        shown."""
         hw = picture.shape[:2]
-        tiles = lay_tiles(name, *hw, tiling.size, tiling.overlap, tiling.scales)
+        tiles = lay_tiles(name or "picture", *hw, tiling.size, tiling.overlap, tiling.scales)
         tile_set = TileSet(picture, tiles, tiling.size, self.facts.input_hw, tuple(self.facts.fill_bgr))
         boxes = TileBoxes(tiles, tile_windows(tiles, tiling.size))
         groups = (list(rows) for _, rows in groupby(range(len(tiles)), key=lambda row: tile_set.crop(row).shape))
         batches = [rows[k : k + batch_size] for rows in groups for k in range(0, len(rows), batch_size)]
-        if show:
+        if name is not None:
             batches = progress_bar(batches, unit="batch", desc=f"{name}: {len(tiles)} tiles")
         for rows in batches:
             for row, found in zip(rows, self.detect([tile_set.crop(row) for row in rows]), strict=True):
