@@ -12,6 +12,7 @@ import pytest
 import main
 from tools.checkpoint import CheckpointError
 from tools.detector import Detector
+from tools.outcomes import Tiling
 
 
 def test_a_picture_in_memory_has_the_boxes_that_phase_test_gives(
@@ -50,3 +51,19 @@ def test_what_is_no_checkpoint_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_bytes(b"no")
     with pytest.raises(CheckpointError, match=r"a\.pth"):
         Detector(tmp_path / "a.pth")
+
+
+def test_a_big_picture_in_tiles_has_the_boxes_that_phase_test_gives(
+    finding_checkpoint: Path, dota_folder, tmp_path: Path
+) -> None:
+    picture = dota_folder(names=["a"], hw=(150, 210)) / "images" / "a.png"
+    flags = ["--phase", "test", "--resume", str(finding_checkpoint), "--input", str(picture), "--num_workers", "0"]
+    assert main.main([*flags, "--out", str(tmp_path / "out"), "--tile", "96", "--overlap", "32"]) == 0
+    record = json.loads((tmp_path / "out" / "results" / "detections.json").read_text("utf-8"))[0]
+    detector = Detector(finding_checkpoint)
+    found = detector.detect_tiled(cv2.imread(str(picture)), Tiling(96, 32), batch_size=4)
+    assert len(found.scores) == len(record["boxes"]) > 20
+    there = np.array([box["quad"] for box in record["boxes"]]).reshape(-1, 4, 2)
+    np.testing.assert_allclose(found.quads, there, atol=2e-2)
+    with pytest.raises(ValueError, match="not float32"):
+        detector.detect_tiled(np.zeros((5, 5, 3), np.float32), Tiling(96, 32))

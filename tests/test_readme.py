@@ -21,6 +21,7 @@ from datasets.demo import write_demo
 from tests.label_documents import YOLO_LINE, yolo_folder
 from tests.test_geojson import collection, feature
 from tests.test_georeference import geotiff
+from tests.video_clips import write_clip
 from tools import data as data_module
 from tools.config import parse_settings
 
@@ -34,7 +35,7 @@ def _blocks(language: str) -> list[str]:
 
 
 def _commands(first_words: str) -> list[list[str]]:
-    apart = (TILE_BLOCK, DATA_BLOCK, DEPLOY_BLOCK, MAP_BLOCK, FORMAT_BLOCK)
+    apart = (TILE_BLOCK, DATA_BLOCK, DEPLOY_BLOCK, MAP_BLOCK, FORMAT_BLOCK, VIDEO_BLOCK)
     blocks = [block for block in _blocks("bash") if block not in apart]
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     lines += re.findall(r"`((?:make|python) [^`\n]+)`", README)  # in tables and in the text
@@ -45,6 +46,7 @@ TILE_BLOCK = next(block for block in _blocks("bash") if "tools.split_tiles" in b
 DATA_BLOCK = next(block for block in _blocks("bash") if "tools.rolabelimg_to_txt" in block)
 DEPLOY_BLOCK = next(block for block in _blocks("bash") if "tools.export_onnx" in block)
 MAP_BLOCK = next(block for block in _blocks("bash") if "--to geojson" in block)
+VIDEO_BLOCK = next(block for block in _blocks("bash") if "tools.detect_video" in block)
 FORMAT_BLOCK = next(block for block in _blocks("bash") if "--from yolo_obb" in block)
 
 
@@ -84,6 +86,28 @@ def test_python_blocks_run(code, finding_checkpoint, tmp_path, monkeypatch):
 def test_commands_about_backbones_run(command, thin_backbones, capsys):
     more = ["--no_timing"] if "tools.list_backbones" in command else []
     assert importlib.import_module(command[2]).main([*command[3:], *more]) == 0, capsys.readouterr().err
+
+
+def test_the_commands_for_videos_run_one_after_the_other(
+    finding_checkpoint, dota_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    shutil.copy(finding_checkpoint, tmp_path / "runs" / "mine" / "best.pth")
+    (tmp_path / "flights").mkdir()
+    for name in ("north", "south"):
+        write_clip(tmp_path / "flights" / f"{name}.mp4", 15)
+    extract, split, detect = (line.split("  #")[0] for line in VIDEO_BLOCK.splitlines())
+    for line in (extract, split + " --missing_labels empty", detect):  # nobody has drawn labels
+        (tmp_path / "frames" / "labelTxt").mkdir(parents=True, exist_ok=True)
+        words = shlex.split(line.replace("/data/", f"{tmp_path}/"))
+        assert importlib.import_module(words[2]).main(words[3:]) == 0, (line, capsys.readouterr().err)
+    lists = [
+        {line[:5] for line in (tmp_path / "runs/lists" / f"{n}.txt").read_text().split()} for n in ("train", "val")
+    ]
+    assert [len(videos) for videos in lists] == [1, 1]
+    assert lists[0] != lists[1]
+    assert (tmp_path / "runs" / "north" / "north_found.mp4").is_file()
 
 
 def test_the_commands_for_deployment_run_one_after_the_other(

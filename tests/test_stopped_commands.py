@@ -13,7 +13,9 @@ import pytest
 import main as program
 from DOTA_devkit.task_files import ResultWriter
 from tests.conftest import REPOSITORY
+from tests.video_clips import write_clip
 from tools.convert_labels import main as convert
+from tools.detect_video import main as detect_video
 from tools.export_onnx import main as export
 from tools.infer_onnx import main as infer_onnx
 from tools.merge_results import main as merge
@@ -50,13 +52,16 @@ def assert_nothing_half_written(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-@pytest.mark.parametrize("command", ["test", "test --tile 96 --overlap 32", "eval", "infer_onnx"])
+@pytest.mark.parametrize("command", ["test", "test --tile 96 --overlap 32", "eval", "infer_onnx", "detect_video"])
 def test_detection_that_is_stopped_writes_no_results(
     finding_checkpoint, exported: Callable, dota_folder, tmp_path, monkeypatch, command: str, number: int, code: int
 ) -> None:
     data_dir, out = dota_folder(lists={"val": [f"scene_{n}" for n in range(4)], "train": []}), tmp_path / "out"
     work, *flags = command.split()
-    if work == "infer_onnx":
+    if work == "detect_video":
+        main = detect_video
+        arguments = [str(finding_checkpoint), str(write_clip(tmp_path / "a.mp4", 4)), str(out)]
+    elif work == "infer_onnx":
         main, arguments = infer_onnx, [str(exported(nms=True)), str(data_dir / "images"), str(out)]
     else:
         main = program.main
@@ -67,7 +72,7 @@ def test_detection_that_is_stopped_writes_no_results(
         assert main(arguments) == code
     assert len(calls) == 2
     assert_nothing_half_written(out)
-    assert not list((out / "results").glob("*"))
+    assert not [*(out / "results").glob("*"), *out.glob("*.mp4")]
     assert main(arguments) == 0
 
 

@@ -17,7 +17,8 @@ from tools.outcomes import DetectionSettings, Tiling
 
 
 class Detector:
-    """A checkpoint ready to detect. class_names: what the labels stand for; settings: K and the thresholds."""
+    """A checkpoint ready to detect. class_names: what the labels stand for; settings: K and the thresholds; input_hw,
+    num_channels: of the network."""
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class Detector:
         model, self._architecture, _ = load_checkpoint(Path(path), averaged=True)
         self._model = model.to(self._device, memory_format=torch.channels_last).eval()
         self.class_names = tuple(self._architecture.class_names)
+        self.input_hw, self.num_channels = self._architecture.input_hw, self._architecture.in_channels
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
         """The boxes in pictures of any sizes, (H, W, 3) uint8 BGR as OpenCV reads them (or (H, W, channels) of the

@@ -11,6 +11,8 @@ from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Tiling
 from tools.runtimes import PROVIDERS, RUNTIMES
 
+THRESHOLDS = ("conf_thresh", "nms_thresh")
+
 
 def add_detector_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of `open_detector` and `tiling_of`."""
@@ -43,18 +45,23 @@ def add_detector_flags(parser: argparse.ArgumentParser) -> None:
 
 def open_detector(options: argparse.Namespace) -> OnnxDetector:
     """The file of `options.model`, by the flags. Raises SettingsError for one out of range."""
-    for name in ("conf_thresh", "nms_thresh"):
-        value = getattr(options, name)
-        if value is not None and not 0 <= value <= 1:
-            raise SettingsError(f"--{name} {value} must lie within 0 and 1")
-    if options.threads < 0 or options.batch_size < 1:
-        raise SettingsError("--threads must be at least 0 and --batch_size at least 1")
-    thresholds = {"conf_thresh": options.conf_thresh, "nms_thresh": options.nms_thresh}
+    check_thresholds(options)
+    thresholds = {name: getattr(options, name) for name in THRESHOLDS}
     detector = OnnxDetector(options.model, options.runtime, options.provider, threads=options.threads, **thresholds)
     if options.agnostic_nms and detector.facts.nms:
         raise SettingsError(f"--agnostic_nms: NMS by class is inside {options.model}; export it without --nms")
     detector.settings = replace(detector.settings, agnostic=options.agnostic_nms)
     return detector
+
+
+def check_thresholds(options: argparse.Namespace) -> None:
+    """Raises SettingsError for a number out of range."""
+    for name in THRESHOLDS:
+        value = getattr(options, name)
+        if value is not None and not 0 <= value <= 1:
+            raise SettingsError(f"--{name} {value} must lie within 0 and 1")
+    if options.threads < 0 or options.batch_size < 1:
+        raise SettingsError("--threads must be at least 0 and --batch_size at least 1")
 
 
 def tiling_of(options: argparse.Namespace) -> Tiling | None:

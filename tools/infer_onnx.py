@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from datasets.images import IMAGE_SUFFIXES, ImageError, find_images, read_image
+from datasets.videos import VIDEO_SUFFIXES
 from DOTA_devkit.task_files import NO_DETECTIONS
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.detector_flags import add_detector_flags, open_detector, tiling_of
@@ -114,6 +115,8 @@ def _origin(
 
 def _pictures(source: Path) -> dict[str, Path]:
     """The picture, or those of the folder, by name."""
+    if source.suffix.lower() in VIDEO_SUFFIXES:
+        raise SettingsError(f"{source}: a video; python -m tools.detect_video detects in its frames")
     if source.is_file():
         return {source.stem: source}
     if not source.exists():

@@ -22,7 +22,8 @@ from tools.runtimes import open_runtime
 
 class OnnxDetector:
     """A loaded file. facts: what it says of itself. class_names: what the labels stand for. settings: K and the
-    thresholds that hold. batch: pictures at once, None where any number will do."""
+    thresholds that hold. input_hw, num_channels: of the network. batch: pictures at once, None where any number will
+    do."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class OnnxDetector:
         path = Path(path)
         self.facts = FileFacts.from_properties(read_properties(path), path)
         self.class_names = tuple(self.facts.class_names)
+        self.input_hw, self.num_channels = self.facts.input_hw, self.facts.num_channels
         self.settings = DetectionSettings(self.facts.num_peaks, *_thresholds(self.facts, path, conf_thresh, nms_thresh))
         self._run = open_runtime(path, runtime, provider, threads)
         self.batch = self._run.input_shape[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -50,6 +50,21 @@ class Found(NamedTuple):
     picture: np.ndarray | None = None
     problem: str | None = None
     is_cut: bool = False
+
+
+class PictureDetector(Protocol):
+    """Who detects in pictures in memory: a checkpoint (tools/detector.py) or an exported file (onnx_detector.py)."""
+
+    class_names: tuple[str, ...]
+    settings: DetectionSettings
+    input_hw: tuple[int, int]  # of the network
+    num_channels: int  # of the pictures
+
+    def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]: ...
+
+    def detect_tiled(
+        self, picture: np.ndarray, tiling: Tiling, batch_size: int = 1, name: str | None = None
+    ) -> ImageDetections: ...
 
 
 def survivors(

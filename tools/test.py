@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from datasets.images import IMAGE_SUFFIXES, ImageError, find_images
+from datasets.videos import VIDEO_SUFFIXES
 from models import CTRBOX
 from tools.checkpoint import Architecture, check_flags, file_hash, load_checkpoint
 from tools.command_line import exit_code
@@ -78,6 +79,8 @@ def pictures_of(config: Config) -> tuple[Mapping[str, Path], str]:
         data = open_data(config)
         split = split_of(config, data, "val")
         return {name: data.images[name] for name in split.names}, split.source
+    if config.input.suffix.lower() in VIDEO_SUFFIXES:
+        raise SettingsError(f"--input {config.input}: a video; python -m tools.detect_video detects in its frames")
     if config.input.is_file():
         return {config.input.stem: config.input}, str(config.input)
     if not config.input.exists():

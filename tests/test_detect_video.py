@@ -1,0 +1,142 @@
+"""Detecting in a video: what its frames give as pictures, a row of counts for each, and a video with the boxes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import main as program
+from datasets.videos import Video
+from tests.conftest import REPOSITORY, save_finding_network
+from tests.video_clips import write_clip
+from tools.convert_labels import main as convert
+from tools.detect_video import main
+from tools.extract_frames import main as extract
+from tools.infer_onnx import main as infer_onnx
+from tools.results import read_origin
+
+
+def records(out: Path) -> list[dict]:
+    return json.loads((out / "results" / "detections.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("tile", [[], ["--tile", "64", "--overlap", "16"]])
+@pytest.mark.parametrize("kind", ["torch", "onnx"])
+def test_frames_have_the_boxes_that_they_have_as_pictures(
+    finding_checkpoint: Path, exported, tmp_path: Path, capsys, kind: str, tile: list[str]
+) -> None:
+    clip, out, there = write_clip(tmp_path / "飞 行.mp4", 4), tmp_path / "out", tmp_path / "there"
+    model = finding_checkpoint if kind == "torch" else exported(nms=True)
+    assert main([str(model), str(clip), str(out), "--draw_score", "0.06", *tile]) == 0
+    assert extract([str(clip), str(tmp_path / "frames"), "--every", "0", "--suffix", "png"]) == 0
+    flags = ["--phase", "test", "--resume", str(finding_checkpoint), "--input", str(tmp_path / "frames")]
+    assert program.main([*flags, "--out", str(there), "--num_workers", "0", "--num_drawings", "0", *tile]) == 0
+    found, expected = records(out), records(there)
+    assert [Path(record["image"]).stem for record in found] == [Path(record["image"]).stem for record in expected]
+    assert sum(len(record["boxes"]) for record in found) > 20
+    for record, other in zip(found, expected, strict=True):
+        assert (record["height"], record["width"]) == (96, 128)
+        assert [box["class"] for box in record["boxes"]] == [box["class"] for box in other["boxes"]]
+        quads, others = (np.array([box["quad"] for box in part["boxes"]]) for part in (record, other))
+        np.testing.assert_allclose(quads, others, atol=2e-2)
+    assert read_origin(out / "results").keys() == read_origin(there / "results").keys()
+    with (out / "counts.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == [f"飞 行_00000{number}" for number in range(4)]
+    assert [float(row["seconds"]) for row in rows] == pytest.approx([0, 0.2, 0.4, 0.6])
+    for row, record in zip(rows, found, strict=True):
+        for name in ("car", "boat"):
+            shown = [box for box in record["boxes"] if box["class"] == name and box["score"] >= 0.06]
+            assert int(row[name]) == len(shown)
+    assert sum(int(row["car"]) + int(row["boat"]) for row in rows) > 0
+
+
+def test_the_boxes_are_drawn_on_the_frames_that_were_looked_at(finding_checkpoint: Path, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 10, rate=5.0)
+    arguments = [str(finding_checkpoint), str(clip), str(tmp_path / "out"), "--every", "4"]
+    assert main([*arguments, "--draw_score", "0.01"]) == 0
+    with Video(tmp_path / "out" / "a_found.mp4") as video, Video(clip) as plain:
+        assert (video.num_frames, video.rate) == (3, 1.25)
+        for drawn, frame in zip(video.frames(), plain.frames(4), strict=True):
+            assert np.mean(np.abs(drawn.picture.astype(int) - frame.picture).max(-1) > 60) > 0.02
+    assert [record["image"] for record in records(tmp_path / "out")] == [f"a_00000{number}.jpg" for number in (0, 4, 8)]
+    assert main([*arguments, "--draw_score", "1"]) == 0  # over its own earlier results
+    with Video(tmp_path / "out" / "a_found.mp4") as video, Video(clip) as plain:
+        for drawn, frame in zip(video.frames(), plain.frames(4), strict=True):
+            assert np.abs(drawn.picture.astype(int) - frame.picture).mean() < 4
+    (tmp_path / "out" / "a_found.mp4").unlink()
+    assert main([*arguments, "--no_draw"]) == 0
+    assert not (tmp_path / "out" / "a_found.mp4").exists()
+
+
+def test_a_network_of_grey_pictures_sees_the_frames_grey(tmp_path: Path, capsys) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 2)
+    for channels, code in ((1, 0), (4, 2)):
+        path = tmp_path / f"{channels}.pth"
+        save_finding_network(path, in_channels=channels)
+        assert main([str(path), str(clip), str(tmp_path / f"out{channels}")]) == code
+    assert "reads pictures of 4 bands" in capsys.readouterr().err
+    assert any(record["boxes"] for record in records(tmp_path / "out1"))
+
+
+def test_what_was_found_becomes_labels_of_the_frames(finding_checkpoint: Path, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 3)
+    assert main([str(finding_checkpoint), str(clip), str(tmp_path / "out"), "--no_draw"]) == 0
+    assert extract([str(clip), str(tmp_path / "frames"), "--every", "0"]) == 0
+    flags = ["--from", "detections", "--to", "rolabelimg", "--images", str(tmp_path / "frames"), "--min_score", "0.05"]
+    assert convert([str(tmp_path / "out" / "results"), str(tmp_path / "labels"), *flags]) == 0
+    assert len(list((tmp_path / "labels").rglob("a_00000?.xml"))) == 3
+
+
+def test_an_exported_file_needs_no_torch(exported, tmp_path: Path) -> None:
+    code = (
+        "import sys; from tools.detect_video import main; code = main(sys.argv[1:]); "
+        "assert not {'torch', 'matplotlib', 'accelerate'} & sys.modules.keys(); sys.exit(code)"
+    )
+    arguments = [str(exported(nms=True)), str(write_clip(tmp_path / "a.mp4", 2)), str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_path: Path, capsys) -> None:
+    clip = str(write_clip(tmp_path / "in" / "a.mp4", 2))
+    model, file, out = str(finding_checkpoint), str(exported(nms=True)), str(tmp_path / "out")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "a_found.mp4").write_text("mine")
+    for arguments, code, message in (
+        (["none.pth", clip, out], 1, "none.pth: no such file"),
+        ([str(tmp_path), clip, out], 1, "best.pth: no such file"),
+        ([model, "none.mp4", out], 1, "none.mp4: no such video file"),
+        ([model, clip, str(tmp_path / "in")], 2, "lies in the inputs"),
+        ([model, clip, str(tmp_path / "foreign")], 2, "a_found.mp4 is there, and no earlier result"),
+        ([model, clip, out, "--every", "0"], 2, "--every 0 must be at least 1"),
+        ([model, clip, out, "--runtime", "openvino"], 2, "are for ONNX files"),
+        ([model, clip, out, "--conf_thresh", "2"], 2, "--conf_thresh 2.0 must lie within 0 and 1"),
+        ([file, clip, out, "--device", "cpu"], 2, "--device is for checkpoints"),
+        ([file, clip, out, "--line_width", "-1"], 2, "--line_width: -1 must be at least 0"),
+    ):
+        assert main(arguments) == code, arguments
+        said = capsys.readouterr().err
+        assert message in said
+        assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["phase test", "infer_onnx"])
+def test_commands_for_pictures_name_this_one(
+    finding_checkpoint: Path, exported, tmp_path, capsys, command: str
+) -> None:
+
+    clip, out = str(write_clip(tmp_path / "a.mp4", 2)), str(tmp_path / "out")
+    if command == "infer_onnx":
+        assert infer_onnx([str(exported(nms=True)), clip, out]) == 2
+    else:
+        flags = ["--phase", "test", "--resume", str(finding_checkpoint), "--input", clip, "--out", out]
+        assert program.main(flags) == 2
+    assert "a.mp4: a video; python -m tools.detect_video" in capsys.readouterr().err

@@ -1,0 +1,107 @@
+"""Pictures out of videos: by time, without alike ones, never over what is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets.images import read_image
+from tests.video_clips import clip_frames, write_clip
+from tools.extract_frames import main
+from tools.split_train_val import main as split
+from tools.video_file import VideoFile
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(("every", "step"), [("0", 1), ("0.4", 2), ("1", 5), ("99", 10)])
+def test_a_frame_is_taken_every_so_many_seconds(tmp_path: Path, capsys, every: str, step: int) -> None:
+    clip = write_clip(tmp_path / "录像.mp4", 10, rate=5.0)
+    before = clip.read_bytes()
+    assert main([str(clip), str(tmp_path / "out"), "--every", every, "--suffix", "png"]) == 0
+    assert names(tmp_path / "out") == [f"录像_{number:06d}.png" for number in range(0, 10, step)]
+    assert f"{-(-10 // step)} written" in capsys.readouterr().out
+    expected = clip_frames(10)
+    for number in range(0, 10, step):
+        picture = read_image(tmp_path / "out" / f"录像_{number:06d}.png")
+        assert np.argmin([np.abs(picture.astype(int) - other).mean() for other in expected]) == number
+    assert clip.read_bytes() == before
+
+
+def test_frames_that_show_the_same_as_the_last_one_are_left_out(tmp_path: Path, capsys) -> None:
+    """A drone that hovers, flies on, and hovers again."""
+    first, *_, last = clip_frames(30, pace=20)
+    with VideoFile(tmp_path / "a.mp4", 5) as file:
+        for frame in [first] * 4 + [last] * 3 + [first]:
+            file.write(frame)
+    assert main([str(tmp_path / "a.mp4"), str(tmp_path / "out"), "--every", "0", "--skip_alike"]) == 0
+    assert names(tmp_path / "out") == ["a_000000.jpg", "a_000004.jpg", "a_000007.jpg"]
+    assert "3 written, 5 alike" in capsys.readouterr().out
+
+
+def test_a_picture_that_is_there_stays(tmp_path: Path, capsys) -> None:
+    write_clip(tmp_path / "a.mp4", 10)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a_000005.jpg").write_text("mine")
+    assert main([str(tmp_path / "a.mp4"), str(tmp_path / "out")]) == 0
+    assert "1 written, 1 there already" in capsys.readouterr().out
+    assert (tmp_path / "out" / "a_000005.jpg").read_text() == "mine"
+
+
+def test_the_frames_of_a_video_stay_together_by_the_expression_that_the_help_names(tmp_path: Path, capsys) -> None:
+    (tmp_path / "videos").mkdir()
+    for name in ("north_1", "north_2", "south"):
+        write_clip(tmp_path / "videos" / f"{name}.MP4".replace(".MP4", ".mp4"), 20)
+    assert main([str(tmp_path / "videos"), str(tmp_path / "data" / "images")]) == 0
+    (tmp_path / "data" / "labelTxt").mkdir()
+    (tmp_path / "data" / "classes.txt").write_text("car\n")
+    flags = ["--out", str(tmp_path / "lists"), "--missing_labels", "empty", "--val", "0.34", "--dataset", "dota"]
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    expression = r"^(.+)_\d+$"
+    assert f"--group_by '{expression}'" in " ".join(capsys.readouterr().out.split())
+    assert split([str(tmp_path / "data"), *flags, "--group_by", expression]) == 0
+    videos = [
+        {line.rpartition("_")[0] for line in (tmp_path / "lists" / f"{part}.txt").read_text().split()}
+        for part in ("train", "val")
+    ]
+    assert len(videos[0]) == 2
+    assert len(videos[1]) == 1
+    assert not videos[0] & videos[1]
+
+
+def test_a_video_that_is_cut_off_gives_its_frames_and_exit_code_1(tmp_path: Path, capsys) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (128, 96))
+    for frame in clip_frames(40):
+        writer.write(frame)
+    writer.release()
+    data = (tmp_path / "a.avi").read_bytes()
+    (tmp_path / "a.avi").write_bytes(data[: len(data) // 2])
+    assert main([str(tmp_path / "a.avi"), str(tmp_path / "out")]) == 1
+    assert "of the 40 frames that it tells of" in capsys.readouterr().err
+    assert len(names(tmp_path / "out")) > 2
+
+
+def test_what_cannot_be_is_one_sentence(tmp_path: Path, capsys) -> None:
+    clip = write_clip(tmp_path / "in" / "a.mp4")
+    twin = write_clip(tmp_path / "other" / "a.mp4")
+    (tmp_path / "empty").mkdir()
+    out = str(tmp_path / "out")
+    for arguments, code, message in (
+        ([str(tmp_path / "none.mp4"), out], 1, "none.mp4: no such video file"),
+        ([str(tmp_path / "empty"), out], 2, "empty: no video there"),
+        ([str(clip), str(clip.parent)], 2, "lies in the inputs"),
+        ([str(clip), str(twin), out], 2, "would give frames of the same names"),
+        ([str(clip), out, "--every", "-1"], 2, "--every -1.0 must be a time in seconds"),
+        ([str(clip), out, "--every", "nan"], 2, "--every nan must be a time in seconds"),
+    ):
+        assert main(arguments) == code
+        said = capsys.readouterr().err
+        assert message in said
+        assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()

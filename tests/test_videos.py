@@ -1,0 +1,65 @@
+"""Frames of a video: all of them, or each n-th, by number and time; what is no video or is cut off is told of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets.videos import Video, VideoError, frame_name
+from tests.video_clips import clip_frames, write_clip
+
+
+@pytest.mark.parametrize("every", [1, 3, 100])
+def test_frames_come_in_order_with_their_numbers_and_times(tmp_path: Path, every: int) -> None:
+    path = write_clip(tmp_path / "飞行 1.mp4", 10, rate=5.0)
+    with Video(path) as video:
+        assert (video.rate, video.num_frames) == (5.0, 10)
+        found = list(video.frames(every))
+        assert not video.is_cut
+        assert video.num_read == 10
+    assert [frame.number for frame in found] == list(range(0, 10, every))
+    assert [frame.seconds for frame in found] == pytest.approx([frame.number / 5 for frame in found])
+    expected = clip_frames(10)
+    for frame in found:
+        distances = [np.abs(frame.picture.astype(int) - other).mean() for other in expected]
+        assert np.argmin(distances) == frame.number
+    assert frame_name(path, 7) == "飞行 1_000007"
+
+
+def test_a_video_that_ends_before_its_end_is_cut(tmp_path: Path) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (128, 96))
+    for frame in clip_frames(40):
+        writer.write(frame)
+    writer.release()
+    data = (tmp_path / "a.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(data[: len(data) // 2])
+    with Video(tmp_path / "cut.avi") as video:
+        found = list(video.frames())
+        assert 10 < len(found) < 30
+        assert video.is_cut
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.mp4", None, "no such video file"),
+        ("a.mp4", b"", "cannot be read as a video"),
+        ("a.mp4", b"hello" * 1000, "cannot be read as a video"),
+        ("a.png", b"hello", "a picture, not a video"),
+    ],
+)
+def test_what_is_no_video_is_a_sentence_with_its_name(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(VideoError, match=f"{name}: {message}"):
+        Video(tmp_path / name)
+
+
+def test_a_video_without_its_end_cannot_be_read(tmp_path: Path) -> None:
+    data = write_clip(tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(data[: len(data) // 2])  # the index of an .mp4 stands at its end
+    with pytest.raises(VideoError, match="is it damaged"):
+        Video(tmp_path / "a.mp4")

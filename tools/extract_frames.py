@@ -1,0 +1,115 @@
+"""The command that takes pictures out of videos, to label: `python -m tools.extract_frames VIDEO OUT --every 1`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from datasets.near_duplicates import MAX_DISTANCE, NO_HASH, image_hash
+from datasets.videos import VIDEO_SUFFIXES, Video, frame_name
+from DOTA_devkit.atomic import atomic_write
+from DOTA_devkit.tiling import check_picture_name
+from tools.command_line import Parser, SettingsError, exit_code
+from tools.progress import progress_bar
+from tools.run_folder import refuse_inputs, warn
+
+JPEG_QUALITY = 95
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the frames; returns the exit code: 0 done, 1 a video that is damaged or the like, 2 a wrong flag."""
+    return exit_code(lambda: _run(_parse(arguments)), stopped="stopped; the frames written so far are whole")
+
+
+def _run(options: argparse.Namespace) -> int:
+    if not 0 <= options.every < math.inf:
+        raise SettingsError(f"--every {options.every} must be a time in seconds, 0 for all frames")
+    paths = [path for source in options.videos for path in _videos_of(source)]
+    for path in paths:
+        check_picture_name(path.stem)
+        refuse_inputs(options.out, path)
+        twin = next((other for other in paths if other is not path and other.stem == path.stem), None)
+        if twin is not None:
+            raise SettingsError(f"{path} and {twin} would give frames of the same names; rename one of them")
+    num_cut = sum(_extract(path, options) for path in paths)
+    return int(num_cut > 0)
+
+
+def _videos_of(source: Path) -> list[Path]:
+    """The video, or those of the folder, by name."""
+    if not source.is_dir():
+        return [source]
+    found = sorted(path for path in source.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+    if not found:
+        raise SettingsError(f"{source}: no video there; known suffixes: {', '.join(sorted(VIDEO_SUFFIXES))}")
+    return found
+
+
+def _extract(path: Path, options: argparse.Namespace) -> bool:
+    """Write the frames of one video; returns whether it ends too early."""
+    last_hash, counts = NO_HASH, {"written": 0, "there already": 0, "alike": 0}
+    with Video(path) as video:
+        step = max(1, round(options.every * video.rate))
+        total = -(-video.num_frames // step) or None
+        for frame in progress_bar(video.frames(step), total=total, unit="frame", desc=path.name):
+            target = options.out / f"{frame_name(path, frame.number)}.{options.suffix}"
+            if options.skip_alike:
+                found = image_hash(frame.picture)
+                if NO_HASH not in (found, last_hash) and (found ^ last_hash).bit_count() <= options.max_distance:
+                    counts["alike"] += 1
+                    continue
+                last_hash = found
+            if target.exists():  # of an earlier run, perhaps with labels beside it
+                counts["there already"] += 1
+                continue
+            _write(target, frame.picture)
+            counts["written"] += 1
+    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "written")
+    print(
+        f"{path}: every {step / video.rate:.3g} s of {video.num_read / video.rate:.1f} s: frames {said}: {options.out}"
+    )
+    if video.is_cut:
+        warn(f"{path}: ends after {video.num_read} of the {video.num_frames} frames that it tells of; copy it again")
+    return video.is_cut
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    flags = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
+    _, data = cv2.imencode(path.suffix, picture, flags)
+    with atomic_write(path, "wb", sync=False) as file:
+        file.write(data.tobytes())
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m tools.extract_frames",
+        description="Take pictures out of videos, to label and to train on. They are called <video>_<number>, and stay "
+        r"together in tools.split_train_val --group_by '^(.+)_\d+$'; tools.detect_video calls frames the same.",
+        epilog="A picture that is there already stays. Exit codes: 0 done, 1 a damaged video or the like, 2 a wrong "
+        "flag.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of them")
+    add("out", type=Path, metavar="OUT", help="folder for the pictures")
+    add("--every", type=float, default=1.0, metavar="SECONDS", help="between frames; 0: all [default: %(default)s]")
+    add("--skip_alike", action="store_true", help="leave out a frame that shows nearly the same as the one before it")
+    add(
+        "--max_distance",
+        type=int,
+        default=MAX_DISTANCE,
+        metavar="BITS",
+        help="bits of 64 in which the hashes of alike frames differ at most [default: %(default)s]",
+    )
+    add("--suffix", choices=("jpg", "png"), default="jpg", help="of the pictures [default: %(default)s]")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
