@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from DOTA_devkit.evaluation import IOU_THRESHOLDS, ClassEvaluation, Curve, Evaluation
+from DOTA_devkit.text_table import aligned, num_columns
 
 
 def metrics_dict(evaluation: Evaluation) -> dict[str, Any]:
@@ -34,10 +34,11 @@ def metrics_dict(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def format_table(metrics: Mapping[str, Any]) -> str:
-    """A table for the terminal of what `metrics_dict` gives: a row a class and their mean, in columns also where
-    names hold wide characters (UAX #11). The overlaps are 0.5, 0.75 and the mean of the standard ten, or where these
-    were not all measured, those that were; precision and recall are those at the score with the best F1, which stands
-    beside them: a threshold to take in use. The intervals of `bootstrap.with_intervals` are shown where there are any.
+    """A table for the terminal of what `metrics_dict` gives: a row a class and their mean.
+
+    The overlaps are 0.5, 0.75 and the mean of the standard ten, or where these were not all measured, those that were;
+    precision and recall are those at the score with the best F1, which stands beside them: a threshold to take in use.
+    The intervals of `bootstrap.with_intervals` are shown where there are any.
     """
     classes: Mapping[str, Any] = metrics["classes"]
     if set(map(_threshold_key, IOU_THRESHOLDS)) <= set(metrics["mAP"]):
@@ -62,9 +63,8 @@ def format_table(metrics: Mapping[str, Any]) -> str:
     tops += [_mean([item[key] for item in classes.values()]) for key in at_best[:2]]
     rows.append(["mean", str(metrics["num_truths"]), str(metrics["num_detections"]), *map(_cell, [*tops, None])])
 
-    widths = [max(_columns(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(_padded(cell, widths[i], i > 0) for i, cell in enumerate(row)).rstrip() for row in rows]
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    lines = aligned(rows)
+    rule = "-" * max(map(num_columns, lines))
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
@@ -116,16 +116,3 @@ def _cell(value: float | Sequence[float] | None) -> str:
     if value is None:
         return "n/a"
     return "-".join(f"{number:.4f}" for number in np.atleast_1d(value))
-
-
-def _columns(text: str) -> int:
-    """How many columns of a terminal the text takes."""
-    return sum(
-        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
-        for letter in text
-    )
-
-
-def _padded(text: str, width: int, to_the_right: bool) -> str:
-    blanks = " " * (width - _columns(text))
-    return blanks + text if to_the_right else text + blanks

@@ -51,7 +51,7 @@ class History:
                 "--tensorboard on: the package is not installed; pip install -r requirements-tensorboard.txt"
             )
         self.run_dir = Path(run_dir)
-        self._rows = [row for row in _read_rows(self.run_dir) if row["epoch"] <= start_epoch]
+        self._rows = [row for row in _rows_so_far(self.run_dir) if row["epoch"] <= start_epoch]
         self._columns = list(dict.fromkeys(name for row in self._rows for name in row))
         self._uses_tensorboard = has_package
         self._writer: Any = None
@@ -130,6 +130,21 @@ class History:
 
             self._writer = SummaryWriter(str(self.run_dir / TENSORBOARD), purge_step=self._step)
         return self._writer is not None
+
+
+def read_history(run_dir: Path) -> list[dict[str, Value]]:
+    """The rows of a run's table, in their order; none where there is no table. Raises ValueError for another table."""
+    path = run_dir / CSV
+    if not path.is_file():
+        return []
+    try:
+        table = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
+        rows = [{name: _number(text) for name, text in row.items()} for row in table]
+        if "epoch" not in (table.fieldnames or ("epoch",)) or any(row["epoch"] is None for row in rows):
+            raise ValueError("no column 'epoch', or a row without it")
+    except (ValueError, TypeError, csv.Error) as error:
+        raise ValueError(f"{path}: is not the table that this program wrote ({error})") from error
+    return rows
 
 
 def validation_columns(metrics: Mapping[str, Any]) -> dict[str, Value]:
@@ -237,22 +252,16 @@ def _cell(value: Value) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _read_rows(run_dir: Path) -> list[dict[str, Value]]:
+def _rows_so_far(run_dir: Path) -> list[dict[str, Value]]:
     """The rows of an earlier part of the run. A table that another program has changed beyond reading is kept under
     another name, and a new one begins: a run does not end over it."""
     path = run_dir / CSV
-    if not path.is_file():
-        return []
     try:
-        table = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
-        rows = [{name: _number(text) for name, text in row.items()} for row in table]
-        if "epoch" not in (table.fieldnames or ("epoch",)) or any(row["epoch"] is None for row in rows):
-            raise ValueError("no column 'epoch', or a row without it")
-    except (ValueError, TypeError, csv.Error):
+        return read_history(run_dir)
+    except ValueError:
         path.replace(run_dir / DAMAGED)
         warn(f"{path}: is not the table that this program wrote; kept as {DAMAGED}, and a new one begins")
         return []
-    return rows
 
 
 def _number(text: str) -> Value:

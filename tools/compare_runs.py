@@ -1,0 +1,209 @@
+"""The command that sets runs side by side, with what differs in their settings: `python -m tools.compare_runs`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from DOTA_devkit.atomic import atomic_write, write_csv
+from DOTA_devkit.text_table import aligned
+from tools.command_line import Parser, SettingsError, exit_code
+from tools.drawing import plot_fonts
+from tools.history import CSV, read_history
+from tools.run_folder import RUNS_DIR, SETTINGS, warn
+
+# Settings that say where and how a run works, and not what it learns.
+_NOT_LEARNT = frozenset(
+    "phase out num_workers device compile cache tensorboard save_every num_drawings draw_score line_width draw_labels "
+    "bootstrap".split()
+)
+_HEADING = ("run", "mAP50", "at epoch", "epochs", "pictures", "minutes", "validated on")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run's folder tells of it.
+
+    Attributes:
+        settings: plain values by name. best, best_epoch: mAP50 of the best validation, None before the first. epochs,
+            pictures, minutes: done so far. seen, scores: pictures trained on and mAP50 at each validation.
+        val_names: the pictures that it is validated on.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    best: float | None
+    best_epoch: int | None
+    epochs: int
+    pictures: int
+    minutes: float
+    seen: list[int]
+    scores: list[float]
+    val_names: tuple[str, ...]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table, write the plot; returns the exit code: 0 done, 1 no run to be read, 2 a wrong flag."""
+    return exit_code(lambda: _run(_parse(arguments)))
+
+
+def read_run(folder: Path, name: str) -> RunSummary:
+    """What the folder of a run tells. Raises ValueError where its files cannot be read."""
+    rows = read_history(folder)
+    scored = [row for row in rows if row.get("mAP50") is not None]
+    best = max(scored, key=lambda row: row["mAP50"], default={})
+    lists = folder / "lists" / "val.txt"
+    return RunSummary(
+        name,
+        tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8-sig")),
+        best.get("mAP50"),
+        best.get("epoch"),
+        int(rows[-1]["epoch"]) if rows else 0,
+        int(rows[-1].get("images") or 0) if rows else 0,
+        sum(row.get("seconds") or 0.0 for row in rows) / 60,
+        [int(row.get("images") or 0) for row in scored],
+        [row["mAP50"] for row in scored],
+        tuple(lists.read_text(encoding="utf-8").splitlines()) if lists.is_file() else (),
+    )
+
+
+def differing_settings(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
+    """{setting: its value in each run, None where it is not set} of the settings that are not the same in all."""
+    names = dict.fromkeys(name for run in runs for name in run.settings if name not in _NOT_LEARNT)
+    values = {name: [run.settings.get(name) for run in runs] for name in names}
+    return {name: row for name, row in values.items() if any(value != row[0] for value in row)}
+
+
+def _run(options: argparse.Namespace) -> int:
+    runs = sorted(_runs(options.runs), key=lambda run: (run.best is None, -(run.best or 0.0), run.name))
+    differing, groups = differing_settings(runs), _validation_groups(runs)
+    changes = [[_plain(values[row]) for values in differing.values()] for row in range(len(runs))]
+    usual = [_usual(column) for column in zip(*changes, strict=True)]
+    table = [[*_HEADING, "settings unlike those of most"]]
+    for run, group, changed in zip(runs, groups, changes, strict=True):
+        unlike = zip(differing, changed, usual, strict=True)
+        said = (f"{name} {value or 'not set'}" for name, value, common in unlike if value != common)
+        table.append([*_cells(run, group), ", ".join(said)])
+    print("\n".join(aligned(table, to_the_left=(0, 6, 7))))
+    if len(set(groups)) > 1:
+        warn("not all were validated on the same pictures; compare mAP50 within the runs of one letter only")
+    if options.csv:
+        rows = [[*_cells(run, group), *changed] for run, group, changed in zip(runs, groups, changes, strict=True)]
+        write_csv(options.csv, [(*_HEADING, *differing), *rows])
+    if options.plot:
+        _draw(options.plot, runs)
+    return 0
+
+
+def _runs(sources: Sequence[Path]) -> list[RunSummary]:
+    """The runs in the folders, of which each is a run or holds runs. Raises SettingsError where there is none."""
+    folders: dict[Path, str] = {}
+    for source in sources:
+        if not source.is_dir():
+            raise SettingsError(f"{source}: no such folder")
+        inside = sorted(path.parent for path in source.rglob(SETTINGS) if (path.parent / CSV).is_file())
+        if not inside:
+            raise SettingsError(f"{source}: no run with {SETTINGS} and {CSV} there")
+        for folder in inside:
+            folders[folder] = str(source if folder == source else folder.relative_to(source))
+    runs = []
+    for folder, name in folders.items():
+        try:
+            runs.append(read_run(folder, name))
+        except ValueError as error:
+            warn(f"left out: {error}")
+    if not runs:
+        raise ValueError("none of the runs can be read")
+    return runs
+
+
+def _validation_groups(runs: Sequence[RunSummary]) -> list[str]:
+    """A letter for each run; runs of one letter are validated on the same pictures."""
+    kinds = list(dict.fromkeys(run.val_names for run in runs))
+    return [_letters(kinds.index(run.val_names)) for run in runs]
+
+
+def _letters(number: int) -> str:
+    """A, B ... Z, AA, AB ..."""
+    return (_letters(number // 26 - 1) if number >= 26 else "") + chr(ord("A") + number % 26)
+
+
+def _cells(run: RunSummary, group: str) -> list[str]:
+    return [
+        run.name,
+        "" if run.best is None else f"{run.best:.4f}",
+        "" if run.best_epoch is None else str(run.best_epoch),
+        str(run.epochs),
+        str(run.pictures),
+        f"{run.minutes:.1f}",
+        f"{group} ({len(run.val_names)})",
+    ]
+
+
+def _usual(values: Sequence[str]) -> str | None:
+    """The value that more than half of the runs have, if there is one."""
+    value, count = Counter(values).most_common(1)[0]
+    return value if 2 * count > len(values) else None
+
+
+def _plain(value: Any) -> str:
+    """A setting as it is written on the command line; nothing where it is not set."""
+    if isinstance(value, list):
+        return " ".join(map(_plain, value))
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _draw(path: Path, runs: Sequence[RunSummary]) -> None:
+    """Plot mAP50 over the pictures trained on, a curve a run, the best on top of the legend."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with plot_fonts(run.name for run in runs):
+        figure = Figure(figsize=(9, 5.5), dpi=110, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        for number, run in enumerate(run for run in runs if run.scores):
+            style = ("-", "--", ":")[number // 10 % 3]
+            label, looks = f"{run.best:.3f}  {run.name}", {"marker": "o", "markersize": 3.5, "color": f"C{number % 10}"}
+            axes.plot(run.seen, run.scores, style, label=label, **looks)
+        axes.set_xlabel("pictures trained on")
+        axes.set_ylabel("mAP50 in validation")
+        axes.set_ylim(bottom=0)
+        axes.set_xlim(left=0)
+        axes.grid(alpha=0.3, linewidth=0.6)
+        if axes.lines:
+            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
+        with atomic_write(path, "wb", sync=False) as file:
+            figure.savefig(file, format="png")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m tools.compare_runs",
+        description="Set runs side by side, the best in validation first: how far they came, and which of their "
+        "settings differ. Runs of one letter were validated on the same pictures.",
+        epilog="Exit codes: 0 done, 1 no run can be read, 2 a wrong flag.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "runs",
+        type=Path,
+        nargs="*",
+        default=[RUNS_DIR],
+        metavar="FOLDER",
+        help="runs, or folders that hold runs [default: runs]",
+    )
+    add("--csv", type=Path, metavar="FILE", help="write the table there, a column for each setting that differs")
+    add("--plot", type=Path, metavar="FILE.png", help="draw mAP50 over the pictures trained on")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
