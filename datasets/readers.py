@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Container, Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -135,8 +135,9 @@ def read_samples(
     *,
     on_bad_label: OnBad = None,
     missing_labels: str = "error",
+    left_out: Container[str] = (),
 ) -> list[Sample]:
-    """The named pictures with their objects.
+    """The named pictures with their objects; those of the classes `left_out` are background.
 
     A bad label raises LabelError with file and line; with `on_bad_label` it is reported there and left out. So is a
     picture whose label file cannot be read at all: without objects it would teach that these are background.
@@ -161,7 +162,7 @@ def read_samples(
                     raise
                 on_bad_label(LabelError(error.path, error.line, f"{error.reason}; {images[name].name} is left out"))
                 continue
-        samples.append(_make_sample(images[name], path, labels, index, on_bad_label))
+        samples.append(_make_sample(images[name], path, labels, index, left_out, on_bad_label))
     return samples
 
 
@@ -181,12 +182,21 @@ def get_format(dataset: str) -> Format:
     return FORMATS[dataset]
 
 
-def _make_sample(image_path: Path, label_path: Path, labels: Labels, index: dict[str, int], on_bad: OnBad) -> Sample:
+def _make_sample(
+    image_path: Path,
+    label_path: Path,
+    labels: Labels,
+    index: dict[str, int],
+    left_out: Container[str],
+    on_bad: OnBad,
+) -> Sample:
     keep, numbers = [], []
     for row, (name, line) in enumerate(zip(labels.names, labels.lines.tolist(), strict=True)):
         if name in index:
             keep.append(row)
             numbers.append(index[name])
+            continue
+        if name in left_out:
             continue
         error = LabelError(label_path, line, unknown_class(name, index))
         if on_bad is None:

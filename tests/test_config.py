@@ -102,6 +102,7 @@ def test_down_ratio_explains_why_it_is_fixed(arguments):
         (["--tile", "100", "--overlap", "100"], "below --tile 100"),
         (["--scales", "1", "0"], "each must be above 0"),
         (["--scales", "1", "inf"], "each must be above 0 and finite"),
+        (["--classes", "a", "b", "a"], "--classes a b a: names stand twice"),
         (["--input", "x.png", "--phase", "eval"], "--input is for --phase test"),
         (["--resume", "a.pth", "--resume_train", "b"], "one of them"),
         (["--dataset", "demo", "--data_dir", "x"], "draws its own data"),
@@ -114,7 +115,21 @@ def test_contradictions_name_the_flag(arguments, message):
 
 def test_settings_file_reads_back_the_same(tmp_path):
     config = parse_settings(
-        ["--data_dir", '数据/a "b"', "--init_lr", "3e-5", "--no_head_norm", "--seed", "7", "--scales", "0.5", "1"]
+        [
+            "--data_dir",
+            '数据/a "b"',
+            "--init_lr",
+            "3e-5",
+            "--no_head_norm",
+            "--seed",
+            "7",
+            "--scales",
+            "0.5",
+            "1",
+            "--classes",
+            "船",
+            "2",
+        ]
     )
     file = tmp_path / "settings.toml"
     file.write_text(settings_toml(config), encoding="utf-8")
@@ -188,6 +203,8 @@ def test_settings_are_told_from_the_arguments_of_a_command_of_its_own():
     assert settings == "--input-h 64 --cache --no_cache --seed=1 --scales 0.5 -1 --resume_train --seed".split()
     assert rest == "a b c d --dataset x --num 3".split()
     assert split_settings([]) == ([], [])
+    given = "in out --classes a 1 --seed 2".split()  # names go on until the next flag
+    assert split_settings(given) == (given[2:], given[:2])
 
 
 @pytest.mark.parametrize("value", ["inf", "nan", "8", "-1"])

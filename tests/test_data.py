@@ -177,3 +177,27 @@ def test_lists_are_kept_in_the_run_folder(tmp_path: Path):
     keep_lists(tmp_path, train=["图 1", "b"], val=[])
     assert (tmp_path / "lists" / "train.txt").read_text(encoding="utf-8") == "图 1\nb\n"
     assert (tmp_path / "lists" / "val.txt").read_text(encoding="utf-8") == ""
+
+
+def test_chosen_classes_are_the_networks_and_objects_of_others_are_background(dota_folder):
+    data_dir = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2"]})
+    (data_dir / "labelTxt" / "scene_0.txt").write_text(
+        "1 1 9 1 9 9 1 9 car 0\n20 20 40 20 40 40 20 40 boat 0\n50 50 60 50 60 60 50 60 DontCare 0\n", encoding="utf-8"
+    )
+    config = parse_settings(["--data_dir", str(data_dir), "--classes", "boat"])
+    folder = open_data(config)
+    assert data_classes(config, folder) == ("boat",)
+    sample = read_split(config, folder, "train", ("boat",))[1][0]
+    assert sample.labels.tolist() == [0, -1]
+    assert sample.quads[0, 0].tolist() == [20, 20]
+    (data_dir / "labelTxt" / "scene_0.txt").write_text("1 1 9 1 9 9 1 9 caar 0\n", encoding="utf-8")
+    with pytest.raises(LabelError, match="unknown class 'caar'"):  # a slip of the pen is still none of the classes
+        read_split(config, folder, "train", ("boat",))
+    both = parse_settings(["--data_dir", str(data_dir), "--classes", "boat", "car"])
+    assert data_classes(both, folder) == ("boat", "car")  # in the order that was asked for
+
+
+def test_a_class_that_the_data_do_not_have_is_refused(dota_folder):
+    config = parse_settings(["--data_dir", str(dota_folder()), "--classes", "boat", "plane"])
+    with pytest.raises(SettingsError, match="--classes plane: the data have the classes car, boat"):
+        data_classes(config, open_data(config))

@@ -237,3 +237,41 @@ def test_results_of_phase_test_are_used_also_where_a_label_file_cannot_be_read(e
     said = capsys.readouterr()
     assert "scoring the results" in said.out
     assert "running the detector" not in said.out
+
+
+@pytest.mark.usefixtures("thin_backbones")
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_network_of_chosen_classes_is_scored_on_these(dota_folder, tmp_path, capsys, tiled):
+    """Objects of the others are neither trained on, nor scored, nor unknown; also on whole pictures behind tiles."""
+    data_dir = dota_folder(lists={"train": ("scene_0", "scene_1"), "val": ("scene_1", "scene_2")})
+    num_boats = sum(
+        (data_dir / "labelTxt" / f"{name}.txt").read_text().count("boat") for name in ("scene_1", "scene_2")
+    )
+    if tiled:
+        command = [str(data_dir), str(tmp_path / "tiles"), "--size", "96", "--overlap", "32", "--workers", "0"]
+        assert split_tiles.main(command) == 0
+        data_dir = tmp_path / "tiles"
+    run_dir = tmp_path / "run"
+    flags = ["--data_dir", str(data_dir), "--out", str(run_dir), "--classes", "boat", "--input_h", "64"]
+    flags += ["--input_w", "64", "--num_workers", "0", "--tensorboard", "off", "--pretrained", "none"]
+    assert main.main([*flags, "--num_epoch", "2", "--val_every", "2"]) == 0
+    assert "classes: boat; objects of others are background" in capsys.readouterr().out
+    assert (run_dir / "classes.txt").read_text() == "boat\n"
+    assert main.main(["--phase", "eval", "--resume", str(run_dir), "--num_workers", "0"]) == 0
+    metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
+    assert list(metrics["classes"]) == ["boat"]
+    assert metrics["num_truths"] == num_boats > 0
+    assert main.main(["--phase", "eval", "--resume", str(run_dir), "--classes", "car"]) == 2
+    assert "--classes car: the network of" in capsys.readouterr().err
+    assert main.main(["--resume_train", str(run_dir), "--num_epoch", "3", "--num_workers", "0"]) == 0
+
+
+def test_a_network_of_fewer_classes_is_scored_on_data_of_more_when_asked(evaluated, tmp_path, capsys):
+    _, flags, data_dir = evaluated
+    (data_dir / "classes.txt").write_text("car\nboat\ntrain\n", encoding="utf-8")
+    (data_dir / "labelTxt" / "scene_1.txt").write_text("1 1 9 1 9 9 1 9 train 0\n", encoding="utf-8")
+    assert main.main(flags) == 1
+    assert "unknown class 'train'" in capsys.readouterr().err
+    assert main.main([*flags, "--classes", "boat", "car"]) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert list(metrics["classes"]) == ["car", "boat"]

@@ -45,6 +45,11 @@ class Config:
         "list to validate, test or evaluate on, NAME.txt among the lists [default: val, else test]",
         metavar="NAME",
     )
+    classes: tuple[str, ...] | None = _setting(
+        None,
+        "train on these classes of the data alone; objects of others are background [default: all]",
+        metavar="NAME",
+    )
     input: Path | None = _setting(None, "test: a picture or a folder of pictures to detect on, labelled or not")
     tile: int | None = _setting(
         None,
@@ -206,6 +211,7 @@ def split_settings(arguments: Sequence[str], others: Collection[str] = ()) -> tu
     """The flags of settings among the arguments, with their values, and the rest, for a command that has arguments and
     flags of its own: `others`, names that are no settings there."""
     kinds = {"config": Path} | {item.name: _kind(item) for item in _flags()}
+    entries = {item.name: _entry(item) for item in _flags() if _kind(item) is tuple}
     settings: list[str] = []
     rest: list[str] = []
     waiting = list(reversed(arguments))
@@ -220,7 +226,8 @@ def split_settings(arguments: Sequence[str], others: Collection[str] = ()) -> tu
         settings.append(argument)
         kind = kinds.get(name, bool)
         if kind is tuple and not equals:
-            while waiting and _is_number(waiting[-1]):
+            takes = _is_number if entries.get(name) is float else _is_value
+            while waiting and takes(waiting[-1]):
                 settings.append(waiting.pop())
         elif kind is not bool and not equals and waiting and not waiting[-1].startswith("--"):
             settings.append(waiting.pop())
@@ -287,7 +294,7 @@ def _make_parser() -> argparse.ArgumentParser:
         if kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         elif kind is tuple:
-            options |= {"type": float, "nargs": "+", "metavar": "X"}
+            options |= {"type": _entry(item), "nargs": "+", "metavar": item.metadata["metavar"] or "X"}
         else:
             options |= {"type": _count if item.name in _AUTO else kind, "choices": item.metadata["choices"]}
             options["metavar"] = None if item.metadata["choices"] else item.metadata["metavar"] or _METAVARS[kind]
@@ -337,6 +344,10 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def _is_value(text: str) -> bool:
+    return not text.startswith("--")
+
+
 def _nearest(name: str, known: set[str], dashes: str) -> str:
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
     return f"; nearest: {dashes}{close[0]}" if close else ""
@@ -347,10 +358,20 @@ def _flags() -> list[Field]:
 
 
 def _kind(item: Field) -> type:
-    kind = _HINTS[item.name]
-    if isinstance(kind, types.UnionType):
-        kind = next(option for option in typing.get_args(kind) if option is not types.NoneType)
-    return typing.get_origin(kind) or kind
+    hint = _hint(item)
+    return typing.get_origin(hint) or hint
+
+
+def _entry(item: Field) -> type:
+    """Of what a tuple holds any number."""
+    return typing.get_args(_hint(item))[0]
+
+
+def _hint(item: Field) -> typing.Any:
+    hint = _HINTS[item.name]
+    if isinstance(hint, types.UnionType):
+        return next(option for option in typing.get_args(hint) if option is not types.NoneType)
+    return hint
 
 
 _HINTS = typing.get_type_hints(Config)
@@ -379,8 +400,10 @@ def _convert(item: Field, value: object, where: str) -> object:
     kind = _kind(item)
     if item.name in _AUTO and value == "auto":
         return 0
-    if kind is tuple and isinstance(value, list | tuple) and all(type(entry) in (int, float) for entry in value):
-        return tuple(float(entry) for entry in value)
+    if kind is tuple and isinstance(value, list | tuple):
+        entry_kind = _entry(item)
+        if all(type(entry) in ((int, float) if entry_kind is float else (entry_kind,)) for entry in value):
+            return tuple(map(entry_kind, value))
     fitting = {float: (int, float), Path: (str,)}.get(kind, (kind,))
     if not isinstance(value, fitting) or (isinstance(value, bool) and kind is not bool):
         raise SettingsError(f"{where} is {value!r}, not of the kind {kind.__name__}")

@@ -80,13 +80,29 @@ def window_size(config: Config, input_hw: tuple[int, int]) -> tuple[int, int] | 
 
 
 def data_classes(config: Config, data: DataFolder) -> tuple[str, ...]:
-    """The class names of the training data; where a seed has parted the two sides, of both, lest it decide on them."""
+    """The class names of the training data, or of these --classes; where a seed has parted the two sides, of both, lest
+    it decide on them. Raises SettingsError for a class that the data do not have."""
     train = split_of(config, data, "train")
     names = train.names
     if train.by_seed:
         held_out = choose_split(data.data_dir, data.images, "val", seed=config.seed, known=_known_splits(data))
         names = list(dict.fromkeys([*names, *held_out.names]))
-    return read_classes(data.dataset, data.data_dir, names)
+    there = read_classes(data.dataset, data.data_dir, names)
+    if config.classes is None:
+        return there
+    for name in config.classes:
+        if name not in there:
+            raise SettingsError(f"--classes {name}: the data have the classes {', '.join(there)}")
+    return config.classes
+
+
+def left_out_classes(
+    config: Config, dataset: str, data_dir: Path, names: Sequence[str], class_names: Sequence[str]
+) -> frozenset[str]:
+    """The classes of the named pictures that --classes leaves out; none without it."""
+    if config.classes is None:
+        return frozenset()
+    return frozenset(read_classes(dataset, data_dir, names)) - set(class_names)
 
 
 def split_of(config: Config, data: DataFolder, role: str) -> Split:
@@ -136,6 +152,7 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
         class_names,
         on_bad_label=problems.append if config.on_bad_label == "skip" else None,
         missing_labels=config.missing_labels,
+        left_out=left_out_classes(config, data.dataset, data.data_dir, split.names, class_names),
     )
     report_bad_labels(problems, samples, "bad labels left out", "pictures left out, whose label files cannot be read")
     if not samples:

@@ -37,7 +37,8 @@ def describe(run: Run, train_samples: Sequence[Sample]) -> None:
     )
     num_objects = sum(int((~sample.ignored).sum()) for sample in train_samples)
     run.log(f"{len(train_samples)} pictures to train on, {num_objects} objects; {len(run.val_samples)} to validate on")
-    run.log(f"classes: {', '.join(run.architecture.class_names)}")
+    others = "; objects of others are background (--classes)" if config.classes else ""
+    run.log(f"classes: {', '.join(run.architecture.class_names)}{others}")
     run.log(f"recipe {config.recipe}: batch {config.batch_size}, {run.num_steps} steps, {config.optimizer}")
     if is_batch_small_for_gpu(config, engine.device):
         warn("a batch of 2 leaves a GPU waiting; --batch_size 8 --init_lr 6e-4 is faster (README.md, Results)")
@@ -55,7 +56,7 @@ def _warn_of_data(run: Run, samples: Sequence[Sample]) -> None:
     if names in DOTA_CLASSES.values() and 0 < num_used < len(names):
         run.log(
             f"the labels name {num_used} of DOTA's {len(names)} classes, and the network has all of these; for fewer "
-            "write classes.txt into the data folder, one name a line"
+            "give --classes, or write classes.txt into the data folder, one name a line"
         )
     for sample in samples[:: -(-len(samples) // LOOKED_AT)]:
         with suppress(ImageError):  # told of when its turn comes

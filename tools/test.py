@@ -62,15 +62,19 @@ def load_run(config: Config) -> LoadedRun:
     model, architecture, content = load_checkpoint(path, foreign, averaged=True)
     check_flags(config, architecture, path)
     kept = settings_from(content.get("settings", {}))
-    from_run = {"seed", "missing_labels", "on_bad_label", *(() if config.explicit & {"data_dir", "dataset"} else _DATA)}
+    from_run = _LABELS if config.explicit & {"data_dir", "dataset"} else _LABELS | _DATA
     changes = {name: getattr(kept, name) for name in from_run - config.explicit}
     config = with_settings(config, **changes)
+    if config.classes is not None and set(config.classes) != set(architecture.class_names):
+        known = ", ".join(architecture.class_names)
+        raise SettingsError(f"--classes {' '.join(config.classes)}: the network of {path} has the classes {known}")
     run_dir = results_dir(config, path)
     refuse_inputs(run_dir, config.input or config.data_dir, is_data_dir=config.input is None)
     return LoadedRun(config, path, run_dir, model, architecture)
 
 
-_DATA = ("data_dir", "dataset", "lists")
+_LABELS = {"seed", "missing_labels", "on_bad_label", "classes"}
+_DATA = {"data_dir", "dataset", "lists"}
 
 
 def pictures_of(config: Config) -> tuple[Mapping[str, Path], str]:

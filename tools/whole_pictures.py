@@ -14,7 +14,7 @@ from DOTA_devkit.labels import LabelError
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index
 from tools.config import Config
-from tools.data import none_readable, report_bad_labels, truths_of
+from tools.data import left_out_classes, none_readable, report_bad_labels, truths_of
 from tools.merge_results import merge_images
 from tools.run_folder import warn
 
@@ -62,6 +62,7 @@ def whole_pictures_of(
         class_names,
         on_bad_label=problems.append if config.on_bad_label == "skip" else None,
         missing_labels=config.missing_labels,
+        left_out=left_out_classes(config, "dota", source, pictures, class_names),
     )
     files = "whole pictures left out, whose label files cannot be read"
     report_bad_labels(problems, samples, "bad labels of whole pictures left out", files)
