@@ -25,6 +25,7 @@ from models.input_channels import adapt_input, adapt_weights
 from models.losses import BBAVectorsLoss
 from models.positives import BatchTargets, Cells, Positives, find_positives
 from models.preprocessing import IMAGENET, PUBLISHED, Preprocessing, normalize
+from models.views import VIEWS, maps_of_views, mirrored_maps
 
 __all__ = [
     "ALIASES",
@@ -32,6 +33,7 @@ __all__ = [
     "CTRBOX",
     "IMAGENET",
     "PUBLISHED",
+    "VIEWS",
     "WEIGHTS_URLS",
     "BBAVectorsLoss",
     "Backbone",
@@ -55,6 +57,8 @@ __all__ = [
     "find_positives",
     "known_backbones",
     "load_pretrained",
+    "maps_of_views",
+    "mirrored_maps",
     "normalize",
     "own_class",
     "register_backbone",

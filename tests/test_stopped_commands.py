@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,14 @@ COMMANDS = sorted(
     for path in (REPOSITORY / "tools").glob("*.py")
     if '"__main__"' in path.read_text("utf-8") and path.stem != "__main__"  # which only lists the others
 )
+
+
+@pytest.fixture(autouse=True)
+def heeded_signals() -> Iterator[None]:
+    """A shell that starts the tests in the background has Ctrl-C ignored in all of them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def signal_in_the_second(owner: type, name: str, number: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:

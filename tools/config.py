@@ -22,7 +22,7 @@ PRETRAINED = ("auto", "imagenet", "none")
 
 
 def _setting(
-    default: object, text: str, choices: Sequence[str] | None = None, metavar: str | None = None
+    default: object, text: str, choices: Sequence[str | int] | None = None, metavar: str | None = None
 ) -> typing.Any:
     return field(default=default, metadata={"help": text, "choices": choices, "metavar": metavar})
 
@@ -161,6 +161,12 @@ class Config:
     conf_thresh: float = _setting(0.01, "lowest score that is written to the results, 0 to 1")
     nms_thresh: float = _setting(0.3, "of two boxes of a class that overlap by more IoU the better stays, 0 to 1")
     agnostic_nms: bool = _setting(False, "of overlapping boxes of different classes, too, only the better one stays")
+    tta_views: int = _setting(
+        1,
+        "test-time augmentation: take the mean of so many views of a picture: 2 also from right to left, 4 also upside "
+        "down; takes as many times as long",
+        (1, 2, 4),
+    )
     quads: bool = _setting(False, "write the four free corners instead of true rectangles")
     ignore_overlap: float = _setting(
         0.5, "a false positive with more than this share of its area in an ignore region is not counted, 0 to 1"

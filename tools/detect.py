@@ -13,7 +13,7 @@ from datasets.loader import PictureSet, make_picture_loader, make_tile_loader
 from datasets.tiles import TileSet
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.tiling import lay_tiles, tile_windows
-from models import CTRBOX, Detections, decode, normalize
+from models import CTRBOX, Detections, decode, maps_of_views, normalize
 from tools.checkpoint import Architecture
 from tools.outcomes import DetectionSettings, Found, TileBoxes, Tiling, is_cut, survivors
 from tools.progress import progress_bar
@@ -122,5 +122,6 @@ def detect_batch(
     """Inputs (B, H, W, 3) float32 BGR 0..255 -> detections in input pixels, on the CPU."""
     with torch.inference_mode():
         images = normalize(images.to(device, non_blocking=True), architecture.preprocessing)
-        found = decode(model(images), settings.num_peaks, settings.true_rectangles)
+        maps = maps_of_views(model, images, settings.num_views)
+        found = decode(maps, settings.num_peaks, settings.true_rectangles)
     return Detections(*(part.cpu() for part in found))

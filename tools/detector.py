@@ -28,12 +28,14 @@ class Detector:
         conf_thresh: float = 0.01,
         nms_thresh: float = 0.3,
         num_peaks: int = 500,
+        num_views: int = 1,
     ) -> None:
-        """Load best.pth, last.pth or published weights. Thresholds as --conf_thresh, --nms_thresh and --K of main.py.
+        """Load best.pth, last.pth or published weights. The numbers are --conf_thresh, --nms_thresh, --K and
+        --tta_views of main.py.
 
         Raises CheckpointError for what is no such file, SettingsError for a device that is not there.
         """
-        self.settings = DetectionSettings(num_peaks, conf_thresh, nms_thresh)
+        self.settings = DetectionSettings(num_peaks, conf_thresh, nms_thresh, num_views=num_views)
         self._device = pick_device(device)
         model, self._architecture, _ = load_checkpoint(Path(path), averaged=True)
         self._model = model.to(self._device, memory_format=torch.channels_last).eval()

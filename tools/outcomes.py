@@ -21,13 +21,14 @@ MUCH_LARGER = 2.5  # times the input's side: what a picture shrinks by, and smal
 class DetectionSettings:
     """What becomes of the maps: K, most boxes of a picture; the lowest score kept; the overlap (IoU) above which the
     worse of two boxes of a class goes; whether rotated boxes are made rectangles; whether boxes of all classes
-    compete."""
+    compete; how many views of a picture are looked at (`models/views.py`; of a checkpoint alone)."""
 
     num_peaks: int = 500
     conf_thresh: float = 0.01
     nms_thresh: float = 0.3
     true_rectangles: bool = True
     agnostic: bool = False
+    num_views: int = 1
 
 
 @dataclass(frozen=True)

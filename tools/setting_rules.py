@@ -23,7 +23,7 @@ def check_settings(config: Config) -> None:
     for item in fields(config):
         value, choices = getattr(config, item.name), item.metadata.get("choices")
         if choices and value not in choices:
-            raise SettingsError(f"--{item.name} is '{value}'; it can be {', '.join(choices)}")
+            raise SettingsError(f"--{item.name} is '{value}'; it can be {', '.join(map(str, choices))}")
     for name, least in _LEAST.items():
         value = getattr(config, name)
         if value is not None and not value >= least:

@@ -99,7 +99,9 @@ def pictures_of(config: Config) -> tuple[Mapping[str, Path], str]:
 
 def detection_settings(config: Config) -> DetectionSettings:
     """The settings of the detector among all settings."""
-    return DetectionSettings(config.K, config.conf_thresh, config.nms_thresh, not config.quads, config.agnostic_nms)
+    return DetectionSettings(
+        config.K, config.conf_thresh, config.nms_thresh, not config.quads, config.agnostic_nms, config.tta_views
+    )
 
 
 def origin_of(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> dict:

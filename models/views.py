@@ -1,0 +1,48 @@
+"""Test-time augmentation: what a network says of pictures and of their mirror images, as one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from models.ctrbox import Maps
+
+# Axes along which the pictures of a view are mirrored, by the number of views.
+VIEWS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (-1,)), 4: ((), (-1,), (-2,), (-2, -1))}
+
+
+def maps_of_views(model: nn.Module, images: Tensor, num_views: int = 1) -> Maps:
+    """The mean maps of so many views (1: the images alone; 2: also from right to left; 4: also upside down, and both),
+    one view after the other: in that many times the time, and the memory of one.
+
+    The mean is of the logits of `hm` and `cls_theta`, which tell apart what probabilities round to 1.
+
+    Args:
+        model: images (B, 3, H, W) -> `Maps`. num_views: a key of `VIEWS`.
+
+    Raises ValueError for another number.
+    """
+    if num_views not in VIEWS:
+        raise ValueError(f"num_views is {num_views}; it can be {', '.join(map(str, VIEWS))}")
+    mean: Maps | None = None
+    for axes in VIEWS[num_views]:
+        maps = mirrored_maps(model(images.flip(axes) if axes else images), axes)
+        mean = maps if mean is None else Maps(*(one + other for one, other in zip(mean, maps, strict=True)))
+    return mean if num_views == 1 else Maps(*(values / num_views for values in mean))
+
+
+def mirrored_maps(maps: Maps, axes: tuple[int, ...]) -> Maps:
+    """What the maps say of the picture that is mirrored along the axes (-1: from right to left, -2: upside down)."""
+    if not axes:
+        return maps
+    hm, wh, reg, cls_theta = (values.float().flip(axes) for values in maps)
+    vectors, size = wh[:, :8].unflatten(1, (2, 2, 2)), wh[:, 8:]  # (t, r), (b, l), each x and y
+    for axis in axes:
+        # Upside down the vectors of the quadrants up-left, up-right, down-right, down-left are l, b, r, t, and from
+        # right to left r, t, l, b; of an upright box none is read but the outer size.
+        vectors = vectors.flip((2,) if axis == -1 else (1, 2))
+        x, y = vectors.unbind(3)
+        vectors = torch.stack((-x, y) if axis == -1 else (x, -y), 3)
+        column, row = reg.unbind(1)
+        reg = torch.stack((1 - column, row) if axis == -1 else (column, 1 - row), 1)
+    return Maps(hm, torch.cat((vectors.flatten(1, 3), size), 1), reg, cls_theta)
