@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
+from datasets.label_formats.label_folders import read_dota_folder
 from datasets.readers import detect_format, list_images, read_classes, read_samples
 from datasets.splits import choose_split
 from tests.label_documents import PNG, write
+from tools.data_folder import lay_out
 
 LINE = "75 50 155 110 125 150 45 90 {} 0\n"
 
@@ -96,3 +98,9 @@ def test_trainval_beside_val_gives_up_what_val_has(tmp_path: Path) -> None:
     part(tmp_path / "val", ["b"])
     assert sides(tmp_path) == (["a"], ["b"])
     assert open_dota(tmp_path).images["b"].parent.parent.name == "val"
+    converted = {picture.name: picture.split for picture in read_dota_folder(tmp_path).pictures}
+    assert converted == {"a": "train", "b": "val"}
+    checked = lay_out("dota", tmp_path)
+    assert not checked.findings
+    places = {pair.name: (pair.part, pair.image_path.parent.parent.name) for pair in checked.pairs}
+    assert places == {"a": ("train", "trainval"), "b": ("val", "val")}

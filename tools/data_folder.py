@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from datasets.images import IMAGE_SUFFIXES, ImageError
 from datasets.label_formats.annotations import ROLES as SPLITS
-from datasets.label_formats.dota_folder import IMAGES, label_dir_in, parts_of
+from datasets.label_formats.dota_folder import IMAGES, label_dir_in, names_of_val, parts_of
 from datasets.readers import Read, get_format, label_reader
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, find_name, lists_in
 from DOTA_devkit.labels import LabelError, read_names
@@ -134,8 +134,10 @@ def _find_files(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[
     suffix = ".txt" if dataset in LABELTXT else get_format(dataset).label_path(data_dir, "name").suffix
     folders = _folders(dataset, data_dir)
     for part, image_dir, label_dir in folders:
-        found = []
+        found, elsewhere = [], names_of_val(image_dir.parent) if part else frozenset()
         for path in _files(image_dir, IMAGE_SUFFIXES):
+            if path.stem in elsewhere:
+                continue
             first = images.setdefault(path.stem, path)
             found.append(path.stem)
             if first is not path:
@@ -144,7 +146,7 @@ def _find_files(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[
                 findings.append(Finding("same-name", path.stem, escaped(str(path)), 0, escaped(what)))
         for path in _files(image_dir, IMAGE_SUFFIXES, dead=True):
             findings.append(Finding("dead-link", "", escaped(str(path)), 0, DEAD))
-        labels |= {path.stem: path for path in _files(label_dir, {suffix.lower()})}
+        labels |= {path.stem: path for path in _files(label_dir, {suffix.lower()}) if path.stem not in elsewhere}
         if part:
             parts[part] = Part(data_dir / part, dict.fromkeys(found, 0))
     if not images:

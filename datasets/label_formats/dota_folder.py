@@ -62,6 +62,12 @@ def parts_of(data_dir: Path) -> tuple[Path, ...]:
     return tuple(_parts_in(data_dir)) or (data_dir,)
 
 
+def names_of_val(part: Path) -> frozenset[str]:
+    """The pictures of a part that count as those of `val/`: what a `trainval/` holds once more."""
+    val = part.parent / "val" / IMAGES
+    return frozenset(find_images(val) if part.name == "trainval" and val.is_dir() else ())
+
+
 def _parts_in(data_dir: Path) -> list[Path]:
     parts = [data_dir / name for name in PART_FOLDERS if (data_dir / name / IMAGES).is_dir()]
     has_train = any(part.name == "train" for part in parts)
@@ -70,12 +76,10 @@ def _parts_in(data_dir: Path) -> list[Path]:
 
 @lru_cache(maxsize=8)
 def _list_parts(parts: tuple[Path, ...], stamps: tuple[int, ...]) -> DotaFolder:
-    found = {part: find_images(part / IMAGES) for part in parts}
-    val = next((images for part, images in found.items() if part.name == "val"), {})
-    found = {
-        part: {name: path for name, path in images.items() if part.name != "trainval" or name not in val}
-        for part, images in found.items()
-    }
+    found = {}
+    for part in parts:
+        elsewhere = names_of_val(part)
+        found[part] = {name: path for name, path in find_images(part / IMAGES).items() if name not in elsewhere}
     refuse_same_names(item for images in found.values() for item in images.items())
     images = {name: path for images in found.values() for name, path in images.items()}
     labelled = [part for part in parts if label_dir_in(part).is_dir()]

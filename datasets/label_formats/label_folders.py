@@ -21,7 +21,7 @@ from datasets.label_formats.annotations import (
     refuse_same_names,
     sound_rows,
 )
-from datasets.label_formats.dota_folder import IMAGES, LABEL_FOLDERS, label_dir_in, parts_of
+from datasets.label_formats.dota_folder import IMAGES, LABEL_FOLDERS, label_dir_in, names_of_val, parts_of
 from datasets.label_formats.labelme import read_labelme
 from datasets.label_formats.yolo_folder import picture_in
 from datasets.splits import list_folders
@@ -59,9 +59,11 @@ def read_dota_folder(src: Path, on_bad: OnBad = None, track: Track = iter) -> An
         return _read_folder(src, LABEL_FOLDERS, ".txt", read, on_bad, track)
     pictures: list[Picture] = []
     for part in parts:
-        found = _read_folder(part, LABEL_FOLDERS, ".txt", read, on_bad, track).pictures
+        found, elsewhere = _read_folder(part, LABEL_FOLDERS, ".txt", read, on_bad, track).pictures, names_of_val(part)
         pictures += [
-            picture._replace(split=ROLES[part.name], path=picture_in(part / IMAGES, picture.name)) for picture in found
+            picture._replace(split=ROLES[part.name], path=picture_in(part / IMAGES, picture.name))
+            for picture in found
+            if picture.name not in elsewhere
         ]
     refuse_same_names((picture.name, f"{src}: {picture.path or picture.split}") for picture in pictures)
     return AnnotatedSet(pictures, _class_list(src))
