@@ -87,10 +87,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
-    """Write a table, the heading its first row, whole or not at all."""
+    """Write a table, the heading its first row, whole or not at all.
+
+    With letters beyond ASCII it begins with a byte-order mark: without one Excel takes UTF-8 for its own code page.
+    """
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(rows)
-    write_text(path, table.getvalue())
+    text = table.getvalue()
+    write_text(path, text if text.isascii() else f"\ufeff{text}")
 
 
 def write_json(path: Path, value: Any) -> None:

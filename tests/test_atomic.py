@@ -185,4 +185,6 @@ def test_json_floats_are_not_rounded(tmp_path: Path) -> None:
 
 def test_a_table_quotes_what_a_spreadsheet_would_part_and_leaves_none_empty(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [["小车", 'a, "b"'], [None, 1.5]])
-    assert (tmp_path / "a.csv").read_bytes() == '小车,"a, ""b"""\n,1.5\n'.encode()
+    assert (tmp_path / "a.csv").read_bytes() == '\ufeff小车,"a, ""b"""\n,1.5\n'.encode()  # for Excel
+    write_csv(tmp_path / "a.csv", [["car", 1], [None, 1.5]])
+    assert (tmp_path / "a.csv").read_bytes() == b"car,1\n,1.5\n"

@@ -58,7 +58,7 @@ def test_two_runs_are_told_apart_in_a_table_and_a_plot(runs: Path, tmp_path: Pat
     said = capsys.readouterr()
     assert not said.err
     assert "backbone resnet18, init_lr 0.0001, augment_scale 0.85 1.18" in said.out
-    with table.open(encoding="utf-8", newline="") as file:
+    with table.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["run"] for row in rows] == [str(runs / "船"), str(runs / "slow")]
     assert [row["init_lr"] for row in rows] == ["0.0003", "0.0001"]

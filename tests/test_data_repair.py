@@ -42,7 +42,7 @@ def repair(
     """The lines of changes.csv."""
     layout = lay_out(dataset, data_dir)
     repair_folder(layout, dataset, out_dir, ("car", "boat"), set(unreadable), 0, StopRequest())
-    with (out_dir / "changes.csv").open(encoding="utf-8", newline="") as file:
+    with (out_dir / "changes.csv").open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -46,7 +46,7 @@ def test_frames_have_the_boxes_that_they_have_as_pictures(
         quads, others = (np.array([box["quad"] for box in part["boxes"]]) for part in (record, other))
         np.testing.assert_allclose(quads, others, atol=2e-2)
     assert read_origin(out / "results").keys() == read_origin(there / "results").keys()
-    with (out / "counts.csv").open(encoding="utf-8") as file:
+    with (out / "counts.csv").open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == [f"飞 行_00000{number}" for number in range(4)]
     assert [float(row["seconds"]) for row in rows] == pytest.approx([0, 0.2, 0.4, 0.6])

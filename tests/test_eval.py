@@ -26,7 +26,7 @@ LISTS = {"train": ("scene_0",), "val": ("scene_1", "scene_2", "scene_3"), "few":
 
 
 @pytest.fixture
-def evaluated(dota_folder, tmp_path, capsys):
+def evaluated(thin_backbones, dota_folder, tmp_path, capsys):
     """A run folder and a data folder, evaluated once: (run folder, flags, data folder). Defect 16: no AP printed."""
     torch.manual_seed(0)
     run_dir, data_dir = tmp_path / "run", dota_folder(lists=LISTS)
@@ -176,7 +176,7 @@ def test_many_classes_and_none_with_truth_still_draw(tmp_path):
     assert np.isnan(metrics["mAP50"]) if metrics["mAP50"] is not None else True
 
 
-def test_tiles_are_merged_and_scored_on_the_whole_pictures(dota_folder, tmp_path, capsys):
+def test_tiles_are_merged_and_scored_on_the_whole_pictures(thin_backbones, dota_folder, tmp_path, capsys):
     """A data folder with an index of tiles; the truth, fed back in tiles, scores 1 on the pictures."""
     whole, tiles, run_dir = dota_folder("whole", hw=(150, 190), lists=LISTS), tmp_path / "tiles", tmp_path / "run"
     assert split_tiles.main([str(whole), str(tiles), "--size", "96", "--overlap", "48", "--workers", "0"]) == 0

@@ -157,7 +157,7 @@ def test_a_write_that_fails_leaves_the_old_table_and_the_next_one_holds_all(tmp_
         raise PermissionError(13, "in use", str(tmp_path / "history.csv"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(history_module, "atomic_write", locked)
+        patch.setattr(history_module, "write_csv", locked)
         history.add(_row(2))
     assert "history.csv: cannot be written now (in use)" in capsys.readouterr().err
     assert len(_table(tmp_path)) == 1
@@ -169,7 +169,7 @@ def test_a_full_disk_is_told(tmp_path, no_plot, monkeypatch):
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device", "history.csv")
 
-    monkeypatch.setattr(history_module, "atomic_write", full)
+    monkeypatch.setattr(history_module, "write_csv", full)
     with pytest.raises(OSError, match="No space left"):
         _off(tmp_path).add(_row(1))
 

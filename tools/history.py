@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from DOTA_devkit.atomic import atomic_write
+from DOTA_devkit.atomic import atomic_write, write_csv
 from tools.command_line import SettingsError
 from tools.drawing import write_picture
 from tools.run_folder import warn
@@ -35,10 +35,10 @@ Value = float | int | None
 class History:
     """What a run writes about itself, epoch by epoch; made by rank 0 only.
 
-    `history.csv`: a row an epoch, UTF-8 with the mark by which spreadsheets know it, written whole each time, so that
-    no reader and no kill ever meets half a row. `loss.png`: its plot, drawn with a row and at the end; where epochs are
-    short not with every row, so that a twentieth of the time goes on it. `validation/epoch_0007.jpg`: pages of
-    pictures. `tensorboard/`: the same and the steps between, where the package is installed.
+    `history.csv`: a row an epoch, written whole each time, so that no reader and no kill ever meets half a row.
+    `loss.png`: its plot, drawn with a row and at the end; where epochs are short not with every row, so that a
+    twentieth of the time goes on it. `validation/epoch_0007.jpg`: pages of pictures. `tensorboard/`: the same and the
+    steps between, where the package is installed.
 
     start_epoch: epochs that are done; rows of later ones, of a run that went further before it was resumed from here,
     are cut off. tensorboard: "auto" where it is installed, "on" (raises SettingsError where it is not), "off".
@@ -115,13 +115,8 @@ class History:
         self._drawn, self._draw_from = len(self._rows), ended + PLOT_PAUSE * (ended - started)
 
     def _write_table(self) -> None:
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(self._columns)
-        writer.writerows([_cell(row.get(name)) for name in self._columns] for row in self._rows)
-        with atomic_write(self.run_dir / CSV, "wb") as file:
-            # Without the byte-order mark Excel takes the file for its own code page, and class names for noise.
-            file.write(table.getvalue().encode("utf-8-sig"))
+        rows = ([_cell(row.get(name)) for name in self._columns] for row in self._rows)
+        write_csv(self.run_dir / CSV, [self._columns, *rows])
 
     def _open_writer(self) -> bool:
         """Whether there is a writer; made at its first use, whose step tells from where on an earlier one is void."""
