@@ -25,7 +25,7 @@ from models.input_channels import adapt_input, adapt_weights
 from models.losses import BBAVectorsLoss
 from models.positives import BatchTargets, Cells, Positives, find_positives
 from models.preprocessing import IMAGENET, PUBLISHED, Preprocessing, normalize
-from models.views import VIEWS, maps_of_views, mirrored_maps
+from models.views import VIEWS, ViewedNetwork, maps_of_views, mirrored_maps
 
 __all__ = [
     "ALIASES",
@@ -46,6 +46,7 @@ __all__ = [
     "MapsAtCells",
     "Positives",
     "Preprocessing",
+    "ViewedNetwork",
     "adapt_input",
     "adapt_weights",
     "build_backbone",

@@ -31,6 +31,18 @@ def maps_of_views(model: nn.Module, images: Tensor, num_views: int = 1) -> Maps:
     return mean if num_views == 1 else Maps(*(values / num_views for values in mean))
 
 
+class ViewedNetwork(nn.Module):
+    """A network with the mean maps of so many views in place of its own, for a file that is exported."""
+
+    def __init__(self, network: nn.Module, num_views: int) -> None:
+        super().__init__()
+        self.network, self.num_views = network, num_views
+
+    def forward(self, images: Tensor) -> Maps:
+        """Normalised images (B, channels, H, W) -> maps."""
+        return maps_of_views(self.network, images, self.num_views)
+
+
 def mirrored_maps(maps: Maps, axes: tuple[int, ...]) -> Maps:
     """What the maps say of the picture that is mirrored along the axes (-1: from right to left, -2: upside down)."""
     if not axes:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import save_finding_network
 from tools import export_onnx, export_parity
+from tools.detector import Detector
 from tools.export_onnx import main
 from tools.onnx_detector import OnnxDetector
 from tools.onnx_facts import FileFacts, read_properties
@@ -141,3 +142,18 @@ def test_without_onnxruntime_the_pip_line_is_named(finding_checkpoint, tmp_path,
     monkeypatch.setattr(export_onnx.importlib.util, "find_spec", lambda name: None)
     assert main(["--resume", str(finding_checkpoint), "--output", str(tmp_path / "model.onnx")]) == 2
     assert "pip install -r requirements-deploy.txt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_file_of_four_views_finds_what_the_checkpoint_finds_in_them(finding_checkpoint, exported, runtime) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    file = OnnxDetector(exported(nms=True, num_views=4), runtime)
+    assert (file.facts.num_views, file.settings.num_views) == (4, 4)
+    expected = Detector(finding_checkpoint, num_views=4).detect([picture])[0]
+    plain = Detector(finding_checkpoint).detect([picture])[0]
+    for found, is_same in ((expected, True), (plain, False)):
+        boxes = file.detect([picture])[0]
+        num = min(len(boxes.scores), len(found.scores))
+        assert num > 5
+        assert np.allclose(boxes.scores[:num], found.scores[:num], atol=1e-4) == is_same
+    assert len(boxes.scores) == len(expected.scores)

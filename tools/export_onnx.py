@@ -32,6 +32,7 @@ class ExportSettings:
     nms: bool = False
     conf_thresh: float = 0.01
     nms_thresh: float = 0.3
+    num_views: int = 1
     letterbox: bool = True
     float_input: bool = False
     half: bool = False
@@ -87,11 +88,13 @@ def export_checkpoint(checkpoint: Path, output: Path, settings: ExportSettings) 
 
 
 def build_export(checkpoint: Path, settings: ExportSettings) -> tuple:
-    """The file's bytes, not yet compared with anything; the network in float32, its architecture, the file's facts."""
+    """The file's bytes, not yet compared with anything; the network in float32, with the views that it has there; its
+    architecture, the file's facts."""
     from copy import deepcopy
 
     from models.peak_heads import PeakNetwork
     from models.picture_detector import DetectorOptions, PictureDetector
+    from models.views import ViewedNetwork
     from tools.checkpoint import PUBLISHED_BACKBONE, check_flags, file_hash, load_checkpoint
     from tools.onnx_facts import FileFacts
     from tools.onnx_file import build_file
@@ -120,6 +123,7 @@ def build_export(checkpoint: Path, settings: ExportSettings) -> tuple:
         num_peaks=min(settings.num_peaks, cells),
         conf_thresh=settings.conf_thresh,
         nms_thresh=settings.nms_thresh,
+        num_views=settings.num_views,
         network_color=preprocessing.color,
         scale=preprocessing.scale,
         mean=preprocessing.mean,
@@ -131,11 +135,12 @@ def build_export(checkpoint: Path, settings: ExportSettings) -> tuple:
         sha256=file_hash(checkpoint),
     )
     options = DetectorOptions(facts.num_peaks, settings.nms, settings.conf_thresh, settings.nms_thresh, letterbox)
-    exported = PeakNetwork(network).eval()
+    seen = network if settings.num_views == 1 else ViewedNetwork(network, settings.num_views).eval()
+    exported = PeakNetwork(network).eval() if seen is network else seen
     exported = deepcopy(exported).half() if settings.half else exported
     detector = PictureDetector(exported, preprocessing, input_hw, options).eval()
     shape = (settings.batch, *picture_hw) if letterbox else (settings.batch, *(settings.fixed_hw or input_hw))
-    return build_file(detector, facts, shape, settings.opset), network, architecture, facts
+    return build_file(detector, facts, shape, settings.opset), seen, architecture, facts
 
 
 class _beside:
@@ -231,6 +236,7 @@ def _settings(options: argparse.Namespace) -> ExportSettings:
         raise SettingsError("--height and --width must be multiples of 32 with --no_letterbox")
     return ExportSettings(
         num_peaks=options.K,
+        num_views=options.tta_views,
         fixed_hw=None if options.height is None else fixed,
         **{
             name: getattr(options, name)
@@ -273,6 +279,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=defaults.nms_thresh,
         metavar="X",
         help="IoU above which the worse of two boxes of a class goes, 0 to 1; fixed with --nms [default: %(default)s]",
+    )
+    add(
+        "--tta_views",
+        type=int,
+        choices=(1, 2, 4),
+        default=1,
+        help="take the mean of so many views of a picture, as main.py does; takes as many times as long [default: 1]",
     )
     add("--no_letterbox", dest="letterbox", action="store_false", help="leave resizing and padding to the caller")
     add("--float_input", action="store_true", help="float32 pictures, 0 to 255, instead of uint8")

@@ -17,7 +17,7 @@ from torch.nn import functional
 from datasets.letterbox import letterbox_image, letterbox_scale
 from DOTA_devkit import poly_iou
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
-from models import CTRBOX, Detections, decode, normalize
+from models import Detections, decode, normalize
 from models.preprocessing import Preprocessing
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import DetectionSettings, survivors
@@ -82,7 +82,7 @@ class Parity:
 
 
 def measure_parity(
-    network: CTRBOX,
+    network: nn.Module,
     preprocessing: Preprocessing,
     detector: OnnxDetector,
     batches: Sequence[Sequence[np.ndarray]],
@@ -107,7 +107,7 @@ def measure_parity(
 
 
 @contextmanager
-def _watched(network: CTRBOX, parity: Parity) -> Iterator[None]:
+def _watched(network: nn.Module, parity: Parity) -> Iterator[None]:
     """Within the block, note the largest value that a layer gives."""
 
     def note(_: nn.Module, __: tuple, output: object) -> None:
@@ -132,7 +132,7 @@ class Expected(NamedTuple):
 
 
 def _reference(
-    network: CTRBOX, preprocessing: Preprocessing, detector: OnnxDetector, pictures: Sequence[np.ndarray]
+    network: nn.Module, preprocessing: Preprocessing, detector: OnnxDetector, pictures: Sequence[np.ndarray]
 ) -> list[Expected]:
     """What torch finds in each picture, in its pixels."""
     facts, settings = detector.facts, detector.settings

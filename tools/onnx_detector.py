@@ -44,7 +44,8 @@ class OnnxDetector:
         self.facts = FileFacts.from_properties(read_properties(path), path)
         self.class_names = tuple(self.facts.class_names)
         self.input_hw, self.num_channels = self.facts.input_hw, self.facts.num_channels
-        self.settings = DetectionSettings(self.facts.num_peaks, *_thresholds(self.facts, path, conf_thresh, nms_thresh))
+        thresholds = _thresholds(self.facts, path, conf_thresh, nms_thresh)
+        self.settings = DetectionSettings(self.facts.num_peaks, *thresholds, num_views=self.facts.num_views)
         self._run = open_runtime(path, runtime, provider, threads)
         self.batch = self._run.input_shape[0]
 

@@ -33,7 +33,8 @@ class FileFacts:
     input_hw: the network's height and width. input_kind: uint8 or float32, (N, H, W, channels) 0..255. letterbox, nms:
     inside the file or left to the caller. dynamic: batch, height and width are free (with `letterbox` outside height
     and width are multiples of 32). num_peaks: K. conf_thresh, nms_thresh: with NMS inside what it was made with,
-    otherwise what to use. precision: of the network. checkpoint, sha256: where the weights are from.
+    otherwise what to use. num_views: of a picture and its mirror images, whose mean is taken. precision: of the
+    network. checkpoint, sha256: where the weights are from.
     """
 
     class_names: tuple[str, ...]
@@ -45,6 +46,7 @@ class FileFacts:
     num_peaks: int
     conf_thresh: float
     nms_thresh: float
+    num_views: int
     network_color: str
     scale: float
     mean: tuple[float, ...]
@@ -83,6 +85,7 @@ class FileFacts:
             "nms": _place(self.nms),
             "conf_thresh": self.conf_thresh,
             "nms_thresh": self.nms_thresh,
+            "num_views": self.num_views,
             "dynamic": "batch, height, width" if self.dynamic else "nothing",
             "angle": ANGLE,
             "precision": self.precision,
@@ -115,6 +118,7 @@ class FileFacts:
                 num_peaks=int(properties["num_peaks"]),
                 conf_thresh=float(properties["conf_thresh"]),
                 nms_thresh=float(properties["nms_thresh"]),
+                num_views=int(properties.get("num_views", 1)),  # files before there were views
                 network_color=properties["network_color"],
                 scale=float(properties["scale"]),
                 **_channels(properties),

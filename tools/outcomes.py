@@ -21,7 +21,7 @@ MUCH_LARGER = 2.5  # times the input's side: what a picture shrinks by, and smal
 class DetectionSettings:
     """What becomes of the maps: K, most boxes of a picture; the lowest score kept; the overlap (IoU) above which the
     worse of two boxes of a class goes; whether rotated boxes are made rectangles; whether boxes of all classes
-    compete; how many views of a picture are looked at (`models/views.py`; of a checkpoint alone)."""
+    compete; how many views of a picture are looked at (`models/views.py`)."""
 
     num_peaks: int = 500
     conf_thresh: float = 0.01
