@@ -15,7 +15,8 @@ def maps_of_views(model: nn.Module, images: Tensor, num_views: int = 1) -> Maps:
     """The mean maps of so many views (1: the images alone; 2: also from right to left; 4: also upside down, and both),
     one view after the other: in that many times the time, and the memory of one.
 
-    The mean is of the logits of `hm` and `cls_theta`, which tell apart what probabilities round to 1.
+    The mean is of the logits of `hm` and `cls_theta`, which tell apart what probabilities round to 1. Which side of a
+    box is called t may differ between views, near the axes above all; sides go together that lie together.
 
     Args:
         model: images (B, 3, H, W) -> `Maps`. num_views: a key of `VIEWS`.
@@ -24,11 +25,15 @@ def maps_of_views(model: nn.Module, images: Tensor, num_views: int = 1) -> Maps:
     """
     if num_views not in VIEWS:
         raise ValueError(f"num_views is {num_views}; it can be {', '.join(map(str, VIEWS))}")
-    mean: Maps | None = None
+    first = total = None
     for axes in VIEWS[num_views]:
         maps = mirrored_maps(model(images.flip(axes) if axes else images), axes)
-        mean = maps if mean is None else Maps(*(one + other for one, other in zip(mean, maps, strict=True)))
-    return mean if num_views == 1 else Maps(*(values / num_views for values in mean))
+        if first is None:
+            first = total = maps
+            continue
+        maps = maps._replace(wh=_renamed(maps.wh, first.wh))
+        total = Maps(*(one + other for one, other in zip(total, maps, strict=True)))
+    return total if num_views == 1 else Maps(*(values / num_views for values in total))
 
 
 class ViewedNetwork(nn.Module):
@@ -51,10 +56,21 @@ def mirrored_maps(maps: Maps, axes: tuple[int, ...]) -> Maps:
     vectors, size = wh[:, :8].unflatten(1, (2, 2, 2)), wh[:, 8:]  # (t, r), (b, l), each x and y
     for axis in axes:
         # Upside down the vectors of the quadrants up-left, up-right, down-right, down-left are l, b, r, t, and from
-        # right to left r, t, l, b; of an upright box none is read but the outer size.
+        # right to left r, t, l, b.
         vectors = vectors.flip((2,) if axis == -1 else (1, 2))
         x, y = vectors.unbind(3)
         vectors = torch.stack((-x, y) if axis == -1 else (x, -y), 3)
         column, row = reg.unbind(1)
         reg = torch.stack((1 - column, row) if axis == -1 else (column, 1 - row), 1)
     return Maps(hm, torch.cat((vectors.flatten(1, 3), size), 1), reg, cls_theta)
+
+
+def _renamed(wh: Tensor, other: Tensor) -> Tensor:
+    """`wh` (B, 10, h, w) with t, r, b, l named in each cell such that they lie nearest to those of the other map: the
+    vectors of an upright box point up, right, down, left, those of any other into the quadrants, and where a network
+    does not know which it is, its views may say either."""
+    vectors, others = wh[:, :8].unflatten(1, (4, 2)), other[:, :8].unflatten(1, (4, 2)).float()
+    ways = torch.stack([vectors.roll(turn, 1) for turn in range(4)], 1)  # (B, 4, 4, 2, h, w)
+    nearest = (ways - others[:, None]).square().sum((2, 3)).argmin(1)  # (B, h, w)
+    index = nearest[:, None, None, None].expand(-1, 1, 4, 2, -1, -1)
+    return torch.cat((ways.gather(1, index).flatten(1, 3), wh[:, 8:]), 1)

@@ -122,3 +122,19 @@ def test_results_tell_of_their_views_and_are_not_taken_for_those_of_others(
     images = torch.rand(1, 3, 64, 96)
     with torch.inference_mode():
         assert not torch.equal(model.eval()(images).hm, maps_of_views(model, images, 2).hm)
+
+
+@pytest.mark.parametrize("size", [(20, 20), (30, 12), (10, 40)])
+@pytest.mark.parametrize("num_views", [1, 2, 4])
+def test_an_upright_box_that_is_taken_for_a_rotated_one_keeps_its_sides(size, num_views):
+    """Its vectors point up, right, down, left, in every view; named by quadrants their mean would be no box."""
+    quad = boxes_to_quads(np.array([[50.3, 30.0, *size, 0.0]]), "rolabelimg")[0]
+    picture = torch.rand(1, 3, *HW)
+
+    def network(images: torch.Tensor) -> Maps:
+        (axes,) = (axes for axes in VIEWS[4] if torch.equal(picture.flip(axes), images))
+        maps = maps_of_box(mirror_quads(quad, axes))
+        return maps._replace(cls_theta=torch.full_like(maps.cls_theta, 2.0))
+
+    found = decode(maps_of_views(network, picture, num_views), 1)
+    assert paired_iou(found.quads[0].double().numpy(), quad[None]).item() > 0.999
