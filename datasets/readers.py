@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Container, Iterable, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +34,10 @@ DOTA_CLASSES = {
     "1.5": (*_DOTA_V1.split(), "container-crane"),
     "2.0": (*_DOTA_V1.split(), "container-crane", "airport", "helipad"),
 }
+
+
+class NoClassError(ValueError):
+    """Nothing tells what the classes are; the message names the folder."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +140,10 @@ def read_samples(
     *,
     on_bad_label: OnBad = None,
     missing_labels: str = "error",
-    left_out: Container[str] = (),
+    left_out: Counter[str] | None = None,
 ) -> list[Sample]:
-    """The named pictures with their objects; those of the classes `left_out` are background.
+    """The named pictures with their objects. Those of the classes that `left_out` has are background, and counted
+    there.
 
     A bad label raises LabelError with file and line; with `on_bad_label` it is reported there and left out. So is a
     picture whose label file cannot be read at all: without objects it would teach that these are background.
@@ -187,7 +193,7 @@ def _make_sample(
     label_path: Path,
     labels: Labels,
     index: dict[str, int],
-    left_out: Container[str],
+    left_out: Counter[str] | None,
     on_bad: OnBad,
 ) -> Sample:
     keep, numbers = [], []
@@ -196,7 +202,8 @@ def _make_sample(
             keep.append(row)
             numbers.append(index[name])
             continue
-        if name in left_out:
+        if left_out is not None and name in left_out:
+            left_out[name] += 1
             continue
         error = LabelError(label_path, line, unknown_class(name, index))
         if on_bad is None:
@@ -243,7 +250,7 @@ def _found_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ..
     """The names that stand in the label files, sorted."""
     found = names_found(label_paths, read_rolabelimg)
     if not found:
-        raise ValueError(f"{data_dir}: no label names a class; write classes.txt with one name a line")
+        raise NoClassError(f"{data_dir}: no label names a class; write classes.txt with one name a line")
     return tuple(sorted(found))
 
 

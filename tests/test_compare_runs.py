@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import cv2
@@ -15,9 +16,17 @@ from tools.config import parse_settings, settings_toml
 from tools.history import History
 
 
-def write_run(folder: Path, flags: str = "", scores: tuple[float | None, ...] = (0.1,), val: str = "a b") -> Path:
+def write_run(
+    folder: Path,
+    flags: str = "",
+    scores: tuple[float | None, ...] = (0.1,),
+    val: str = "a b",
+    classes: str = "car\nboat\n",
+) -> Path:
     """What a training leaves that `compare_runs` reads; an epoch of 100 pictures and two minutes for each score."""
     (folder / "lists").mkdir(parents=True)
+    (folder / "log.txt").touch()
+    (folder / "classes.txt").write_text(classes, encoding="utf-8")
     (folder / "lists" / "val.txt").write_text(val.replace(" ", "\n") + "\n", encoding="utf-8")
     config = parse_settings(["--out", str(folder), *flags.split()])
     (folder / "settings.toml").write_text(settings_toml(config), encoding="utf-8")
@@ -38,7 +47,6 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_best_is_first_and_only_what_differs_is_told(runs: Path, capsys) -> None:
-    (runs / "young" / "history.csv").write_text("epoch\n", encoding="utf-8")  # before the first epoch has ended
     assert main([str(runs)]) == 0
     said = capsys.readouterr()
     heading, *lines = said.out.splitlines()
@@ -50,6 +58,7 @@ def test_the_best_is_first_and_only_what_differs_is_told(runs: Path, capsys) -> 
     assert lines[2].endswith("A (2)         init_lr 0.0001")
     assert heading.split()[-2:] == ["of", "most"]
     assert "compare mAP50 within the runs of one letter only" in said.err
+    assert lines[3].split()[1:4] == ["0", "0", "0.0"]  # before the first epoch has ended
 
 
 def test_two_runs_are_told_apart_in_a_table_and_a_plot(runs: Path, tmp_path: Path, capsys) -> None:
@@ -78,7 +87,7 @@ def test_a_run_that_trained_here_is_read(thin_backbones, dota_folder, tmp_path: 
     assert run.best == max(run.scores)
     assert run.minutes > 0
     assert run.settings["num_epoch"] == 2
-    assert differing_settings([run, run]) == {}
+    assert run.class_names == ("car", "boat")
 
 
 def test_what_cannot_be_read_is_left_out_and_told(runs: Path, tmp_path: Path, capsys) -> None:
@@ -86,10 +95,55 @@ def test_what_cannot_be_read_is_left_out_and_told(runs: Path, tmp_path: Path, ca
     (runs / "slow" / "settings.toml").write_text("= 3", encoding="utf-8")
     assert main([str(runs)]) == 0
     said = capsys.readouterr()
-    assert said.err.count("left out") == 2
+    assert f"{runs / 'slow'} is left out: " in said.err
+    assert f"{runs / 'young'} is left out: " in said.err
     assert len(said.out.splitlines()) == 3
     assert main([str(runs / "slow")]) == 1
     assert main([str(tmp_path / "none")]) == 2
     (tmp_path / "empty").mkdir()
     assert main([str(tmp_path / "empty")]) == 2
-    assert "no run with settings.toml and history.csv" in capsys.readouterr().err
+    assert "no run with settings.toml and log.txt" in capsys.readouterr().err
+    assert main([str(runs), "--plot", "a.jpg"]) == 2
+    assert "a.jpg must end in .png, .pdf, .svg" in capsys.readouterr().err
+
+
+def test_what_an_older_version_does_not_know_was_what_is_the_default_now(runs: Path, tmp_path: Path, capsys) -> None:
+    path = runs / "slow" / "settings.toml"
+    lines = [line for line in path.read_text("utf-8").splitlines() if not line.startswith(("tta_views", "neck", "K "))]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    first, second = (read_run(runs / name, name) for name in ("slow", "船"))
+    assert set(differing_settings([first, second])) == {"backbone", "init_lr", "augment_scale"}
+
+
+def test_runs_are_of_one_letter_only_where_their_scores_can_be_compared(tmp_path: Path, capsys) -> None:
+    for name, flags, more in (
+        ("same", "", {}),
+        ("sorted otherwise", "", {"val": "b a"}),
+        ("other classes", "--classes car", {"classes": "car\n"}),
+        ("other folder", "--data_dir x", {}),
+        ("more views", "--tta_views 2", {}),
+        ("$lost$", "", {}),
+        ("lost too", "", {}),
+    ):
+        write_run(tmp_path / "runs" / name, flags, (0.5,), **more)
+    for name in ("$lost$", "lost too"):
+        (tmp_path / "runs" / name / "lists" / "val.txt").unlink()
+    assert main([str(tmp_path / "runs"), "--plot", str(tmp_path / "plot.svg")]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    letters = {line.split("  ")[0]: re.search(r" ([A-Z]) \(\d", line)[1] for line in lines}
+    assert letters["same"] == letters["sorted otherwise"]
+    assert len(set(letters.values())) == len(letters) - 1
+    assert "$lost$" in "".join(re.findall(r"<!-- (.*?) -->", (tmp_path / "plot.svg").read_text("utf-8")))
+
+
+def test_a_run_that_is_named_twice_stands_once_and_names_that_are_the_same_are_told_apart(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("p1", "p2"):
+        write_run(tmp_path / part / "demo")
+    monkeypatch.chdir(tmp_path)
+    assert main(["p1", "p2", str(tmp_path / "p1" / "demo")]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        str(tmp_path / "p1" / "demo"),
+        str(tmp_path / "p2" / "demo"),
+    ]

@@ -102,7 +102,7 @@ def test_down_ratio_explains_why_it_is_fixed(arguments):
         (["--tile", "100", "--overlap", "100"], "below --tile 100"),
         (["--scales", "1", "0"], "each must be above 0"),
         (["--scales", "1", "inf"], "each must be above 0 and finite"),
-        (["--classes", "a", "b", "a"], "--classes a b a: names stand twice"),
+        (["--classes", "a", "b", "a"], "--classes a b a: give one name or more, each once"),
         (["--input", "x.png", "--phase", "eval"], "--input is for --phase test"),
         (["--resume", "a.pth", "--resume_train", "b"], "one of them"),
         (["--dataset", "demo", "--data_dir", "x"], "draws its own data"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,9 +18,10 @@ from tests.conftest import REPOSITORY, save_finding_network
 from tests.video_clips import write_clip
 from tools.convert_labels import main as convert
 from tools.detect_video import main
+from tools.detector import Detector
 from tools.extract_frames import main as extract
 from tools.infer_onnx import main as infer_onnx
-from tools.results import read_origin
+from tools.results import ResultFiles, read_origin
 
 
 def records(out: Path) -> list[dict]:
@@ -59,16 +61,16 @@ def test_frames_have_the_boxes_that_they_have_as_pictures(
 
 def test_the_boxes_are_drawn_on_the_frames_that_were_looked_at(finding_checkpoint: Path, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", 10, rate=5.0)
-    arguments = [str(finding_checkpoint), str(clip), str(tmp_path / "out"), "--every", "4"]
+    arguments = [str(finding_checkpoint), str(clip), str(tmp_path / "out"), "--every", "0.8"]
     assert main([*arguments, "--draw_score", "0.01"]) == 0
     with Video(tmp_path / "out" / "a_found.mp4") as video, Video(clip) as plain:
         assert (video.num_frames, video.rate) == (3, 1.25)
-        for drawn, frame in zip(video.frames(), plain.frames(4), strict=True):
+        for drawn, frame in zip(video.frames(), plain.frames(0.8), strict=True):
             assert np.mean(np.abs(drawn.picture.astype(int) - frame.picture).max(-1) > 60) > 0.02
     assert [record["image"] for record in records(tmp_path / "out")] == [f"a_00000{number}.jpg" for number in (0, 4, 8)]
     assert main([*arguments, "--draw_score", "1"]) == 0  # over its own earlier results
     with Video(tmp_path / "out" / "a_found.mp4") as video, Video(clip) as plain:
-        for drawn, frame in zip(video.frames(), plain.frames(4), strict=True):
+        for drawn, frame in zip(video.frames(), plain.frames(0.8), strict=True):
             assert np.abs(drawn.picture.astype(int) - frame.picture).mean() < 4
     (tmp_path / "out" / "a_found.mp4").unlink()
     assert main([*arguments, "--no_draw"]) == 0
@@ -77,12 +79,17 @@ def test_the_boxes_are_drawn_on_the_frames_that_were_looked_at(finding_checkpoin
 
 def test_a_network_of_grey_pictures_sees_the_frames_grey(tmp_path: Path, capsys) -> None:
     clip = write_clip(tmp_path / "a.mp4", 2)
+    with Video(clip) as video:
+        grey = [cv2.cvtColor(frame.picture, cv2.COLOR_BGR2GRAY)[:, :, None] for frame in video.frames()]
     for channels, code in ((1, 0), (4, 2)):
         path = tmp_path / f"{channels}.pth"
         save_finding_network(path, in_channels=channels)
         assert main([str(path), str(clip), str(tmp_path / f"out{channels}")]) == code
     assert "reads pictures of 4 bands" in capsys.readouterr().err
-    assert any(record["boxes"] for record in records(tmp_path / "out1"))
+    expected = Detector(tmp_path / "1.pth").detect(grey)
+    for record, boxes in zip(records(tmp_path / "out1"), expected, strict=True):
+        assert [box["score"] for box in record["boxes"]] == pytest.approx(boxes.scores.tolist(), abs=1e-5)
+        assert record["boxes"]
 
 
 def test_what_was_found_becomes_labels_of_the_frames(finding_checkpoint: Path, tmp_path: Path) -> None:
@@ -115,10 +122,13 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_
         ([model, "none.mp4", out], 1, "none.mp4: no such video file"),
         ([model, clip, str(tmp_path / "in")], 2, "lies in the inputs"),
         ([model, clip, str(tmp_path / "foreign")], 2, "a_found.mp4 is there, and no earlier result"),
-        ([model, clip, out, "--every", "0"], 2, "--every 0 must be at least 1"),
+        ([model, str(tmp_path / "in"), out], 1, "a folder; name one of its files"),
+        ([model, clip, out, "--every", "-1"], 2, "--every -1.0 must be a time in seconds"),
+        ([model, clip, out, "--draw_score", "nan"], 2, "--draw_score nan must lie within 0 and 1"),
         ([model, clip, out, "--runtime", "openvino"], 2, "are for ONNX files"),
         ([model, clip, out, "--conf_thresh", "2"], 2, "--conf_thresh 2.0 must lie within 0 and 1"),
         ([file, clip, out, "--device", "cpu"], 2, "--device is for checkpoints"),
+        ([file, clip, out, "--tta_views", "2"], 2, "--tta_views is for checkpoints; export"),
         ([file, clip, out, "--line_width", "-1"], 2, "--line_width: -1 must be at least 0"),
     ):
         assert main(arguments) == code, arguments
@@ -140,3 +150,26 @@ def test_commands_for_pictures_name_this_one(
         flags = ["--phase", "test", "--resume", str(finding_checkpoint), "--input", clip, "--out", out]
         assert program.main(flags) == 2
     assert "a.mp4: a video; python -m tools.detect_video" in capsys.readouterr().err
+
+
+def test_results_of_another_video_and_files_of_others_are_not_replaced(
+    finding_checkpoint: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    north, south = write_clip(tmp_path / "north.mp4", 2), write_clip(tmp_path / "south.mp4", 2)
+    model, out = str(finding_checkpoint), tmp_path / "out"
+    assert main([model, str(north), str(out)]) == 0
+    assert main([model, str(south), str(out)]) == 2
+    assert f"holds results of {north}" in capsys.readouterr().err
+    with monkeypatch.context() as patch:  # its own it replaces, also after a run that was broken off
+
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(ResultFiles, "write", stop)
+        assert main([model, str(north), str(out)]) == 130
+    assert not (out / "results" / "origin.json").exists()
+    assert main([model, str(north), str(out)]) == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "counts.csv").write_text("mine")
+    assert main([model, str(north), str(tmp_path / "mine")]) == 2
+    assert (tmp_path / "mine" / "counts.csv").read_text() == "mine"

@@ -46,17 +46,33 @@ def test_frames_that_show_the_same_as_the_last_one_are_left_out(tmp_path: Path, 
 
 def test_a_picture_that_is_there_stays(tmp_path: Path, capsys) -> None:
     write_clip(tmp_path / "a.mp4", 10)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "a_000005.jpg").write_text("mine")
-    assert main([str(tmp_path / "a.mp4"), str(tmp_path / "out")]) == 0
+    command = [str(tmp_path / "a.mp4"), str(tmp_path / "out")]
+    assert main(command) == 0
+    (tmp_path / "out" / "a_000000.jpg").unlink()
+    before = (tmp_path / "out" / "a_000005.jpg").stat().st_mtime_ns
+    assert main(command) == 0
     assert "1 written, 1 there already" in capsys.readouterr().out
-    assert (tmp_path / "out" / "a_000005.jpg").read_text() == "mine"
+    assert (tmp_path / "out" / "a_000005.jpg").stat().st_mtime_ns == before
+
+
+def test_a_picture_of_another_video_of_the_same_name_is_refused(tmp_path: Path, capsys) -> None:
+    """Every card has a DJI_0001.mp4."""
+    for card, pace in (("1", 4), ("2", 11)):
+        write_clip(tmp_path / card / "DJI_0001.mp4", 10, pace=pace)
+    out = str(tmp_path / "out")
+    assert main([str(tmp_path / "1" / "DJI_0001.mp4"), out]) == 0
+    before = {name: (tmp_path / "out" / name).read_bytes() for name in names(tmp_path / "out")}
+    assert main([str(tmp_path / "2" / "DJI_0001.mp4"), out, "--every", "0"]) == 2
+    assert "is there, and is not this frame of" in capsys.readouterr().err
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in names(tmp_path / "out")} == before
+    (tmp_path / "out" / "DJI_0001_000000.jpg").write_text("no picture")
+    assert main([str(tmp_path / "1" / "DJI_0001.mp4"), out]) == 2
 
 
 def test_the_frames_of_a_video_stay_together_by_the_expression_that_the_help_names(tmp_path: Path, capsys) -> None:
     (tmp_path / "videos").mkdir()
     for name in ("north_1", "north_2", "south"):
-        write_clip(tmp_path / "videos" / f"{name}.MP4".replace(".MP4", ".mp4"), 20)
+        write_clip(tmp_path / "a.mp4", 20).rename(tmp_path / "videos" / f"{name}.MP4")
     assert main([str(tmp_path / "videos"), str(tmp_path / "data" / "images")]) == 0
     (tmp_path / "data" / "labelTxt").mkdir()
     (tmp_path / "data" / "classes.txt").write_text("car\n")

@@ -15,7 +15,7 @@ from tools.onnx_facts import FileFacts, ModelFileError, read_properties
 
 FACTS = FileFacts(
     class_names=("car", "船 \"x\""), input_hw=(64, 96), input_kind="uint8", letterbox=True, nms=True, dynamic=True,
-    num_peaks=500, conf_thresh=0.01, nms_thresh=0.3, num_views=2, network_color="rgb", scale=1 / 255,
+    num_peaks=500, conf_thresh=0.01, nms_thresh=0.3, num_views=2, chosen=True, network_color="rgb", scale=1 / 255,
     mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), fill_bgr=(103.53, 116.28, 123.675),
     precision="fp32", backbone="resnet18", checkpoint="best.pth", sha256="ab",
 )  # fmt: skip
@@ -95,5 +95,5 @@ def test_an_onnx_file_of_something_else_has_no_facts(tmp_path) -> None:
 
 def test_a_file_from_before_there_were_views_has_one() -> None:
     properties = FACTS.to_properties()
-    del properties["num_views"]
-    assert FileFacts.from_properties(properties, "x") == replace(FACTS, num_views=1)
+    del properties["num_views"], properties["other_classes"]
+    assert FileFacts.from_properties(properties, "x") == replace(FACTS, num_views=1, chosen=False)

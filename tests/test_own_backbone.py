@@ -11,12 +11,14 @@ import pytest
 import main
 from models import CTRBOX, IMAGENET, build_backbone
 from models.backbones import _OWN
+from tests.video_clips import write_clip
 from tools import own_backbone
 from tools.backbone_checks import check_onnx
 from tools.check_backbone import main as check
 from tools.checkpoint import Architecture, CheckpointError, load_checkpoint, save_checkpoint
 from tools.command_line import SettingsError
 from tools.config import parse_settings
+from tools.detect_video import main as detect_video
 from tools.export_onnx import main as export
 from tools.inspect_checkpoint import main as inspect
 from tools.own_backbone import register_from_file, run_named_file, same_backbone
@@ -93,6 +95,12 @@ def test_a_backbone_of_its_own_channels_trains_tests_evaluates_resumes_and_expor
     assert export([*flags, "--backbone", "resnet18"]) in (1, 2)
     assert export([*flags, "--backbone", f"{moved}:MyNet"]) == 0, capsys.readouterr().err
     assert onnx_path.stat().st_size > 1000
+
+    _OWN.clear()
+    command = [str(run), str(write_clip(tmp_path / "a.mp4", 2)), str(tmp_path / "found")]
+    assert detect_video(command) == 1
+    assert "which is run only if you name it" in capsys.readouterr().err
+    assert detect_video([*command, "--backbone", f"{moved}:MyNet"]) == 0, capsys.readouterr().err
 
     model, architecture, content = load_checkpoint(run / "last.pth")
     assert (architecture.backbone, content["epoch"]) == (name, 2)

@@ -12,15 +12,16 @@ from datasets.videos import Video, VideoError, frame_name
 from tests.video_clips import clip_frames, write_clip
 
 
-@pytest.mark.parametrize("every", [1, 3, 100])
-def test_frames_come_in_order_with_their_numbers_and_times(tmp_path: Path, every: int) -> None:
+@pytest.mark.parametrize(("every", "step"), [(0.0, 1), (0.1, 1), (0.6, 3), (100.0, 100)])
+def test_frames_come_in_order_with_their_numbers_and_times(tmp_path: Path, every: float, step: int) -> None:
     path = write_clip(tmp_path / "飞行 1.mp4", 10, rate=5.0)
     with Video(path) as video:
         assert (video.rate, video.num_frames) == (5.0, 10)
+        assert video.num_chosen(every) == len(range(0, 10, step))
         found = list(video.frames(every))
         assert not video.is_cut
         assert video.num_read == 10
-    assert [frame.number for frame in found] == list(range(0, 10, every))
+    assert [frame.number for frame in found] == list(range(0, 10, step))
     assert [frame.seconds for frame in found] == pytest.approx([frame.number / 5 for frame in found])
     expected = clip_frames(10)
     for frame in found:
@@ -63,3 +64,59 @@ def test_a_video_without_its_end_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(data[: len(data) // 2])  # the index of an .mp4 stands at its end
     with pytest.raises(VideoError, match="is it damaged"):
         Video(tmp_path / "a.mp4")
+
+
+class FramesOfAnyTime:
+    """A capture as OpenCV has it of a file whose frames have times of their own: of .mkv and .webm it says that there
+    are as many frames as the container has units of time, a thousand a second."""
+
+    times: list[float] = []  # noqa: RUF012
+
+    def __init__(self, *place: object) -> None:
+        self._next = 0
+
+    def isOpened(self) -> bool:
+        return True
+
+    def get(self, fact: int) -> float:
+        duration = 1.5 * self.times[-1]  # the sound goes on
+        return {cv2.CAP_PROP_FPS: 1000.0, cv2.CAP_PROP_FRAME_COUNT: 1000 * duration}.get(
+            fact, 1000 * self.times[self._next - 1]
+        )
+
+    def grab(self) -> bool:
+        self._next += 1
+        return self._next <= len(self.times)
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        return True, np.zeros((4, 4, 3), np.uint8)
+
+    def release(self) -> None:
+        pass
+
+
+def test_frames_are_chosen_by_their_own_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten frames a second for two seconds, then one every two seconds."""
+    monkeypatch.setattr(FramesOfAnyTime, "times", [*np.arange(0, 2, 0.1).tolist(), 3.9, 5.9, 7.9])
+    monkeypatch.setattr(cv2, "VideoCapture", FramesOfAnyTime)
+    (tmp_path / "a.mkv").touch()
+    with Video(tmp_path / "a.mkv") as video:
+        assert 2 < video.rate < 10
+        assert video.num_frames < 100
+        found = list(video.frames(1.0))
+        assert [round(frame.seconds, 1) for frame in found] == [0.0, 1.0, 3.9, 5.9, 7.9]
+        assert [frame.number for frame in found] == [0, 10, 20, 21, 22]
+        assert not video.is_cut  # such a file does not count its frames
+
+
+def test_a_colon_in_a_name_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("12:30.mp4", "http:x.mp4", "50 %d.mp4", "a.b.MP4"):
+        write_clip(tmp_path / "a.mp4", 3).rename(name)
+        with Video(Path(name)) as video:
+            assert len(list(video.frames())) == 3
+
+
+def test_a_folder_is_told_from_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="a folder; name one of its files"):
+        Video(tmp_path)

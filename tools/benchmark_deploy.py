@@ -271,8 +271,9 @@ def _score(detectors: Mapping[str, Detector], job: DeployJob) -> dict[str, float
     """mAP50 of each on the validation pictures of the data, {} without data."""
     if job.data_dir is None:
         return {}
-    config = Config(phase="eval", data_dir=job.data_dir)
-    class_names = next(iter(detectors.values())).facts.class_names
+    facts = next(iter(detectors.values())).facts
+    class_names = facts.class_names
+    config = Config(phase="eval", data_dir=job.data_dir, classes=class_names if facts.chosen else None)
     _, samples = read_split(config, open_data(config), "val", class_names)
     chosen: Sequence[Sample] = samples[:: max(1, len(samples) // job.num_pictures)] if job.num_pictures else samples
     print(f"scoring on {len(chosen)} validation pictures", flush=True)

@@ -12,17 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from DOTA_devkit.atomic import atomic_write, write_csv
+from DOTA_devkit.reasons import first_line
 from DOTA_devkit.text_table import aligned
 from tools.command_line import Parser, SettingsError, exit_code
+from tools.config import Config, settings_dict
 from tools.drawing import plot_fonts
 from tools.history import CSV, read_history
-from tools.run_folder import RUNS_DIR, SETTINGS, warn
+from tools.run_folder import LOG, RUNS_DIR, SETTINGS, warn
 
 # Settings that say where and how a run works, and not what it learns.
 _NOT_LEARNT = frozenset(
     "phase out num_workers device compile cache tensorboard save_every num_drawings draw_score line_width draw_labels "
     "bootstrap".split()
 )
+# Settings that decide what a validation finds, besides its pictures and classes.
+_VALIDATING = ("data_dir", "K", "conf_thresh", "nms_thresh", "agnostic_nms", "ignore_overlap", "tta_views")
+_PLOTS = (".png", ".pdf", ".svg")
 _HEADING = ("run", "mAP50", "at epoch", "epochs", "pictures", "minutes", "validated on")
 
 
@@ -33,7 +38,7 @@ class RunSummary:
     Attributes:
         settings: plain values by name. best, best_epoch: mAP50 of the best validation, None before the first. epochs,
             pictures, minutes: done so far. seen, scores: pictures trained on and mAP50 at each validation.
-        val_names: the pictures that it is validated on.
+        val_names: the pictures that it is validated on, sorted. class_names: of the network.
     """
 
     name: str
@@ -46,6 +51,7 @@ class RunSummary:
     seen: list[int]
     scores: list[float]
     val_names: tuple[str, ...]
+    class_names: tuple[str, ...]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,14 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def read_run(folder: Path, name: str) -> RunSummary:
-    """What the folder of a run tells. Raises ValueError where its files cannot be read."""
+    """What the folder of a run tells. Raises ValueError and OSError where its files cannot be read."""
     rows = read_history(folder)
+    # A setting that a run of an older version does not know was what is now the default.
+    settings = settings_dict(Config()) | tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8-sig"))
     scored = [row for row in rows if row.get("mAP50") is not None]
     best = max(scored, key=lambda row: row["mAP50"], default={})
-    lists = folder / "lists" / "val.txt"
     return RunSummary(
         name,
-        tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8-sig")),
+        {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()},
         best.get("mAP50"),
         best.get("epoch"),
         int(rows[-1]["epoch"]) if rows else 0,
@@ -69,7 +76,8 @@ def read_run(folder: Path, name: str) -> RunSummary:
         sum(row.get("seconds") or 0.0 for row in rows) / 60,
         [int(row.get("images") or 0) for row in scored],
         [row["mAP50"] for row in scored],
-        tuple(lists.read_text(encoding="utf-8").splitlines()) if lists.is_file() else (),
+        tuple(sorted(_lines(folder / "lists" / "val.txt"))),
+        tuple(_lines(folder / "classes.txt")),
     )
 
 
@@ -92,7 +100,7 @@ def _run(options: argparse.Namespace) -> int:
         table.append([*_cells(run, group), ", ".join(said)])
     print("\n".join(aligned(table, to_the_left=(0, 6, 7))))
     if len(set(groups)) > 1:
-        warn("not all were validated on the same pictures; compare mAP50 within the runs of one letter only")
+        warn("not all were validated alike; compare mAP50 within the runs of one letter only")
     if options.csv:
         rows = [[*_cells(run, group), *changed] for run, group, changed in zip(runs, groups, changes, strict=True)]
         write_csv(options.csv, [(*_HEADING, *differing), *rows])
@@ -103,30 +111,46 @@ def _run(options: argparse.Namespace) -> int:
 
 def _runs(sources: Sequence[Path]) -> list[RunSummary]:
     """The runs in the folders, of which each is a run or holds runs. Raises SettingsError where there is none."""
-    folders: dict[Path, str] = {}
+    folders: dict[Path, Path] = {}
     for source in sources:
         if not source.is_dir():
             raise SettingsError(f"{source}: no such folder")
-        inside = sorted(path.parent for path in source.rglob(SETTINGS) if (path.parent / CSV).is_file())
+        inside = sorted(path.parent for path in source.rglob(SETTINGS) if _is_run(path.parent))
         if not inside:
-            raise SettingsError(f"{source}: no run with {SETTINGS} and {CSV} there")
+            raise SettingsError(f"{source}: no run with {SETTINGS} and {LOG} there")
         for folder in inside:
-            folders[folder] = str(source if folder == source else folder.relative_to(source))
+            folders.setdefault(folder.resolve(), source if folder == source else folder.relative_to(source))
+    names = Counter(map(str, folders.values()))
     runs = []
-    for folder, name in folders.items():
+    for folder, shown in folders.items():
         try:
-            runs.append(read_run(folder, name))
-        except ValueError as error:
-            warn(f"left out: {error}")
+            runs.append(read_run(folder, str(shown) if names[str(shown)] == 1 else str(folder)))
+        except (ValueError, OSError) as error:
+            warn(f"{folder} is left out: {first_line(error)}")
     if not runs:
         raise ValueError("none of the runs can be read")
     return runs
 
 
+def _is_run(folder: Path) -> bool:
+    return (folder / LOG).is_file() or (folder / CSV).is_file()
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
 def _validation_groups(runs: Sequence[RunSummary]) -> list[str]:
-    """A letter for each run; runs of one letter are validated on the same pictures."""
-    kinds = list(dict.fromkeys(run.val_names for run in runs))
-    return [_letters(kinds.index(run.val_names)) for run in runs]
+    """A letter for each run; runs of one letter are validated on the same pictures and classes in the same way."""
+    kinds: list[object] = [_validation(run) for run in runs]
+    known = list(dict.fromkeys(kinds))
+    return [_letters(known.index(kind)) for kind in kinds]
+
+
+def _validation(run: RunSummary) -> tuple:
+    """What a run's mAP50 depends on; a run whose list is lost is like no other."""
+    how = tuple(str(run.settings.get(name)) for name in _VALIDATING)
+    return run.val_names or run.name, run.class_names, how
 
 
 def _letters(number: int) -> str:
@@ -160,7 +184,7 @@ def _plain(value: Any) -> str:
 
 
 def _draw(path: Path, runs: Sequence[RunSummary]) -> None:
-    """Plot mAP50 over the pictures trained on, a curve a run, the best on top of the legend."""
+    """Plot mAP50 over the pictures trained on, a curve a run, the best on top of the legend. Raises OSError."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -170,7 +194,8 @@ def _draw(path: Path, runs: Sequence[RunSummary]) -> None:
         axes = figure.subplots()
         for number, run in enumerate(run for run in runs if run.scores):
             style = ("-", "--", ":")[number // 10 % 3]
-            label, looks = f"{run.best:.3f}  {run.name}", {"marker": "o", "markersize": 3.5, "color": f"C{number % 10}"}
+            name = run.name.replace("$", r"\$")  # no formula
+            label, looks = f"{run.best:.3f}  {name}", {"marker": "o", "markersize": 3.5, "color": f"C{number % 10}"}
             axes.plot(run.seen, run.scores, style, label=label, **looks)
         axes.set_xlabel("pictures trained on")
         axes.set_ylabel("mAP50 in validation")
@@ -180,14 +205,14 @@ def _draw(path: Path, runs: Sequence[RunSummary]) -> None:
         if axes.lines:
             axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
         with atomic_write(path, "wb", sync=False) as file:
-            figure.savefig(file, format="png")
+            figure.savefig(file, format=path.suffix[1:].lower())
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="python -m tools.compare_runs",
         description="Set runs side by side, the best in validation first: how far they came, and which of their "
-        "settings differ. Runs of one letter were validated on the same pictures.",
+        "settings differ. Runs of one letter were validated on the same pictures and classes, in the same way.",
         epilog="Exit codes: 0 done, 1 no run can be read, 2 a wrong flag.",
         allow_abbrev=False,
     )
@@ -201,8 +226,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="runs, or folders that hold runs [default: runs]",
     )
     add("--csv", type=Path, metavar="FILE", help="write the table there, a column for each setting that differs")
-    add("--plot", type=Path, metavar="FILE.png", help="draw mAP50 over the pictures trained on")
-    return parser.parse_args(arguments)
+    add("--plot", type=Path, metavar="FILE.png", help="draw mAP50 over the pictures trained on; also .pdf and .svg")
+    options = parser.parse_args(arguments)
+    if options.plot is not None and options.plot.suffix.lower() not in _PLOTS:
+        parser.error(f"argument --plot: {options.plot} must end in {', '.join(_PLOTS)}")
+    return options
 
 
 if __name__ == "__main__":

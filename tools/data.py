@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from datasets.augment import Augmentation
 from datasets.demo import SCENE_SIZE, ensure_demo
-from datasets.readers import Sample, detect_format, get_format, list_images, read_classes, read_samples
+from datasets.readers import NoClassError, Sample, detect_format, get_format, list_images, read_classes, read_samples
 from datasets.splits import ListError, Split, choose_split
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.evaluation import ImageTruth
@@ -98,11 +99,22 @@ def data_classes(config: Config, data: DataFolder) -> tuple[str, ...]:
 
 def left_out_classes(
     config: Config, dataset: str, data_dir: Path, names: Sequence[str], class_names: Sequence[str]
-) -> frozenset[str]:
-    """The classes of the named pictures that --classes leaves out; none without it."""
+) -> Counter[str]:
+    """The classes of the named pictures that --classes leaves out, to count their objects; none without it."""
     if config.classes is None:
-        return frozenset()
-    return frozenset(read_classes(dataset, data_dir, names)) - set(class_names)
+        return Counter()
+    try:
+        there = read_classes(dataset, data_dir, names)
+    except NoClassError:  # negative pictures alone
+        there = ()
+    return Counter(dict.fromkeys(sorted(set(there) - set(class_names)), 0))
+
+
+def tell_of_left_out(left_out: Counter[str], source: str) -> None:
+    """Say how many objects --classes has made background."""
+    if left_out.total() and is_main_process():
+        counts = ", ".join(f"{count} {name}" for name, count in left_out.items() if count)
+        print(f"{source}: objects that are background (--classes): {counts}", flush=True)
 
 
 def split_of(config: Config, data: DataFolder, role: str) -> Split:
@@ -145,6 +157,7 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
             "an epoch, however often it is listed"
         )
     problems: list[LabelError] = []
+    left_out = left_out_classes(config, data.dataset, data.data_dir, split.names, class_names)
     samples = read_samples(
         data.dataset,
         data.data_dir,
@@ -152,8 +165,9 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
         class_names,
         on_bad_label=problems.append if config.on_bad_label == "skip" else None,
         missing_labels=config.missing_labels,
-        left_out=left_out_classes(config, data.dataset, data.data_dir, split.names, class_names),
+        left_out=left_out,
     )
+    tell_of_left_out(left_out, split.source)
     report_bad_labels(problems, samples, "bad labels left out", "pictures left out, whose label files cannot be read")
     if not samples:
         raise ListError(f"{split.source}: {none_readable(split.names)}")

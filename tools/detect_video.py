@@ -23,11 +23,13 @@ from tools.detector_flags import THRESHOLDS, add_detector_flags, check_threshold
 from tools.drawing import draw_boxes
 from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, too_large_hint
 from tools.progress import progress_bar
-from tools.results import ORIGIN, RESULTS, ResultFiles, stamp_of
+from tools.results import DETECTIONS, RESULTS, ResultFiles, read_origin, stamp_of
 from tools.run_folder import BEST, refuse_inputs, warn
 from tools.video_file import VideoFile
+from tools.video_flags import add_every, check_every
 
 COUNTS = "counts.csv"
+SLOWEST = 0.1  # frames a second of a drawn video
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,24 +39,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.every < 1:
-        raise SettingsError(f"--every {options.every} must be at least 1")
-    tiling, path = tiling_of(options), options.video
+    check_every(options.every)
+    if not 0 <= options.draw_score <= 1:
+        raise SettingsError(f"--draw_score {options.draw_score} must lie within 0 and 1")
+    tiling, path, every = tiling_of(options), options.video, options.every
     check_picture_name(path.stem)
     refuse_inputs(options.out, path)
     drawn = options.out / f"{path.stem}_found.mp4"
-    if drawn.exists() and not (options.out / RESULTS / ORIGIN).is_file():
-        raise SettingsError(f"{drawn} is there, and no earlier result of this command; name another folder")
+    _refuse_other_results(options.out, path, drawn)
     with ExitStack() as stack:
         video = stack.enter_context(Video(path))
-        detector = _open(options)
-        print(f"detecting with {options.model} in {path}, {video.num_frames} frames", flush=True)
+        detector = _detector(options)
+        print(f"detecting with {options.model} in {path}", flush=True)
         started, rows = time.perf_counter(), []
         results = ResultFiles(options.out / RESULTS, detector.class_names, _origin(options, detector, tiling))
         results = stack.enter_context(results)
-        writer = stack.enter_context(VideoFile(drawn, video.rate / options.every)) if options.draw else None
-        total = -(-video.num_frames // options.every) or None
-        for frame in progress_bar(video.frames(options.every), total=total, unit="frame", desc=path.name):
+        rate = video.rate if every <= 1 / video.rate else 1 / every
+        writer = stack.enter_context(VideoFile(drawn, max(rate, SLOWEST))) if options.draw else None
+        for frame in progress_bar(video.frames(every), total=video.num_chosen(every), unit="frame", desc=path.name):
             boxes = _detect(detector, frame.picture, tiling, options.batch_size)
             name, hw = frame_name(path, frame.number), frame.picture.shape[:2]
             if not rows and tiling is None and is_much_larger(hw, detector.input_hw):
@@ -68,18 +70,32 @@ def _run(options: argparse.Namespace) -> int:
         speed = len(rows) / max(time.perf_counter() - started, 1e-9)
     write_csv(options.out / COUNTS, [("image", "frame", "seconds", *detector.class_names), *rows])
     floor, score = detector.settings.conf_thresh, options.draw_score
-    print(f"boxes of score {floor} and more, {speed:.1f} frames/s: {options.out / RESULTS}")
+    print(f"boxes of score {floor} and more in {len(rows)} frames, {speed:.1f} frames/s: {options.out / RESULTS}")
     print(f"how many of score {score} and more: {options.out / COUNTS}" + (f"; drawn: {drawn}" if options.draw else ""))
     if video.is_cut:
         warn(f"{path}: ends after {video.num_read} of the {video.num_frames} frames that it tells of; copy it again")
     return int(video.is_cut)
 
 
-def _open(options: argparse.Namespace) -> PictureDetector:
+def _refuse_other_results(out: Path, video: Path, drawn: Path) -> None:
+    """Raises SettingsError where the folder holds what is no earlier, whole or broken off, result of this video."""
+    origin = read_origin(out / RESULTS)
+    if origin is not None and Path(origin.get("pictures", "")).absolute() != video.absolute():
+        raise SettingsError(f"{out} holds results of {origin.get('pictures')}; name another folder")
+    is_ours = (out / RESULTS / DETECTIONS).is_file()  # also after a run that was broken off
+    for path in () if is_ours else (drawn, out / COUNTS):
+        if path.exists():
+            raise SettingsError(f"{path} is there, and no earlier result of this command; name another folder")
+
+
+def _detector(options: argparse.Namespace) -> PictureDetector:
     """The detector of MODEL. Raises SettingsError for flags that it does not know, and for one of four channels."""
     if options.model.suffix.lower() == ".onnx":
-        if options.device is not None:
-            raise SettingsError(f"--device is for checkpoints; give --provider for {options.model}")
+        for name in ("device", "backbone"):
+            if getattr(options, name) is not None:
+                raise SettingsError(f"--{name} is for checkpoints, and {options.model} is a file for other runtimes")
+        if options.tta_views != 1:
+            raise SettingsError(f"--tta_views is for checkpoints; export {options.model} with it")
         detector: PictureDetector = open_detector(options)
     else:
         from tools.detector import Detector  # brings torch, which an exported file does without
@@ -89,13 +105,18 @@ def _open(options: argparse.Namespace) -> PictureDetector:
                 f"--runtime, --provider and --threads are for ONNX files; give --device for {options.model}"
             )
         check_thresholds(options)
-        path = options.model / BEST if options.model.is_dir() else options.model
-        given = {name: getattr(options, name) for name in THRESHOLDS if getattr(options, name) is not None}
-        detector = Detector(path, options.device or "auto", **given)
+        names = (*THRESHOLDS, "backbone")
+        given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+        detector = Detector(_weights(options.model), options.device or "auto", num_views=options.tta_views, **given)
         detector.settings = replace(detector.settings, agnostic=options.agnostic_nms)
     if detector.num_channels not in (1, 3):
         raise SettingsError(f"{options.model} reads pictures of {detector.num_channels} bands, and a video has colours")
     return detector
+
+
+def _weights(model: Path) -> Path:
+    """The file of weights: of a run folder the best."""
+    return model / BEST if model.is_dir() else model
 
 
 def _detect(detector: PictureDetector, picture: np.ndarray, tiling: Tiling | None, batch_size: int) -> ImageDetections:
@@ -106,7 +127,7 @@ def _detect(detector: PictureDetector, picture: np.ndarray, tiling: Tiling | Non
 
 def _origin(options: argparse.Namespace, detector: PictureDetector, tiling: Tiling | None) -> dict:
     """What the results are results of, as phase test has it."""
-    model = options.model / BEST if options.model.is_dir() else options.model
+    model = _weights(options.model)
     with model.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {
@@ -132,8 +153,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("model", type=Path, metavar="MODEL", help="run folder, checkpoint, or file of tools.export_onnx")
     add("video", type=Path, metavar="VIDEO", help="video file")
     add("out", type=Path, metavar="OUT", help="folder for results and the drawn video")
-    add("--every", type=int, default=1, metavar="N", help="detect in each N-th frame alone [default: %(default)s]")
+    add_every(parser, 0.0)
     add("--device", metavar="NAME", help="of a checkpoint: auto, cpu, cuda, cuda:1 ... [default: auto]")
+    add("--backbone", metavar="NAME", help="of a checkpoint that was trained with FILE.py:CLASS of your own")
+    add(
+        "--tta_views",
+        type=int,
+        choices=(1, 2, 4),
+        default=1,
+        help="of a checkpoint: the mean of so many views of a frame, as in main.py [default: %(default)s]",
+    )
     add_detector_flags(parser)
     add(
         "--draw_score",

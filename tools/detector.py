@@ -10,10 +10,11 @@ import torch
 
 from datasets.letterbox import letterbox_image, letterbox_scale
 from DOTA_devkit.task_files import ImageDetections
-from tools.checkpoint import load_checkpoint
+from tools.checkpoint import PUBLISHED_BACKBONE, load_checkpoint
 from tools.detect import detect_batch, select, tiled_boxes
 from tools.device import pick_device
 from tools.outcomes import DetectionSettings, Tiling
+from tools.own_backbone import register_from_file
 
 
 class Detector:
@@ -29,15 +30,18 @@ class Detector:
         nms_thresh: float = 0.3,
         num_peaks: int = 500,
         num_views: int = 1,
+        backbone: str | None = None,
     ) -> None:
         """Load best.pth, last.pth or published weights. The numbers are --conf_thresh, --nms_thresh, --K and
-        --tta_views of main.py.
+        --tta_views of main.py. `backbone`: FILE.py:CLASS of a network with a backbone of your own; the file is run.
 
         Raises CheckpointError for what is no such file, SettingsError for a device that is not there.
         """
         self.settings = DetectionSettings(num_peaks, conf_thresh, nms_thresh, num_views=num_views)
         self._device = pick_device(device)
-        model, self._architecture, _ = load_checkpoint(Path(path), averaged=True)
+        if backbone is not None:
+            register_from_file(backbone)
+        model, self._architecture, _ = load_checkpoint(Path(path), backbone or PUBLISHED_BACKBONE, averaged=True)
         self._model = model.to(self._device, memory_format=torch.channels_last).eval()
         self.class_names = tuple(self._architecture.class_names)
         self.input_hw, self.num_channels = self._architecture.input_hw, self._architecture.in_channels

@@ -64,10 +64,11 @@ def detect_samples(
 
 def _run(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in _DATA_FLAGS if getattr(options, name) is not None}
-    config = Config(phase="eval", **given, explicit=frozenset(given))
     tiling = tiling_of(options)
     detector = open_detector(options)
     class_names = detector.facts.class_names
+    chosen = class_names if detector.facts.chosen else None
+    config = Config(phase="eval", **given, classes=chosen, explicit=frozenset(given))
     data = open_data(config)
     split, samples = read_split(config, data, "val", class_names)
     truths, what = truths_of(samples), f"{len(samples)} pictures of {split.source}"

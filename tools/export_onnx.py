@@ -16,7 +16,7 @@ import numpy as np
 from datasets.demo import draw_scene
 from datasets.images import find_images, read_image
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.config import Config
+from tools.config import Config, settings_from
 from tools.run_folder import checkpoint_path, warn
 
 MOST_PEAKS = 3840  # TensorRT's TopK takes no more
@@ -104,7 +104,7 @@ def build_export(checkpoint: Path, settings: ExportSettings) -> tuple:
         Config() if settings.backbone is None else Config(backbone=settings.backbone, explicit=frozenset({"backbone"}))
     )
     run_named_file(named)
-    network, architecture, _ = load_checkpoint(checkpoint, settings.backbone or PUBLISHED_BACKBONE, averaged=True)
+    network, architecture, content = load_checkpoint(checkpoint, settings.backbone or PUBLISHED_BACKBONE, averaged=True)
     check_flags(named, architecture, checkpoint, ("backbone",))
     network.eval()
     input_hw, preprocessing = architecture.input_hw, architecture.preprocessing
@@ -124,6 +124,7 @@ def build_export(checkpoint: Path, settings: ExportSettings) -> tuple:
         conf_thresh=settings.conf_thresh,
         nms_thresh=settings.nms_thresh,
         num_views=settings.num_views,
+        chosen=settings_from(content.get("settings", {})).classes is not None,
         network_color=preprocessing.color,
         scale=preprocessing.scale,
         mean=preprocessing.mean,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from datasets.images import ImageError, read_image
 from datasets.near_duplicates import MAX_DISTANCE, NO_HASH, image_hash
 from datasets.videos import VIDEO_SUFFIXES, Video, frame_name
 from DOTA_devkit.atomic import atomic_write
@@ -18,8 +18,10 @@ from DOTA_devkit.tiling import check_picture_name
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.progress import progress_bar
 from tools.run_folder import refuse_inputs, warn
+from tools.video_flags import add_every, check_every
 
 JPEG_QUALITY = 95
+OTHER_PICTURE = 8.0  # grey levels, on the average; what JPEG changes is less
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,8 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if not 0 <= options.every < math.inf:
-        raise SettingsError(f"--every {options.every} must be a time in seconds, 0 for all frames")
+    check_every(options.every)
     paths = [path for source in options.videos for path in _videos_of(source)]
     for path in paths:
         check_picture_name(path.stem)
@@ -55,9 +56,8 @@ def _extract(path: Path, options: argparse.Namespace) -> bool:
     """Write the frames of one video; returns whether it ends too early."""
     last_hash, counts = NO_HASH, {"written": 0, "there already": 0, "alike": 0}
     with Video(path) as video:
-        step = max(1, round(options.every * video.rate))
-        total = -(-video.num_frames // step) or None
-        for frame in progress_bar(video.frames(step), total=total, unit="frame", desc=path.name):
+        frames = video.frames(options.every)
+        for frame in progress_bar(frames, total=video.num_chosen(options.every), unit="frame", desc=path.name):
             target = options.out / f"{frame_name(path, frame.number)}.{options.suffix}"
             if options.skip_alike:
                 found = image_hash(frame.picture)
@@ -66,17 +66,27 @@ def _extract(path: Path, options: argparse.Namespace) -> bool:
                     continue
                 last_hash = found
             if target.exists():  # of an earlier run, perhaps with labels beside it
+                _refuse_another(target, frame.picture, path)
                 counts["there already"] += 1
                 continue
             _write(target, frame.picture)
             counts["written"] += 1
     said = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "written")
-    print(
-        f"{path}: every {step / video.rate:.3g} s of {video.num_read / video.rate:.1f} s: frames {said}: {options.out}"
-    )
+    print(f"{path}: {video.num_read} frames in {video.seconds:.1f} s; {said}: {options.out}")
     if video.is_cut:
         warn(f"{path}: ends after {video.num_read} of the {video.num_frames} frames that it tells of; copy it again")
     return video.is_cut
+
+
+def _refuse_another(target: Path, picture: np.ndarray, video: Path) -> None:
+    """Raises SettingsError where the file that is there shows something else: cameras count their videos from 1 on."""
+    try:
+        there = read_image(target)
+        is_same = there.shape == picture.shape and np.abs(there.astype(np.int16) - picture).mean() < OTHER_PICTURE
+    except ImageError:
+        is_same = False
+    if not is_same:
+        raise SettingsError(f"{target} is there, and is not this frame of {video}; name another folder, or rename one")
 
 
 def _write(path: Path, picture: np.ndarray) -> None:
@@ -98,7 +108,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of them")
     add("out", type=Path, metavar="OUT", help="folder for the pictures")
-    add("--every", type=float, default=1.0, metavar="SECONDS", help="between frames; 0: all [default: %(default)s]")
+    add_every(parser, 1.0)
     add("--skip_alike", action="store_true", help="leave out a frame that shows nearly the same as the one before it")
     add(
         "--max_distance",

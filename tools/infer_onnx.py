@@ -115,7 +115,7 @@ def _origin(
 
 def _pictures(source: Path) -> dict[str, Path]:
     """The picture, or those of the folder, by name."""
-    if source.suffix.lower() in VIDEO_SUFFIXES:
+    if source.is_file() and source.suffix.lower() in VIDEO_SUFFIXES:
         raise SettingsError(f"{source}: a video; python -m tools.detect_video detects in its frames")
     if source.is_file():
         return {source.stem: source}

@@ -33,8 +33,9 @@ class FileFacts:
     input_hw: the network's height and width. input_kind: uint8 or float32, (N, H, W, channels) 0..255. letterbox, nms:
     inside the file or left to the caller. dynamic: batch, height and width are free (with `letterbox` outside height
     and width are multiples of 32). num_peaks: K. conf_thresh, nms_thresh: with NMS inside what it was made with,
-    otherwise what to use. num_views: of a picture and its mirror images, whose mean is taken. precision: of the
-    network. checkpoint, sha256: where the weights are from.
+    otherwise what to use. num_views: of a picture and its mirror images, whose mean is taken. chosen: whether the
+    classes are some of those of the data, and objects of others background. precision: of the network. checkpoint,
+    sha256: where the weights are from.
     """
 
     class_names: tuple[str, ...]
@@ -47,6 +48,7 @@ class FileFacts:
     conf_thresh: float
     nms_thresh: float
     num_views: int
+    chosen: bool
     network_color: str
     scale: float
     mean: tuple[float, ...]
@@ -86,6 +88,7 @@ class FileFacts:
             "conf_thresh": self.conf_thresh,
             "nms_thresh": self.nms_thresh,
             "num_views": self.num_views,
+            "other_classes": "background" if self.chosen else "none",
             "dynamic": "batch, height, width" if self.dynamic else "nothing",
             "angle": ANGLE,
             "precision": self.precision,
@@ -118,7 +121,8 @@ class FileFacts:
                 num_peaks=int(properties["num_peaks"]),
                 conf_thresh=float(properties["conf_thresh"]),
                 nms_thresh=float(properties["nms_thresh"]),
-                num_views=int(properties.get("num_views", 1)),  # files before there were views
+                num_views=int(properties.get("num_views", 1)),  # files before there were views and chosen classes
+                chosen=properties.get("other_classes") == "background",
                 network_color=properties["network_color"],
                 scale=float(properties["scale"]),
                 **_channels(properties),

@@ -55,8 +55,8 @@ def check_settings(config: Config) -> None:
         raise SettingsError(f"--augment_scale is {config.augment_scale}; give the smallest and the largest factor")
     if not config.augment_colour <= MOST_COLOUR:
         raise SettingsError(f"--augment_colour is {config.augment_colour}; beyond {MOST_COLOUR} pictures are inverted")
-    if config.classes is not None and len(set(config.classes)) < len(config.classes):
-        raise SettingsError(f"--classes {' '.join(config.classes)}: names stand twice")
+    if config.classes is not None and not 0 < len(set(config.classes)) == len(config.classes):
+        raise SettingsError(f"--classes {' '.join(config.classes)}: give one name or more, each once")
     if config.freeze > 5:
         raise SettingsError(f"--freeze is {config.freeze}; a backbone has 5 stages, the stem and four more")
     is_new = config.phase == "train" and config.resume is None and config.resume_train is None

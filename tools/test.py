@@ -83,7 +83,7 @@ def pictures_of(config: Config) -> tuple[Mapping[str, Path], str]:
         data = open_data(config)
         split = split_of(config, data, "val")
         return {name: data.images[name] for name in split.names}, split.source
-    if config.input.suffix.lower() in VIDEO_SUFFIXES:
+    if config.input.is_file() and config.input.suffix.lower() in VIDEO_SUFFIXES:
         raise SettingsError(f"--input {config.input}: a video; python -m tools.detect_video detects in its frames")
     if config.input.is_file():
         return {config.input.stem: config.input}, str(config.input)

@@ -55,7 +55,7 @@ from tools.training_step import TrainingStep
 from tools.weights import preprocessing_of, pretrained_backbone, start_from
 
 # Data may have moved: `check_lists` compares the names of the pictures.
-UNCHANGEABLE = ("seed", "batch_size", "accumulate", "dataset", "recipe", "optimizer")
+UNCHANGEABLE = ("classes", "seed", "batch_size", "accumulate", "dataset", "recipe", "optimizer")
 
 
 def run_checkpoint(config: Config) -> Path:

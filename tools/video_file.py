@@ -23,6 +23,7 @@ class VideoFile:
 
     def __init__(self, path: Path, rate: float) -> None:
         self.path, self.rate = path, rate
+        path = path.absolute()  # FFmpeg takes a relative name with a colon for an address
         self._temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(6)}{path.suffix}")
         self._writer: cv2.VideoWriter | None = None
         self._num_frames = 0
@@ -38,7 +39,8 @@ class VideoFile:
             codec, size = cv2.VideoWriter_fourcc(*_CODEC), (even.shape[1], even.shape[0])
             self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, codec, self.rate, size)
             if not self._writer.isOpened():
-                raise OSError(f"{self.path}: cannot be written as a video of {size[0]} x {size[1]}; is the disk full?")
+                what = f"cannot be written as a video of {size[0]} x {size[1]}, {self.rate:g} frames a second"
+                raise OSError(f"{self.path}: {what}; is the disk full?")
         self._writer.write(even)
         self._num_frames += 1
 
