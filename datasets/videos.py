@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -113,6 +114,28 @@ def _measured_rate(path: Path) -> float:
     capture.release()
     span = times[-1] - times[0] if times else 0.0
     return (len(times) - 1) / span if span > 0 else USUAL_RATE
+
+
+def find_videos(source: Path) -> list[Path]:
+    """The video, or those directly in the folder, by name. Raises VideoError for none."""
+    if re.match(r"[a-z]+:/", str(source)) or str(source).isdecimal():
+        raise VideoError(
+            f"{source}: only files are read; read a stream or a camera with cv2.VideoCapture, and hand its frames to a "
+            'detector (README.md, "In a program")'
+        )
+    if not source.is_dir():
+        return [source]
+    found = sorted(path for path in source.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+    if not found:
+        raise VideoError(f"{source}: no video there; known suffixes: {', '.join(sorted(VIDEO_SUFFIXES))}")
+    return found
+
+
+def no_picture_there(folder: Path) -> str:
+    """What to say of a folder in which no picture was found."""
+    has_videos = any(path.suffix.lower() in VIDEO_SUFFIXES for path in folder.iterdir())
+    hint = "videos, which python -m tools.detect_video takes" if has_videos else ""
+    return f"no picture there{' but ' if hint else '; known suffixes: '}{hint or ', '.join(sorted(IMAGE_SUFFIXES))}"
 
 
 def frame_name(video: Path, number: int) -> str:

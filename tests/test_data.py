@@ -11,7 +11,7 @@ from datasets.augment import jitter_colours
 from datasets.splits import ListError, Split
 from DOTA_devkit.evaluation import EVERY_CLASS
 from DOTA_devkit.labels import LabelError
-from tests.label_documents import DATA_YAML, yolo_folder
+from tests.label_documents import DATA_YAML, PNG, yolo_folder
 from tools import data as data_module
 from tools.config import Config, SettingsError, parse_settings
 from tools.data import (
@@ -201,3 +201,20 @@ def test_a_class_that_the_data_do_not_have_is_refused(dota_folder):
     config = parse_settings(["--data_dir", str(dota_folder()), "--classes", "boat", "plane"])
     with pytest.raises(SettingsError, match="--classes plane: the data have the classes car, boat"):
         data_classes(config, open_data(config))
+    config = parse_settings(["--data_dir", str(config.data_dir), "--classes", "Boats"])
+    with pytest.raises(SettingsError, match="--classes Boats: did you mean 'boat'"):
+        data_classes(config, open_data(config))
+
+
+def test_a_split_without_any_object_has_no_classes_to_leave_out(tmp_path, capsys):
+    """In roLabelImg's format the labels alone tell of classes; and what became background is counted."""
+    xml = "<annotation><size><width>64</width><height>64</height></size>{}</annotation>"
+    box = "<object><name>{}</name><robndbox><cx>20</cx><cy>20</cy><w>9</w><h>5</h><angle>0</angle></robndbox></object>"
+    for name, objects in (("a", box.format("car") * 3 + box.format("boat")), ("b", "")):
+        (tmp_path / f"{name}.png").write_bytes(PNG)
+        (tmp_path / f"{name}.xml").write_text(xml.format(objects), encoding="utf-8")
+        (tmp_path / ("train.txt" if name == "a" else "val.txt")).write_text(f"{name}\n", encoding="utf-8")
+    config = parse_settings(["--data_dir", str(tmp_path), "--classes", "boat"])
+    samples = [read_split(config, open_data(config), role, ("boat",))[1] for role in ("train", "val")]
+    assert [[len(sample.labels) for sample in part] for part in samples] == [[1], [0]]
+    assert "objects that are background (--classes): 3 car" in capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import main as program
 from datasets.videos import Video
 from tests.conftest import REPOSITORY, save_finding_network
 from tests.video_clips import write_clip
+from tools.checkpoint import CheckpointError
 from tools.convert_labels import main as convert
 from tools.detect_video import main
 from tools.detector import Detector
@@ -92,13 +94,18 @@ def test_a_network_of_grey_pictures_sees_the_frames_grey(tmp_path: Path, capsys)
         assert record["boxes"]
 
 
-def test_what_was_found_becomes_labels_of_the_frames(finding_checkpoint: Path, tmp_path: Path) -> None:
+def test_what_was_found_becomes_labels_of_the_frames_that_are_there(
+    finding_checkpoint: Path, tmp_path: Path, capsys
+) -> None:
     clip = write_clip(tmp_path / "a.mp4", 3)
     assert main([str(finding_checkpoint), str(clip), str(tmp_path / "out"), "--no_draw"]) == 0
     assert extract([str(clip), str(tmp_path / "frames"), "--every", "0"]) == 0
+    (tmp_path / "frames" / "a_000001.jpg").unlink()  # not all are to be corrected
     flags = ["--from", "detections", "--to", "rolabelimg", "--images", str(tmp_path / "frames"), "--min_score", "0.05"]
     assert convert([str(tmp_path / "out" / "results"), str(tmp_path / "labels"), *flags]) == 0
-    assert len(list((tmp_path / "labels").rglob("a_00000?.xml"))) == 3
+    assert "1 pictures that are not in --images were left out" in capsys.readouterr().err
+    names = sorted(path.name for path in (tmp_path / "labels").rglob("*.xml"))
+    assert names == ["a_000000.xml", "a_000002.xml"]
 
 
 def test_an_exported_file_needs_no_torch(exported, tmp_path: Path) -> None:
@@ -114,6 +121,7 @@ def test_an_exported_file_needs_no_torch(exported, tmp_path: Path) -> None:
 def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_path: Path, capsys) -> None:
     clip = str(write_clip(tmp_path / "in" / "a.mp4", 2))
     model, file, out = str(finding_checkpoint), str(exported(nms=True)), str(tmp_path / "out")
+    (tmp_path / "file").touch()
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "a_found.mp4").write_text("mine")
     for arguments, code, message in (
@@ -122,7 +130,11 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_
         ([model, "none.mp4", out], 1, "none.mp4: no such video file"),
         ([model, clip, str(tmp_path / "in")], 2, "lies in the inputs"),
         ([model, clip, str(tmp_path / "foreign")], 2, "a_found.mp4 is there, and no earlier result"),
-        ([model, str(tmp_path / "in"), out], 1, "a folder; name one of its files"),
+        ([model, str(tmp_path / "foreign" / "none"), out], 1, "none: no such video file"),
+        ([model, "rtsp://10.0.0.1/cam", out], 1, "only files are read; read a stream or a camera with"),
+        ([model, "0", out], 1, "only files are read"),
+        ([model, clip, clip], 2, "is a file; name a folder"),
+        ([model, clip, str(tmp_path / "file")], 2, "is a file; name a folder"),
         ([model, clip, out, "--every", "-1"], 2, "--every -1.0 must be a time in seconds"),
         ([model, clip, out, "--draw_score", "nan"], 2, "--draw_score nan must lie within 0 and 1"),
         ([model, clip, out, "--runtime", "openvino"], 2, "are for ONNX files"),
@@ -159,7 +171,7 @@ def test_results_of_another_video_and_files_of_others_are_not_replaced(
     model, out = str(finding_checkpoint), tmp_path / "out"
     assert main([model, str(north), str(out)]) == 0
     assert main([model, str(south), str(out)]) == 2
-    assert f"holds results of {north}" in capsys.readouterr().err
+    assert f"holds results of {north}; name" in capsys.readouterr().err
     with monkeypatch.context() as patch:  # its own it replaces, also after a run that was broken off
 
         def stop(*_: object) -> None:
@@ -173,3 +185,38 @@ def test_results_of_another_video_and_files_of_others_are_not_replaced(
     (tmp_path / "mine" / "counts.csv").write_text("mine")
     assert main([model, str(north), str(tmp_path / "mine")]) == 2
     assert (tmp_path / "mine" / "counts.csv").read_text() == "mine"
+
+
+def test_the_videos_of_a_folder_have_their_results_in_one_place(
+    finding_checkpoint: Path, tmp_path: Path, capsys
+) -> None:
+    for name in ("north.mp4", "south.MP4"):
+        write_clip(tmp_path / "a.mp4", 2).rename(tmp_path / name)
+    (tmp_path / "flights").mkdir()
+    for name in ("north.mp4", "south.MP4"):
+        (tmp_path / name).rename(tmp_path / "flights" / name)
+    command = [str(finding_checkpoint), str(tmp_path / "flights"), str(tmp_path / "out")]
+    assert main([*command, "--draw_score", "0.9", "--conf_thresh", "0.05"]) == 0
+    said = capsys.readouterr()
+    assert "so no box was drawn or counted; lower --draw_score" in said.err
+    assert [record["image"] for record in records(tmp_path / "out")] == [
+        f"{name}_00000{number}.jpg" for name in ("north", "south") for number in (0, 1)
+    ]
+    with (tmp_path / "out" / "counts.csv").open(encoding="utf-8-sig") as file:
+        assert [row["video"] for row in csv.DictReader(file)] == ["north.mp4"] * 2 + ["south.MP4"] * 2
+    assert {path.name for path in (tmp_path / "out").glob("*.mp4")} == {"north_found.mp4", "south_found.mp4"}
+    (tmp_path / "flights" / "damaged.mp4").write_bytes(b"no")
+    assert main([*command[:-1], str(tmp_path / "other")]) == 1  # before the work
+    assert "damaged.mp4: cannot be read as a video" in capsys.readouterr().err
+
+
+def test_a_run_that_has_no_best_weights_yet_is_used_with_its_last(
+    finding_checkpoint: Path, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "run").mkdir()
+    shutil.copy(finding_checkpoint, tmp_path / "run" / "last.pth")
+    assert main([str(tmp_path / "run"), str(write_clip(tmp_path / "a.mp4", 2)), str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err.count("taking last.pth") == 1
+    (tmp_path / "model.onnx").write_bytes(b"x" * 300)
+    with pytest.raises(CheckpointError, match=r"model\.onnx: an exported file, no checkpoint; tools\.infer_onnx"):
+        Detector(tmp_path / "model.onnx")

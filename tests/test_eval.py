@@ -262,7 +262,11 @@ def test_a_network_of_chosen_classes_is_scored_on_these(dota_folder, tmp_path, c
     assert list(metrics["classes"]) == ["boat"]
     assert metrics["num_truths"] == num_boats > 0
     assert main.main(["--phase", "eval", "--resume", str(run_dir), "--classes", "car"]) == 2
-    assert "--classes car: the network of" in capsys.readouterr().err
+    assert "--classes car: classes are chosen in training" in capsys.readouterr().err
+    assert main.main(["--resume_train", str(run_dir), "--classes", "car"]) == 2
+    assert "--classes ('car',) differs from the run in" in capsys.readouterr().err
+    assert main.main(["--resume_train", str(run_dir)]) == 0
+    assert "nothing left to do: the run has had its 2 epochs; for more give --num_epoch" in capsys.readouterr().out
     assert main.main(["--resume_train", str(run_dir), "--num_epoch", "3", "--num_workers", "0"]) == 0
 
 

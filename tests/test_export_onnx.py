@@ -149,7 +149,7 @@ def test_a_file_of_four_views_finds_what_the_checkpoint_finds_in_them(finding_ch
     picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     file = OnnxDetector(exported(nms=True, num_views=4), runtime)
     assert (file.facts.num_views, file.settings.num_views) == (4, 4)
-    expected = Detector(finding_checkpoint, num_views=4).detect([picture])[0]
+    expected = Detector(finding_checkpoint, tta_views=4).detect([picture])[0]
     plain = Detector(finding_checkpoint).detect([picture])[0]
     for found, is_same in ((expected, True), (plain, False)):
         boxes = file.detect([picture])[0]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import main as program
+from datasets.videos import Video
 from DOTA_devkit.task_files import ResultWriter
 from tests.conftest import REPOSITORY
 from tests.video_clips import write_clip
@@ -20,7 +21,7 @@ from tools.export_onnx import main as export
 from tools.infer_onnx import main as infer_onnx
 from tools.merge_results import main as merge
 from tools.onnx_detector import OnnxDetector
-from tools.results import ResultFiles
+from tools.results import ResultFiles, read_origin
 from tools.split_tiles import main as split
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
@@ -60,16 +61,13 @@ def assert_nothing_half_written(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-@pytest.mark.parametrize("command", ["test", "test --tile 96 --overlap 32", "eval", "infer_onnx", "detect_video"])
+@pytest.mark.parametrize("command", ["test", "test --tile 96 --overlap 32", "eval", "infer_onnx"])
 def test_detection_that_is_stopped_writes_no_results(
     finding_checkpoint, exported: Callable, dota_folder, tmp_path, monkeypatch, command: str, number: int, code: int
 ) -> None:
     data_dir, out = dota_folder(lists={"val": [f"scene_{n}" for n in range(4)], "train": []}), tmp_path / "out"
     work, *flags = command.split()
-    if work == "detect_video":
-        main = detect_video
-        arguments = [str(finding_checkpoint), str(write_clip(tmp_path / "a.mp4", 4)), str(out)]
-    elif work == "infer_onnx":
+    if work == "infer_onnx":
         main, arguments = infer_onnx, [str(exported(nms=True)), str(data_dir / "images"), str(out)]
     else:
         main = program.main
@@ -80,8 +78,26 @@ def test_detection_that_is_stopped_writes_no_results(
         assert main(arguments) == code
     assert len(calls) == 2
     assert_nothing_half_written(out)
-    assert not [*(out / "results").glob("*"), *out.glob("*.mp4")]
+    assert not list((out / "results").glob("*"))
     assert main(arguments) == 0
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_detection_in_videos_that_is_stopped_keeps_the_frames_so_far(
+    finding_checkpoint, tmp_path, monkeypatch, number: int, code: int
+) -> None:
+    """A flight of twenty minutes takes hours on a CPU."""
+    out, clips = tmp_path / "out", [str(write_clip(tmp_path / name, 4)) for name in ("a.mp4", "b.mp4")]
+    signal_in_the_second(ResultFiles, "write", number, monkeypatch)
+    assert detect_video([str(finding_checkpoint), *clips, str(out)]) == code
+    assert not [path for path in out.rglob("*") if path.name.startswith(".") or path.suffix == ".tmp"]
+    assert read_origin(out / "results")["images"] == ["a_000000", "a_000001"]
+    assert (out / "counts.csv").read_text().count("\n") == 3
+    with Video(out / "a_found.mp4") as video:
+        assert video.num_frames == 2
+    assert not (out / "b_found.mp4").exists()
+    assert detect_video([str(finding_checkpoint), *clips, str(out)]) == 0
+    assert len(read_origin(out / "results")["images"]) == 8
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)

@@ -94,7 +94,7 @@ def test_with_four_views_a_mirrored_picture_has_the_mirrored_boxes(finding_check
     """The network alone does not see both alike; the views of both are the same four."""
     picture = np.random.default_rng(0).integers(0, 256, (*HW, 3), dtype=np.uint8)
     for num_views, is_same in ((1, False), (4, True)):
-        detector = Detector(finding_checkpoint, num_views=num_views, conf_thresh=0.05)
+        detector = Detector(finding_checkpoint, tta_views=num_views, conf_thresh=0.05)
         plain = detector.detect([picture])[0]
         mirrored = detector.detect([np.ascontiguousarray(picture[:, ::-1])])[0]
         assert len(plain.scores) > 5

@@ -148,6 +148,9 @@ def load_file(path: Path) -> dict:
         raise
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
+        if named is None and path.suffix.lower() == ".onnx":
+            remedy = "tools.infer_onnx, tools.evaluate_onnx and tools.detect_video take it"
+            raise CheckpointError(f"{path}: an exported file, no checkpoint; {remedy}") from error
         if named is None:
             raise CheckpointError(f"{path}: is damaged, or no file that torch.save wrote") from error
         raise CheckpointError(

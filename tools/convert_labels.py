@@ -53,11 +53,13 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     """
     from datasets.label_formats import TARGETS as WRITERS
     from datasets.label_formats.detections import without_scores
-    from datasets.label_formats.places import locate_pictures, measure_pictures, refuse_turned
+    from datasets.label_formats.places import keep_located, locate_pictures, measure_pictures, refuse_turned
 
     _check_places(options)
     target = WRITERS[options.to]
     annotated = _with_classes(_read(options, ledger), options, ledger)
+    if options.source in PREDICTIONS and options.images:
+        annotated = keep_located(annotated, options.images, ledger)
     if options.source in (*TURNING, *TELLING) and not target.needs_size:  # `measure_pictures` refuses all of these
         by_size = options.source in TELLING
         annotated = refuse_turned(annotated, options.src, options.images, ledger, by_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,8 +94,17 @@ def data_classes(config: Config, data: DataFolder) -> tuple[str, ...]:
         return there
     for name in config.classes:
         if name not in there:
-            raise SettingsError(f"--classes {name}: the data have the classes {', '.join(there)}")
+            raise SettingsError(
+                f"--classes {name}: {_nearest(name, there)}the data have the classes {', '.join(there)}"
+            )
     return config.classes
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """Which class may be meant, whatever its capitals; "" for none like it."""
+    by_lower = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return f"did you mean '{by_lower[close[0]]}'? " if close else ""
 
 
 def left_out_classes(

@@ -1,4 +1,4 @@
-"""The command that detects in a video: `python -m tools.detect_video MODEL VIDEO OUT`, MODEL a run or an ONNX file."""
+"""The command that detects in videos: `python -m tools.detect_video MODEL VIDEO OUT`, MODEL a run or an ONNX file."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.videos import Video, frame_name
+from datasets.videos import Frame, Video, frame_name
 from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.task_files import ImageDetections
-from DOTA_devkit.tiling import check_picture_name
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.detector_flags import THRESHOLDS, add_detector_flags, check_thresholds, open_detector, tiling_of
 from tools.drawing import draw_boxes
-from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, too_large_hint
+from tools.outcomes import DetectionSettings, Found, PictureDetector, Tiling, is_much_larger, too_large_hint
 from tools.progress import progress_bar
 from tools.results import DETECTIONS, RESULTS, ResultFiles, read_origin, stamp_of
-from tools.run_folder import BEST, refuse_inputs, warn
+from tools.run_folder import warn, weights_in
+from tools.stop_request import StopRequest
 from tools.video_file import VideoFile
-from tools.video_flags import add_every, check_every
+from tools.video_flags import add_every, check_every, videos_of
 
 COUNTS = "counts.csv"
 SLOWEST = 0.1  # frames a second of a drawn video
+MOST_PEAKS = DetectionSettings.num_peaks
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Detect, write results, counts and the drawn video; returns the exit code: 0 done, 1 a damaged video or something
-    else that a person can mend, 2 a wrong flag, 130 stopped by Ctrl-C."""
+    """Detect, write results, counts and drawn videos; returns the exit code: 0 done, 1 a damaged video or something
+    else that a person can mend, 2 a wrong flag, 130 and 143 stopped by Ctrl-C and SIGTERM, with the frames so far."""
     return exit_code(lambda: _run(_parse(arguments)), stopped="stopped; no results written")
 
 
@@ -42,50 +43,110 @@ def _run(options: argparse.Namespace) -> int:
     check_every(options.every)
     if not 0 <= options.draw_score <= 1:
         raise SettingsError(f"--draw_score {options.draw_score} must lie within 0 and 1")
-    tiling, path, every = tiling_of(options), options.video, options.every
-    check_picture_name(path.stem)
-    refuse_inputs(options.out, path)
-    drawn = options.out / f"{path.stem}_found.mp4"
-    _refuse_other_results(options.out, path, drawn)
-    with ExitStack() as stack:
-        video = stack.enter_context(Video(path))
-        detector = _detector(options)
-        print(f"detecting with {options.model} in {path}", flush=True)
-        started, rows = time.perf_counter(), []
-        results = ResultFiles(options.out / RESULTS, detector.class_names, _origin(options, detector, tiling))
-        results = stack.enter_context(results)
-        rate = video.rate if every <= 1 / video.rate else 1 / every
-        writer = stack.enter_context(VideoFile(drawn, max(rate, SLOWEST))) if options.draw else None
-        for frame in progress_bar(video.frames(every), total=video.num_chosen(every), unit="frame", desc=path.name):
-            boxes = _detect(detector, frame.picture, tiling, options.batch_size)
-            name, hw = frame_name(path, frame.number), frame.picture.shape[:2]
-            if not rows and tiling is None and is_much_larger(hw, detector.input_hw):
-                warn(f"{path.name} {too_large_hint(hw, detector.input_hw)}")
-            results.write(Path(f"{name}.jpg"), Found(frame.number, boxes, hw))
-            counts = np.bincount(boxes.labels[boxes.scores >= options.draw_score], minlength=len(detector.class_names))
-            rows.append((name, frame.number, f"{frame.seconds:.3f}", *counts.tolist()))
-            if writer is not None:
-                how = {"min_score": options.draw_score, "line_width": options.line_width, "labels": options.draw_labels}
-                writer.write(draw_boxes(frame.picture, boxes, detector.class_names, in_place=True, **how))
-        speed = len(rows) / max(time.perf_counter() - started, 1e-9)
-    write_csv(options.out / COUNTS, [("image", "frame", "seconds", *detector.class_names), *rows])
-    floor, score = detector.settings.conf_thresh, options.draw_score
-    print(f"boxes of score {floor} and more in {len(rows)} frames, {speed:.1f} frames/s: {options.out / RESULTS}")
-    print(f"how many of score {score} and more: {options.out / COUNTS}" + (f"; drawn: {drawn}" if options.draw else ""))
-    if video.is_cut:
-        warn(f"{path}: ends after {video.num_read} of the {video.num_frames} frames that it tells of; copy it again")
-    return int(video.is_cut)
+    tiling, paths = tiling_of(options), videos_of(options.videos, options.out)
+    _refuse_other_results(options.out, paths)
+    for path in paths:  # a damaged one is told of now, and not after hours
+        with Video(path):
+            pass
+    options.model = weights_in(options.model)
+    detector = _detector(options)
+    print(f"detecting with {options.model} in {len(paths)} {'video' if len(paths) == 1 else 'videos'}", flush=True)
+    started, work = time.perf_counter(), _Work(options, detector, tiling)
+    origin = _origin(options, paths, detector, tiling)
+    with (
+        StopRequest() as work.stop,
+        ResultFiles(options.out / RESULTS, detector.class_names, origin) as work.results,
+    ):
+        num_cut = sum(work.detect_in(path) for path in paths if not work.stop.is_requested)
+    write_csv(options.out / COUNTS, [("image", "video", "frame", "seconds", *detector.class_names), *work.rows])
+    speed = len(work.rows) / max(time.perf_counter() - started, 1e-9)
+    floor = detector.settings.conf_thresh
+    print(f"boxes of score {floor} and more in {len(work.rows)} frames, {speed:.1f} frames/s: {options.out / RESULTS}")
+    print(f"how many of score {max(options.draw_score, floor)} and more: {options.out / COUNTS}")
+    if options.draw:
+        print(f"drawn: {', '.join(str(_drawn(options.out, path)) for path in paths[: work.num_videos])}")
+    if 0 < work.best < options.draw_score:
+        warn(f"the best score is {work.best:.2f}, so no box was drawn or counted; lower --draw_score")
+    if work.stop.is_requested:
+        print("stopped; what is written is of the frames so far", file=sys.stderr)
+        return work.stop.exit_code
+    return int(num_cut > 0)
 
 
-def _refuse_other_results(out: Path, video: Path, drawn: Path) -> None:
-    """Raises SettingsError where the folder holds what is no earlier, whole or broken off, result of this video."""
+class _Work:
+    """Detection in one video after the other, for the same results. rows: of the table of counts. best: the highest
+    score so far. num_videos: begun so far."""
+
+    stop: StopRequest
+    results: ResultFiles
+
+    def __init__(self, options: argparse.Namespace, detector: PictureDetector, tiling: Tiling | None) -> None:
+        self.options, self.detector, self.tiling = options, detector, tiling
+        self.rows: list[tuple[object, ...]] = []
+        self.best, self.num_videos = 0.0, 0
+
+    def detect_in(self, path: Path) -> bool:
+        """Detect in a video, or until a stop is requested; returns whether it ends too early."""
+        every, names = self.options.every, self.detector.class_names
+        self.num_videos += 1
+        with Video(path) as video, ExitStack() as stack:
+            rate = video.rate if every <= 1 / video.rate else 1 / every
+            drawn = VideoFile(_drawn(self.options.out, path), max(rate, SLOWEST))
+            writer = stack.enter_context(drawn) if self.options.draw else None
+            for frame in progress_bar(video.frames(every), total=video.num_chosen(every), unit="frame", desc=path.name):
+                boxes = self._boxes(frame, path)
+                if writer is not None:
+                    writer.write(draw_boxes(frame.picture, boxes, names, in_place=True, **self._looks()))
+                if self.stop.is_requested:
+                    return False
+        if video.is_cut:
+            told = f"{video.num_read} of the {video.num_frames} frames that it tells of"
+            warn(f"{path}: ends after {told}; copy it again")
+        return video.is_cut
+
+    def _boxes(self, frame: Frame, path: Path) -> ImageDetections:
+        """The boxes of a frame, which are written and counted."""
+        hw, detector, picture = frame.picture.shape[:2], self.detector, frame.picture
+        if frame.number == 0 and self.tiling is None and is_much_larger(hw, detector.input_hw):
+            warn(f"{path.name} {too_large_hint(hw, detector.input_hw)}")
+        if detector.num_channels == 1:
+            picture = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[:, :, None]
+        if self.tiling is None:
+            boxes = detector.detect([picture])[0]
+        else:
+            boxes = detector.detect_tiled(picture, self.tiling, self.options.batch_size)
+        name = frame_name(path, frame.number)
+        self.results.write(Path(f"{name}.jpg"), Found(frame.number, boxes, hw))
+        counted = boxes.labels[boxes.scores >= self.options.draw_score]
+        counts = np.bincount(counted, minlength=len(detector.class_names)).tolist()
+        self.rows.append((name, path.name, frame.number, f"{frame.seconds:.3f}", *counts))
+        self.best = max(self.best, float(boxes.scores.max(initial=0.0)))
+        return boxes
+
+    def _looks(self) -> dict:
+        options = self.options
+        return {"min_score": options.draw_score, "line_width": options.line_width, "labels": options.draw_labels}
+
+
+def _drawn(out: Path, video: Path) -> Path:
+    return out / f"{video.stem}_found.mp4"
+
+
+def _refuse_other_results(out: Path, videos: Sequence[Path]) -> None:
+    """Raises SettingsError where the folder holds what is no earlier, whole or broken off, result of these videos."""
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"{out} is a file; name a folder")
     origin = read_origin(out / RESULTS)
-    if origin is not None and Path(origin.get("pictures", "")).absolute() != video.absolute():
+    if origin is not None and origin.get("pictures") != _named(videos):
         raise SettingsError(f"{out} holds results of {origin.get('pictures')}; name another folder")
     is_ours = (out / RESULTS / DETECTIONS).is_file()  # also after a run that was broken off
-    for path in () if is_ours else (drawn, out / COUNTS):
+    for path in () if is_ours else (*(_drawn(out, video) for video in videos), out / COUNTS):
         if path.exists():
             raise SettingsError(f"{path} is there, and no earlier result of this command; name another folder")
+
+
+def _named(videos: Sequence[Path]) -> str:
+    return ", ".join(str(video.absolute()) for video in videos)
 
 
 def _detector(options: argparse.Namespace) -> PictureDetector:
@@ -94,8 +155,9 @@ def _detector(options: argparse.Namespace) -> PictureDetector:
         for name in ("device", "backbone"):
             if getattr(options, name) is not None:
                 raise SettingsError(f"--{name} is for checkpoints, and {options.model} is a file for other runtimes")
-        if options.tta_views != 1:
-            raise SettingsError(f"--tta_views is for checkpoints; export {options.model} with it")
+        for name, default in (("tta_views", 1), ("K", MOST_PEAKS)):
+            if getattr(options, name) != default:
+                raise SettingsError(f"--{name} is for checkpoints; export {options.model} with it")
         detector: PictureDetector = open_detector(options)
     else:
         from tools.detector import Detector  # brings torch, which an exported file does without
@@ -105,36 +167,26 @@ def _detector(options: argparse.Namespace) -> PictureDetector:
                 f"--runtime, --provider and --threads are for ONNX files; give --device for {options.model}"
             )
         check_thresholds(options)
-        names = (*THRESHOLDS, "backbone")
-        given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-        detector = Detector(_weights(options.model), options.device or "auto", num_views=options.tta_views, **given)
+        given = {name: getattr(options, name) for name in (*THRESHOLDS, "backbone", "tta_views")}
+        given = {name: value for name, value in given.items() if value is not None} | {"num_peaks": options.K}
+        detector = Detector(options.model, options.device or "auto", **given)
         detector.settings = replace(detector.settings, agnostic=options.agnostic_nms)
     if detector.num_channels not in (1, 3):
         raise SettingsError(f"{options.model} reads pictures of {detector.num_channels} bands, and a video has colours")
     return detector
 
 
-def _weights(model: Path) -> Path:
-    """The file of weights: of a run folder the best."""
-    return model / BEST if model.is_dir() else model
-
-
-def _detect(detector: PictureDetector, picture: np.ndarray, tiling: Tiling | None, batch_size: int) -> ImageDetections:
-    if detector.num_channels == 1:
-        picture = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[:, :, None]
-    return detector.detect([picture])[0] if tiling is None else detector.detect_tiled(picture, tiling, batch_size)
-
-
-def _origin(options: argparse.Namespace, detector: PictureDetector, tiling: Tiling | None) -> dict:
+def _origin(
+    options: argparse.Namespace, videos: Sequence[Path], detector: PictureDetector, tiling: Tiling | None
+) -> dict:
     """What the results are results of, as phase test has it."""
-    model = _weights(options.model)
-    with model.open("rb") as file:
+    with options.model.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "checkpoint": str(model),
+        "checkpoint": str(options.model),
         "sha256": sha256,
-        "pictures": str(options.video),
-        "files": stamp_of([options.video]),
+        "pictures": _named(videos),
+        "files": stamp_of(videos),
         **vars(detector.settings),
         "tiles": [tiling.size, tiling.overlap, *tiling.scales] if tiling else None,
     }
@@ -143,7 +195,7 @@ def _origin(options: argparse.Namespace, detector: PictureDetector, tiling: Tili
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="python -m tools.detect_video",
-        description="Detect in the frames of a video: OUT/results gets Task1_<class>.txt and detections.json, in which "
+        description="Detect in the frames of videos: OUT/results gets Task1_<class>.txt and detections.json, in which "
         f"a frame is called <video>_<number> as in tools.extract_frames; OUT/{COUNTS} the time and the number of "
         "objects of each class, a frame a row; OUT/<video>_found.mp4 shows the boxes.",
         epilog="Exit codes: 0 done, 1 a damaged video or the like, 2 a wrong flag.",
@@ -151,11 +203,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL", help="run folder, checkpoint, or file of tools.export_onnx")
-    add("video", type=Path, metavar="VIDEO", help="video file")
+    add("videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of them")
     add("out", type=Path, metavar="OUT", help="folder for results and the drawn video")
     add_every(parser, 0.0)
     add("--device", metavar="NAME", help="of a checkpoint: auto, cpu, cuda, cuda:1 ... [default: auto]")
     add("--backbone", metavar="NAME", help="of a checkpoint that was trained with FILE.py:CLASS of your own")
+    add(
+        "--K",
+        type=int,
+        default=MOST_PEAKS,
+        metavar="N",
+        help="of a checkpoint: most boxes of a frame (with --tile of a tile) [default: %(default)s]",
+    )
     add(
         "--tta_views",
         type=int,

@@ -15,6 +15,7 @@ from tools.detect import detect_batch, select, tiled_boxes
 from tools.device import pick_device
 from tools.outcomes import DetectionSettings, Tiling
 from tools.own_backbone import register_from_file
+from tools.run_folder import weights_in
 
 
 class Detector:
@@ -29,19 +30,21 @@ class Detector:
         conf_thresh: float = 0.01,
         nms_thresh: float = 0.3,
         num_peaks: int = 500,
-        num_views: int = 1,
+        tta_views: int = 1,
         backbone: str | None = None,
     ) -> None:
-        """Load best.pth, last.pth or published weights. The numbers are --conf_thresh, --nms_thresh, --K and
-        --tta_views of main.py. `backbone`: FILE.py:CLASS of a network with a backbone of your own; the file is run.
+        """Load a run folder's best.pth, a checkpoint, or published weights. The numbers are --conf_thresh,
+        --nms_thresh, --K and --tta_views of main.py. `backbone`: FILE.py:CLASS of a network with a backbone of your
+        own; the file is run.
 
         Raises CheckpointError for what is no such file, SettingsError for a device that is not there.
         """
-        self.settings = DetectionSettings(num_peaks, conf_thresh, nms_thresh, num_views=num_views)
+        self.settings = DetectionSettings(num_peaks, conf_thresh, nms_thresh, num_views=tta_views)
         self._device = pick_device(device)
         if backbone is not None:
             register_from_file(backbone)
-        model, self._architecture, _ = load_checkpoint(Path(path), backbone or PUBLISHED_BACKBONE, averaged=True)
+        path = weights_in(Path(path))
+        model, self._architecture, _ = load_checkpoint(path, backbone or PUBLISHED_BACKBONE, averaged=True)
         self._model = model.to(self._device, memory_format=torch.channels_last).eval()
         self.class_names = tuple(self._architecture.class_names)
         self.input_hw, self.num_channels = self._architecture.input_hw, self._architecture.in_channels
@@ -77,7 +80,8 @@ class Detector:
         if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape[2:] != (channels,):
             what = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
             raise ValueError(
-                f"a picture is (height, width, {channels}) uint8, not {what}; was the file found and read?"
+                f"a picture is (height, width, {channels}) uint8, not {what}; was the file found and read, and are "
+                "pictures handed over in a list?"
             )
         if not picture.size:
             raise ValueError("a picture without pixels; was it cut too small?")

@@ -12,13 +12,12 @@ import numpy as np
 
 from datasets.images import ImageError, read_image
 from datasets.near_duplicates import MAX_DISTANCE, NO_HASH, image_hash
-from datasets.videos import VIDEO_SUFFIXES, Video, frame_name
+from datasets.videos import Video, frame_name
 from DOTA_devkit.atomic import atomic_write
-from DOTA_devkit.tiling import check_picture_name
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.progress import progress_bar
-from tools.run_folder import refuse_inputs, warn
-from tools.video_flags import add_every, check_every
+from tools.run_folder import warn
+from tools.video_flags import add_every, check_every, videos_of
 
 JPEG_QUALITY = 95
 OTHER_PICTURE = 8.0  # grey levels, on the average; what JPEG changes is less
@@ -31,25 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     check_every(options.every)
-    paths = [path for source in options.videos for path in _videos_of(source)]
-    for path in paths:
-        check_picture_name(path.stem)
-        refuse_inputs(options.out, path)
-        twin = next((other for other in paths if other is not path and other.stem == path.stem), None)
-        if twin is not None:
-            raise SettingsError(f"{path} and {twin} would give frames of the same names; rename one of them")
+    paths = videos_of(options.videos, options.out)
     num_cut = sum(_extract(path, options) for path in paths)
     return int(num_cut > 0)
-
-
-def _videos_of(source: Path) -> list[Path]:
-    """The video, or those of the folder, by name."""
-    if not source.is_dir():
-        return [source]
-    found = sorted(path for path in source.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
-    if not found:
-        raise SettingsError(f"{source}: no video there; known suffixes: {', '.join(sorted(VIDEO_SUFFIXES))}")
-    return found
 
 
 def _extract(path: Path, options: argparse.Namespace) -> bool:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from datasets.images import IMAGE_SUFFIXES, ImageError, find_images, read_image
-from datasets.videos import VIDEO_SUFFIXES
+from datasets.images import ImageError, find_images, read_image
+from datasets.videos import VIDEO_SUFFIXES, no_picture_there
 from DOTA_devkit.task_files import NO_DETECTIONS
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.detector_flags import add_detector_flags, open_detector, tiling_of
@@ -123,7 +123,7 @@ def _pictures(source: Path) -> dict[str, Path]:
         raise SettingsError(f"{source}: no such file or folder")
     images = find_images(source)
     if not images:
-        raise SettingsError(f"{source}: no picture there; known suffixes: {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise SettingsError(f"{source}: {no_picture_there(source)}")
     return images
 
 

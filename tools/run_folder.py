@@ -110,11 +110,17 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 def checkpoint_path(config: Config) -> Path:
     """The checkpoint of test and eval: --resume (a file or a run folder), else the best one of the newest run."""
-    if config.resume is None:
-        return newest_run(BEST)
-    if config.resume.is_dir():
-        return config.resume / BEST
-    return config.resume
+    return newest_run(BEST) if config.resume is None else weights_in(config.resume)
+
+
+def weights_in(place: Path) -> Path:
+    """The checkpoint of a run folder, its best; or the file itself."""
+    if not place.is_dir():
+        return place
+    if not (place / BEST).exists() and (place / LAST).exists():
+        warn(f"{place} has no {BEST} yet, which its first validation writes; taking {LAST}")
+        return place / LAST
+    return place / BEST
 
 
 def results_dir(config: Config, checkpoint: Path) -> Path:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import torch
 
-from datasets.images import IMAGE_SUFFIXES, ImageError, find_images
-from datasets.videos import VIDEO_SUFFIXES
+from datasets.images import ImageError, find_images
+from datasets.videos import VIDEO_SUFFIXES, no_picture_there
 from models import CTRBOX
 from tools.checkpoint import Architecture, check_flags, file_hash, load_checkpoint
 from tools.command_line import exit_code
@@ -67,7 +67,10 @@ def load_run(config: Config) -> LoadedRun:
     config = with_settings(config, **changes)
     if config.classes is not None and set(config.classes) != set(architecture.class_names):
         known = ", ".join(architecture.class_names)
-        raise SettingsError(f"--classes {' '.join(config.classes)}: the network of {path} has the classes {known}")
+        raise SettingsError(
+            f"--classes {' '.join(config.classes)}: classes are chosen in training, and the network of {path} has "
+            f"{known}; leave the flag out"
+        )
     run_dir = results_dir(config, path)
     refuse_inputs(run_dir, config.input or config.data_dir, is_data_dir=config.input is None)
     return LoadedRun(config, path, run_dir, model, architecture)
@@ -91,9 +94,7 @@ def pictures_of(config: Config) -> tuple[Mapping[str, Path], str]:
         raise SettingsError(f"--input {config.input}: no such file or folder")
     images = find_images(config.input)
     if not images:
-        raise SettingsError(
-            f"--input {config.input}: no picture there; known suffixes: {', '.join(sorted(IMAGE_SUFFIXES))}"
-        )
+        raise SettingsError(f"--input {config.input}: {no_picture_there(config.input)}")
     return images, str(config.input)
 
 

@@ -54,6 +54,8 @@ def run(config: Config) -> int:
 
 
 def _train(run: Run) -> int:
+    if run.progress.epoch >= run.num_epochs:
+        run.log(f"nothing left to do: the run has had its {run.num_epochs} epochs; for more give --num_epoch")
     try:
         with StopRequest() as run.stop:
             while run.progress.epoch < run.num_epochs and not _is_stale(run):

@@ -13,6 +13,7 @@ from DOTA_devkit.labels import LabelError
 
 PICTURE_FOLDERS = ("images", "AllImages", "JPEGImages", "")
 NOT_FOUND = "pictures were not found; name their folder with --images"
+NOT_ASKED_FOR = "pictures that are not in --images were left out, with what was found in them"
 TURNED = "is turned by EXIF (orientation {}), but read as stored, and others turn it; save it upright"
 OTHER_SIZE = "pictures have another size than their labels say; the pictures' own counts"
 
@@ -35,6 +36,15 @@ def locate_pictures(annotated: AnnotatedSet, src: Path, images_dir: Path | None,
         ledger.changed[NOT_FOUND] += path is None
         located.append(picture._replace(path=path))
     return annotated._replace(pictures=located)
+
+
+def keep_located(annotated: AnnotatedSet, images_dir: Path, ledger: Ledger) -> AnnotatedSet:
+    """The set of predictions with only the pictures that lie in `images_dir`, and their paths: of a video the frames
+    that were extracted."""
+    located = locate_pictures(annotated, images_dir, images_dir, Ledger()).pictures
+    kept = [picture for picture in located if picture.path]
+    ledger.changed[NOT_ASKED_FOR] += len(located) - len(kept)
+    return annotated._replace(pictures=kept)
 
 
 def refuse_turned(
