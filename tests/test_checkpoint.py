@@ -18,7 +18,6 @@ from tools.checkpoint import (
     CheckpointError,
     check_flags,
     check_run_state,
-    file_hash,
     load_checkpoint,
     load_file,
     restoring,
@@ -26,6 +25,7 @@ from tools.checkpoint import (
     weights_of,
 )
 from tools.config import SettingsError, parse_settings
+from tools.results import file_hash
 
 ARCHITECTURE = Architecture("resnet18", True, ("小车", "large vehicle"), (96, 160), IMAGENET)
 

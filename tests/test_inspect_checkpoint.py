@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from models import CTRBOX, IMAGENET, PUBLISHED, build_backbone
-from tools.checkpoint import Architecture, file_hash, load_file, save_checkpoint
+from tools.checkpoint import Architecture, load_file, save_checkpoint
 from tools.inspect_checkpoint import inspect_file, main
+from tools.results import file_hash
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ARCHITECTURE = Architecture("mobilenetv2", True, ("小车", "large vehicle"), (96, 160), IMAGENET)

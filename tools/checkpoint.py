@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import pickle
 import re
@@ -304,12 +303,6 @@ def check_flags(
             raise SettingsError(
                 f"--{name} {value} contradicts the checkpoint {path}, which says {fact}; leave the flag out"
             )
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal: which checkpoint some results are of."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _published_architecture(weights: Mapping[str, Tensor], backbone: str, default: tuple[str, ...]) -> Architecture:

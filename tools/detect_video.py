@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import time
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from tools.detector_flags import THRESHOLDS, add_detector_flags, check_threshold
 from tools.drawing import draw_boxes
 from tools.outcomes import DetectionSettings, Found, PictureDetector, Tiling, is_much_larger, too_large_hint
 from tools.progress import progress_bar
-from tools.results import DETECTIONS, RESULTS, ResultFiles, read_origin, stamp_of
+from tools.results import DETECTIONS, RESULTS, ResultFiles, origin_of, read_origin
 from tools.run_folder import warn, weights_in
 from tools.stop_request import StopRequest
 from tools.video_file import VideoFile
@@ -52,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
     detector = _detector(options)
     print(f"detecting with {options.model} in {len(paths)} {'video' if len(paths) == 1 else 'videos'}", flush=True)
     started, work = time.perf_counter(), _Work(options, detector, tiling)
-    origin = _origin(options, paths, detector, tiling)
+    origin = origin_of(options.model, _named(paths), paths, detector.settings, tiling)
     with (
         StopRequest() as work.stop,
         ResultFiles(options.out / RESULTS, detector.class_names, origin) as work.results,
@@ -174,22 +173,6 @@ def _detector(options: argparse.Namespace) -> PictureDetector:
     if detector.num_channels not in (1, 3):
         raise SettingsError(f"{options.model} reads pictures of {detector.num_channels} bands, and a video has colours")
     return detector
-
-
-def _origin(
-    options: argparse.Namespace, videos: Sequence[Path], detector: PictureDetector, tiling: Tiling | None
-) -> dict:
-    """What the results are results of, as phase test has it."""
-    with options.model.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return {
-        "checkpoint": str(options.model),
-        "sha256": sha256,
-        "pictures": _named(videos),
-        "files": stamp_of(videos),
-        **vars(detector.settings),
-        "tiles": [tiling.size, tiling.overlap, *tiling.scales] if tiling else None,
-    }
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

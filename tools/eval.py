@@ -27,7 +27,7 @@ from tools.error_report import (
 )
 from tools.results import RESULTS, read_origin, remove_other_classes
 from tools.run_folder import METRICS, Log, warn
-from tools.test import LoadedRun, load_run, origin_of, run_detector
+from tools.test import LoadedRun, load_run, run_detector, run_origin
 from tools.whole_pictures import whole_pictures_of
 
 CSV, CURVES, MERGED = "metrics.csv", "pr_curves.png", "merged"
@@ -129,7 +129,7 @@ def _find_results(
 
 def _are_fresh(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> bool:
     folder = loaded.run_dir / RESULTS
-    origin, wanted = read_origin(folder), origin_of(loaded, images, source) | {"images": list(images)}
+    origin, wanted = read_origin(folder), run_origin(loaded, images, source) | {"images": list(images)}
     is_whole = all(result_path(folder, name).is_file() for name in loaded.architecture.class_names)
     return is_whole and origin is not None and all(origin.get(key) == value for key, value in wanted.items())
 

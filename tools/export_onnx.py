@@ -95,10 +95,11 @@ def build_export(checkpoint: Path, settings: ExportSettings) -> tuple:
     from models.peak_heads import PeakNetwork
     from models.picture_detector import DetectorOptions, PictureDetector
     from models.views import ViewedNetwork
-    from tools.checkpoint import PUBLISHED_BACKBONE, check_flags, file_hash, load_checkpoint
+    from tools.checkpoint import PUBLISHED_BACKBONE, check_flags, load_checkpoint
     from tools.onnx_facts import FileFacts
     from tools.onnx_file import build_file
     from tools.own_backbone import run_named_file
+    from tools.results import file_hash
 
     named = (
         Config() if settings.backbone is None else Config(backbone=settings.backbone, explicit=frozenset({"backbone"}))

@@ -6,7 +6,6 @@ It needs nothing but the file, and imports no torch.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from tools.drawing import as_bgr, draw_boxes, remove_drawings, write_picture
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Found, Tiling, is_much_larger, too_large_hint
 from tools.progress import progress_bar
-from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, drawing_path, stamp_of
+from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, drawing_path, origin_of
 from tools.run_folder import refuse_inputs, warn
 
 
@@ -61,7 +60,8 @@ def _run(options: argparse.Namespace) -> int:
     remove_drawings(options.out / DRAWINGS)
     problems, num_boxes, best, hinted = 0, 0, 0.0, tiling is not None
     paths = list(images.values())
-    with ResultFiles(options.out / RESULTS, class_names, _origin(options, images, detector, tiling)) as results:
+    origin = origin_of(options.model, str(options.input), images.values(), detector.settings, tiling)
+    with ResultFiles(options.out / RESULTS, class_names, origin) as results:
         found = detect_pictures(detector, images, tiling, options.batch_size)
         for item in progress_bar(found, total=len(paths), unit="picture", desc="detecting"):
             path = paths[item.row]
@@ -95,22 +95,6 @@ def _run(options: argparse.Namespace) -> int:
     if num_boxes and best < options.draw_score:
         warn(f"the best score is {best:.2f}, so no box was drawn; lower --draw_score")
     return int(problems > 0)
-
-
-def _origin(
-    options: argparse.Namespace, images: Mapping[str, Path], detector: OnnxDetector, tiling: Tiling | None
-) -> dict:
-    """What the results are results of, as phase test has it."""
-    with options.model.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return {
-        "checkpoint": str(options.model),
-        "sha256": sha256,
-        "pictures": str(options.input),
-        "files": stamp_of(images.values()),
-        **vars(detector.settings),
-        "tiles": [tiling.size, tiling.overlap, *tiling.scales] if tiling else None,
-    }
 
 
 def _pictures(source: Path) -> dict[str, Path]:

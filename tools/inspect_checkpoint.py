@@ -46,7 +46,8 @@ def inspect_file(path: Path) -> dict[str, Any]:
     that is missing, unreadable or holds no tensors by name.
     """
     # Imported only now: --help and a mistyped flag need not wait for torch.
-    from tools.checkpoint import file_hash, load_file, weights_of
+    from tools.checkpoint import load_file, weights_of
+    from tools.results import file_hash
     from tools.transfer import num_not_finite, recognise_backbone
 
     content = load_file(path)

@@ -14,7 +14,7 @@ from DOTA_devkit.boxes import quads_to_boxes
 from DOTA_devkit.task_files import ResultWriter, result_path
 from DOTA_devkit.tiling import check_picture_name
 from tools.drawing import check_drawings
-from tools.outcomes import Found
+from tools.outcomes import DetectionSettings, Found, Tiling
 
 # cx, cy, w, h in pixels and the angle of w, the long side, in radians, clockwise from +x, -pi/2 to pi/2.
 BOX_CONVENTION = "le90"
@@ -92,6 +92,27 @@ def check_outputs(out: Path, images: Mapping[str, Path], num_drawings: int) -> N
     for name in images:
         check_picture_name(name)
     check_drawings(drawing_path(out, path) for path in islice(images.values(), num_drawings))
+
+
+def origin_of(
+    model: Path, source: str, pictures: Iterable[Path], settings: DetectionSettings, tiling: Tiling | None
+) -> dict:
+    """What results are results of, for `ResultFiles`: the weights, the pictures (or videos) of a `source`, and all that
+    decides what is found in them."""
+    return {
+        "checkpoint": str(model),
+        "sha256": file_hash(model),
+        "pictures": source,
+        "files": stamp_of(pictures),
+        **vars(settings),
+        "tiles": [tiling.size, tiling.overlap, *tiling.scales] if tiling else None,
+    }
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal: which checkpoint some results are of."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def stamp_of(paths: Iterable[Path]) -> str:

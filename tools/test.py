@@ -14,7 +14,7 @@ import torch
 from datasets.images import ImageError, find_images
 from datasets.videos import VIDEO_SUFFIXES, no_picture_there
 from models import CTRBOX
-from tools.checkpoint import Architecture, check_flags, file_hash, load_checkpoint
+from tools.checkpoint import Architecture, check_flags, load_checkpoint
 from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.data import open_data, report_problems, split_of
@@ -24,7 +24,7 @@ from tools.engine import Engine
 from tools.outcomes import SOUND_SCORE, is_much_larger, too_large_hint
 from tools.own_backbone import run_named_file
 from tools.progress import progress_bar
-from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, drawing_path, stamp_of
+from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, drawing_path, origin_of
 from tools.run_folder import Log, checkpoint_path, refuse_inputs, results_dir, warn
 from tools.stop_request import StopRequest
 
@@ -105,17 +105,10 @@ def detection_settings(config: Config) -> DetectionSettings:
     )
 
 
-def origin_of(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> dict:
-    """What results are results of: the checkpoint, the pictures and the settings that decide what is in them."""
+def run_origin(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> dict:
+    """What the results of a run are results of."""
     config = loaded.config
-    return {
-        "checkpoint": str(loaded.checkpoint),
-        "sha256": file_hash(loaded.checkpoint),
-        "pictures": source,
-        "files": stamp_of(images.values()),
-        **vars(detection_settings(config)),
-        "tiles": [config.tile, config.overlap, *config.scales] if config.tile else None,
-    }
+    return origin_of(loaded.checkpoint, source, images.values(), detection_settings(config), _tiling(config))
 
 
 def run_detector(
@@ -130,7 +123,7 @@ def run_detector(
     if engine.is_main:
         remove_drawings(loaded.run_dir / DRAWINGS)
     found = engine.gathered(_detect_share(loaded, engine, paths), len(paths))
-    writer = ResultFiles(loaded.run_dir / RESULTS, loaded.architecture.class_names, origin_of(loaded, images, source))
+    writer = ResultFiles(loaded.run_dir / RESULTS, loaded.architecture.class_names, run_origin(loaded, images, source))
     with writer if engine.is_main else nullcontext() as results:
         for item in progress_bar(found, total=len(paths), unit="picture", desc="detecting"):
             if stop is not None:
@@ -194,14 +187,19 @@ def _detect_share(loaded: LoadedRun, engine: Engine, paths: Sequence[Path]) -> I
     how = {"device": engine.device, "batch_size": config.batch_size or 1, "num_workers": config.num_workers}
     rows = engine.share(range(len(paths)))
     kept = [number for number, row in enumerate(rows) if row < config.num_drawings]
-    if config.tile is None:
+    tiling = _tiling(config)
+    if tiling is None:
         for found in detect(model, architecture, [paths[row] for row in rows], settings, kept=kept, **how):
             yield found._replace(row=rows[found.row])
         return
-    tiling = Tiling(config.tile, config.overlap, config.scales)
     for number, row in enumerate(rows):
         found = detect_tiled(model, architecture, paths[row], tiling, settings, **how)
         yield found._replace(row=row, picture=found.picture if number in kept else None)
+
+
+def _tiling(config: Config) -> Tiling | None:
+    """How pictures are cut, None where they are not."""
+    return None if config.tile is None else Tiling(config.tile, config.overlap, config.scales)
 
 
 def _draw(loaded: LoadedRun, path: Path, item: Found) -> None:
