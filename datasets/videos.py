@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ USUAL_RATE = 25.0  # frames a second of a file that tells none
 _HIGHEST_RATE = 300.0  # of what is no slow motion
 _PROBED = 100  # frames
 _TOLERANCE = 1e-3  # seconds: times are kept in thousandths
+_LONGEST_STEP = 60.0  # seconds between frames; what is longer is no time
 _COUNTING_SUFFIXES = frozenset({".avi", ".m4v", ".mov", ".mp4"})
 
 
@@ -38,7 +38,7 @@ class Video:
 
     Attributes:
         rate: frames a second, on the average. num_frames: about how many there are, 0 where nothing tells. num_read:
-            frames that `frames` has passed so far. seconds: at which the last of these is shown.
+            frames that `frames` has passed so far. seconds: at which the last of these is shown, after the first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,15 +68,19 @@ class Video:
 
         Raises VideoError where not even the first can be decoded.
         """
-        due = 0.0
+        before, due = 0.0, 0
         while self._capture.grab():
+            told = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if self.num_read:
+                # Clips that were put together begin anew, and some files tell no times.
+                step = told - before
+                self.seconds += step if 0 < step < _LONGEST_STEP else 1 / self.rate
+            before = told
             number, self.num_read = self.num_read, self.num_read + 1
-            seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            self.seconds = seconds if number and seconds > 0 else number / self.rate
-            if self.seconds < due - _TOLERANCE:
-                continue
             if every > 0:
-                due = (math.floor((self.seconds + _TOLERANCE) / every) + 1) * every
+                if self.seconds < due * every - _TOLERANCE:
+                    continue
+                due = max(due, math.floor((self.seconds + _TOLERANCE) / every)) + 1
             done, picture = self._capture.retrieve()
             if not done:
                 break
@@ -92,10 +96,20 @@ class Video:
 
     @property
     def is_cut(self) -> bool:
-        """Once `frames` has ended: whether much is missing of what the file says that it holds. Only some kinds of
-        file count their frames; of the others the length is that of the sound as well."""
+        """Once `frames` has ended: whether much is missing of the frames that the file counts."""
         counts = self.path.suffix.lower() in _COUNTING_SUFFIXES
         return counts and self.num_read < 0.98 * self.num_frames - 1
+
+    @property
+    def shortfall(self) -> str:
+        """Once `frames` has ended: what is missing, "" for nothing. Most kinds of file do not count their frames, and
+        tell a length that is that of the sound as well."""
+        if self.is_cut:
+            return f"ends after {self.num_read} of the {self.num_frames} frames that it tells of; copy it again"
+        length = self.num_frames / self.rate
+        if self.seconds + 1 / self.rate < 0.9 * length - 1:
+            return f"ends at {self.seconds:.1f} of {length:.1f} s: its sound is longer, or it is cut off"
+        return ""
 
 
 def _open(path: Path) -> cv2.VideoCapture:
@@ -114,28 +128,6 @@ def _measured_rate(path: Path) -> float:
     capture.release()
     span = times[-1] - times[0] if times else 0.0
     return (len(times) - 1) / span if span > 0 else USUAL_RATE
-
-
-def find_videos(source: Path) -> list[Path]:
-    """The video, or those directly in the folder, by name. Raises VideoError for none."""
-    if re.match(r"[a-z]+:/", str(source)) or str(source).isdecimal():
-        raise VideoError(
-            f"{source}: only files are read; read a stream or a camera with cv2.VideoCapture, and hand its frames to a "
-            'detector (README.md, "In a program")'
-        )
-    if not source.is_dir():
-        return [source]
-    found = sorted(path for path in source.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
-    if not found:
-        raise VideoError(f"{source}: no video there; known suffixes: {', '.join(sorted(VIDEO_SUFFIXES))}")
-    return found
-
-
-def no_picture_there(folder: Path) -> str:
-    """What to say of a folder in which no picture was found."""
-    has_videos = any(path.suffix.lower() in VIDEO_SUFFIXES for path in folder.iterdir())
-    hint = "videos, which python -m tools.detect_video takes" if has_videos else ""
-    return f"no picture there{' but ' if hint else '; known suffixes: '}{hint or ', '.join(sorted(IMAGE_SUFFIXES))}"
 
 
 def frame_name(video: Path, number: int) -> str:

@@ -7,6 +7,8 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -14,7 +16,8 @@ import numpy as np
 import pytest
 
 import main as program
-from datasets.videos import Video
+from datasets.videos import Frame, Video, VideoError
+from DOTA_devkit.task_files import NO_DETECTIONS
 from tests.conftest import REPOSITORY, save_finding_network
 from tests.video_clips import write_clip
 from tools.checkpoint import CheckpointError
@@ -49,7 +52,7 @@ def test_frames_have_the_boxes_that_they_have_as_pictures(
         assert [box["class"] for box in record["boxes"]] == [box["class"] for box in other["boxes"]]
         quads, others = (np.array([box["quad"] for box in part["boxes"]]) for part in (record, other))
         np.testing.assert_allclose(quads, others, atol=2e-2)
-    assert read_origin(out / "results").keys() == read_origin(there / "results").keys()
+    assert read_origin(out / "results").keys() - read_origin(there / "results").keys() == {"every", "stopped"}
     with (out / "counts.csv").open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == [f"飞 行_00000{number}" for number in range(4)]
@@ -106,6 +109,9 @@ def test_what_was_found_becomes_labels_of_the_frames_that_are_there(
     assert "1 pictures that are not in --images were left out" in capsys.readouterr().err
     names = sorted(path.name for path in (tmp_path / "labels").rglob("*.xml"))
     assert names == ["a_000000.xml", "a_000002.xml"]
+    flags[flags.index("--images") + 1] = str(tmp_path)  # where no picture is
+    assert convert([str(tmp_path / "out" / "results"), str(tmp_path / "more"), *flags]) == 1
+    assert "none of the 3 pictures is there, such as a_000000" in capsys.readouterr().err
 
 
 def test_an_exported_file_needs_no_torch(exported, tmp_path: Path) -> None:
@@ -131,8 +137,10 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_
         ([model, clip, str(tmp_path / "in")], 2, "lies in the inputs"),
         ([model, clip, str(tmp_path / "foreign")], 2, "a_found.mp4 is there, and no earlier result"),
         ([model, str(tmp_path / "foreign" / "none"), out], 1, "none: no such video file"),
-        ([model, "rtsp://10.0.0.1/cam", out], 1, "only files are read; read a stream or a camera with"),
-        ([model, "0", out], 1, "only files are read"),
+        ([model, "rtsp://10.0.0.1/cam", out], 2, "only files are read; read a stream or a camera with"),
+        ([model, "0", out], 2, "only files are read"),
+        ([model, clip, out, "--K", "0"], 2, "--K 0 must be at least 1"),
+        ([file, clip, out, "--K", "500"], 2, "--K is for checkpoints; export"),
         ([model, clip, clip], 2, "is a file; name a folder"),
         ([model, clip, str(tmp_path / "file")], 2, "is a file; name a folder"),
         ([model, clip, out, "--every", "-1"], 2, "--every -1.0 must be a time in seconds"),
@@ -188,7 +196,7 @@ def test_results_of_another_video_and_files_of_others_are_not_replaced(
 
 
 def test_the_videos_of_a_folder_have_their_results_in_one_place(
-    finding_checkpoint: Path, tmp_path: Path, capsys
+    finding_checkpoint: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("north.mp4", "south.MP4"):
         write_clip(tmp_path / "a.mp4", 2).rename(tmp_path / name)
@@ -208,6 +216,22 @@ def test_the_videos_of_a_folder_have_their_results_in_one_place(
     (tmp_path / "flights" / "damaged.mp4").write_bytes(b"no")
     assert main([*command[:-1], str(tmp_path / "other")]) == 1  # before the work
     assert "damaged.mp4: cannot be read as a video" in capsys.readouterr().err
+    (tmp_path / "flights" / "damaged.mp4").unlink()
+
+    def some_frames(video: Video, every: float = 0.0) -> Iterator[Frame]:
+        yield from islice(frames(video, every), 1)
+        if video.path.stem == "north" and detecting:
+            raise VideoError(f"{video.path}: its middle is damaged")
+        yield from frames(video, every)
+
+    frames, detecting = Video.frames, []
+    monkeypatch.setattr(Video, "frames", some_frames)
+    monkeypatch.setattr(Detector, "detect", lambda *_: detecting.append(1) or [NO_DETECTIONS])
+    assert main([*command[:-1], str(tmp_path / "other")]) == 1
+    assert "its middle is damaged" in capsys.readouterr().err
+    assert [record["image"] for record in records(tmp_path / "other")] == [
+        "north_000000.jpg", "south_000000.jpg", "south_000001.jpg"
+    ]  # fmt: skip
 
 
 def test_a_run_that_has_no_best_weights_yet_is_used_with_its_last(

@@ -91,7 +91,8 @@ def test_detection_in_videos_that_is_stopped_keeps_the_frames_so_far(
     signal_in_the_second(ResultFiles, "write", number, monkeypatch)
     assert detect_video([str(finding_checkpoint), *clips, str(out)]) == code
     assert not [path for path in out.rglob("*") if path.name.startswith(".") or path.suffix == ".tmp"]
-    assert read_origin(out / "results")["images"] == ["a_000000", "a_000001"]
+    origin = read_origin(out / "results")
+    assert (origin["images"], origin["stopped"]) == (["a_000000", "a_000001"], True)
     assert (out / "counts.csv").read_text().count("\n") == 3
     with Video(out / "a_found.mp4") as video:
         assert video.num_frames == 2

@@ -78,3 +78,13 @@ def test_frames_that_are_lost_on_the_way_are_an_error(tmp_path: Path, monkeypatc
         write_clip(tmp_path / "a.mp4")
     assert caught.value.filename == str(tmp_path / "a.mp4")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("rate", [0.1, 23.976, 66.6667, 239.9813, 960.0])
+def test_rates_that_mpeg_4_has_no_room_for_are_rounded(tmp_path: Path, rate: float) -> None:
+    with VideoFile(tmp_path / "a.mp4", rate) as file:
+        for frame in clip_frames(2):
+            file.write(frame)
+    with Video(tmp_path / "a.mp4") as video:
+        assert video.rate == pytest.approx(min(rate, 300), rel=1e-3)
+        assert len(list(video.frames())) == 2

@@ -107,6 +107,31 @@ def test_frames_are_chosen_by_their_own_times(tmp_path: Path, monkeypatch: pytes
         assert [round(frame.seconds, 1) for frame in found] == [0.0, 1.0, 3.9, 5.9, 7.9]
         assert [frame.number for frame in found] == [0, 10, 20, 21, 22]
         assert not video.is_cut  # such a file does not count its frames
+        assert not video.shortfall or "its sound is longer" in video.shortfall
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([0, 0.1, 0.2, 0.3, 0, 0.1, 0.2, 0.3], [0, 2, 4, 6]),  # two clips that were put together
+        ([0, 0.1, 0.2, 9e5, 0.4, 0.5, 0.6], [0, 2, 4, 6]),
+        ([0.0] * 8, [0, 5]),  # no times: 25 a second
+        ([5.0, 5.1, 5.2, 5.3, 5.4], [0, 2, 4]),
+        ([round(0.0333667 * number, 3) for number in range(3000)], None),
+    ],
+)
+def test_times_that_jump_or_are_none_lose_no_frames(tmp_path: Path, monkeypatch, times, expected) -> None:
+    monkeypatch.setattr(FramesOfAnyTime, "times", times)
+    monkeypatch.setattr(cv2, "VideoCapture", FramesOfAnyTime)
+    (tmp_path / "a.ts").touch()
+    with Video(tmp_path / "a.ts") as video:
+        monkeypatch.setattr(video, "rate", 25.0 if not any(times) else 10.0)
+        found = [frame.number for frame in video.frames(0.2 if expected else 0.3)]
+    if expected is None:  # thousandths are rounded, and no two neighbours are taken for it
+        assert min(np.diff(found)) >= 8
+        assert len(found) == pytest.approx(100 / 0.3, abs=1)
+    else:
+        assert found == expected
 
 
 def test_a_colon_in_a_name_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

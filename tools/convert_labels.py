@@ -235,7 +235,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         metavar="DIR",
         help="folder of the pictures, whose sizes yolo_obb needs and coco and rolabelimg tell, and whose place on the "
-        "map geojson needs [default: images/, AllImages/ or JPEGImages/ in SRC or beside it, or SRC]",
+        "map geojson needs; of predictions only those in pictures that are there are taken [default: images/, "
+        "AllImages/ or JPEGImages/ in SRC or beside it, or SRC]",
     )
     add(
         "--classes",

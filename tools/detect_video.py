@@ -6,20 +6,19 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from datasets.videos import Frame, Video, frame_name
+from datasets.videos import Frame, Video, VideoError, frame_name
 from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.task_files import ImageDetections
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.detector_flags import THRESHOLDS, add_detector_flags, check_thresholds, open_detector, tiling_of
 from tools.drawing import draw_boxes
-from tools.outcomes import DetectionSettings, Found, PictureDetector, Tiling, is_much_larger, too_large_hint
+from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, too_large_hint
 from tools.progress import progress_bar
 from tools.results import DETECTIONS, RESULTS, ResultFiles, origin_of, read_origin
 from tools.run_folder import warn, weights_in
@@ -29,7 +28,6 @@ from tools.video_flags import add_every, check_every, videos_of
 
 COUNTS = "counts.csv"
 SLOWEST = 0.1  # frames a second of a drawn video
-MOST_PEAKS = DetectionSettings.num_peaks
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,66 +40,87 @@ def _run(options: argparse.Namespace) -> int:
     check_every(options.every)
     if not 0 <= options.draw_score <= 1:
         raise SettingsError(f"--draw_score {options.draw_score} must lie within 0 and 1")
+    if options.K is not None and options.K < 1:
+        raise SettingsError(f"--K {options.K} must be at least 1")
     tiling, paths = tiling_of(options), videos_of(options.videos, options.out)
     _refuse_other_results(options.out, paths)
     for path in paths:  # a damaged one is told of now, and not after hours
-        with Video(path):
-            pass
+        with Video(path) as video:
+            next(video.frames(), None)
     options.model = weights_in(options.model)
     detector = _detector(options)
     print(f"detecting with {options.model} in {len(paths)} {'video' if len(paths) == 1 else 'videos'}", flush=True)
-    started, work = time.perf_counter(), _Work(options, detector, tiling)
-    origin = origin_of(options.model, _named(paths), paths, detector.settings, tiling)
-    with (
-        StopRequest() as work.stop,
-        ResultFiles(options.out / RESULTS, detector.class_names, origin) as work.results,
-    ):
-        num_cut = sum(work.detect_in(path) for path in paths if not work.stop.is_requested)
+    started = time.perf_counter()
+    origin = origin_of(options.model, _named(paths), paths, detector.settings, tiling) | {"every": options.every}
+    with StopRequest() as stop, ResultFiles(options.out / RESULTS, detector.class_names, origin) as results:
+        work = _Work(options, detector, tiling, results, stop)
+        num_bad = sum(not work.detect_in(path) for path in paths)
+        origin["stopped"] = work.is_stopped
     write_csv(options.out / COUNTS, [("image", "video", "frame", "seconds", *detector.class_names), *work.rows])
     speed = len(work.rows) / max(time.perf_counter() - started, 1e-9)
     floor = detector.settings.conf_thresh
     print(f"boxes of score {floor} and more in {len(work.rows)} frames, {speed:.1f} frames/s: {options.out / RESULTS}")
     print(f"how many of score {max(options.draw_score, floor)} and more: {options.out / COUNTS}")
-    if options.draw:
-        print(f"drawn: {', '.join(str(_drawn(options.out, path)) for path in paths[: work.num_videos])}")
+    drawn = [path for path in (_drawn(options.out, path) for path in paths) if path.is_file()]
+    if drawn:
+        print(f"drawn: {', '.join(map(str, drawn))}")
     if 0 < work.best < options.draw_score:
         warn(f"the best score is {work.best:.2f}, so no box was drawn or counted; lower --draw_score")
-    if work.stop.is_requested:
+    if work.is_stopped:
         print("stopped; what is written is of the frames so far", file=sys.stderr)
-        return work.stop.exit_code
-    return int(num_cut > 0)
+        return stop.exit_code
+    return int(num_bad > 0)
 
 
 class _Work:
-    """Detection in one video after the other, for the same results. rows: of the table of counts. best: the highest
-    score so far. num_videos: begun so far."""
+    """Detection in one video after the other, for the same results, until a stop is requested.
 
-    stop: StopRequest
-    results: ResultFiles
+    rows: of the table of counts. best: the highest score so far. is_stopped: whether frames were left.
+    """
 
-    def __init__(self, options: argparse.Namespace, detector: PictureDetector, tiling: Tiling | None) -> None:
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        detector: PictureDetector,
+        tiling: Tiling | None,
+        results: ResultFiles,
+        stop: StopRequest,
+    ) -> None:
         self.options, self.detector, self.tiling = options, detector, tiling
+        self.results, self.stop = results, stop
         self.rows: list[tuple[object, ...]] = []
-        self.best, self.num_videos = 0.0, 0
+        self.best, self.is_stopped = 0.0, False
 
     def detect_in(self, path: Path) -> bool:
-        """Detect in a video, or until a stop is requested; returns whether it ends too early."""
-        every, names = self.options.every, self.detector.class_names
-        self.num_videos += 1
-        with Video(path) as video, ExitStack() as stack:
-            rate = video.rate if every <= 1 / video.rate else 1 / every
-            drawn = VideoFile(_drawn(self.options.out, path), max(rate, SLOWEST))
-            writer = stack.enter_context(drawn) if self.options.draw else None
-            for frame in progress_bar(video.frames(every), total=video.num_chosen(every), unit="frame", desc=path.name):
-                boxes = self._boxes(frame, path)
-                if writer is not None:
-                    writer.write(draw_boxes(frame.picture, boxes, names, in_place=True, **self._looks()))
-                if self.stop.is_requested:
-                    return False
-        if video.is_cut:
-            told = f"{video.num_read} of the {video.num_frames} frames that it tells of"
-            warn(f"{path}: ends after {told}; copy it again")
-        return video.is_cut
+        """Detect in a video; returns whether it is whole. Of one that is not, what was found counts."""
+        drawn = _drawn(self.options.out, path)
+        drawn.unlink(missing_ok=True)  # of an earlier run
+        try:
+            with Video(path) as video, VideoFile(drawn, self._rate(video)) as file:
+                self._detect_in_frames(video, file)
+        except VideoError as error:
+            warn(str(error))
+            return False
+        if video.shortfall and not self.is_stopped:
+            warn(f"{path}: {video.shortfall}")
+        return not video.is_cut or self.is_stopped
+
+    def _rate(self, video: Video) -> float:
+        """Frames a second of the drawn video, which takes as long as the video does."""
+        every = self.options.every
+        return video.rate if every <= 1 / video.rate else max(1 / every, SLOWEST)
+
+    def _detect_in_frames(self, video: Video, file: VideoFile) -> None:
+        options, every = self.options, self.options.every
+        looks = {"min_score": options.draw_score, "line_width": options.line_width, "labels": options.draw_labels}
+        frames = video.frames(every)
+        for frame in progress_bar(frames, total=video.num_chosen(every), unit="frame", desc=video.path.name):
+            if self.stop.is_requested:
+                self.is_stopped = True
+                break
+            boxes = self._boxes(frame, video.path)
+            if options.draw:
+                file.write(draw_boxes(frame.picture, boxes, self.detector.class_names, in_place=True, **looks))
 
     def _boxes(self, frame: Frame, path: Path) -> ImageDetections:
         """The boxes of a frame, which are written and counted."""
@@ -122,10 +141,6 @@ class _Work:
         self.best = max(self.best, float(boxes.scores.max(initial=0.0)))
         return boxes
 
-    def _looks(self) -> dict:
-        options = self.options
-        return {"min_score": options.draw_score, "line_width": options.line_width, "labels": options.draw_labels}
-
 
 def _drawn(out: Path, video: Path) -> Path:
     return out / f"{video.stem}_found.mp4"
@@ -145,7 +160,9 @@ def _refuse_other_results(out: Path, videos: Sequence[Path]) -> None:
 
 
 def _named(videos: Sequence[Path]) -> str:
-    return ", ".join(str(video.absolute()) for video in videos)
+    """The videos in a word, for people and to know them again."""
+    first, *others = (str(video.absolute()) for video in videos)
+    return f"{first} and {len(others)} more" if others else first
 
 
 def _detector(options: argparse.Namespace) -> PictureDetector:
@@ -154,8 +171,8 @@ def _detector(options: argparse.Namespace) -> PictureDetector:
         for name in ("device", "backbone"):
             if getattr(options, name) is not None:
                 raise SettingsError(f"--{name} is for checkpoints, and {options.model} is a file for other runtimes")
-        for name, default in (("tta_views", 1), ("K", MOST_PEAKS)):
-            if getattr(options, name) != default:
+        for name in ("tta_views", "K"):
+            if getattr(options, name) is not None:
                 raise SettingsError(f"--{name} is for checkpoints; export {options.model} with it")
         detector: PictureDetector = open_detector(options)
     else:
@@ -167,7 +184,7 @@ def _detector(options: argparse.Namespace) -> PictureDetector:
             )
         check_thresholds(options)
         given = {name: getattr(options, name) for name in (*THRESHOLDS, "backbone", "tta_views")}
-        given = {name: value for name, value in given.items() if value is not None} | {"num_peaks": options.K}
+        given = {name: value for name, value in (given | {"num_peaks": options.K}).items() if value is not None}
         detector = Detector(options.model, options.device or "auto", **given)
         detector.settings = replace(detector.settings, agnostic=options.agnostic_nms)
     if detector.num_channels not in (1, 3):
@@ -194,16 +211,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--K",
         type=int,
-        default=MOST_PEAKS,
         metavar="N",
-        help="of a checkpoint: most boxes of a frame (with --tile of a tile) [default: %(default)s]",
+        help="of a checkpoint: most boxes of a frame (with --tile of a tile) [default: 500]",
     )
     add(
         "--tta_views",
         type=int,
         choices=(1, 2, 4),
-        default=1,
-        help="of a checkpoint: the mean of so many views of a frame, as in main.py [default: %(default)s]",
+        help="of a checkpoint: the mean of so many views of a frame, as in main.py [default: 1]",
     )
     add_detector_flags(parser)
     add(

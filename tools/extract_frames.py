@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,17 +11,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.images import ImageError, read_image
 from datasets.near_duplicates import MAX_DISTANCE, NO_HASH, image_hash
 from datasets.videos import Video, frame_name
-from DOTA_devkit.atomic import atomic_write
+from DOTA_devkit.atomic import atomic_write, write_json
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.progress import progress_bar
 from tools.run_folder import warn
 from tools.video_flags import add_every, check_every, videos_of
 
 JPEG_QUALITY = 95
-OTHER_PICTURE = 8.0  # grey levels, on the average; what JPEG changes is less
+INDEX = ".frames.json"  # which file the pictures of a name are from
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +39,7 @@ def _extract(path: Path, options: argparse.Namespace) -> bool:
     """Write the frames of one video; returns whether it ends too early."""
     last_hash, counts = NO_HASH, {"written": 0, "there already": 0, "alike": 0}
     with Video(path) as video:
+        _refuse_another(options.out, path)
         frames = video.frames(options.every)
         for frame in progress_bar(frames, total=video.num_chosen(options.every), unit="frame", desc=path.name):
             target = options.out / f"{frame_name(path, frame.number)}.{options.suffix}"
@@ -49,27 +50,26 @@ def _extract(path: Path, options: argparse.Namespace) -> bool:
                     continue
                 last_hash = found
             if target.exists():  # of an earlier run, perhaps with labels beside it
-                _refuse_another(target, frame.picture, path)
                 counts["there already"] += 1
                 continue
             _write(target, frame.picture)
             counts["written"] += 1
     said = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "written")
-    print(f"{path}: {video.num_read} frames in {video.seconds:.1f} s; {said}: {options.out}")
-    if video.is_cut:
-        warn(f"{path}: ends after {video.num_read} of the {video.num_frames} frames that it tells of; copy it again")
+    print(f"{path}: {video.num_read} frames in {video.seconds + 1 / video.rate:.1f} s; {said}: {options.out}")
+    if video.shortfall:
+        warn(f"{path}: {video.shortfall}")
     return video.is_cut
 
 
-def _refuse_another(target: Path, picture: np.ndarray, video: Path) -> None:
-    """Raises SettingsError where the file that is there shows something else: cameras count their videos from 1 on."""
-    try:
-        there = read_image(target)
-        is_same = there.shape == picture.shape and np.abs(there.astype(np.int16) - picture).mean() < OTHER_PICTURE
-    except ImageError:
-        is_same = False
-    if not is_same:
-        raise SettingsError(f"{target} is there, and is not this frame of {video}; name another folder, or rename one")
+def _refuse_another(out: Path, video: Path) -> None:
+    """Note from which file the pictures called by this video's name are. Raises SettingsError where it was another:
+    cameras count their videos from 1 on."""
+    index = out / INDEX
+    known = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
+    first = known.setdefault(video.stem, {"video": str(video.absolute()), "bytes": video.stat().st_size})
+    if first["bytes"] != video.stat().st_size:
+        raise SettingsError(f"{out} has frames of {first['video']}, of the same name as {video}; name another folder")
+    write_json(index, known)
 
 
 def _write(path: Path, picture: np.ndarray) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from datasets.images import ImageError, find_images, read_image
-from datasets.videos import VIDEO_SUFFIXES, no_picture_there
 from DOTA_devkit.task_files import NO_DETECTIONS
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.detector_flags import add_detector_flags, open_detector, tiling_of
@@ -22,6 +21,7 @@ from tools.outcomes import Found, Tiling, is_much_larger, too_large_hint
 from tools.progress import progress_bar
 from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, drawing_path, origin_of
 from tools.run_folder import refuse_inputs, warn
+from tools.video_flags import no_picture_there, refuse_video
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,8 +99,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _pictures(source: Path) -> dict[str, Path]:
     """The picture, or those of the folder, by name."""
-    if source.is_file() and source.suffix.lower() in VIDEO_SUFFIXES:
-        raise SettingsError(f"{source}: a video; python -m tools.detect_video detects in its frames")
+    refuse_video(source, str(source))
     if source.is_file():
         return {source.stem: source}
     if not source.exists():

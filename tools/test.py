@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 
 from datasets.images import ImageError, find_images
-from datasets.videos import VIDEO_SUFFIXES, no_picture_there
 from models import CTRBOX
 from tools.checkpoint import Architecture, check_flags, load_checkpoint
 from tools.command_line import exit_code
@@ -27,6 +26,7 @@ from tools.progress import progress_bar
 from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, drawing_path, origin_of
 from tools.run_folder import Log, checkpoint_path, refuse_inputs, results_dir, warn
 from tools.stop_request import StopRequest
+from tools.video_flags import no_picture_there, refuse_video
 
 
 class LoadedRun(NamedTuple):
@@ -86,8 +86,7 @@ def pictures_of(config: Config) -> tuple[Mapping[str, Path], str]:
         data = open_data(config)
         split = split_of(config, data, "val")
         return {name: data.images[name] for name in split.names}, split.source
-    if config.input.is_file() and config.input.suffix.lower() in VIDEO_SUFFIXES:
-        raise SettingsError(f"--input {config.input}: a video; python -m tools.detect_video detects in its frames")
+    refuse_video(config.input, f"--input {config.input}")
     if config.input.is_file():
         return {config.input.stem: config.input}, str(config.input)
     if not config.input.exists():

@@ -55,7 +55,8 @@ def run(config: Config) -> int:
 
 def _train(run: Run) -> int:
     if run.progress.epoch >= run.num_epochs:
-        run.log(f"nothing left to do: the run has had its {run.num_epochs} epochs; for more give --num_epoch")
+        flag = "--num_epoch" if run.config.num_images is None else "--num_images"
+        run.log(f"nothing left to do: the run has had its {run.num_epochs} epochs; for more give {flag}")
     try:
         with StopRequest() as run.stop:
             while run.progress.epoch < run.num_epochs and not _is_stale(run):

@@ -12,6 +12,7 @@ import numpy as np
 
 from datasets.videos import Video, VideoError
 
+FASTEST = 300.0  # frames a second
 _CODEC = "mp4v"  # MPEG-4 part 2, which every build of OpenCV can write; H.264 it cannot
 
 
@@ -22,7 +23,8 @@ class VideoFile:
     """
 
     def __init__(self, path: Path, rate: float) -> None:
-        self.path, self.rate = path, rate
+        # Beyond 65 frames a second MPEG-4 has no room for thousandths.
+        self.path, self.rate = path, round(min(rate, FASTEST), 2 if rate > 65 else 3)
         path = path.absolute()  # FFmpeg takes a relative name with a colon for an address
         self._temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(6)}{path.suffix}")
         self._writer: cv2.VideoWriter | None = None

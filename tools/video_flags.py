@@ -1,13 +1,15 @@
-"""What commands on videos have in common: which files, and which of their frames, so that all take the same ones."""
+"""What commands on videos have in common: which files and which of their frames, so that all take the same."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.videos import find_videos
+from datasets.images import IMAGE_SUFFIXES
+from datasets.videos import VIDEO_SUFFIXES
 from DOTA_devkit.tiling import check_picture_name
 from tools.command_line import SettingsError
 from tools.run_folder import refuse_inputs
@@ -30,12 +32,45 @@ def check_every(seconds: float) -> None:
         raise SettingsError(f"--every {seconds} must be a time in seconds, 0 for all frames")
 
 
+def find_videos(source: Path) -> list[Path]:
+    """The video, or those directly in the folder, by name. Raises SettingsError for none."""
+    if not source.exists() and (re.match(r"[a-z]+:/", str(source)) or str(source).isdecimal()):
+        raise SettingsError(
+            f"{source}: only files are read; read a stream or a camera with cv2.VideoCapture, and hand its frames to a "
+            'detector (README.md, "In a program")'
+        )
+    if not source.is_dir():
+        return [source]
+    found = sorted(path for path in source.iterdir() if is_video(path))
+    if not found:
+        raise SettingsError(f"{source}: no video there; known suffixes: {', '.join(sorted(VIDEO_SUFFIXES))}")
+    return found
+
+
+def is_video(path: Path) -> bool:
+    """Whether the file is one by its name; hidden ones are not looked at."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def refuse_video(source: Path, what: str) -> None:
+    """Raises SettingsError for a video where a command wants pictures."""
+    if is_video(source):
+        raise SettingsError(f"{what}: a video; python -m tools.detect_video detects in its frames")
+
+
+def no_picture_there(folder: Path) -> str:
+    """What to say of a folder in which no picture was found."""
+    if any(is_video(path) for path in folder.iterdir()):
+        return "no picture there but videos, which python -m tools.detect_video takes"
+    return f"no picture there; known suffixes: {', '.join(sorted(IMAGE_SUFFIXES))}"
+
+
 def videos_of(sources: Sequence[Path], out: Path) -> list[Path]:
     """The videos, and those of the folders, whose frames are to go to `out`.
 
     Raises SettingsError for two of one name, whose frames would have the same names, and where `out` is beside them.
     """
-    paths = list(dict.fromkeys(path for source in sources for path in find_videos(source)))
+    paths = list({path.resolve(): path for source in sources for path in find_videos(source)}.values())
     by_name: dict[str, Path] = {}
     for path in paths:
         check_picture_name(path.stem)

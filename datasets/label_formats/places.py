@@ -40,9 +40,11 @@ def locate_pictures(annotated: AnnotatedSet, src: Path, images_dir: Path | None,
 
 def keep_located(annotated: AnnotatedSet, images_dir: Path, ledger: Ledger) -> AnnotatedSet:
     """The set of predictions with only the pictures that lie in `images_dir`, and their paths: of a video the frames
-    that were extracted."""
+    that were extracted. Raises ValueError where none is there."""
     located = locate_pictures(annotated, images_dir, images_dir, Ledger()).pictures
     kept = [picture for picture in located if picture.path]
+    if located and not kept:
+        raise ValueError(f"{images_dir}: none of the {len(located)} pictures is there, such as {located[0].name}")
     ledger.changed[NOT_ASKED_FOR] += len(located) - len(kept)
     return annotated._replace(pictures=kept)
 
