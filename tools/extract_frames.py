@@ -65,7 +65,10 @@ def _refuse_another(out: Path, video: Path) -> None:
     """Note from which file the pictures called by this video's name are. Raises SettingsError where it was another:
     cameras count their videos from 1 on."""
     index = out / INDEX
-    known = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
+    try:
+        known = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{index}: is damaged ({error}); remove it, or name another folder") from error
     first = known.setdefault(video.stem, {"video": str(video.absolute()), "bytes": video.stat().st_size})
     if first["bytes"] != video.stat().st_size:
         raise SettingsError(f"{out} has frames of {first['video']}, of the same name as {video}; name another folder")
