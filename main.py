@@ -6,7 +6,7 @@ import importlib
 import sys
 
 from tools.command_line import exit_code
-from tools.config import parse_settings
+from tools.setting_flags import parse_settings
 
 
 def main(arguments: list[str]) -> int:

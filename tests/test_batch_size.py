@@ -13,9 +13,9 @@ from tests.test_ctrbox import OddBackbone
 from tests.test_train import LISTS, arguments
 from tools.batch_size import MOST, RESERVE, _try_step, largest_that_fits
 from tools.checkpoint import Architecture
-from tools.config import parse_settings
 from tools.engine import Engine
 from tools.run_description import is_batch_small_for_gpu
+from tools.setting_flags import parse_settings
 
 
 @settings(deadline=None)

@@ -24,8 +24,9 @@ from tools.checkpoint import (
     save_checkpoint,
     weights_of,
 )
-from tools.config import SettingsError, parse_settings
+from tools.config import SettingsError
 from tools.results import file_hash
+from tools.setting_flags import parse_settings
 
 ARCHITECTURE = Architecture("resnet18", True, ("小车", "large vehicle"), (96, 160), IMAGENET)
 

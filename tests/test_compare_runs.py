@@ -12,8 +12,9 @@ import pytest
 
 import main as program
 from tools.compare_runs import differing_settings, main, read_run
-from tools.config import parse_settings, settings_toml
+from tools.config import settings_toml
 from tools.history import History
+from tools.setting_flags import parse_settings
 
 
 def write_run(

@@ -13,7 +13,7 @@ from DOTA_devkit.evaluation import EVERY_CLASS
 from DOTA_devkit.labels import LabelError
 from tests.label_documents import DATA_YAML, PNG, yolo_folder
 from tools import data as data_module
-from tools.config import Config, SettingsError, parse_settings
+from tools.config import Config, SettingsError
 from tools.data import (
     augmentation_of,
     data_classes,
@@ -24,6 +24,7 @@ from tools.data import (
     truths_of,
     warn_of_shared_pictures,
 )
+from tools.setting_flags import parse_settings
 
 
 def test_without_a_data_folder_it_is_the_demo_in_its_own_size(monkeypatch, dota_folder):

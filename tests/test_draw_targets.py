@@ -64,8 +64,8 @@ def test_the_inputs_are_those_of_the_first_epoch_of_training(dota_folder, tmp_pa
     monkeypatch.setattr("tools.target_picture.draw_targets", keep)
     assert main([str(data_dir), str(tmp_path / "out"), "--seed", "3", *SMALL]) == 0
     from models import IMAGENET
-    from tools.config import parse_settings
     from tools.data import data_classes, open_data, read_split
+    from tools.setting_flags import parse_settings
 
     config = parse_settings(["--data_dir", str(data_dir), "--seed", "3"])
     data = open_data(config)

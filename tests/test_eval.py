@@ -20,7 +20,8 @@ from models import IMAGENET
 from tools import eval as evaluation
 from tools import split_tiles
 from tools.checkpoint import Architecture, save_checkpoint
-from tools.config import parse_settings, settings_dict
+from tools.config import settings_dict
+from tools.setting_flags import parse_settings
 
 LISTS = {"train": ("scene_0",), "val": ("scene_1", "scene_2", "scene_3"), "few": ("scene_1",)}
 

@@ -140,7 +140,7 @@ def test_only_tools_and_main_see_the_settings() -> None:
         path.split("/")[0]
         for path in sources()
         for _, name in imported_names(path, (REPOSITORY / path).read_text(encoding="utf-8"))
-        if f"{name}.".startswith("tools.config.")
+        if f"{name}.".startswith(("tools.config.", "tools.setting_flags."))
     }
     assert readers == {"tools", "main.py"}
 

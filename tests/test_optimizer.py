@@ -10,8 +10,9 @@ import torch
 
 from models import CTRBOX
 from tests.test_ctrbox import OddBackbone
-from tools.config import Config, parse_settings
+from tools.config import Config
 from tools.optimizer import learning_rate, make_criterion, make_optimizer, restore_optimizer, set_rate
+from tools.setting_flags import parse_settings
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from tests.test_ctrbox import OddBackbone
 from tests.test_training_step import make_batch
 from tools.averaging import WeightAverage
 from tools.checkpoint import Architecture
-from tools.config import parse_settings
 from tools.detect import detect_batch
 from tools.engine import Engine
 from tools.optimizer import make_criterion
 from tools.outcomes import DetectionSettings
+from tools.setting_flags import parse_settings
 from tools.training_step import TrainingStep
 
 

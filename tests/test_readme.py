@@ -23,7 +23,7 @@ from tests.test_geojson import collection, feature
 from tests.test_georeference import geotiff
 from tests.video_clips import write_clip
 from tools import data as data_module
-from tools.config import parse_settings
+from tools.setting_flags import parse_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHORT = ["--num_epoch", "1", "--input_h", "64", "--input_w", "64", "--pretrained", "none", "--tensorboard", "off"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tools.config import Config, SettingsError, parse_settings
+from tools.config import Config, SettingsError
 from tools.recipes import RECIPES
+from tools.setting_flags import parse_settings
 
 
 def test_the_default_recipe_is_the_defaults():

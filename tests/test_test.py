@@ -20,9 +20,10 @@ from tests.test_train import arguments
 from tools import test as testing
 from tools import weights
 from tools.checkpoint import Architecture, save_checkpoint
-from tools.config import parse_settings, settings_dict
+from tools.config import settings_dict
 from tools.outcomes import Found
 from tools.results import ResultFiles
+from tools.setting_flags import parse_settings
 
 
 @pytest.fixture(scope="module")

@@ -19,11 +19,12 @@ from datasets.augment import Augmentation
 from datasets.loader import TrainingSet
 from tools import train, training_run, validation
 from tools.checkpoint import load_file
-from tools.config import Config, SettingsError, parse_settings
+from tools.config import Config, SettingsError
 from tools.data import augmentation_of
 from tools.engine import Engine
 from tools.run_folder import locked
 from tools.run_state import Run
+from tools.setting_flags import parse_settings
 from tools.training_step import StepResult, TrainingStep
 
 LISTS = {"train": ("scene_0", "scene_1", "scene_3"), "val": ("scene_2",)}

@@ -14,9 +14,10 @@ from datasets.targets import Targets, make_targets
 from DOTA_devkit.boxes import boxes_to_quads
 from models import CTRBOX, IMAGENET, BBAVectorsLoss
 from tests.test_ctrbox import OddBackbone
-from tools.config import Config, parse_settings
+from tools.config import Config
 from tools.engine import Engine
 from tools.optimizer import make_criterion, make_optimizer
+from tools.setting_flags import parse_settings
 from tools.training_step import TrainingStep
 
 INPUT_HW = (64, 64)

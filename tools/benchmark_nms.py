@@ -11,11 +11,11 @@ from DOTA_devkit import poly_nms
 from DOTA_devkit.evaluation import ImageTruth, evaluate
 from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections
-from tools.config import parse_settings
 from tools.data import open_data, read_split, truths_of
 from tools.detect import detect
 from tools.device import pick_device
 from tools.progress import progress_bar
+from tools.setting_flags import parse_settings
 from tools.test import detection_settings, load_run
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)

@@ -31,8 +31,8 @@ import torch
 
 from datasets.loader import Batch, make_training_loader
 from models.recompute import all_kept
-from tools.config import parse_settings
 from tools.run_state import Run
+from tools.setting_flags import parse_settings
 from tools.training_run import prepare
 
 MIB = 2**20

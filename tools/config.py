@@ -1,24 +1,22 @@
-"""The settings: one flat frozen record, filled from defaults, then a TOML file, then the flags. Imports no torch."""
+"""The settings: one flat frozen record, its kinds and its file. Flags: setting_flags.py. Imports no torch."""
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import json
 import re
-import tomllib
 import types
 import typing
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 
-from tools.command_line import Parser, SettingsError
+from tools.command_line import SettingsError
 from tools.recipes import RECIPES
 from tools.setting_rules import check_settings
 
 PHASES = ("train", "test", "eval")
 PRETRAINED = ("auto", "imagenet", "none")
+AUTO = ("batch_size",)  # settings of which 0 stands for auto
 
 
 def _setting(
@@ -192,63 +190,15 @@ class Config:
         check_settings(self)
 
 
-def parse_settings(arguments: Sequence[str]) -> Config:
-    """The settings for these command-line arguments. Prints help and leaves (SystemExit) on --help.
-
-    Raises SettingsError for an unknown flag or file key (with the nearest known one), a wrong kind or a contradiction.
-    """
-    given = vars(_make_parser().parse_args([_underscored(argument) for argument in arguments]))
-    config_path = given.pop("config", None)
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    from_file = _read_toml(config_path) if config_path is not None else {}
-    if from_file.get("phase") == "train" and (given.get("phase", "train") != "train" or "resume_train" in given):
-        # Where that training began and what it wrote are its own; other work has its own.
-        from_file = {name: value for name, value in from_file.items() if name not in ("resume", "resume_train", "out")}
-    values = {**from_file, **given}
-    recipe = values.get("recipe", "default")
-    if recipe not in RECIPES:
-        raise SettingsError(f"--recipe is '{recipe}'; it can be {', '.join(RECIPES)}")
-    # A recipe given as a flag comes above the file, as every flag does.
-    values = {**from_file, **RECIPES[recipe], **given} if "recipe" in given else {**RECIPES[recipe], **values}
-    return Config(**values, explicit=frozenset({**from_file, **given}))
-
-
-def split_settings(arguments: Sequence[str], others: Collection[str] = ()) -> tuple[list[str], list[str]]:
-    """The flags of settings among the arguments, with their values, and the rest, for a command that has arguments and
-    flags of its own: `others`, names that are no settings there."""
-    kinds = {"config": Path} | {item.name: _kind(item) for item in _flags()}
-    entries = {item.name: _entry(item) for item in _flags() if _kind(item) is tuple}
-    settings: list[str] = []
-    rest: list[str] = []
-    waiting = list(reversed(arguments))
-    while waiting:
-        argument = waiting.pop()
-        flag, equals, _ = argument.partition("=")
-        name = flag[2:].replace("-", "_")
-        is_setting = name in kinds or kinds.get(name.removeprefix("no_")) is bool
-        if not argument.startswith("--") or not is_setting or name in others:
-            rest.append(argument)
-            continue
-        settings.append(argument)
-        kind = kinds.get(name, bool)
-        if kind is tuple and not equals:
-            takes = _is_number if entries.get(name) is float else _is_value
-            while waiting and takes(waiting[-1]):
-                settings.append(waiting.pop())
-        elif kind is not bool and not equals and waiting and not waiting[-1].startswith("--"):
-            settings.append(waiting.pop())
-    return settings, rest
-
-
 def settings_from(values: Mapping[str, object]) -> Config:
     """Settings that a checkpoint or a settings file kept; keys that this version does not know are left out."""
-    known = {item.name: item for item in _flags()}
-    return Config(**{key: _convert(known[key], value, key) for key, value in values.items() if key in known})
+    known = {item.name: item for item in setting_fields()}
+    return Config(**{key: converted(known[key], value, key) for key, value in values.items() if key in known})
 
 
 def settings_dict(config: Config) -> dict[str, str | int | float | bool]:
     """The settings as plain values, those that are None left out."""
-    values = {item.name: getattr(config, item.name) for item in _flags()}
+    values = {item.name: getattr(config, item.name) for item in setting_fields()}
     return {key: str(value) if isinstance(value, Path) else value for key, value in values.items() if value is not None}
 
 
@@ -264,111 +214,18 @@ def with_settings(config: Config, **changes: object) -> Config:
     return replace(config, **changes)
 
 
-class _DownRatio(argparse.Action):
-    def __call__(self, *ignored: object) -> typing.NoReturn:
-        raise SettingsError(
-            "--down_ratio is no setting: targets, decoder and heads are made for the map at a quarter of the input. "
-            "People change it when another backbone's channels do not fit; here these follow from the backbone, so "
-            "--backbone NAME is all it takes"
-        )
-
-
-def _make_parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="main.py",
-        usage="main.py [--phase {train,test,eval}] [--config FILE] [settings, see below]",
-        description="Train, test and evaluate oriented-box detectors (BBAVectors).",
-        epilog="'-' and '_' in flags are the same. Order: defaults < --config file < flags. Boxes are in pixels of the "
-        "picture, overlaps are IoU of exact polygons.",
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-    )
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="TOML file with any of these settings, without dashes"
-    )
-    parser.add_argument("--down_ratio", action=_DownRatio, nargs="?", help=argparse.SUPPRESS)
-    group: argparse._ActionsContainer = parser
-    for item in _flags():
-        if item.name in _GROUPS:
-            group = parser.add_argument_group(_GROUPS[item.name])
-        text = item.metadata["help"].replace("%", "%%")
-        if item.default is not None:
-            shown = item.default if not isinstance(item.default, tuple) else " ".join(map(str, item.default))
-            text += f" [default: {shown}]"
-        options: dict[str, typing.Any] = {"help": text}
-        kind = _kind(item)
-        if kind is bool:
-            options["action"] = argparse.BooleanOptionalAction
-        elif kind is tuple:
-            options |= {"type": _entry(item), "nargs": "+", "metavar": item.metadata["metavar"] or "X"}
-        else:
-            options |= {"type": _count if item.name in _AUTO else kind, "choices": item.metadata["choices"]}
-            options["metavar"] = None if item.metadata["choices"] else item.metadata["metavar"] or _METAVARS[kind]
-        if item.name == "resume_train":
-            options |= {"nargs": "?", "const": "newest", "metavar": "RUN"}
-        group.add_argument(f"--{item.name}", **options)
-    return parser
-
-
-_GROUPS = {  # by the first of their settings: as the sections of Config
-    "dataset": "data",
-    "backbone": "network; in test and eval all of these come from the checkpoint",
-    "recipe": "training",
-    "resume": "testing and evaluation",
-    "num_drawings": "drawing",
-    "out": "machine",
-}
-
-
-def _count(text: str) -> int:
-    return 0 if text == "auto" else int(text)
-
-
-_AUTO = ("batch_size",)  # 0 stands for auto
-_METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
-
-
-def _underscored(argument: str) -> str:
-    """`--data-dir=x` -> `--data_dir=x`, with unknown flags refused here, where the nearest known one can be named."""
-    if not argument.startswith("--") or argument == "--":
-        return argument
-    flag, equals, value = argument.partition("=")
-    name = flag[2:].replace("-", "_")
-    name = f"no-{name[3:]}" if name.startswith("no_") else name
-    known = {item.name for item in _flags()} | {"config", "help", "down_ratio"}
-    known |= {f"no-{item.name}" for item in _flags() if _kind(item) is bool}
-    if name not in known:
-        raise SettingsError(f"unknown flag {flag}{_nearest(name, known, '--')}; python main.py --help lists all")
-    return f"--{name}{equals}{value}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_value(text: str) -> bool:
-    return not text.startswith("--")
-
-
-def _nearest(name: str, known: set[str], dashes: str) -> str:
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-    return f"; nearest: {dashes}{close[0]}" if close else ""
-
-
-def _flags() -> list[Field]:
+def setting_fields() -> list[Field]:
+    """The fields of Config that are settings, in their order."""
     return [item for item in fields(Config) if item.metadata]
 
 
-def _kind(item: Field) -> type:
+def kind_of(item: Field) -> type:
+    """The type of a setting, where it is set."""
     hint = _hint(item)
     return typing.get_origin(hint) or hint
 
 
-def _entry(item: Field) -> type:
+def entry_of(item: Field) -> type:
     """Of what a tuple holds any number."""
     return typing.get_args(_hint(item))[0]
 
@@ -383,31 +240,14 @@ def _hint(item: Field) -> typing.Any:
 _HINTS = typing.get_type_hints(Config)
 
 
-def _read_toml(path: Path) -> dict[str, object]:
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: is not TOML ({error})") from error
-    known = {item.name: item for item in _flags()}
-    settings = {}
-    for key, value in values.items():
-        name = key.replace("-", "_")
-        if name == "down_ratio":
-            _DownRatio([], "")()
-        if name not in known:
-            raise SettingsError(f"{path}: unknown setting '{key}'{_nearest(name, set(known), '')}")
-        settings[name] = _convert(known[name], value, f"{path}: {key}")
-    return settings
-
-
-def _convert(item: Field, value: object, where: str) -> object:
-    kind = _kind(item)
-    if item.name in _AUTO and value == "auto":
+def converted(item: Field, value: object, where: str) -> object:
+    """A plain value, from a file or a checkpoint, as the setting has it. Raises SettingsError, which begins with
+    `where`, for one of another type."""
+    kind = kind_of(item)
+    if item.name in AUTO and value == "auto":
         return 0
     if kind is tuple and isinstance(value, list | tuple):
-        entry_kind = _entry(item)
+        entry_kind = entry_of(item)
         if all(type(entry) in ((int, float) if entry_kind is float else (entry_kind,)) for entry in value):
             return tuple(map(entry_kind, value))
     fitting = {float: (int, float), Path: (str,)}.get(kind, (kind,))

@@ -12,9 +12,10 @@ import numpy as np
 
 from DOTA_devkit.atomic import write_json
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.config import Config, parse_settings, split_settings
+from tools.config import Config
 from tools.progress import progress_bar
 from tools.run_folder import warn
+from tools.setting_flags import parse_settings, split_settings
 
 if TYPE_CHECKING:
     from datasets.loader import TrainingSet
