@@ -313,6 +313,7 @@ def test_a_device_that_is_full_is_told(dota_folder, tmp_path, monkeypatch, capsy
 # -- how long
 
 
+@pytest.mark.usefixtures("thin_backbones")
 @pytest.mark.parametrize(("num_images", "epochs", "steps"), [(7, 2, 4), (10, 2, 6), (3, 1, 2), (1, 1, 1)])
 def test_num_images_counts_exactly_and_the_last_epoch_is_a_part(dota_folder, tmp_path, num_images, epochs, steps):
     """5 pictures in batches of 2: an epoch has 3 steps, of 2, 2 and 1."""
@@ -388,6 +389,7 @@ def test_2000_objects_in_a_tile_train(dota_folder, tmp_path, capsys):
     assert int(objects) > 2000
 
 
+@pytest.mark.usefixtures("thin_backbones")
 @pytest.mark.parametrize("recipe", ["default", "published"])
 def test_one_picture_is_enough(dota_folder, tmp_path, recipe: str):
     data_dir = dota_folder(names=("only", "empty"), lists={"train": ["only"], "val": ["only"]})
@@ -410,6 +412,7 @@ def test_pictures_without_objects_train_without_throwing_the_weights_about(dota_
     assert all(value.isfinite().all() for value in content["model_state_dict"].values())
 
 
+@pytest.mark.usefixtures("thin_backbones")
 def test_a_clock_that_goes_back_harms_nothing(dota_folder, tmp_path, monkeypatch):
     """Only the shown times may be odd."""
     ticks = iter(range(10**6, 0, -1))

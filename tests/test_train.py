@@ -182,6 +182,7 @@ def test_ctrl_c_saves_and_the_resumed_run_equals_the_straight_one(
     assert_same_weights(tmp_path / "straight" / "last.pth", tmp_path / "stopped" / "last.pth")
 
 
+@pytest.mark.usefixtures("thin_backbones")
 def test_a_finished_run_resumes_to_nothing_and_a_contradiction_is_refused(dota_folder, tmp_path, capsys):
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
     assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
@@ -234,6 +235,7 @@ def test_data_smaller_than_a_batch_without_objects_and_without_lists_trains(dota
     assert (tmp_path / "run" / "best.pth").exists()
 
 
+@pytest.mark.usefixtures("thin_backbones")
 def test_a_damaged_picture_stops_training_by_name_or_is_left_out(dota_folder, tmp_path, capsys):
     data_dir = dota_folder(lists=LISTS)
     path = data_dir / "images" / "scene_1.png"
@@ -270,6 +272,7 @@ def test_resume_train_without_any_run_says_what_to_do(tmp_path, monkeypatch):
         train.run(parse_settings(["--resume_train"]))
 
 
+@pytest.mark.usefixtures("thin_backbones")
 def test_the_best_checkpoint_is_the_one_with_the_best_map_not_the_last(dota_folder, tmp_path, monkeypatch):
     """Defect 12: no validation, and the best checkpoint chosen by the training loss."""
     scores = iter([0.2, 0.5, 0.4])
@@ -328,6 +331,7 @@ def test_the_published_optimiser_state_is_no_run_to_go_on_with(dota_folder, tmp_
     assert "last.pth" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("thin_backbones")
 def test_a_run_finds_its_data_from_another_folder(dota_folder, tmp_path, monkeypatch):
     dota_folder(lists=LISTS)
     monkeypatch.chdir(tmp_path)
@@ -351,6 +355,7 @@ def test_after_an_error_no_process_waits_to_leave_the_group(dota_folder, tmp_pat
     assert len(closed) == 1
 
 
+@pytest.mark.usefixtures("thin_backbones")
 def test_a_bad_validation_picture_does_not_cost_the_epoch(dota_folder, tmp_path, capsys):
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
     (data_dir / "images" / "scene_2.png").write_bytes(b"damaged")
