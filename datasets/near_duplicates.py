@@ -75,6 +75,11 @@ def image_hash(image: np.ndarray) -> int:
     return int(str(imagehash.phash(Image.fromarray(grey))), 16)
 
 
+def are_twins(first: int, second: int, max_distance: int = MAX_DISTANCE) -> bool:
+    """Whether two hashes are those of near twins; what has NO_HASH is nobody's."""
+    return NO_HASH not in (first, second) and (first ^ second).bit_count() <= max_distance
+
+
 def twin_rows(hashes: np.ndarray, max_distance: int = MAX_DISTANCE) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Of each of hashes (N,) uint64 that has twins after it: its place, theirs (T,) int64, rising, and the bits (T,) in
     which they differ, `max_distance` at most.

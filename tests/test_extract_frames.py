@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from datasets.images import read_image
-from tests.video_clips import clip_frames, write_clip
+from tests.video_clips import clip_frames, write_clip, write_cut_clip
 from tools.extract_frames import main
 from tools.split_train_val import main as split
 from tools.video_file import VideoFile
@@ -92,13 +91,7 @@ def test_the_frames_of_a_video_stay_together_by_the_expression_that_the_help_nam
 
 
 def test_a_video_that_is_cut_off_gives_its_frames_and_exit_code_1(tmp_path: Path, capsys) -> None:
-    writer = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (128, 96))
-    for frame in clip_frames(40):
-        writer.write(frame)
-    writer.release()
-    data = (tmp_path / "a.avi").read_bytes()
-    (tmp_path / "a.avi").write_bytes(data[: len(data) // 2])
-    assert main([str(tmp_path / "a.avi"), str(tmp_path / "out")]) == 1
+    assert main([str(write_cut_clip(tmp_path / "a.avi")), str(tmp_path / "out")]) == 1
     assert "of the 40 frames that it tells of" in capsys.readouterr().err
     assert len(names(tmp_path / "out")) > 2
 

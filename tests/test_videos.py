@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from datasets.videos import Video, VideoError, frame_name
-from tests.video_clips import clip_frames, write_clip
+from tests.video_clips import clip_frames, write_clip, write_cut_clip
 
 
 @pytest.mark.parametrize(("every", "step"), [(0.0, 1), (0.1, 1), (0.6, 3), (100.0, 100)])
@@ -31,13 +31,7 @@ def test_frames_come_in_order_with_their_numbers_and_times(tmp_path: Path, every
 
 
 def test_a_video_that_ends_before_its_end_is_cut(tmp_path: Path) -> None:
-    writer = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (128, 96))
-    for frame in clip_frames(40):
-        writer.write(frame)
-    writer.release()
-    data = (tmp_path / "a.avi").read_bytes()
-    (tmp_path / "cut.avi").write_bytes(data[: len(data) // 2])
-    with Video(tmp_path / "cut.avi") as video:
+    with Video(write_cut_clip(tmp_path / "cut.avi")) as video:
         found = list(video.frames())
         assert 10 < len(found) < 30
         assert video.is_cut

@@ -20,6 +20,17 @@ def clip_frames(num_frames: int, hw: tuple[int, int] = (96, 128), pace: int = 4)
     return [np.ascontiguousarray(wide[:, start : start + hw[1]]) for start in range(0, num_frames * pace, pace)]
 
 
+def write_cut_clip(path: Path, num_frames: int = 40) -> Path:
+    """Write the first half of an .avi file of so many frames."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (128, 96))
+    for frame in clip_frames(num_frames):
+        writer.write(frame)
+    writer.release()
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    return path
+
+
 def write_clip(path: Path, num_frames: int = 10, rate: float = 5.0, **options: object) -> Path:
     """Write them as a video."""
     with VideoFile(path, rate) as file:

@@ -16,7 +16,14 @@ from datasets.videos import Frame, Video, VideoError, frame_name
 from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.task_files import ImageDetections
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.detector_flags import THRESHOLDS, add_detector_flags, check_thresholds, open_detector, tiling_of
+from tools.detector_flags import (
+    THRESHOLDS,
+    add_detector_flags,
+    add_drawing_flags,
+    check_thresholds,
+    open_detector,
+    tiling_of,
+)
 from tools.drawing import draw_boxes
 from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, too_large_hint
 from tools.progress import progress_bar
@@ -183,8 +190,9 @@ def _detector(options: argparse.Namespace) -> PictureDetector:
                 f"--runtime, --provider and --threads are for ONNX files; give --device for {options.model}"
             )
         check_thresholds(options)
-        given = {name: getattr(options, name) for name in (*THRESHOLDS, "backbone", "tta_views")}
-        given = {name: value for name, value in (given | {"num_peaks": options.K}).items() if value is not None}
+        flags = {name: getattr(options, name) for name in (*THRESHOLDS, "backbone", "tta_views")}
+        flags["num_peaks"] = options.K
+        given = {name: value for name, value in flags.items() if value is not None}
         detector = Detector(options.model, options.device or "auto", **given)
         detector.settings = replace(detector.settings, agnostic=options.agnostic_nms)
     if detector.num_channels not in (1, 3):
@@ -221,15 +229,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="of a checkpoint: the mean of so many views of a frame, as in main.py [default: 1]",
     )
     add_detector_flags(parser)
-    add(
-        "--draw_score",
-        type=float,
-        default=0.3,
-        metavar="X",
-        help="lowest score that is drawn and counted [default: %(default)s]",
-    )
-    add("--line_width", type=int, default=0, metavar="PX", help="of the boxes; 0: by the frame's size [default: 0]")
-    add("--no_draw_labels", dest="draw_labels", action="store_false", help="draw no class and score at the boxes")
+    add_drawing_flags(parser, shown="drawn and counted")
     add("--no_draw", dest="draw", action="store_false", help="write no video")
     options = parser.parse_args(arguments)
     if options.line_width < 0:

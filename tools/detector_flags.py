@@ -43,6 +43,15 @@ def add_detector_flags(parser: argparse.ArgumentParser) -> None:
     add("--batch_size", type=int, default=1, metavar="N", help="tiles at a time [default: %(default)s]")
 
 
+def add_drawing_flags(parser: argparse.ArgumentParser, shown: str = "drawn") -> None:
+    """The flags of how boxes are drawn; `shown`: what becomes of those of a high score."""
+    add = parser.add_argument
+    help_text = f"lowest score that is {shown} [default: %(default)s]"
+    add("--draw_score", type=float, default=0.3, metavar="X", help=help_text)
+    add("--line_width", type=int, default=0, metavar="PX", help="of the boxes; 0: by the picture's size [default: 0]")
+    add("--no_draw_labels", dest="draw_labels", action="store_false", help="draw no class and score at the boxes")
+
+
 def open_detector(options: argparse.Namespace) -> OnnxDetector:
     """The file of `options.model`, by the flags. Raises SettingsError for one out of range."""
     check_thresholds(options)

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.near_duplicates import MAX_DISTANCE, NO_HASH, image_hash
+from datasets.near_duplicates import MAX_DISTANCE, NO_HASH, are_twins, image_hash
 from datasets.videos import Video, frame_name
 from DOTA_devkit.atomic import atomic_write, write_json
 from tools.command_line import Parser, SettingsError, exit_code
@@ -45,7 +45,7 @@ def _extract(path: Path, options: argparse.Namespace) -> bool:
             target = options.out / f"{frame_name(path, frame.number)}.{options.suffix}"
             if options.skip_alike:
                 found = image_hash(frame.picture)
-                if NO_HASH not in (found, last_hash) and (found ^ last_hash).bit_count() <= options.max_distance:
+                if are_twins(found, last_hash, options.max_distance):
                     counts["alike"] += 1
                     continue
                 last_hash = found

@@ -14,7 +14,7 @@ from pathlib import Path
 from datasets.images import ImageError, find_images, read_image
 from DOTA_devkit.task_files import NO_DETECTIONS
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.detector_flags import add_detector_flags, open_detector, tiling_of
+from tools.detector_flags import add_detector_flags, add_drawing_flags, open_detector, tiling_of
 from tools.drawing import as_bgr, draw_boxes, remove_drawings, write_picture
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Found, Tiling, is_much_larger, too_large_hint
@@ -124,9 +124,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("out", type=Path, metavar="OUT", help="folder for results and drawings")
     add_detector_flags(parser)
     add("--num_drawings", type=int, default=50, metavar="N", help="most pictures to draw [default: %(default)s]")
-    add("--draw_score", type=float, default=0.3, metavar="X", help="lowest score that is drawn [default: %(default)s]")
-    add("--line_width", type=int, default=0, metavar="PX", help="of the boxes; 0: by the picture's size [default: 0]")
-    add("--no_draw_labels", dest="draw_labels", action="store_false", help="draw no class and score at the boxes")
+    add_drawing_flags(parser)
     add(
         "--on_bad_picture",
         choices=("error", "skip"),
