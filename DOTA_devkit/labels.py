@@ -7,9 +7,10 @@ that is written here reads back the same.
 
 from __future__ import annotations
 
+import difflib
 import re
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +55,13 @@ class Labels(NamedTuple):
 
 
 NO_LABELS = Labels(np.zeros((0, 4, 2)), [], np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def nearest_class(name: str, class_names: Iterable[str]) -> str | None:
+    """The class that a name which is none of them may be meant for, whatever its capitals; None for nothing like it."""
+    by_folded = {known.casefold(): known for known in class_names}
+    nearest = difflib.get_close_matches(name.casefold(), by_folded, n=1)
+    return by_folded[nearest[0]] if nearest else None
 
 
 def read_labels(path: Path, on_bad: OnBad = None) -> Labels:

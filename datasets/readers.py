@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
@@ -19,7 +18,7 @@ from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, ope
 from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo, picture_in
 from datasets.label_formats.yolo_obb import read_yolo_obb
 from datasets.xml_labels import read_annotation, read_hrsc, read_rolabelimg, turned_fault
-from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, read_labels
+from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, nearest_class, read_labels
 
 IGNORED_LABEL = -1
 CVAT_FILE = "annotations.xml"  # the name in CVAT's own archives
@@ -220,8 +219,8 @@ def _make_sample(
 def unknown_class(name: str, class_names: Iterable[str]) -> str:
     """What to say of a name that is none of the classes."""
     known = [known for known in class_names if known != IGNORED_CLASS]
-    nearest = difflib.get_close_matches(name, known, n=1)
-    meant = f"did you mean '{nearest[0]}'? " if nearest else ""
+    nearest = nearest_class(name, known)
+    meant = f"did you mean '{nearest}'? " if nearest else ""
     return (
         f"unknown class '{name}'; {meant}known: {', '.join(known)}; correct the line, or write classes.txt with all "
         "classes, one a line"

@@ -60,6 +60,8 @@ def test_the_files_of_an_evaluation(evaluated):
     metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
     assert {"mAP50", "mAP75", "mAP50_95", "classes"} <= set(metrics)
     assert {"AP50", "AP75", "AP50_95", "precision", "recall"} <= set(metrics["classes"]["car"])
+    assert metrics["results"] | {"checkpoint": str(run_dir / "best.pth"), "num_views": 1} == metrics["results"]
+    assert metrics["results"]["images"] == len(LISTS["val"])
     with (run_dir / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["class"] for row in rows] == ["car", "boat"]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from DOTA_devkit.labels import LabelError, geometry_faults, read_labels, write_labels
+from DOTA_devkit.labels import LabelError, geometry_faults, nearest_class, read_labels, write_labels
 
 SQUARE = "0 0 10 0 10 10 0 10"
 
@@ -274,3 +274,12 @@ def test_an_existing_label_file_survives_a_refusal(tmp_path: Path) -> None:
 
 def test_geometry_faults_of_nothing_are_none() -> None:
     assert geometry_faults(np.empty((0, 4, 2))) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("cars", "Car"), ("CAR", "Car"), ("small_vehicle", "small-vehicle"), ("船只", "船"), ("bridge", None), ("", None)],
+)
+def test_the_nearest_class_is_found_whatever_its_capitals(name: str, nearest: str | None) -> None:
+    assert nearest_class(name, ["Car", "small-vehicle", "船"]) == nearest
+    assert nearest_class(name, []) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from datasets.readers import NoClassError, Sample, detect_format, get_format, li
 from datasets.splits import ListError, Split, choose_split
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.evaluation import ImageTruth
-from DOTA_devkit.labels import LabelError
+from DOTA_devkit.labels import LabelError, nearest_class
 from tools.config import Config, SettingsError
 from tools.ranks import is_main_process
 from tools.run_folder import warn
@@ -94,17 +93,10 @@ def data_classes(config: Config, data: DataFolder) -> tuple[str, ...]:
         return there
     for name in config.classes:
         if name not in there:
-            raise SettingsError(
-                f"--classes {name}: {_nearest(name, there)}the data have the classes {', '.join(there)}"
-            )
+            nearest = nearest_class(name, there)
+            meant = f"did you mean '{nearest}'? " if nearest else ""
+            raise SettingsError(f"--classes {name}: {meant}the data have the classes {', '.join(there)}")
     return config.classes
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    """Which class may be meant, whatever its capitals; "" for none like it."""
-    by_lower = {one.lower(): one for one in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return f"did you mean '{by_lower[close[0]]}'? " if close else ""
 
 
 def left_out_classes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from datasets.image_sizes import read_header
 from datasets.images import ImageError, read_image
 from datasets.readers import DOTA_CLASSES, IGNORED_CLASS, Read, dota_classes, read_classes
 from datasets.xml_labels import Annotation, read_annotation, turned_fault
-from DOTA_devkit.labels import NO_LABELS, LabelError, Labels
+from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, nearest_class
 from tools.data_checks import (
     HORIZONTAL_SHARE,
     KINDS,
@@ -268,8 +267,8 @@ def _class_findings(survey: Survey) -> Iterator[Finding]:
         is_read = is_listed or not survey.roles.isdisjoint({(name, "train"), (name, "val")})
         if name in survey.classes or name == IGNORED_CLASS or not is_read:
             continue
-        nearest = difflib.get_close_matches(name, survey.classes, n=1)
-        why = f"; did you mean '{escaped(nearest[0])}'?" if nearest else ""
+        nearest = nearest_class(name, survey.classes)
+        why = f"; did you mean '{escaped(nearest)}'?" if nearest else ""
         if not is_listed and (name, "train") not in survey.roles:
             why += "; no picture that is trained on has it"
         elif survey.classes_from == "guess" and not nearest:

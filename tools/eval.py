@@ -64,7 +64,8 @@ def run(config: Config) -> int:
         rng = np.random.default_rng(config.seed)
         metrics = with_intervals(metrics, ap50_intervals(scored, config.bootstrap, rng))
         metrics |= {"bootstrap": config.bootstrap, "seed": config.seed}
-    write_evaluation(loaded.run_dir, scored, metrics)
+    origin = read_origin(loaded.run_dir / RESULTS)
+    write_evaluation(loaded.run_dir, scored, metrics | {"results": {**origin, "images": len(origin["images"])}})
     images = None if whole is not None else {sample.name: sample.image_path for sample in samples}
     written = [METRICS, CSV, CURVES, *_write_errors(loaded, metrics, detections, truths, images)]
     log(f"{what}:\n{format_table(metrics)}")

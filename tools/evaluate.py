@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from datasets.readers import DOTA_CLASSES, IGNORED_CLASS
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
 from DOTA_devkit.evaluation import EVERY_CLASS, IOU_THRESHOLDS, Evaluation, ImageTruth, evaluate, outer_quads
-from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, read_labels, read_names
+from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, nearest_class, read_labels, read_names
 from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import Results, read_results, result_classes
 from tools.command_line import Parser, exit_code
@@ -176,10 +175,10 @@ def _make_truth(path: Path | None, labels: Labels, number_of: Mapping[str, int],
         if name in number_of:
             keep.append(row)
             continue
-        nearest = difflib.get_close_matches(name, number_of, n=1)
-        meant = f"; nearest: '{nearest[0]}'" if nearest else ""
+        nearest = nearest_class(name, number_of)
+        meant = f"did you mean '{nearest}'? " if nearest else ""
         remedy = "correct the line, or choose other classes with --version or --classes"
-        error = LabelError(path, int(labels.lines[row]), f"class '{name}' is not among the classes{meant}; {remedy}")
+        error = LabelError(path, int(labels.lines[row]), f"class '{name}' is not among the classes; {meant}{remedy}")
         if on_bad is None:
             raise error
         on_bad(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 
 from datasets.images import IMAGE_SUFFIXES
 from DOTA_devkit.boxes import minimum_area_rectangles
-from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, geometry_faults, is_text
+from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, geometry_faults, is_text, nearest_class
 
 IGNORED_CLASS = "DontCare"
 ROLES = {"train": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -110,8 +109,8 @@ def strangers(labels: Labels, known: Sequence[str]) -> dict[int, str]:
     found = {}
     for row, name in enumerate(labels.names):
         if name not in known and name != IGNORED_CLASS:
-            nearest = difflib.get_close_matches(name, known, n=1)
-            remedy = f"did you mean '{nearest[0]}'?" if nearest else "add it there, or correct the file"
+            nearest = nearest_class(name, known)
+            remedy = f"did you mean '{nearest}'?" if nearest else "add it there, or correct the file"
             found[row] = f"class '{name}' is not in the list of --classes; {remedy}"
     return found
 
