@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.label_formats.annotations import (
-    Row,
     as_labels,
     file_in,
     files_in,
@@ -21,7 +20,6 @@ from datasets.label_formats.annotations import (
     refuse_same_names,
     shown,
     smallest_rectangle,
-    strangers,
 )
 from DOTA_devkit.boxes import minimum_area_rectangles, polygon_area
 
@@ -106,11 +104,3 @@ def test_files_are_found_in_any_case_and_hidden_ones_left_out(tmp_path: Path) ->
     assert files_in(tmp_path / "none", ".xml") == []
     assert file_in(tmp_path, "b", ".xml").name == "b.XML"
     assert file_in(tmp_path, "none", ".xml").name == "none.xml"
-
-
-def test_objects_of_classes_that_a_list_does_not_name_are_told_with_the_nearest() -> None:
-    labels = as_labels([Row(np.eye(4, 2), name, 0, 1) for name in ("car", "cart", "DontCare", "zebra")])
-    found = strangers(labels, ("car", "boat"))
-    assert [*found] == [1, 3]
-    assert "did you mean 'car'?" in found[1]
-    assert strangers(as_labels([]), ()) == {}

@@ -423,3 +423,21 @@ def test_the_parts_that_dota_comes_in_are_converted_with_their_splits(tmp_path: 
         assert (tmp_path / "yolo" / "labels" / split / f"{name}.txt").read_text("utf-8").count("\n") == 1
         assert (tmp_path / "yolo" / "images" / split / f"{name}.png").is_file()
     assert convert(tmp_path / "dota" / "val", tmp_path / "coco.json", "dota", "coco") == 0
+
+
+def test_classes_are_renamed_and_made_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    src = source(tmp_path, "dota")
+    lines = [DOTA_LINE.replace("船 船", name) for name in ("small-vehicle", "cart", "ship")]
+    write(src / "labelTxt" / "图 1.txt", "".join(lines))
+    flags = ("--rename", "small-vehicle=vehicle", " cart = vehicle ")
+    assert convert(src, tmp_path / "1", "dota", "yolo_obb", *flags) == 0
+    numbers = [line.split()[0] for line in (tmp_path / "1" / "labels" / "train" / "图 1.txt").read_text().splitlines()]
+    assert numbers == ["1", "1", "0"]  # ship, vehicle
+    assert convert(src, tmp_path / "2", "dota", "yolo_obb", "--rename", "*=object") == 0
+    assert "object" in (tmp_path / "2" / "data.yaml").read_text()
+    capsys.readouterr()
+    assert convert(src, tmp_path / "3", "dota", "dota", "--rename", "Ships=boat") == 2
+    assert capsys.readouterr().err == "error: --rename: no class 'Ships' to rename; did you mean 'ship'?\n"
+    for bad in (["ship"], ["=boat"], ["ship=", "cart=x"], ["ship=a", "ship=b"]):
+        assert convert(src, tmp_path / "3", "dota", "dota", "--rename", *bad) == 2
+    assert not (tmp_path / "3").exists()

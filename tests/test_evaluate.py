@@ -247,8 +247,8 @@ def test_a_label_of_no_known_class_names_file_line_and_nearest(files: Files, cap
     files.result("ship", f"a 0.9 {SQUARE}")
     assert files.run("--version", "1.0") == 1
     assert capsys.readouterr().err == (
-        f"error: {path}:2: class 'shop' is not among the classes; did you mean 'ship'? correct the line, or choose other "
-        "classes with --version or --classes\n"
+        f"error: {path}:2: class 'shop' is not among the classes; did you mean 'ship'? correct the line, or choose "
+        "other classes with --version or --classes\n"
     )
 
 

@@ -18,7 +18,7 @@ from rasterio.transform import from_origin
 
 import main
 from datasets.demo import write_demo
-from tests.label_documents import YOLO_LINE, yolo_folder
+from tests.label_documents import DATA_YAML, YOLO_LINE, yolo_folder
 from tests.test_geojson import collection, feature
 from tests.test_georeference import geotiff
 from tests.video_clips import write_clip
@@ -201,11 +201,14 @@ def test_the_commands_for_maps_run_one_after_the_other(thin_backbones, dota_fold
     assert (tmp_path / "runs" / "outlined" / "labelTxt" / "图 1.txt").read_text("utf-8").endswith(" car 0\n")
 
 
-def test_the_command_for_other_formats_runs(tmp_path, monkeypatch):
+def test_the_commands_for_other_formats_run_one_after_the_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    src = yolo_folder(tmp_path / "yolo", {"train/图 1": YOLO_LINE, "val/b": YOLO_LINE})
-    words = shlex.split(FORMAT_BLOCK.replace("/data/yolo", str(src)))
-    assert importlib.import_module(words[2]).main(words[3:]) == 0
+    yaml = DATA_YAML.replace("船 船", "truck")
+    src = yolo_folder(tmp_path / "yolo", {"train/图 1": YOLO_LINE, "val/b": YOLO_LINE}, yaml)
+    for line in FORMAT_BLOCK.replace("/data/yolo", str(src)).splitlines():
+        words = shlex.split(line)
+        assert importlib.import_module(words[2]).main(words[3:]) == 0
+    assert "vehicle" in (tmp_path / "runs" / "vehicles" / "classes.txt").read_text("utf-8").splitlines()
 
 
 def test_the_commands_of_the_recipes_have_known_settings():

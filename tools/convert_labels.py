@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.picture_links import copy_picture, link_or_copy
 from tools.progress import progress_bar
@@ -96,29 +94,21 @@ def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: 
     """The set with the class names in their order: of --classes, whose others are faults; else the source's own, DOTA's
     where its labels name no others, and what else is found, sorted."""
     from datasets.label_formats.annotations import IGNORED_CLASS
+    from datasets.label_formats.class_names import keep_classes, rename_classes
     from datasets.readers import DOTA_CLASSES
     from DOTA_devkit.labels import read_names
 
+    try:
+        annotated = rename_classes(annotated, options.rename)
+    except ValueError as error:
+        raise SettingsError(f"--rename: {error}") from error
+    if options.classes is not None:
+        return keep_classes(annotated, [" ".join(name.split()) for name in read_names(options.classes)], ledger)
     found = {name for picture in annotated.pictures for name in picture.labels.names} - {IGNORED_CLASS}
-    if options.classes is None:
-        known = annotated.class_names
-        if not known and options.source == "dota":
-            known = next((names for names in DOTA_CLASSES.values() if found <= {*names}), ())
-        return annotated._replace(class_names=(*known, *sorted(found - {*known})))
-    known = tuple(" ".join(name.split()) for name in read_names(options.classes))
-    pictures = [_without_strangers(picture, known, ledger) for picture in annotated.pictures]
-    return annotated._replace(pictures=pictures, class_names=known)
-
-
-def _without_strangers(picture: Picture, known: Sequence[str], ledger: Ledger) -> Picture:
-    """The picture with the objects of known classes; every other object is a fault."""
-    from datasets.label_formats.annotations import strangers, take_objects
-    from DOTA_devkit.labels import LabelError
-
-    labels = picture.labels
-    found = strangers(labels, known)
-    ledger.faults += [LabelError(Path(picture.name), int(labels.lines[row]), why) for row, why in found.items()]
-    return take_objects(picture, np.setdiff1d(np.arange(len(labels.names)), [*found]))
+    known = annotated.class_names
+    if not known and options.source == "dota":
+        known = next((names for names in DOTA_CLASSES.values() if found <= {*names}), ())
+    return annotated._replace(class_names=(*known, *sorted(found - {*known})))
 
 
 def _check_places(options: argparse.Namespace) -> None:
@@ -246,6 +236,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "the order of SRC, and any name]",
     )
     add(
+        "--rename",
+        type=_renaming,
+        nargs="+",
+        default=[],
+        metavar="OLD=NEW",
+        help="give classes other names, several the same to make them one; '*=NEW' renames all that are not named, "
+        "OLD=DontCare makes ignore regions; comes before --classes",
+    )
+    add(
         "--min_score",
         type=float,
         default=MIN_SCORE,
@@ -265,7 +264,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not 0 <= options.min_score <= 1:
         parser.error(f"--min_score is {options.min_score}; it must lie between 0 and 1")
+    old_names = [old for old, _ in options.rename]
+    if len(set(old_names)) < len(old_names):
+        parser.error("argument --rename: an old name stands there twice")
+    options.rename = dict(options.rename)
     return options
+
+
+def _renaming(word: str) -> tuple[str, str]:
+    old, equals, new = (" ".join(part.split()) for part in word.partition("="))
+    if not (old and equals and new):
+        raise argparse.ArgumentTypeError(f"'{word}' is not OLD=NEW")
+    return old, new
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import numpy as np
 
 from datasets.image_sizes import picture_size
 from datasets.images import ImageError, find_images
-from datasets.label_formats.annotations import files_in, strangers, take
+from datasets.label_formats.annotations import files_in, take
+from datasets.label_formats.class_names import strangers
 from datasets.readers import IGNORED_CLASS
 from datasets.xml_labels import KINDS, Annotation, ObjectError, read_annotation, turned_fault
 from DOTA_devkit.clipping import clip_quads

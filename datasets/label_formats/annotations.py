@@ -14,7 +14,7 @@ import numpy as np
 
 from datasets.images import IMAGE_SUFFIXES
 from DOTA_devkit.boxes import minimum_area_rectangles
-from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, geometry_faults, is_text, nearest_class
+from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, geometry_faults, is_text
 
 IGNORED_CLASS = "DontCare"
 ROLES = {"train": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -102,17 +102,6 @@ def take_objects(picture: Picture, rows: np.ndarray) -> Picture:
     """The picture with the objects of these rows (n,) alone."""
     scores = None if picture.scores is None else picture.scores[rows]
     return picture._replace(labels=take(picture.labels, rows), scores=scores)
-
-
-def strangers(labels: Labels, known: Sequence[str]) -> dict[int, str]:
-    """The objects of classes that a list does not name, by their row: why they cannot be used; {} for none."""
-    found = {}
-    for row, name in enumerate(labels.names):
-        if name not in known and name != IGNORED_CLASS:
-            nearest = nearest_class(name, known)
-            remedy = f"did you mean '{nearest}'?" if nearest else "add it there, or correct the file"
-            found[row] = f"class '{name}' is not in the list of --classes; {remedy}"
-    return found
 
 
 @cache

@@ -1,0 +1,58 @@
+"""Which classes a conversion writes, and in which order: other names than the source's, and a list of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datasets.label_formats.annotations import IGNORED_CLASS, AnnotatedSet, Ledger, name_fault, take_objects
+from DOTA_devkit.labels import LabelError, Labels, nearest_class
+
+OTHERS = "*"  # as an old name: every class without one of its own
+
+
+def rename_classes(annotated: AnnotatedSet, renames: Mapping[str, str]) -> AnnotatedSet:
+    """The set with other class names, old name -> new one; several may become one. Ignore regions of every class keep
+    their name unless it is given.
+
+    Raises ValueError for an old name that neither a label nor the source's list has, and for a new one that cannot be
+    written.
+    """
+    for fault in filter(None, map(name_fault, renames.values())):
+        raise ValueError(fault)
+    there = {name for picture in annotated.pictures for name in picture.labels.names}.union(annotated.class_names)
+    for name in renames.keys() - there - {OTHERS}:
+        nearest = nearest_class(name, sorted(there))
+        meant = f"did you mean '{nearest}'?" if nearest else f"there are {', '.join(sorted(there)) or 'none'}"
+        raise ValueError(f"no class '{name}' to rename; {meant}")
+    new = {name: renames.get(name, name if name == IGNORED_CLASS else renames.get(OTHERS, name)) for name in there}
+    pictures = [
+        picture._replace(labels=picture.labels._replace(names=[new[name] for name in picture.labels.names]))
+        for picture in annotated.pictures
+    ]
+    listed = dict.fromkeys(new[name] for name in annotated.class_names)
+    return AnnotatedSet(pictures, tuple(name for name in listed if name != IGNORED_CLASS))
+
+
+def keep_classes(annotated: AnnotatedSet, known: Sequence[str], ledger: Ledger) -> AnnotatedSet:
+    """The set with these class names, in this order, and the objects of theirs; every other object is a fault."""
+    pictures = []
+    for picture in annotated.pictures:
+        labels = picture.labels
+        found = strangers(labels, known)
+        ledger.faults += [LabelError(Path(picture.name), int(labels.lines[row]), why) for row, why in found.items()]
+        pictures.append(take_objects(picture, np.setdiff1d(np.arange(len(labels.names)), [*found])))
+    return AnnotatedSet(pictures, tuple(known))
+
+
+def strangers(labels: Labels, known: Sequence[str]) -> dict[int, str]:
+    """The objects of classes that a list does not name, by their row: why they cannot be used; {} for none."""
+    found = {}
+    for row, name in enumerate(labels.names):
+        if name not in known and name != IGNORED_CLASS:
+            nearest = nearest_class(name, known)
+            remedy = f"did you mean '{nearest}'?" if nearest else "add it there, or correct the file"
+            found[row] = f"class '{name}' is not in the list of --classes; {remedy}"
+    return found
