@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.label_formats.annotations import AS_RECTANGLE, AnnotatedSet, Ledger, Picture, Row, as_labels
+from datasets.label_formats.annotations import (
+    AS_RECTANGLE,
+    BY_FOLDER,
+    AnnotatedSet,
+    Ledger,
+    Picture,
+    Row,
+    as_labels,
+)
 from datasets.label_formats.coco import ONE_NAME, ONLY_ABOVE, OWN_KEY, RADIANS, read_coco, read_coco_folder, write_coco
 from datasets.label_formats.coco_shapes import CROWD, TOO_FEW
 from DOTA_devkit.boxes import boxes_to_quads
@@ -209,9 +217,20 @@ def test_categories_of_one_name_are_one_class(tmp_path: Path) -> None:
     assert changed == {ONE_NAME: 1}
 
 
-def test_two_pictures_of_one_name_are_refused_and_other_json_too(tmp_path: Path) -> None:
-    images = [{"id": 1, "file_name": "a/x.png"}, {"id": 2, "file_name": "b\\x.jpg"}]
-    with pytest.raises(ValueError, match=r"two pictures are called 'x': .*a/x\.png and .*b\\x\.jpg"):
+def test_pictures_of_one_name_in_two_folders_get_their_folders_names(tmp_path: Path) -> None:
+    """Such a file of two cameras was refused as a whole."""
+    files = ["C:\\all\\cam1\\x.png", "C:\\all\\cam2\\day 3\\x.jpg", "C:/all/cam2/y.jpg", "C:/all/z.png"]
+    images = [{"id": number, "file_name": name} for number, name in enumerate(files, 1)]
+    changed: Counter[str] = Counter()
+    pictures = read_coco(write(tmp_path / "a.json", coco_text(images=images)), changed=changed).pictures
+    assert [picture.name for picture in pictures] == ["cam1_x", "cam2_day 3_x", "cam2_y", "z"]
+    assert [picture.file_name for picture in pictures] == files  # where they are looked for
+    assert changed == {BY_FOLDER: 3}
+
+
+def test_two_pictures_of_one_place_are_refused_and_other_json_too(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "a/x.png"}, {"id": 2, "file_name": "a\\x.jpg"}]
+    with pytest.raises(ValueError, match=r"two pictures are called 'x': .*a/x\.png and .*a\\x\.jpg"):
         read_coco(write(tmp_path / "a.json", coco_text(images=images)))
     for text in ("[]", "{}", '{"shapes": []}'):
         with pytest.raises(LabelError, match="is missing; is it a file of another format"):

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -441,3 +442,19 @@ def test_classes_are_renamed_and_made_one(tmp_path: Path, capsys: pytest.Capture
     for bad in (["ship"], ["=boat"], ["ship=", "cart=x"], ["ship=a", "ship=b"]):
         assert convert(src, tmp_path / "3", "dota", "dota", "--rename", *bad) == 2
     assert not (tmp_path / "3").exists()
+
+
+def test_pictures_of_two_cameras_with_the_same_names_come_along(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A CVAT task of folders: cam1/1.png and cam2/1.png."""
+    for folder, shade in (("cam1", 10), ("cam2", 90)):
+        (tmp_path / "pictures" / folder).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "pictures" / folder / "1.png"), np.full((HEIGHT, WIDTH), shade, np.uint8))
+    first = cvat_text(image='name="cam1/1.png"')
+    second = cvat_text(image='name="cam2/1.png"').split("</meta>")[-1].replace("<annotations>", "")
+    path = write(tmp_path / "annotations.xml", first.replace("</annotations>", "") + second)
+    flags = ("--images", str(tmp_path / "pictures"), "--copy_images")
+    assert convert(path, tmp_path / "out", "cvat", "dota", *flags) == 0
+    assert "2 pictures are called by folder and name" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "out" / "labelTxt").iterdir()) == ["cam1_1.txt", "cam2_1.txt"]
+    shades = [cv2.imread(str(tmp_path / "out" / "images" / f"cam{n}_1.png"))[0, 0, 0] for n in (1, 2)]
+    assert shades == [10, 90]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.label_formats.annotations import AS_RECTANGLE
+from datasets.label_formats.annotations import AS_RECTANGLE, BY_FOLDER
 from datasets.label_formats.cvat import TAGS, read_cvat
 from DOTA_devkit.labels import LabelError
 from tests.label_documents import CVAT_BOX, CVAT_POLYGON, HEIGHT, QUAD, UPRIGHT, WIDTH, cvat_text, write
@@ -98,10 +98,15 @@ def test_any_encoding_that_the_file_declares_is_read(tmp_path: Path, encoding: s
     assert (picture.labels.names, picture.labels.lines.tolist()) == (["大"], [5])
 
 
-def test_a_picture_without_a_usable_name_is_left_out_and_two_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_a_picture_without_a_usable_name_is_left_out_and_two_of_one_place_are_refused(tmp_path: Path) -> None:
     reported: list[LabelError] = []
     assert read_cvat(write(tmp_path / "a.xml", cvat_text(image='name="a/.."')), reported.append).pictures == []
     assert [error.line for error in reported] == [4]
     text = cvat_text().replace("</image>", '</image><image id="1" name="别/图 1.jpg"/>')
+    changed: Counter[str] = Counter()
+    pictures = read_cvat(write(tmp_path / "a.xml", text), changed=changed).pictures
+    assert [picture.name for picture in pictures] == ["子_图 1", "别_图 1"]
+    assert changed == {BY_FOLDER: 2}
+    text = text.replace("别/图 1.jpg", "子/图 1.jpg")
     with pytest.raises(ValueError, match="two pictures are called '图 1'"):
         read_cvat(write(tmp_path / "a.xml", text))

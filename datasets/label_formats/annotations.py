@@ -18,6 +18,10 @@ from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, geometry_faults, i
 
 IGNORED_CLASS = "DontCare"
 ROLES = {"train": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+BY_FOLDER = (
+    "pictures are called by folder and name, cam1_0001, since others of the same name lie in other folders; take them "
+    "along with --copy_images or --link_images"
+)
 AS_RECTANGLE = "outlines of another number of corners than four became their minimum-area rectangles"
 
 
@@ -215,6 +219,32 @@ def refuse_same_names(pictures: Iterable[tuple[str, object]]) -> None:
                 "results apart, so rename one of them, or convert the parts one by one"
             )
         seen[name] = place
+
+
+def tell_apart(pictures: Sequence[Picture], path: Path, changed: Counter[str]) -> list[Picture]:
+    """The pictures of a label file that names them with folders: where two have one name, as cam1/1.jpg and cam2/1.jpg,
+    all are called by folder and name, cam1_1, as far as their folders differ (counted in `changed`).
+
+    Raises ValueError where this does not tell them apart.
+    """
+    names = {picture.name for picture in pictures}
+    if len(names) < len(pictures):
+        folders = [_folders(picture.file_name or "") for picture in pictures]
+        while all(folders) and len({folder[0] for folder in folders}) == 1:  # the outermost, if all are in it
+            folders = [folder[1:] for folder in folders]
+        pictures = [
+            picture._replace(name="_".join([*folder, picture_name(picture.file_name)]))
+            for picture, folder in zip(pictures, folders, strict=True)
+        ]
+        refuse_same_names((picture.name, f"{path}: {picture.file_name}") for picture in pictures)
+        changed[BY_FOLDER] += sum(map(bool, folders))
+    return list(pictures)
+
+
+def _folders(file_name: str) -> list[str]:
+    """The names of the folders that a picture is said to be in, whatever the system, from the outermost on."""
+    parts = file_name.replace("\\", "/").split("/")[:-1]
+    return [part.replace(":", "") for part in parts if part.strip(" .")]
 
 
 def shown(value: object) -> str:

@@ -28,9 +28,9 @@ from datasets.label_formats.annotations import (
     files_in,
     name_fault,
     picture_name,
-    refuse_same_names,
     shown,
     sound_rows,
+    tell_apart,
 )
 from datasets.label_formats.coco_shapes import annotation_quad
 from datasets.label_formats.json_documents import (
@@ -60,7 +60,7 @@ def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
     around its polygons (counted in `changed`), else its `bbox` of four, turned by `rotation`. `iscrowd` makes an ignore
     region, unless a key `difficult` tells. Masks in run lengths are refused, but for one beside a `bbox` of five, and
     that of a crowd beside any. Raises LabelError for what cannot be used, or reports it to `on_bad` and leaves it out;
-    ValueError for two pictures of one name.
+    ValueError for two pictures of one name in one folder.
     """
     changed = Counter() if changed is None else changed
     faults: list[LabelError] = []
@@ -68,7 +68,7 @@ def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
     categories = _by_id(document, "categories", faults, _category)
     names = {key: category.name for key, category in categories.items()}
     pictures = _by_id(document, "images", faults, _picture)
-    refuse_same_names((picture.name, f"{path}: {picture.file_name}") for picture in pictures.values())
+    pictures = dict(zip(pictures, tell_apart([*pictures.values()], path, changed), strict=True))
     objects: dict[int, list[Row]] = {key: [] for key in pictures}
     angles: list[float] = []
     for line, item in document.entries("annotations"):
@@ -98,6 +98,7 @@ def read_coco_folder(folder: Path, on_bad: OnBad = None, changed: Counter[str] |
     if not paths:
         why = f"holds no *.json, nor does its annotations/, nor a folder in it {ROBOFLOW}"
         raise ValueError(f"{folder}: {why}; name the COCO file itself")
+    changed = Counter() if changed is None else changed
     pictures: list[Picture] = []
     class_names: dict[str, None] = {}
     for path in paths:
@@ -110,8 +111,7 @@ def read_coco_folder(folder: Path, on_bad: OnBad = None, changed: Counter[str] |
         for picture in part.pictures:
             named = {"split": ROLES.get(place.lower(), ""), "file_name": f"{place}/{picture.file_name}"}
             pictures.append(picture._replace(**named))
-    refuse_same_names((picture.name, picture.file_name) for picture in pictures)
-    return AnnotatedSet(pictures, tuple(class_names))
+    return AnnotatedSet(tell_apart(pictures, folder, changed), tuple(class_names))
 
 
 def write_coco(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:

@@ -21,9 +21,9 @@ from datasets.label_formats.annotations import (
     name_fault,
     outline_to_quad,
     picture_name,
-    refuse_same_names,
     shown,
     sound_rows,
+    tell_apart,
 )
 from datasets.xml_documents import parse_document
 from datasets.xml_labels import FLAG_WORDS
@@ -42,7 +42,8 @@ def read_cvat(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
     A `box` may have a `rotation`, in degrees, clockwise on the screen about its centre; a `polygon` of four points is
     taken as it is, of another number as its minimum-area rectangle (counted in `changed`). An attribute `difficult` of
     the labels is read, and the picture's `subset` is its split. Shapes of other kinds are refused. Raises LabelError
-    for what cannot be used, or reports it to `on_bad` and leaves it out; ValueError for two pictures of one name.
+    for what cannot be used, or reports it to `on_bad` and leaves it out; ValueError for two pictures of one name in one
+    folder.
     """
     changed = Counter() if changed is None else changed
     handler = _Handler()
@@ -60,7 +61,7 @@ def read_cvat(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
             pictures.append(_picture(path, image, changed, faults))
         except ValueError as error:
             faults.append(LabelError(path, image.line, str(error)))
-    refuse_same_names((picture.name, f"{path}: {picture.file_name}") for picture in pictures)
+    pictures = tell_apart(pictures, path, changed)
     report_faults(faults, on_bad)
     names = dict.fromkeys(" ".join(name.split()) for name in handler.names)
     return AnnotatedSet(pictures, tuple(name for name in names if not name_fault(name)))
