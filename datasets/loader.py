@@ -88,6 +88,15 @@ class TrainingSet(Dataset):
         self.min_visible = min_visible
         self.seed = seed
 
+    @property
+    def output_hw(self) -> tuple[int, int]:
+        """Height and width of what an item shows: the window, or the whole input."""
+        return self.input_hw if self.window_hw is None or self.augmentation is None else self.window_hw
+
+    def blank_batch(self) -> Batch:
+        """A batch of one picture in which nothing is asked of the network: for a process whose share is empty."""
+        return blank_batch(self.num_classes, self.output_hw, len(self.fill_bgr))
+
     def __len__(self) -> int:
         return len(self.samples)
 
@@ -113,21 +122,20 @@ class TrainingSet(Dataset):
 
     def make_input(self, rng: np.random.Generator, image: np.ndarray, sample: Sample) -> tuple[np.ndarray, Targets]:
         """The decoded picture (H, W, 3) and its annotation -> input (input_h, input_w, 3) uint8 and its targets."""
-        image_hw, input_hw = image.shape[:2], self.input_hw
+        image_hw, hw = image.shape[:2], self.output_hw
         if self.augmentation is None:
-            matrix = letterbox_matrix(image_hw, input_hw)
+            matrix = letterbox_matrix(image_hw, self.input_hw)
         elif self.window_hw is None:
-            matrix = random_matrix(rng, image_hw, input_hw, self.augmentation)
+            matrix = random_matrix(rng, image_hw, self.input_hw, self.augmentation)
         else:
             centers = sample.quads[~sample.ignored].mean(axis=1)
-            matrix = random_window_matrix(rng, image_hw, input_hw, self.window_hw, centers, self.augmentation)
-            input_hw = self.window_hw
-        image = warp_image(image, matrix, input_hw, self.fill_bgr)
+            matrix = random_window_matrix(rng, image_hw, self.input_hw, self.window_hw, centers, self.augmentation)
+        image = warp_image(image, matrix, hw, self.fill_bgr)
         if self.augmentation is not None:
             image = jitter_colours(rng, image, self.augmentation)
-        quads, rows, hidden = warp_quads(sample.quads, matrix, image_hw, input_hw, self.min_visible)
+        quads, rows, hidden = warp_quads(sample.quads, matrix, image_hw, hw, self.min_visible)
         ignored = sample.ignored[rows] | hidden | (rectangle_sides(quads)[:, 0] < MIN_SIDE)
-        return image, make_targets(quads, sample.labels[rows], ignored, self.num_classes, input_hw)
+        return image, make_targets(quads, sample.labels[rows], ignored, self.num_classes, hw)
 
 
 class PictureSet(Dataset):
@@ -196,20 +204,21 @@ def make_training_loader(
     num_ranks: int = 1,
 ) -> DataLoader:
     """Loader over `EpochBatches` (`loader.batch_sampler`), of this process's share of each batch."""
+    _before_workers(num_workers)
     return DataLoader(
         training_set,
         batch_sampler=EpochBatches(len(training_set), batch_size, training_set.seed, rank, num_ranks),
-        num_workers=_num_workers(num_workers),
+        num_workers=num_workers,
         collate_fn=_collate_training,
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
-        worker_init_fn=_leave_signals_to_parent,
+        worker_init_fn=_start_worker,
         generator=torch.Generator().manual_seed(training_set.seed),  # not the global one, which a run saves
     )
 
 
 def blank_batch(num_classes: int, input_hw: tuple[int, int], num_channels: int = 3) -> Batch:
-    """A batch of one picture in which nothing is asked of the network: for a process whose share is empty."""
+    """A batch of one black picture in which nothing is asked of the network."""
     targets = make_targets(np.zeros((0, 4, 2)), np.zeros(0, int), np.zeros(0, bool), num_classes, input_hw)
     targets.hm.fill(IGNORED)
     image = np.zeros((*input_hw, num_channels), np.uint8)
@@ -218,28 +227,38 @@ def blank_batch(num_classes: int, input_hw: tuple[int, int], num_channels: int =
 
 def make_picture_loader(picture_set: PictureSet, batch_size: int, num_workers: int) -> DataLoader:
     """Loader of PictureBatch, in order."""
+    _before_workers(num_workers)
     return DataLoader(
         picture_set,
         batch_size=batch_size,
-        num_workers=_num_workers(num_workers),
+        num_workers=num_workers,
         collate_fn=partial(_collate_pictures, picture_set),
-        worker_init_fn=_leave_signals_to_parent,
+        worker_init_fn=_start_worker,
     )
 
 
 def make_tile_loader(tile_set: TileSet, batch_size: int, num_workers: int) -> DataLoader:
     """Loader of (inputs (B, input_h, input_w, 3) float32, numbers of the tiles (B,)), in order."""
+    _before_workers(num_workers)
     return DataLoader(
         tile_set,
         batch_size=batch_size,
-        num_workers=_num_workers(num_workers),
-        worker_init_fn=_leave_signals_to_parent,
+        num_workers=num_workers,
+        worker_init_fn=_start_worker,
     )
 
 
-def _leave_signals_to_parent(worker: int) -> None:
-    """Ctrl-C, and SIGTERM from torchrun or a cluster, reach the workers too; were they to die of it, the parent could
-    not finish its step and save."""
+def _before_workers(num_workers: int) -> None:
+    """Make OpenCV safe for workers that are forked: its threads do not come along, and they would wait for them for
+    ever at its first call."""
+    if num_workers:
+        cv2.setNumThreads(0)
+
+
+def _start_worker(worker: int) -> None:
+    """The workers are the parallelism, so that OpenCV needs no threads in them, forked or not. Ctrl-C, and SIGTERM from
+    torchrun or a cluster, reach them too; were they to die of it, the parent could not finish its step and save."""
+    cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
@@ -253,14 +272,6 @@ def _end_workers() -> None:
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()
-
-
-def _num_workers(wanted: int) -> int:
-    """`wanted`, with OpenCV made safe for it: its threads do not survive the fork of a worker, which would then wait
-    for them forever at its first call. The workers are the parallelism anyway."""
-    if wanted:
-        cv2.setNumThreads(0)
-    return wanted
 
 
 def _collate_training(items: list[tuple[np.ndarray, Targets, int] | ImageError]) -> Batch:

@@ -18,6 +18,9 @@ from torch.nn import functional
 from models.positives import Cells
 
 LATTICE = 8  # cells between the lines of the lattice
+# Share of all cells beyond which whole heads take less memory: of three heads of 256 channels on features of 64 and
+# 256, the patches of all cells and what is made of them take about 2 and 3 times as much.
+WORTH_IT = 0.4
 
 
 class HiddenCells(NamedTuple):
@@ -35,10 +38,14 @@ def heads_at(
     """Compute the heads of features (B, c, h, w) in P cells: {name: (P, channels)}.
 
     Each head is a 3x3 convolution, [batch norm,] ReLU and a convolution of an odd kernel, all padded with zeros.
-    `hidden`: what `hidden_cells` found for these heads and cells, where it is at hand.
+    `hidden`: what `hidden_cells` found for these heads and cells, where it is at hand. Where these are most of the map,
+    the heads are computed whole, with the batch norm statistics of all cells.
     """
     batch, _, height, width = features.shape
     hidden = hidden_cells(heads, (batch, height, width), cells) if hidden is None else hidden
+    if len(hidden.cells.image) > WORTH_IT * batch * height * width:
+        place = (cells.image * height + cells.y) * width + cells.x
+        return {name: _rows(head(features).permute(0, 2, 3, 1).flatten(0, 2), place) for name, head in heads.items()}
     patches = _patches(features, hidden.cells)
     return {name: _head_at(head, patches, hidden, cells) for name, head in heads.items()}
 

@@ -140,6 +140,21 @@ def test_a_run_that_is_made_longer_goes_on_from_its_end(dota_folder, tmp_path):
     assert load_file(run_dir / "last.pth")["progress"]["num_images"] == 9
 
 
+@pytest.mark.usefixtures("thin_backbones")
+def test_an_epoch_that_num_images_cut_is_gone_on_with(dota_folder, tmp_path, capsys):
+    """It counted as a whole one: its other pictures were never seen, and the run said that nothing was left to do."""
+    run_dir, data_dir = tmp_path / "run", dota_folder(names=NAMES, lists=FIVE)
+    assert main.main(arguments(data_dir, run_dir, "--num_images", "6")) == 0
+    assert [load_file(run_dir / name)["epoch"] for name in ("last.pth", "best.pth")] == [2, 2]
+    for wanted, seen, steps in ((10, 9, 6), (14, 13, 8), (14, 13, 8)):  # a batch of one picture was of two otherwise
+        assert main.main(["--resume_train", str(run_dir), "--num_images", str(wanted)]) == 0
+        assert load_file(run_dir / "last.pth")["progress"]["num_images"] == seen
+        assert [int(row["epoch"]) for row in rows_of(run_dir)] == [1, 2, 3][: 2 + (wanted > 10)]
+        last = rows_of(run_dir)[-1]
+        assert (int(last["images"]), int(last["step"])) == (seen, steps)
+    assert capsys.readouterr().out.count("nothing left to do") == 1
+
+
 @pytest.mark.parametrize("role", ["train", "val"])
 @pytest.mark.usefixtures("thin_backbones")
 def test_lists_that_have_changed_since_are_refused(dota_folder, tmp_path, capsys, role: str):

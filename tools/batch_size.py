@@ -65,7 +65,8 @@ def largest_that_fits(fits: Callable[[int], bool], most: int) -> int:
 
 
 def _try_step(config: Config, engine: Engine, network: CTRBOX, architecture: Architecture, batch_size: int) -> None:
-    """A whole training step on blank pictures, with a copy of the network."""
+    """A whole training step on blank pictures, with a copy of the network; whole heads, which need as much memory as
+    sparse ones do for pictures full of objects."""
     model = copy.deepcopy(network).to(engine.device, memory_format=engine.layout).train()
     optimizer = make_optimizer(model, config)
     criterion = make_criterion(config)
@@ -77,6 +78,6 @@ def _try_step(config: Config, engine: Engine, network: CTRBOX, architecture: Arc
     targets = Targets(*(field.to(engine.device).expand(part, *field.shape[1:]) for field in blank.targets))
     positives = criterion.positives(targets)
     with engine.accelerator.autocast():
-        maps = model(images, positives.cells) if config.sparse_heads else model(images)
+        maps = model(images)
     criterion(maps, targets, positives)["total"].backward()
     optimizer.step()

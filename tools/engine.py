@@ -6,11 +6,13 @@ Hugging Face Accelerate carries device placement, mixed precision with its scale
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
@@ -70,7 +72,16 @@ class Engine:
 
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
         """The model on the device, in the engine's layout, with autocast and shared gradients, and its optimiser."""
-        return self.accelerator.prepare(model.to(memory_format=self.layout), optimizer)
+        with warnings.catch_warnings():
+            # What torch would have instead of `broadcast_buffers`, Accelerate cannot hand on yet.
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            return self.accelerator.prepare(model.to(memory_format=self.layout), optimizer)
+
+    def seed(self, *numbers: int) -> None:
+        """Let torch draw by these numbers and the rank from here on: every rank draws its own (of dropout, say), and a
+        step that is taken again, after a stop, draws the same."""
+        seed = np.random.SeedSequence([*numbers, self.rank]).generate_state(1, np.uint64)
+        torch.manual_seed(int(seed[0]))
 
     def total(self, values: Tensor) -> Tensor:
         """The sum of the values over all ranks, on every rank."""

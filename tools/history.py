@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CSV, PLOT, PAGES, TENSORBOARD = "history.csv", "loss.png", "validation", "tensorboard"
 DAMAGED = "history.damaged.csv"
-LOSS_TERMS = ("total", "hm", "wh", "reg", "cls_theta", "box")  # and every other column that begins with `loss_`
+LOSS_TERMS = ("total", "hm", "wh", "reg", "cls_theta", "box")
 CLASS_PREFIX = "AP50 "
 PLOT_PAUSE = 19  # times as long as the last plot took, until the next
 LOG_SCALE_FROM = 30.0  # ratio of the largest to the smallest loss shown, from which on a logarithmic scale tells more
@@ -63,7 +63,7 @@ class History:
         """Add the row of an epoch, in place of one that there was; columns that are new come behind the others.
 
         "epoch" (counted from 1) is needed; "step" (optimiser steps since the start) places it in TensorBoard. Drawn
-        are the loss terms (LOSS_TERMS, `loss_*`), "mAP50" and "lr". None is an empty cell. Raises OSError (disk full).
+        are the loss terms (LOSS_TERMS), "mAP50" and "lr". None is an empty cell. Raises OSError (disk full).
         """
         row = {name: _plain(value) for name, value in row.items()}
         self._rows = [other for other in self._rows if other["epoch"] < row["epoch"]] + [row]
@@ -169,9 +169,7 @@ def draw_history(path: Path, rows: list[Mapping[str, Value]]) -> None:
 
 
 def _draw_losses(axes: Axes, rows: list[Mapping[str, Value]], epochs: np.ndarray, marker: str) -> None:
-    names = dict.fromkeys(name for row in rows for name in row)
-    names = [name for name in (*LOSS_TERMS, *sorted(set(names) - set(LOSS_TERMS))) if name in names and _is_loss(name)]
-    curves = {name: _column(rows, name) for name in names}
+    curves = {name: _column(rows, name) for name in LOSS_TERMS}
     curves = {name: values for name, values in curves.items() if np.nan_to_num(values).any()}
     for number, (name, values) in enumerate(curves.items()):
         is_total = name == "total"
@@ -215,10 +213,6 @@ def _draw_accuracy(axes: Axes, rows: list[Mapping[str, Value]], epochs: np.ndarr
     axes.annotate(f"best {scores[best]:.3f}", place, (0, 6), textcoords="offset points", ha=side, color="C0")
 
 
-def _is_loss(name: str) -> bool:
-    return name in LOSS_TERMS or name.startswith("loss_")
-
-
 def _column(rows: list[Mapping[str, Value]], name: str) -> np.ndarray:
     """A column (n,), NaN where it has nothing."""
     values = (row.get(name) for row in rows)
@@ -227,7 +221,7 @@ def _column(rows: list[Mapping[str, Value]], name: str) -> np.ndarray:
 
 def _tag(name: str) -> str:
     """What TensorBoard files a column under."""
-    if _is_loss(name):
+    if name in LOSS_TERMS:
         return f"epoch_loss/{name}"
     if name.startswith(("mAP", "AP")):
         return f"validation/{name}"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 import torch
+from torch import nn
 
 from models import CTRBOX, BBAVectorsLoss
 from tools.config import Config
@@ -25,8 +26,11 @@ def make_criterion(config: Config) -> BBAVectorsLoss:
 
 
 def make_optimizer(model: CTRBOX, config: Config) -> torch.optim.Optimizer:
-    """Over what is trained of the model; no weight decay on biases and batch norms, a rate of its own for the backbone
-    (`lr_scale` of a group: what the rate of a step is multiplied by)."""
+    """Over what is trained of the model; weight decay on the weights of convolutions and linear layers alone (not on
+    biases, norms, and tables of a transformer), a rate of its own for the backbone (`lr_scale` of a group: what the
+    rate of a step is multiplied by)."""
+    kinds = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+    decayed = {id(module.weight) for module in model.modules() if isinstance(module, kinds)}
     groups = []
     for is_decayed, decay in ((True, config.weight_decay), (False, 0.0)):
         # The backbone first, as in the model: the order over all groups is that of runs that had no such groups.
@@ -34,7 +38,8 @@ def make_optimizer(model: CTRBOX, config: Config) -> torch.optim.Optimizer:
             parameters = [
                 parameter
                 for name, parameter in model.named_parameters()
-                if parameter.requires_grad and (parameter.ndim > 1, name.startswith(BASE)) == (is_decayed, is_backbone)
+                if parameter.requires_grad
+                and (id(parameter) in decayed, name.startswith(BASE)) == (is_decayed, is_backbone)
             ]
             groups.append(
                 {"params": parameters, "weight_decay": decay, "lr": config.init_lr * scale, "lr_scale": scale}
@@ -61,7 +66,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping) -> None:
     optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
     for parameter, state in optimizer.state.items():
         for name, values in state.items():
-            if torch.is_tensor(values) and values.shape == parameter.shape:
+            if torch.is_tensor(values) and values.ndim:
+                if values.shape != parameter.shape:
+                    raise ValueError("it is of other parameters, or of the same in another order")
                 # In the parameter's order in memory, which device and precision choose: a fused step does not look.
                 state[name] = torch.empty_like(parameter, dtype=values.dtype).copy_(values)
 

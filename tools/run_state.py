@@ -28,7 +28,8 @@ from tools.training_step import TrainingStep
 @dataclass
 class Progress:
     """Where a run stands: epochs done, batches done of the current one (all of them while it is validated), best mAP50,
-    validations since then, steps that were skipped, pictures trained on."""
+    validations since then, steps that were skipped, pictures trained on; and where the last epoch done is a part,
+    because --num_images ended in it, how many batches that had."""
 
     epoch: int = 0
     step: int = 0
@@ -36,6 +37,7 @@ class Progress:
     since_best: int = 0
     skipped: int = 0
     num_images: int = 0
+    cut_after: int = 0
 
 
 @dataclass
@@ -105,7 +107,7 @@ class Run:
     loader: DataLoader
     val_samples: Sequence[Sample]
     progress: Progress
-    history: History | None
+    history: History | None = None
     meter: Meter = field(default_factory=Meter)
     stop: StopRequest = field(default_factory=StopRequest)
     bad_names: list[str] = field(default_factory=list)  # pictures of bad steps in a row, over the end of an epoch too
@@ -133,13 +135,37 @@ class Run:
     def num_steps(self) -> int:
         """Steps of the whole run."""
         whole = self.num_epochs - 1
-        return whole * self.steps_per_epoch + math.ceil(self.images_in(whole) / self.config.batch_size)
+        return whole * self.steps_per_epoch + self.steps_in(whole)
 
     def images_in(self, epoch: int) -> int:
         """Pictures of an epoch, counted from 0."""
         if self.config.num_images is None:
             return self.num_samples
         return min(self.num_samples, self.config.num_images - epoch * self.num_samples)
+
+    def steps_in(self, epoch: int) -> int:
+        """Steps of an epoch, counted from 0."""
+        return math.ceil(self.images_in(epoch) / self.config.batch_size)
+
+    def end_epoch(self) -> None:
+        """Note that the current epoch is done, validated and all."""
+        progress = self.progress
+        is_part = self.images_in(progress.epoch) < self.num_samples
+        progress.cut_after = progress.step if is_part else 0
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        if not is_part:
+            self.meter = Meter()
+
+    def reopen_epoch(self) -> None:
+        """Go on with the last epoch done, where --num_images had cut it and is to end later now."""
+        progress = self.progress
+        if not progress.cut_after:
+            return
+        if progress.cut_after < self.steps_in(progress.epoch - 1):
+            progress.epoch, progress.step = progress.epoch - 1, progress.cut_after
+        else:
+            self.meter = Meter()
+        progress.cut_after = 0
 
     @property
     def images_in_step(self) -> int:
@@ -159,8 +185,9 @@ class Run:
         if not self.engine.is_main:
             return
         self.saved_at = time.monotonic()
+        is_in_validation = self.progress.step > 0 and self.progress.step == self.steps_in(self.progress.epoch)
         state = {
-            "epoch": self.progress.epoch + self.progress.step // self.steps_per_epoch,
+            "epoch": self.progress.epoch + is_in_validation,
             "progress": vars(self.progress).copy(),
             "meter": self.meter.state(),
             "settings": settings_dict(self.config),

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from datasets.images import ImageError
-from datasets.loader import Batch, blank_batch
+from datasets.loader import Batch
 from tools.config import Config, with_settings
 from tools.data import report_problems
 from tools.history import validation_columns
@@ -18,7 +18,7 @@ from tools.own_backbone import run_named_file
 from tools.progress import progress_bar
 from tools.ranks import is_main_process
 from tools.run_folder import BEST, LAST, locked, warn
-from tools.run_state import Meter, Run
+from tools.run_state import Run
 from tools.stop_request import StopRequest
 from tools.training_run import find_run, prepare, run_checkpoint
 from tools.validation import validate
@@ -106,7 +106,7 @@ def _train_epoch(run: Run) -> None:
         line += f"; {_validate(run, row)}"
     run.log(line + (f"; {progress.skipped} steps skipped" if progress.skipped else ""))
     # Only now: a run that is stopped during its validation validates when it goes on.
-    progress.epoch, progress.step, run.meter = epoch, 0, Meter()
+    run.end_epoch()
     if run.history is not None:
         run.history.add(row)
     run.save(LAST)
@@ -130,6 +130,7 @@ def _train_steps(run: Run) -> float:
         number = progress.epoch * run.steps_per_epoch + progress.step
         rate = learning_rate(config, number, run.num_steps, run.steps_per_epoch)
         set_rate(run.step.optimizer, rate)
+        run.engine.seed(config.seed, number)
         stop = _take(run, batch)
         progress.step += 1
         shown = {name: f"{value:.3f}" for name, value in run.last_terms.items()}
@@ -147,14 +148,13 @@ def _train_steps(run: Run) -> float:
 def _take(run: Run, batch: Batch) -> bool:
     """One step on this process's share of a batch; returns whether to stop."""
     num_images = run.images_in_step - _refuse_bad_pictures(run, batch)
-    if not len(batch.rows):
-        if run.engine.num_ranks == 1:
-            return run.stop.is_requested
-        training_set = run.loader.dataset
-        input_hw = training_set.window_hw or training_set.input_hw
-        batch = blank_batch(training_set.num_classes, input_hw, len(training_set.fill_bgr))
+    if not num_images:  # on no process
+        return any(run.engine.all_of(run.stop.is_requested))
+    is_blank = not len(batch.rows)
+    if is_blank:
+        batch = run.loader.dataset.blank_batch()
     run.in_step = True
-    result = run.step(batch.images, batch.targets, run.stop.is_requested)
+    result = run.step(batch.images, batch.targets, run.stop.is_requested, is_blank=is_blank)
     if result.taken:
         run.average.update(run.network)
     run.in_step = False

@@ -282,8 +282,20 @@ def _assemble(
         sparse=config.sparse_heads,
         num_parts=config.accumulate,
     )
-    history = History(run_dir, progress.epoch, config.tensorboard) if engine.is_main else None
-    return Run(
-        config, engine, run_dir, Log(run_dir), architecture, network, average, step, loader, val_samples, progress,
-        history, meter,
-    )  # fmt: skip
+    run = Run(
+        config=config,
+        engine=engine,
+        run_dir=run_dir,
+        log=Log(run_dir),
+        architecture=architecture,
+        network=network,
+        average=average,
+        step=step,
+        loader=loader,
+        val_samples=val_samples,
+        progress=progress,
+        meter=meter,
+    )
+    run.reopen_epoch()
+    run.history = History(run_dir, progress.epoch, config.tensorboard) if engine.is_main else None
+    return run

@@ -54,31 +54,41 @@ class TrainingStep:
         self.preprocessing = preprocessing
         self.clip_norm, self.sparse, self.num_parts = clip_norm, sparse, num_parts
         self._scaling = gain_and_shift(preprocessing, engine.device)
-        self._buffers = list(model.buffers())
-        self._before = [buffer.clone() for buffer in self._buffers]
+        # A list for each type: with several in one list a GPU would be asked once for each of its tensors.
+        self._buffers = [
+            [b for b in model.buffers() if b.dtype == dtype] for dtype in {b.dtype for b in model.buffers()}
+        ]
+        self._before = [[buffer.clone() for buffer in part] for part in self._buffers]
 
-    def __call__(self, images: Tensor, targets: Targets, stop: bool = False) -> StepResult:
+    def __call__(self, images: Tensor, targets: Targets, stop: bool = False, *, is_blank: bool = False) -> StepResult:
         """Train on this rank's share: images (B, H, W, 3) uint8 BGR, at least one, and their targets.
 
-        With a gradient that is not finite, on any rank, weights and batch norm statistics stay as they were. What a GPU
-        finds is read once, when all of the gradient is under way: every look at it waits for what it has still to do.
+        With a gradient that is not finite, on any rank, weights and batch norm statistics stay as they were. The latter
+        also do where the share `is_blank`: a picture without content takes the place of an empty one, since the other
+        ranks wait for this one's gradient. What a GPU finds is read once, when all of the gradient is under way: every
+        look at it waits for what it has still to do.
         """
         parts = self._parts(images, targets)
         positives = [self.criterion.positives(targets) for _, targets in parts]
         totals = sum((found.totals for found in positives), torch.zeros(2, device=self.engine.device))
         totals, num_stops = self.engine.total(torch.cat((totals, totals.new_full((1,), float(stop))))).split((2, 1))
-        torch._foreach_copy_(self._before, self._buffers)
+        self._copy(self._buffers, self._before)
         self.optimizer.zero_grad(set_to_none=True)
         sums = self._backward(parts, positives, totals)
         norm = self.engine.accelerator.clip_grad_norm_(self.model.parameters(), self.clip_norm or math.inf)
         *values, length, stops = torch.cat((*(value[None] for value in sums.values()), norm[None], num_stops)).tolist()
         terms = dict(zip(sums, values, strict=True))
         taken = self._update(math.isfinite(length) and math.isfinite(terms["total"]))
-        if not taken:
-            torch._foreach_copy_(self._buffers, self._before)
+        if not taken or is_blank:
+            self._copy(self._before, self._buffers)
         scaler = self.engine.accelerator.scaler
         overflow = not taken and scaler is not None and scaler.get_scale() > 1 and math.isfinite(terms["total"])
         return StepResult(terms, taken, stops > 0, overflow)
+
+    @staticmethod
+    def _copy(sources: Sequence[Sequence[Tensor]], targets: Sequence[Sequence[Tensor]]) -> None:
+        for source, target in zip(sources, targets, strict=True):
+            torch._foreach_copy_(target, source)
 
     def _parts(self, images: Tensor, targets: Targets) -> list[tuple[Tensor, Targets]]:
         """The share in parts; the targets on the device, the pictures still as they were loaded."""
