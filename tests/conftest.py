@@ -200,6 +200,33 @@ def thin_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "_outline", cache(transfer._outline.__wrapped__))
 
 
+# A file of one's own: what it drops out depends on the random numbers of each step.
+DROPPING = """
+from torch import nn
+from models import Backbone, register_backbone
+
+
+def block(c_in):
+    return nn.Sequential(nn.Conv2d(c_in, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5))
+
+
+@register_backbone
+class Dropping(Backbone):
+    out_channels = (8, 8, 8, 8)
+
+    def __init__(self):
+        super().__init__(*(block(c_in) for c_in in (3, 8, 8, 8, 8)))
+"""
+
+
+@pytest.fixture
+def dropping_backbone(tmp_path: Path) -> str:
+    """The name of a small backbone with dropout."""
+    path = tmp_path / "dropping.py"
+    path.write_text(DROPPING, encoding="utf-8")
+    return f"{path}:Dropping"
+
+
 class _ThinBackbone(Backbone):
     """Five convolutions of eight channels each."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGINT, SIGTERM
 
 import cv2
 import numpy as np
@@ -412,3 +414,21 @@ def test_the_program_ends_though_a_loader_is_still_at_work(samples: list[Sample]
     command = [sys.executable, "-W", "ignore", "-c", HELD, str(samples[0].image_path)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2 at work\n", "")
+
+
+def test_opencv_has_no_threads_in_a_worker_however_it_is_started(samples: list[Sample]) -> None:
+    """A worker that is not forked begins with as many as there are cores, and so did every one of them."""
+    before, handlers = cv2.getNumThreads(), {number: signal.getsignal(number) for number in (SIGINT, SIGTERM)}
+    loaders = [
+        make_training_loader(training_set(samples), 2, 2),
+        make_picture_loader(PictureSet([samples[0].image_path], INPUT_HW, FILL), 1, 2),
+    ]
+    try:
+        for loader in loaders:
+            cv2.setNumThreads(4)
+            loader.worker_init_fn(0)
+            assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -82,6 +82,35 @@ def test_weight_decay_falls_on_convolutions_only(name: str, kind: type):
     assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
 
 
+def test_no_weight_decay_falls_on_tables_and_norms_of_a_transformer():
+    """By their number of axes, a Swin's tables of relative positions were shrunk towards nothing."""
+
+    class Attention(OddBackbone):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention_biases = torch.nn.Parameter(torch.zeros(4, 9))
+            self.query = torch.nn.Linear(4, 4)
+
+    network = CTRBOX(1, Attention(), head_norm=True)
+    groups = make_optimizer(network, Config(weight_decay=0.02)).param_groups
+    decayed = {id(parameter) for group in groups if group["weight_decay"] for parameter in group["params"]}
+    names = {name for name, parameter in network.named_parameters() if id(parameter) in decayed}
+    assert {"base_network.query.weight", "hm.0.weight", "wh.3.weight"} <= names
+    assert not {"base_network.attention_biases", "base_network.query.bias", "hm.1.weight"} & names
+    assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
+
+
+def test_the_state_of_other_parameters_is_refused():
+    network = CTRBOX(1, OddBackbone(), head_norm=True)
+    optimizer = make_optimizer(network, Config())
+    sum(parameter.sum() for parameter in network.parameters()).backward()
+    optimizer.step()
+    saved = copy.deepcopy(optimizer.state_dict())
+    saved["state"][0], saved["state"][5] = saved["state"][5], saved["state"][0]
+    with pytest.raises(ValueError, match="in another order"):
+        restore_optimizer(make_optimizer(network, Config()), saved)
+
+
 def test_the_backbone_has_a_rate_of_its_own():
     network = CTRBOX(1, "resnet18", head_norm=True)
     optimizer = make_optimizer(network, Config(init_lr=0.5, backbone_lr_scale=0.1))

@@ -154,7 +154,7 @@ def _take(run: Run, batch: Batch) -> bool:
     if is_blank:
         batch = run.loader.dataset.blank_batch()
     run.in_step = True
-    result = run.step(batch.images, batch.targets, run.stop.is_requested, is_blank=is_blank)
+    result = run.step(batch.images, batch.targets, run.stop.is_requested, is_blank)
     if result.taken:
         run.average.update(run.network)
     run.in_step = False
