@@ -100,4 +100,6 @@ def _rows(table: Tensor, rows: Tensor) -> Tensor:
 
 def _as_matrix(convolution: nn.Conv2d) -> Tensor:
     """Lay the kernel out as a patch is: (c_out, rows * columns * c_in)."""
-    return convolution.weight.permute(0, 2, 3, 1).flatten(1)
+    weight = convolution.weight
+    # Of one cell it is laid out so already; its gradient then has the weight's strides, as several processes wish.
+    return weight.flatten(1) if convolution.kernel_size == (1, 1) else weight.permute(0, 2, 3, 1).flatten(1)

@@ -19,6 +19,7 @@ import pytest
 import torch
 
 import main
+from datasets.loader import EpochBatches
 from models import CTRBOX
 from tests.conftest import CLASS_NAMES, REPOSITORY, label_what_is_found
 from tools.checkpoint import load_file
@@ -218,3 +219,64 @@ def test_a_batch_that_the_ranks_cannot_share_is_a_sentence(dota_folder, tmp_path
     assert code != 0
     assert "error: --batch_size 3 is that of all 2 processes together; give a multiple of 2" in output
     assert not (tmp_path / "run").exists()
+
+
+# Rank 1 alone meets what one process may meet: a picture that makes its loss infinite, a wish to stop.
+TRIAL = """
+import os, sys
+sys.path.insert(0, os.getcwd())
+import main
+from tools.training_step import TrainingStep
+
+rank, stop_at, taken, step = int(os.environ["RANK"]), int(os.environ["STOP_AT"]), [], TrainingStep.__call__
+
+
+def tried_step(self, images, targets, stop, is_blank):
+    taken.append(1)
+    if rank == 1 and len(taken) == 1 and not stop_at < 0:
+        targets = targets._replace(hm=targets.hm * float("nan"))
+    return step(self, images, targets, stop or (rank == 1 and len(taken) == stop_at), is_blank)
+
+
+TrainingStep.__call__ = tried_step
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_two_ranks_share_stops_bad_steps_and_bad_pictures_and_go_on_bit_for_bit(
+    dota_folder, dropping_backbone, tmp_path, monkeypatch
+):
+    """With live batch norms, dropout and averaging: what one rank meets, both act on, and a stop changes nothing. The
+    first epoch's last batch holds bad pictures alone."""
+    names = NAMES[3:]
+    data_dir = dota_folder(names=NAMES, lists={"train": names, "val": NAMES[:3]})
+    batches = [[names[row] for _, row in batch] for batch in EpochBatches(len(names), 4, seed=3)]
+    for name in batches[1]:
+        (picture,) = (data_dir / "images").glob(f"{name}.*")
+        picture.write_bytes(picture.read_bytes()[:100])
+    (tmp_path / "trial.py").write_text(TRIAL, encoding="utf-8")
+    flags = ("--freeze_norm", "none", "--ema", "0.9", "--on_bad_label", "skip", "--num_images", "12")
+
+    def train(stop_at: int, *words: str) -> tuple[int, str]:
+        monkeypatch.setenv("STOP_AT", str(stop_at))
+        return run_job(*TORCHRUN, str(tmp_path / "trial.py"), *words, "--backbone", dropping_backbone)
+
+    code, output = train(0, *arguments(data_dir, tmp_path / "straight", *flags))
+    assert code == 0, output
+    assert f"step skipped; pictures: {', '.join(batches[0])}\n" in output
+    assert output.count("warning: 2 pictures left out of a batch\n") >= 1
+    assert "Grad strides do not match" not in output
+    assert "is deprecated" not in output
+    code, output = train(2, *arguments(data_dir, tmp_path / "stopped", *flags))
+    assert "interrupted in epoch 2" in output
+    progress = load_file(tmp_path / "stopped" / "last.pth")["progress"]
+    assert (progress["step"], progress["skipped"]) == (1, 1)
+    assert progress["num_images"] <= 4  # of the second epoch's first step alone
+    code, output = train(-1, "--resume_train", str(tmp_path / "stopped"))
+    assert code == 0, output
+    straight, stopped = (load_file(tmp_path / name / "last.pth") for name in ("straight", "stopped"))
+    for name in ("model_state_dict", "ema_state_dict"):
+        assert largest_difference(straight[name], stopped[name]) == 0
+    assert straight["progress"] == stopped["progress"]
+    assert straight["progress"]["num_images"] == 4  # six less two bad ones, and the first step's four are of no use
