@@ -13,6 +13,7 @@ from datasets.images import IMAGE_SUFFIXES
 
 TRAIN_LISTS = ("train.txt", "trainval.txt")
 VAL_LISTS = ("val.txt", "test.txt")
+ALL = "all"
 VAL_FRACTION = 0.1
 MOST_MOVES = 100
 WORTH_A_MOVE = 1e-6  # of the squared deviation; what is less is rounding
@@ -86,7 +87,8 @@ def choose_split(
 ) -> Split:
     """The pictures of a role, `train` or `val`.
 
-    `split` names another list file (`NAME` or `NAME.txt`, in the data folder, or a path). Else training reads
+    `split` names another list file (`NAME` or `NAME.txt`, in the data folder, or a path; `all`: every picture). Else
+    training reads
     train.txt, else trainval.txt; validation reads val.txt, else test.txt. A missing side is filled in memory: the
     pictures (of the list that there is) are split by seed, one tenth for validation.
 
@@ -161,10 +163,13 @@ def _known_sides(data_dir: Path, known: Mapping[str, Sequence[str]]) -> dict[str
 def _named_split(
     data_dir: Path, images: Mapping[str, Path], split: str, lists_dir: Path | None, known: Mapping[str, Sequence[str]]
 ) -> Split:
-    """The list of that name, or the format's own split where the data folder has no such list."""
+    """The list of that name, or the format's own split where the data folder has no such list; `all` is every
+    picture, if it is no list."""
     try:
         path = _named_list((lists_dir,) if lists_dir else list_folders(data_dir), split)
     except ListError:
+        if split == ALL:
+            return Split(list(images), f"{data_dir}, all pictures")
         if lists_dir is not None or not known.get(split):
             raise
         return Split(list(known[split]), f"{data_dir}, its own {split} split")

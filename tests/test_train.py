@@ -213,6 +213,29 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(dota_folder, tmp_path, cap
     assert "already holds a run" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("thin_backbones")
+def test_a_run_that_was_stopped_while_it_started_can_be_started_again(dota_folder, tmp_path):
+    """Its settings.toml alone was taken for a run, which could not be gone on with either."""
+    data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / "settings.toml").write_text("seed = 5\n", encoding="utf-8")
+    assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
+    assert "seed = 5" not in (run_dir / "settings.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("thin_backbones")
+def test_the_settings_of_a_run_that_is_over_stay_those_it_was_trained_by(dota_folder, tmp_path, capsys):
+    """They were written anew by a --resume_train that had nothing left to do, and tools.compare_runs believed them."""
+    data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
+    assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
+    before = (run_dir / "settings.toml").read_bytes()
+    assert main.main(["--resume_train", str(run_dir), "--init_lr", "0.5"]) == 0
+    assert "nothing left to do" in capsys.readouterr().out
+    assert (run_dir / "settings.toml").read_bytes() == before
+    assert main.main(["--resume_train", str(run_dir), "--init_lr", "0.5", "--num_epoch", "2"]) == 0
+    assert "init_lr = 0.5" in (run_dir / "settings.toml").read_text(encoding="utf-8")
+
+
 def test_fine_tuning_to_other_classes_starts_only_the_last_layer_anew(dota_folder, tmp_path):
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
     assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
@@ -223,6 +246,19 @@ def test_fine_tuning_to_other_classes_starts_only_the_last_layer_anew(dota_folde
     old, new = weights_of(run_dir / "best.pth"), weights_of(tmp_path / "tuned" / "last.pth")
     assert torch.allclose(old["wh.3.weight"], new["wh.3.weight"])
     assert new["hm.3.weight"].shape[0] == 3
+
+
+@pytest.mark.usefixtures("thin_backbones")
+@pytest.mark.parametrize(("sides", "hw"), [((), (64, 96)), (("--input_h", "96"), (96, 608))])
+def test_fine_tuning_keeps_the_input_size_where_no_flag_says_otherwise(dota_folder, tmp_path, sides, hw):
+    """It went to 608 x 608."""
+    data_dir = dota_folder(lists=LISTS)
+    first = [*arguments(data_dir, tmp_path / "run", "--num_epoch", "1"), "--input_w", "96"]
+    assert main.main(first) == 0
+    light = ["--batch_size", "1", "--num_images", "1", "--num_workers", "0", "--tensorboard", "off", *sides]
+    tuned = ["--data_dir", str(data_dir), "--out", str(tmp_path / "tuned"), "--resume", str(tmp_path / "run"), *light]
+    assert main.main(tuned) == 0
+    assert tuple(load_file(tmp_path / "tuned" / "last.pth")["architecture"]["input_hw"]) == hw
 
 
 def test_data_smaller_than_a_batch_without_objects_and_without_lists_trains(dota_folder, tmp_path, capsys):
@@ -283,6 +319,30 @@ def test_the_best_checkpoint_is_the_one_with_the_best_map_not_the_last(dota_fold
     assert load_file(run_dir / "best.pth")["epoch"] == 2
     assert load_file(run_dir / "last.pth")["epoch"] == 3
     assert "mAP50 0.4000 (best 0.5000)" in (run_dir / "log.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("thin_backbones")
+def test_another_score_can_choose_the_best_checkpoint_and_of_equal_ones_the_last_is_kept(
+    dota_folder, tmp_path, monkeypatch
+):
+    """By mAP50 alone a network of loose boxes won; of three epochs of mAP50 1.0 the first one did."""
+    scores = iter([(0.9, 0.1), (0.8, 0.3), (0.7, 0.3), (0.9, 0.2)])
+    real = validation.metrics_dict
+    monkeypatch.setattr(
+        validation,
+        "metrics_dict",
+        lambda scored: real(scored) | dict(zip(("mAP50", "mAP50_95"), next(scores), strict=True)),
+    )
+    run_dir = tmp_path / "run"
+    flags = ("--num_epoch", "4", "--best_by", "mAP50_95")
+    assert main.main(arguments(dota_folder(lists=LISTS), run_dir, *flags)) == 0
+    assert load_file(run_dir / "best.pth")["epoch"] == 3
+    log = (run_dir / "log.txt").read_text(encoding="utf-8")
+    assert "mAP50 0.9000, mAP50_95 0.2000 (best 0.3000)" in log
+    assert "best.pth, mAP50_95 0.3000 in validation" in log
+    history = (run_dir / "history.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert {"mAP50", "mAP75", "mAP50_95"} <= set(history[0].split(","))
+    assert main.main(["--resume_train", str(run_dir), "--best_by", "mAP50"]) == 2
 
 
 @pytest.mark.parametrize("found", [None, 0.0])

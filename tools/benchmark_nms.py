@@ -29,7 +29,7 @@ def benchmark_nms(
     flags = ["--phase", "eval", "--resume", str(run_dir), "--nms_thresh", "1", "--device", device]
     flags += [] if backbone is None else ["--backbone", backbone]
     loaded = load_run(parse_settings(flags))
-    data = open_data(loaded.config)
+    data = open_data(loaded.config, loaded.checkpoint.parent)
     split, samples = read_split(loaded.config, data, "val", loaded.architecture.class_names)
     truths = truths_of(samples)
     found = detect(

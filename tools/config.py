@@ -40,7 +40,7 @@ class Config:
     )
     split: str | None = _setting(
         None,
-        "list to validate, test or evaluate on, NAME.txt among the lists [default: val, else test]",
+        "list to validate, test or evaluate on, NAME.txt among the lists, or all [default: val, else test]",
         metavar="NAME",
     )
     classes: tuple[str, ...] | None = _setting(
@@ -81,10 +81,10 @@ class Config:
         None, "channels of the pictures: 1 grey or thermal, 3 colours, 4 with near infrared [default: 3]"
     )
     input_h: int | None = _setting(
-        None, "input height, pixels, a multiple of 32 [default: 608; demo: 256]", metavar="PX"
+        None, "input height, pixels, a multiple of 32 [default: that of --resume, else 608; demo: 256]", metavar="PX"
     )
     input_w: int | None = _setting(
-        None, "input width, pixels, a multiple of 32 [default: 608; demo: 256]", metavar="PX"
+        None, "input width, pixels, a multiple of 32 [default: that of --resume, else 608; demo: 256]", metavar="PX"
     )
     pretrained: str = _setting(
         "auto", "backbone weights to start from: auto (ImageNet if at hand), imagenet, none or a file", metavar="WHICH"
@@ -117,7 +117,12 @@ class Config:
         "none", "batch norms that stay as they are; for small data and batches", ("none", "backbone", "all")
     )
     sync_norm: bool = _setting(False, "batch norm over the batches of all GPUs")
-    patience: int = _setting(0, "stop after so many validations without a better mAP50; 0 never stops")
+    best_by: str = _setting(
+        "mAP50",
+        "score of a validation that chooses best.pth; the last two favour tight boxes",
+        ("mAP50", "mAP75", "mAP50_95"),
+    )
+    patience: int = _setting(0, "stop after so many validations without a better --best_by; 0 never stops")
     val_every: int = _setting(1, "epochs between validations")
     save_every: float = _setting(10.0, "minutes between saves within an epoch; each epoch saves anyway")
     sparse_heads: bool = _setting(True, "compute all heads but hm only where the loss reads them; training only")

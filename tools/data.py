@@ -20,25 +20,28 @@ from tools.run_folder import warn
 
 DEMO_DIR = Path("data/demo")
 DEFAULT_SIDE = 608
+LISTS = "lists"  # in a run folder
 SHOWN_PROBLEMS = 5
 
 
 class DataFolder(NamedTuple):
-    """A data folder: its format, where it lies and its pictures by name."""
+    """A data folder: its format, where it lies and its pictures by name; and the folder of the run whose network is
+    scored on it."""
 
     dataset: str
     data_dir: Path
     images: Mapping[str, Path]
+    run_dir: Path | None = None
 
 
-def open_data(config: Config) -> DataFolder:
+def open_data(config: Config, run_dir: Path | None = None) -> DataFolder:
     """The data folder of the settings; without --data_dir the demo set, which is drawn at first use."""
     if config.data_dir is None:
         if config.dataset not in ("auto", "demo"):
             raise SettingsError(f"--dataset {config.dataset} needs --data_dir, the folder of the data")
         if is_main_process():
             print(f"data: the embedded demo set in {DEMO_DIR}", flush=True)
-        return DataFolder("demo", DEMO_DIR, list_images("demo", ensure_demo(DEMO_DIR)))
+        return DataFolder("demo", DEMO_DIR, list_images("demo", ensure_demo(DEMO_DIR)), run_dir)
     if not config.data_dir.is_dir():
         raise SettingsError(f"--data_dir {config.data_dir}: no such folder")
     dataset = detect_format(config.data_dir) if config.dataset == "auto" else config.dataset
@@ -46,7 +49,7 @@ def open_data(config: Config) -> DataFolder:
     images = list_images(dataset, config.data_dir)
     for path in reader.missing(config.data_dir):
         warn(f"{path}: is not there, though data.yaml names it for test; going on without it")
-    return DataFolder(dataset, config.data_dir, images)
+    return DataFolder(dataset, config.data_dir, images, run_dir)
 
 
 def default_input_hw(config: Config, data: DataFolder) -> tuple[int, int]:
@@ -120,8 +123,9 @@ def tell_of_left_out(left_out: Counter[str], source: str) -> None:
 
 
 def split_of(config: Config, data: DataFolder, role: str) -> Split:
-    """The names of the pictures of a role, `train` or `val`; the latter follows --split."""
-    return choose_split(
+    """The names of the pictures of a role, `train` or `val`; the latter follows --split. A seed decides on the pictures
+    that there are now; what a run has held out its own lists tell."""
+    split = choose_split(
         data.data_dir,
         data.images,
         role,
@@ -130,6 +134,38 @@ def split_of(config: Config, data: DataFolder, role: str) -> Split:
         lists_dir=config.lists,
         known=_known_splits(data),
     )
+    return _held_out(data, split) if role == "val" and split.by_seed and data.run_dir is not None else split
+
+
+def _held_out(data: DataFolder, split: Split) -> Split:
+    """Of the pictures of a folder those that the run has held out, as far as they are there; of another folder, all of
+    them. By their names alone: the data may have moved."""
+    train, val = (_kept_list(data.run_dir, name) for name in ("train", "val"))
+    held_out = [name for name in val if name in data.images]
+    if not val or set(held_out) == set(split.names):
+        return split
+    if held_out:
+        missing = f", {len(val) - len(held_out)} of which are gone" if len(held_out) < len(val) else ""
+        return Split(held_out, f"{data.data_dir}, those of {data.run_dir / LISTS / 'val.txt'}{missing}")
+    new = [name for name in data.images if name not in set(train)]
+    return Split(new, f"{data.data_dir}, all that the run was not trained on") if new else split
+
+
+def _kept_list(run_dir: Path | None, name: str) -> list[str]:
+    """The names in a list that `keep_lists` wrote; none where there is no such list."""
+    path = run_dir / LISTS / f"{name}.txt" if run_dir is not None else None
+    return path.read_text(encoding="utf-8").splitlines() if path is not None and path.is_file() else []
+
+
+def warn_of_known_pictures(split: Split, data: DataFolder) -> None:
+    """Warn when pictures are scored that the run was trained on, by their names."""
+    known = sorted(set(split.names) & set(_kept_list(data.run_dir, "train")))
+    if known:
+        warn(
+            f"{len(known)} of the {len(split.names)} pictures of {split.source} have names that the run was trained "
+            f"on, such as {known[0]} ({data.run_dir / LISTS / 'train.txt'}); of the same pictures the score does not "
+            "tell of new ones"
+        )
 
 
 def _known_splits(data: DataFolder) -> Mapping[str, Sequence[str]]:
@@ -179,18 +215,17 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
 def keep_lists(run_dir: Path, **lists: Sequence[str]) -> None:
     """Write the lists that a run uses to its folder: lists/train.txt, lists/val.txt."""
     for name, names in lists.items():
-        write_text(run_dir / "lists" / f"{name}.txt", "".join(f"{entry}\n" for entry in names))
+        write_text(run_dir / LISTS / f"{name}.txt", "".join(f"{entry}\n" for entry in names))
 
 
 def check_lists(run_dir: Path, **lists: Sequence[str]) -> None:
     """Raises SettingsError when the lists that `keep_lists` wrote differ from these: the run cannot go on."""
     for name, names in lists.items():
-        path = run_dir / "lists" / f"{name}.txt"
-        kept = path.read_text(encoding="utf-8").splitlines() if path.is_file() else list(names)
-        if kept != list(names):
+        kept = _kept_list(run_dir, name)
+        if kept and kept != list(names):
             raise SettingsError(
-                f"{path}: the run had {len(kept)} pictures in this list, the data now has {len(names)} or others; "
-                "restore the data, or start a new run from its weights with --resume"
+                f"{run_dir / LISTS / name}.txt: the run had {len(kept)} pictures in this list, the data now has "
+                f"{len(names)} or others; restore the data, or start a new run from its weights with --resume"
             )
 
 

@@ -14,7 +14,7 @@ from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate
 from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, result_path, write_results
 from tools.config import Config
-from tools.data import open_data, read_split, split_of, truths_of
+from tools.data import open_data, read_split, split_of, truths_of, warn_of_known_pictures
 from tools.drawing import plot_fonts
 from tools.engine import Engine
 from tools.error_report import (
@@ -37,9 +37,10 @@ def run(config: Config) -> int:
     """Evaluate by the settings; returns the exit code."""
     loaded = load_run(config)
     config = loaded.config
-    data = open_data(config)
+    data = open_data(config, loaded.checkpoint.parent)
     class_names = loaded.architecture.class_names
     split, samples = read_split(config, data, "val", class_names)
+    warn_of_known_pictures(split, data)
     truths, what = truths_of(samples), split.source
     whole = whole_pictures_of(data.data_dir, list(truths), class_names, config)
     log, engine = Log(loaded.run_dir), Engine(config.device)

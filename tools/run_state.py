@@ -27,9 +27,9 @@ from tools.training_step import TrainingStep
 
 @dataclass
 class Progress:
-    """Where a run stands: epochs done, batches done of the current one (all of them while it is validated), best mAP50,
-    validations since then, steps that were skipped, pictures trained on; and where the last epoch done is a part,
-    because --num_images ended in it, how many batches that had."""
+    """Where a run stands: epochs done, batches done of the current one (all of them while it is validated), best score
+    of a validation (--best_by), validations since then, steps that were skipped, pictures trained on; and where the
+    last epoch done is a part, because --num_images ended in it, how many batches that had."""
 
     epoch: int = 0
     step: int = 0
@@ -130,6 +130,11 @@ class Run:
         if self.config.num_images is None:
             return self.config.num_epoch
         return math.ceil(self.config.num_images / self.num_samples)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no epoch is left."""
+        return self.progress.epoch >= self.num_epochs
 
     @property
     def num_steps(self) -> int:

@@ -16,7 +16,7 @@ from models import CTRBOX
 from tools.checkpoint import Architecture, check_flags, load_checkpoint
 from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
-from tools.data import open_data, report_problems, split_of
+from tools.data import open_data, report_problems, split_of, warn_of_known_pictures
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
 from tools.drawing import as_bgr, draw_boxes, remove_drawings, write_picture
 from tools.engine import Engine
@@ -43,7 +43,7 @@ class LoadedRun(NamedTuple):
 def run(config: Config) -> int:
     """Detect by the settings; returns the exit code."""
     loaded = load_run(config)
-    images, source = pictures_of(loaded.config)
+    images, source = pictures_of(loaded.config, loaded.checkpoint.parent)
     engine = Engine(config.device)
     with StopRequest() as stop:
         work = partial(run_detector, loaded, engine, images, source, stop)
@@ -80,11 +80,13 @@ _LABELS = {"seed", "missing_labels", "on_bad_label", "classes"}
 _DATA = {"data_dir", "dataset", "lists"}
 
 
-def pictures_of(config: Config) -> tuple[Mapping[str, Path], str]:
-    """The pictures to detect on, by name, and where they come from: --input, else the validation split."""
+def pictures_of(config: Config, run_dir: Path | None = None) -> tuple[Mapping[str, Path], str]:
+    """The pictures to detect on, by name, and where they come from: --input, else the validation split (of the run in
+    `run_dir`)."""
     if config.input is None:
-        data = open_data(config)
+        data = open_data(config, run_dir)
         split = split_of(config, data, "val")
+        warn_of_known_pictures(split, data)
         return {name: data.images[name] for name in split.names}, split.source
     refuse_video(config.input, f"--input {config.input}")
     if config.input.is_file():

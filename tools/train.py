@@ -54,12 +54,12 @@ def run(config: Config) -> int:
 
 
 def _train(run: Run) -> int:
-    if run.progress.epoch >= run.num_epochs:
+    if run.is_done:
         flag = "--num_epoch" if run.config.num_images is None else "--num_images"
         run.log(f"nothing left to do: the run has had its {run.num_epochs} epochs; for more give {flag}")
     try:
         with StopRequest() as run.stop:
-            while run.progress.epoch < run.num_epochs and not _is_stale(run):
+            while not (run.is_done or _is_stale(run)):
                 _train_epoch(run)
     except KeyboardInterrupt:
         if not run.stop.at_once:  # else weights and optimiser may be of two steps; the last whole save stays
@@ -72,7 +72,8 @@ def _train(run: Run) -> int:
             run.save(LAST)
         raise
     best = run.progress.best_map
-    run.log(f"done: {run.run_dir / BEST}" + (f", mAP50 {best:.4f} in validation" if best >= 0 else ""))
+    metric = run.config.best_by
+    run.log(f"done: {run.run_dir / BEST}" + (f", {metric} {best:.4f} in validation" if best >= 0 else ""))
     return 0
 
 
@@ -80,7 +81,7 @@ def _is_stale(run: Run) -> bool:
     """Whether --patience is at its end."""
     stale = 0 < run.config.patience <= run.progress.since_best
     if stale:
-        run.log(f"no better mAP50 in {run.progress.since_best} validations (--patience); stopped")
+        run.log(f"no better {run.config.best_by} in {run.progress.since_best} validations (--patience); stopped")
     return stale
 
 
@@ -181,17 +182,19 @@ def _validate(run: Run, row: dict) -> str:
     row |= validation_columns(outcome.metrics)
     if run.history is not None and outcome.page is not None:
         run.history.page(row["epoch"], outcome.page)
-    found = outcome.metrics["mAP50"]
+    metric = run.config.best_by
+    found = outcome.metrics[metric]
     score = -1.0 if found is None else found
     is_best = run.engine.from_main(lambda: score > run.progress.best_map or not (run.run_dir / BEST).exists())
     if found is not None:  # without an object to find nothing tells that training has stopped to help
         run.progress.since_best = 0 if is_best else run.progress.since_best + 1
-    if is_best or score == run.progress.best_map <= 0:  # of those that find nothing the one that has learnt for longer
+    if is_best or score == run.progress.best_map:  # of equal ones that which has learnt for longer
         run.progress.best_map = score
         run.save(BEST, as_best=True)
     if found is None:
         return "mAP50 n/a (the validation pictures hold no object)"
-    return f"mAP50 {score:.4f} (best {run.progress.best_map:.4f}), {time.perf_counter() - started:.0f} s"
+    others = "" if metric == "mAP50" else f"mAP50 {outcome.metrics['mAP50']:.4f}, "
+    return f"{others}{metric} {score:.4f} (best {run.progress.best_map:.4f}), {time.perf_counter() - started:.0f} s"
 
 
 def _refuse_bad_pictures(run: Run, batch: Batch) -> int:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -49,13 +50,13 @@ from tools.optimizer import make_criterion, make_optimizer, restore_optimizer
 from tools.own_backbone import same_backbone
 from tools.progress import progress_bar
 from tools.run_description import describe
-from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run, warn
+from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run, warn, weights_in
 from tools.run_state import Meter, Progress, Run
 from tools.training_step import TrainingStep
 from tools.weights import preprocessing_of, pretrained_backbone, start_from
 
 # Data may have moved: `check_lists` compares the names of the pictures.
-UNCHANGEABLE = ("classes", "seed", "batch_size", "accumulate", "dataset", "recipe", "optimizer")
+UNCHANGEABLE = ("classes", "seed", "batch_size", "accumulate", "dataset", "recipe", "optimizer", "best_by")
 
 
 def run_checkpoint(config: Config) -> Path:
@@ -139,11 +140,11 @@ def prepare(
         lock(run_dir)
     else:
         check_lists(run_dir, train=train_split.names, val=val_split.names)
-    if engine.is_main:
+    run = _assemble(config, engine, run_dir, architecture, network, loader, val_samples, state)
+    if engine.is_main and not run.is_done:  # the settings of a run that is over are those that it was trained by
         write_text(run_dir / SETTINGS, settings_toml(config))
         write_text(run_dir / "classes.txt", "".join(f"{name}\n" for name in class_names))
         keep_lists(run_dir, train=train_split.names, val=val_split.names)
-    run = _assemble(config, engine, run_dir, architecture, network, loader, val_samples, state)
     run.log(f"run folder: {run_dir}")
     describe(run, train_samples)
     run.log(weights_line)
@@ -166,12 +167,14 @@ def _network(
         network = architecture.build()
         load_weights(network, state["model_state_dict"], Path(LAST), architecture.backbone)
         return network, architecture, "weights: of the run"
-    how = {"allow_partial": config.allow_partial}
+    how: dict[str, Any] = {"allow_partial": config.allow_partial}
     if config.resume is not None:
         named = config.backbone if "backbone" in config.explicit else None
-        start = start_from(config.resume, class_names, input_hw, named, in_channels=config.in_channels, **how)
-        check_flags(config, start.architecture, config.resume, NETWORK_FLAGS)
-        return start.model, start.architecture, f"weights: of {config.resume}: {start.report}"
+        how |= {"in_channels": config.in_channels, "keeps_size": config.input_h is None and config.input_w is None}
+        path = weights_in(config.resume)
+        start = start_from(path, class_names, input_hw, named, **how)
+        check_flags(config, start.architecture, path, NETWORK_FLAGS)
+        return start.model, start.architecture, f"weights: of {path}: {start.report}"
     num_channels = config.in_channels or 3
     backbone, line = pretrained_backbone(config.pretrained, config.backbone, in_channels=num_channels, **how)
     architecture = Architecture(
