@@ -13,14 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.images import find_images
-from datasets.label_formats.annotations import IGNORED_CLASS, file_in, files_in
+from datasets.label_formats.annotations import IGNORED_CLASS, file_in, files_in, take
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
 from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo, picture_in
 from datasets.label_formats.yolo_obb import read_yolo_obb
 from datasets.xml_labels import read_annotation, read_hrsc, read_rolabelimg, turned_fault
-from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, nearest_class, read_labels
+from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, nearest_class, read_labels, report_faults
 
 IGNORED_LABEL = -1
+DEGREES = "the angle is beyond a full turn of 2 pi: degrees? roLabelImg's are radians, so multiply them by pi / 180"
 CVAT_FILE = "annotations.xml"  # the name in CVAT's own archives
 Read = Callable[[Path, OnBad], Labels]  # of one label file
 
@@ -294,14 +295,15 @@ def _rolabelimg_reader(data_dir: Path) -> Read:
 
 
 def _read_upright(path: Path, on_bad: OnBad = None, *, image_dir: Path) -> Labels:
-    """Objects of a roLabelImg file as `read_rolabelimg` gives them; raises LabelError in any case for boxes that were
-    drawn on the picture as EXIF turns it."""
+    """Objects of a roLabelImg file as `read_rolabelimg` gives them, but for angles that must be degrees; raises
+    LabelError in any case for boxes that were drawn on the picture as EXIF turns it."""
     annotation = read_annotation(path, on_bad)
     image_path = picture_in(image_dir, path.stem) if annotation.hw else None
     fault = turned_fault(annotation, image_path) if image_path else None
     if fault:
         raise LabelError(path, 1, fault)
-    return annotation.labels
+    report_faults([LabelError(path, line, DEGREES) for line in annotation.wide_angles], on_bad)
+    return take(annotation.labels, np.flatnonzero(~np.isin(annotation.labels.lines, annotation.wide_angles)))
 
 
 _DOTA = Format(

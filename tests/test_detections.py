@@ -111,3 +111,14 @@ def test_faults_of_result_files_name_file_and_line(tmp_path: Path) -> None:
     told = sorted((error.path.name, error.line, error.reason.split(";")[0]) for error in reported)
     assert [item[:2] for item in told] == [("Task1_boat.txt", 4), ("Task1_car.txt", 2), ("Task1_car.txt", 3)]
     assert "names no file" in told[2][2]
+
+
+def test_classes_keep_the_numbers_that_the_network_has(tmp_path: Path) -> None:
+    """Without a box of the first class the others moved up, and boxes to correct came back as other classes."""
+    write(tmp_path / "detections.json", text(record(box(), box(**{"class": "extra"}))))
+    write(tmp_path / "origin.json", json.dumps({"classes": ["boat", "car"], "images": ["图 1"]}))
+    assert read_detections(tmp_path).class_names == ("boat", "car", "extra")
+    (tmp_path / "detections.json").unlink()
+    one = ImageDetections(np.array([QUAD]), np.array([0.9]), np.array([0]))
+    write_results(tmp_path, ["car"], {"图 1": one})
+    assert read_task1(tmp_path).class_names == ("boat", "car")

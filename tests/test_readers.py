@@ -481,3 +481,17 @@ def test_hrsc2016_and_cvat_are_told_what_to_do(tmp_path):
     (tmp_path / "cvat" / "annotations.xml").write_text("<annotations/>")
     with pytest.raises(ValueError, match=r"CVAT's annotations.xml.*--from cvat --to dota"):
         detect_format(tmp_path / "cvat")
+
+
+def test_an_angle_in_degrees_is_a_bad_label(tmp_path: Path) -> None:
+    """It was trained on as if 45 were radians."""
+    data_dir = rolabelimg(tmp_path, {"a": ["car", "boat"]})
+    path = data_dir / "xml" / "a.xml"
+    text = path.read_text(encoding="utf-8")
+    angle = re.search(r"<angle>([^<]*)</angle>", text)
+    path.write_text(text[: angle.start(1)] + "45" + text[angle.end(1) :], encoding="utf-8")
+    with pytest.raises(LabelError, match=r"a\.xml:\d+: the angle is beyond a full turn of 2 pi: degrees\?"):
+        read_samples("rolabelimg", data_dir, ["a"], CLASSES)
+    bad: list[LabelError] = []
+    (sample,) = read_samples("rolabelimg", data_dir, ["a"], CLASSES, on_bad_label=bad.append)
+    assert (len(bad), len(sample.labels)) == (1, 1)

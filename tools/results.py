@@ -78,7 +78,7 @@ class ResultFiles:
             self._json.write("\n]\n")
         self._files.__exit__(*error)
         if error[0] is None:
-            write_json(self.folder / ORIGIN, self.origin | {"images": self._names})
+            write_json(self.folder / ORIGIN, self.origin | {"classes": list(self.class_names), "images": self._names})
 
 
 def drawing_path(out: Path, picture: Path) -> Path:

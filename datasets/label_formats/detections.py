@@ -53,9 +53,10 @@ def read_task1(
         pictures.append(_with_scores(Picture(name, file_name=image), rows))
     refuse_same_names((picture.name, f"{src}: {picture.file_name}") for picture in pictures)
     found = {picture.name for picture in pictures}
-    pictures += [Picture(name) for name in _looked_at(src) if name not in found]
+    pictures += [Picture(name) for name in _told(src, "images") if name not in found]
     report_faults(faults, on_bad)
-    return AnnotatedSet(sorted(pictures, key=lambda picture: picture.name), tuple(results.class_names))
+    ordered = sorted(pictures, key=lambda picture: picture.name)
+    return AnnotatedSet(ordered, _in_order(_told(src, "classes"), results.class_names))
 
 
 def read_detections(
@@ -73,7 +74,7 @@ def read_detections(
     refuse_same_names((picture.name, f"{path}: {picture.file_name}") for picture in pictures)
     report_faults(faults, on_bad)
     names = {name for picture in pictures for name in picture.labels.names}
-    return AnnotatedSet(pictures, tuple(sorted(names)))
+    return AnnotatedSet(pictures, _in_order(_told(path, "classes"), sorted(names)))
 
 
 def without_scores(annotated: AnnotatedSet, ledger: Ledger) -> AnnotatedSet:
@@ -83,12 +84,21 @@ def without_scores(annotated: AnnotatedSet, ledger: Ledger) -> AnnotatedSet:
     return annotated._replace(pictures=[picture._replace(scores=None) for picture in annotated.pictures])
 
 
-def _looked_at(src: Path) -> list[str]:
-    """The pictures that our own results are of, with or without a box."""
+def _told(src: Path, what: str) -> list[str]:
+    """What our own results say of themselves, beside their file or in their folder: the `images` that they are of, with
+    or without a box, and the `classes` of the network in its order; [] where nothing does."""
     path = src / ORIGIN if src.is_dir() else src.with_name(ORIGIN)
-    if not path.is_file() or "images" not in read_document(path).fields:
+    if not path.is_file() or what not in read_document(path).fields:
         return []
-    return [name_in_list(path, line, name) for line, name in read_document(path).entries("images")]
+    entries = read_document(path).entries(what)
+    if what == "images":
+        return [name_in_list(path, line, name) for line, name in entries]
+    return [clean_name(name) for _, name in entries]
+
+
+def _in_order(known: Sequence[str], found: Sequence[str]) -> tuple[str, ...]:
+    """The known classes, and the others that were found behind them."""
+    return tuple(dict.fromkeys((*known, *found)))
 
 
 def _picture(
