@@ -21,12 +21,14 @@ WORTH_A_MOVE = 1e-6  # of the squared deviation; what is less is rounding
 
 class Split(NamedTuple):
     """Names of pictures (without suffix), where the choice came from, for the log, and whether a seed made it, so that
-    another seed may change sides. num_repeated: lines of the list that repeat earlier ones, which do not count."""
+    another seed may change sides. num_repeated: lines of the list that repeat earlier ones, which do not count.
+    elsewhere: a line that names a picture in another folder than it was found in; "" for none."""
 
     names: list[str]
     source: str
     by_seed: bool = False
     num_repeated: int = 0
+    elsewhere: str = ""
 
 
 class ListError(ValueError):
@@ -36,32 +38,43 @@ class ListError(ValueError):
 def read_list(path: Path, images: Mapping[str, Path]) -> list[str]:
     """Names in a list file, in order, blank lines and repetitions left out.
 
-    A name may carry a folder and a picture suffix. Raises ListError naming file and line for one without a picture.
+    A name may carry a folder and a picture suffix. Raises ListError naming file and line for one without a picture, and
+    for two pictures of one name in different folders, of which only one is there.
     """
-    return list(dict.fromkeys(_read_entries(path, images)))
+    return _read_listed(path, images).names
 
 
-def _read_entries(path: Path, images: Mapping[str, Path]) -> list[str]:
-    """As `read_list`, with repetitions."""
+def _read_listed(path: Path, images: Mapping[str, Path]) -> Split:
+    """The pictures of a list file."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise ListError(f"{path}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         raise ListError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    names: list[str] = []
+    folders: dict[str, str] = {}  # the folder that a picture is said to be in, "" where none is told
+    num_entries, elsewhere = 0, ""
     for number, line in enumerate(lines, start=1):
         entry = line.strip()
         if entry:
+            num_entries += 1
             name = find_name(entry, images)
             if name is None:
                 folder = next(iter(images.values())).parent if images else path.parent
                 remedy = "add it or remove the line"
                 raise ListError(f"{path}:{number}: no picture named '{entry}' in {folder}; {remedy}")
-            names.append(name)
-    if not names:
+            told = "" if name in images and entry == name else entry.replace("\\", "/").rpartition("/")[0]
+            folders[name] = folders.get(name) or told
+            if told and folders[name] != told:
+                raise ListError(
+                    f"{path}:{number}: '{entry}' and a line before it name pictures of one name in two folders, and "
+                    f"there is {images[name]} alone; have a list for each folder"
+                )
+            if told and told.rpartition("/")[2] not in images[name].absolute().parts:
+                elsewhere = elsewhere or f"{path}:{number}: '{entry}' was taken for {images[name]}"
+    if not folders:
         raise ListError(f"{path}: the list names no picture")
-    return names
+    return Split(list(folders), str(path), num_repeated=num_entries - len(folders), elsewhere=elsewhere)
 
 
 def find_name(entry: str, images: Mapping[str, Path]) -> str | None:
@@ -88,9 +101,8 @@ def choose_split(
     """The pictures of a role, `train` or `val`.
 
     `split` names another list file (`NAME` or `NAME.txt`, in the data folder, or a path; `all`: every picture). Else
-    training reads
-    train.txt, else trainval.txt; validation reads val.txt, else test.txt. A missing side is filled in memory: the
-    pictures (of the list that there is) are split by seed, one tenth for validation.
+    training reads train.txt, else trainval.txt; validation reads val.txt, else test.txt. A missing side is filled in
+    memory: the pictures (of the list that there is) are split by seed, one tenth for validation.
 
     Where the data folder has no such list, those in its ImageSets/ or ImageSets/Main/ count (`list_folders`).
 
@@ -105,26 +117,28 @@ def choose_split(
         return _named_split(data_dir, images, split, lists_dir, known or {})
     if lists_dir is not None:
         path = _needed_list(lists_dir, TRAIN_LISTS if role == "train" else VAL_LISTS)
-        return _listed(_read_entries(path, images), str(path))
+        return _read_listed(path, images)
     sides = _listed_sides(data_dir, images) or _known_sides(data_dir, known or {})
     own, other = sides.get(role), sides.get("val" if role == "train" else "train")
     if own is not None:
+        listed = own()
         if other is not None or role == "val":
-            return _listed(own.read(), own.source)
-        listed = _listed(own.read(), f"{own.source}, less a tenth for validation (seed {seed})")
-        return listed._replace(names=split_by_seed(listed.names, seed)[0], by_seed=True)
+            return listed
+        source = f"{listed.source}, less a tenth for validation (seed {seed})"
+        return listed._replace(names=split_by_seed(listed.names, seed)[0], source=source, by_seed=True)
     if other is None:
         chosen = split_by_seed(list(images), seed)[0 if role == "train" else 1]
         return Split(chosen, f"{data_dir}, split by seed {seed}", by_seed=True)
     if role == "val":
-        return Split(
-            split_by_seed(list(set(other.read())), seed)[1], f"a tenth of {other.source} (seed {seed})", by_seed=True
-        )
-    held_out = set(other.read())
-    rest = [name for name in images if name not in held_out]
+        listed = other()
+        source = f"a tenth of {listed.source} (seed {seed})"
+        return Split(split_by_seed(listed.names, seed)[1], source, by_seed=True)
+    held_out = other()
+    known = set(held_out.names)
+    rest = [name for name in images if name not in known]
     if not rest:
-        raise ListError(f"{other.source}: lists every picture, so none is left to train on; write a train.txt")
-    return Split(rest, f"{data_dir}, less {other.source}")
+        raise ListError(f"{held_out.source}: lists every picture, so none is left to train on; write a train.txt")
+    return Split(rest, f"{data_dir}, less {held_out.source}")
 
 
 def list_folders(data_dir: Path) -> tuple[Path, ...]:
@@ -140,24 +154,21 @@ def lists_in(data_dir: Path) -> Path:
     return next((folder for folder in folders if _first_list(folder, (*TRAIN_LISTS, *VAL_LISTS))), data_dir)
 
 
-class _Side(NamedTuple):
-    """The pictures of a role: where they are written down, and what reads them there, with repetitions."""
-
-    source: str
-    read: Callable[[], list[str]]
+# The pictures of a role, read when they are asked for: the list of the other role may have faults.
+_Side = Callable[[], Split]
 
 
 def _listed_sides(data_dir: Path, images: Mapping[str, Path]) -> dict[str, _Side]:
     """The roles that have a list file in the data folder."""
     folder = lists_in(data_dir)
     lists = {"train": _first_list(folder, TRAIN_LISTS), "val": _first_list(folder, VAL_LISTS)}
-    return {role: _Side(str(path), partial(_read_entries, path, images)) for role, path in lists.items() if path}
+    return {role: partial(_read_listed, path, images) for role, path in lists.items() if path}
 
 
 def _known_sides(data_dir: Path, known: Mapping[str, Sequence[str]]) -> dict[str, _Side]:
     """The roles that the format itself knows; `test` serves where there is no `val`."""
     names = {"train": known.get("train"), "val": known.get("val") or known.get("test")}
-    return {role: _Side(f"{data_dir}, its own {role} split", partial(list, own)) for role, own in names.items() if own}
+    return {role: partial(_listed, own, f"{data_dir}, its own {role} split") for role, own in names.items() if own}
 
 
 def _named_split(
@@ -173,7 +184,7 @@ def _named_split(
         if lists_dir is not None or not known.get(split):
             raise
         return Split(list(known[split]), f"{data_dir}, its own {split} split")
-    return _listed(_read_entries(path, images), str(path))
+    return _read_listed(path, images)
 
 
 def _listed(entries: Sequence[str], source: str) -> Split:

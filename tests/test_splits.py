@@ -388,3 +388,25 @@ def test_a_list_of_the_data_folder_is_found_beside_image_sets(tmp_path):
     (tmp_path / "ImageSets" / "train.txt").write_text("a\n")
     (tmp_path / "few.txt").write_text("b\n")
     assert choose_split(tmp_path, images, "val", split="few").names == ["b"]
+
+
+def test_pictures_of_one_name_in_two_folders_are_not_taken_for_one(tmp_path: Path) -> None:
+    """Lists of two cameras trained and validated on the pictures of one of them, as repeated lines."""
+    images = {"1": tmp_path / "cam1" / "1.png", "2": tmp_path / "cam1" / "2.png"}
+    path = tmp_path / "val.txt"
+    path.write_text("cam1/1.png\ncam1/2.png\ncam2\\1.png\n", encoding="utf-8")
+    with pytest.raises(ListError, match=r"val\.txt:3: 'cam2\\1\.png' and a line before it name pictures of one name"):
+        read_list(path, images)
+    for line, is_told in (("cam2/1.png", True), ("/data/all/cam1/1.png", False), ("1", False), ("1.png", False)):
+        path.write_text(f"2\n{line}\n{line}\n", encoding="utf-8")
+        split = choose_split(tmp_path, images, "val")
+        assert (split.names, split.num_repeated) == (["2", "1"], 1)
+        assert split.elsewhere == (f"{path}:2: '{line}' was taken for {images['1']}" if is_told else "")
+
+
+def test_all_pictures_can_be_asked_for(tmp_path: Path) -> None:
+    images = {name: tmp_path / f"{name}.png" for name in "abc"}
+    (tmp_path / "val.txt").write_text("a\n", encoding="utf-8")
+    assert choose_split(tmp_path, images, "val", "all").names == ["a", "b", "c"]
+    (tmp_path / "all.txt").write_text("b\n", encoding="utf-8")
+    assert choose_split(tmp_path, images, "val", "all").names == ["b"]

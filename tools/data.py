@@ -194,6 +194,8 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
             f"{split.source}: {split.num_repeated} lines repeat earlier ones and do not count; a picture is taken once "
             "an epoch, however often it is listed"
         )
+    if split.elsewhere:
+        warn(f"{split.elsewhere}; folders in a list do not count, names do")
     problems: list[LabelError] = []
     left_out = left_out_classes(config, data.dataset, data.data_dir, split.names, class_names)
     samples = read_samples(
