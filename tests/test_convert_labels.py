@@ -17,6 +17,7 @@ import pytest
 from datasets import label_formats
 from datasets.label_formats import ON_THE_MAP, PREDICTIONS, SOURCES
 from datasets.label_formats.label_folders import BLANKS
+from datasets.label_formats.places import AS_EMPTY, UNLABELLED
 from datasets.label_formats.rolabelimg_xml import FREE
 from datasets.xml_labels import read_rolabelimg
 from DOTA_devkit.labels import read_labels
@@ -444,17 +445,74 @@ def test_classes_are_renamed_and_made_one(tmp_path: Path, capsys: pytest.Capture
     assert not (tmp_path / "3").exists()
 
 
+def cameras(folder: Path, suffix: str, text: str | None) -> None:
+    """Two folders with a picture of one name in each, 10 and 90 bright, and its label file beside it; in cam2 a second
+    picture without one."""
+    for camera, shade, names in (("cam1", 10, "1"), ("cam2", 90, "12")):
+        (folder / camera).mkdir(parents=True)
+        for name in names:
+            cv2.imwrite(str(folder / camera / f"{name}.png"), np.full((HEIGHT, WIDTH), shade, np.uint8))
+        if text is not None:
+            write(folder / camera / f"1{suffix}", text)
+
+
+def assert_cameras_apart(dst: Path, *names: str) -> None:
+    assert sorted(path.stem for path in (dst / "labelTxt").iterdir()) == ["cam1_1", "cam2_1", *names]
+    shades = [cv2.imread(str(dst / "images" / f"cam{number}_1.png"))[0, 0, 0] for number in (1, 2)]
+    assert shades == [10, 90]
+    assert all(len(read_labels(dst / "labelTxt" / f"cam{number}_1.txt").names) == 1 for number in (1, 2))
+
+
 def test_pictures_of_two_cameras_with_the_same_names_come_along(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A CVAT task of folders: cam1/1.png and cam2/1.png."""
-    for folder, shade in (("cam1", 10), ("cam2", 90)):
-        (tmp_path / "pictures" / folder).mkdir(parents=True)
-        cv2.imwrite(str(tmp_path / "pictures" / folder / "1.png"), np.full((HEIGHT, WIDTH), shade, np.uint8))
-    first = cvat_text(image='name="cam1/1.png"')
-    second = cvat_text(image='name="cam2/1.png"').split("</meta>")[-1].replace("<annotations>", "")
+    cameras(tmp_path / "pictures", "", None)
+    first = cvat_text(CVAT_BOX, image='name="cam1/1.png"')
+    second = cvat_text(CVAT_BOX, image='name="cam2/1.png"').split("</meta>")[-1]
     path = write(tmp_path / "annotations.xml", first.replace("</annotations>", "") + second)
     flags = ("--images", str(tmp_path / "pictures"), "--copy_images")
     assert convert(path, tmp_path / "out", "cvat", "dota", *flags) == 0
     assert "2 pictures are called by folder and name" in capsys.readouterr().err
-    assert sorted(path.name for path in (tmp_path / "out" / "labelTxt").iterdir()) == ["cam1_1.txt", "cam2_1.txt"]
-    shades = [cv2.imread(str(tmp_path / "out" / "images" / f"cam{n}_1.png"))[0, 0, 0] for n in (1, 2)]
-    assert shades == [10, 90]
+    assert_cameras_apart(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("source", "suffix", "text"), [("rolabelimg", ".xml", ROLABELIMG), ("labelme", ".json", labelme_text(labelme()))]
+)
+@pytest.mark.parametrize("kept", [False, True])
+def test_label_files_in_folders_of_cameras_are_read_and_pictures_without_one_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture, source: str, suffix: str, text: str, kept: bool
+) -> None:
+    """Such folders held "no *.xml", and pictures without a label file were left out without a word."""
+    cameras(tmp_path / "src", suffix, text)
+    flags = ("--link_images", *(["--keep_unlabelled"] if kept else []))
+    assert convert(tmp_path / "src", tmp_path / "out", source, "dota", *flags) == 0
+    said = capsys.readouterr().err
+    assert "2 pictures are called by folder and name" in said
+    assert f"1 {AS_EMPTY if kept else UNLABELLED}" in said
+    assert_cameras_apart(tmp_path / "out", *(["cam2_2"] if kept else []))
+    if kept:
+        assert read_labels(tmp_path / "out" / "labelTxt" / "cam2_2.txt").names == []
+        assert (tmp_path / "out" / "images" / "cam2_2.png").exists()
+
+
+def test_cameras_of_ultralytics_are_told_apart(tmp_path: Path) -> None:
+    yaml = DATA_YAML.replace("images/train", "images/cam1").replace("images/val", "images/cam2")
+    src = yolo_folder(tmp_path / "src", {"cam1/1": YOLO_LINE, "cam2/1": YOLO_LINE}, yaml)
+    assert convert(src, tmp_path / "out", "yolo_obb", "dota", "--link_images") == 0
+    assert (tmp_path / "out" / "train.txt").read_text() == "cam1_1\n"
+    assert (tmp_path / "out" / "val.txt").read_text() == "cam2_1\n"
+    assert sorted(path.name for path in (tmp_path / "out" / "images").iterdir()) == ["cam1_1.png", "cam2_1.png"]
+
+
+def test_pictures_whose_label_file_is_damaged_are_not_taken_for_empty_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "src").mkdir()
+    for name in "ab":
+        cv2.imwrite(str(tmp_path / "src" / f"{name}.png"), np.zeros((HEIGHT, WIDTH), np.uint8))
+    write(tmp_path / "src" / "a.xml", ROLABELIMG)
+    write(tmp_path / "src" / "b.xml", ROLABELIMG[:40])
+    assert convert(tmp_path / "src", tmp_path / "out", "rolabelimg", "dota", "--keep_unlabelled") == 1
+    assert [path.name for path in (tmp_path / "out" / "labelTxt").iterdir()] == ["a.txt"]
+    assert "without a label file" not in capsys.readouterr().err
+    assert convert(tmp_path / "src", tmp_path / "2", "yolo_obb", "dota", "--keep_unlabelled") == 2

@@ -22,6 +22,7 @@ SOURCES = ("rolabelimg", "yolo_obb", "coco", "labelme", "cvat", "voc", "dota", "
 TARGETS = ("dota", "yolo_obb", "coco", "rolabelimg", "geojson")
 ON_THE_MAP = ("geojson",)
 PREDICTIONS = ("task1", "detections")
+FILE_A_PICTURE = ("rolabelimg", "labelme", "voc", "dota", "hrsc")  # others name pictures without objects
 TURNING = ("labelme", "cvat", "voc")  # their programs show pictures as EXIF turns them, and so they are labelled
 TELLING = ("coco", "rolabelimg")  # of any program, which may have done so: the size that the labels tell says it
 MIN_SCORE = 0.3
@@ -51,11 +52,19 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     """
     from datasets.label_formats import TARGETS as WRITERS
     from datasets.label_formats.detections import without_scores
-    from datasets.label_formats.places import keep_located, locate_pictures, measure_pictures, refuse_turned
+    from datasets.label_formats.places import (
+        add_unlabelled,
+        keep_located,
+        locate_pictures,
+        measure_pictures,
+        refuse_turned,
+    )
 
     _check_places(options)
     target = WRITERS[options.to]
     annotated = _with_classes(_read(options, ledger), options, ledger)
+    if options.source in FILE_A_PICTURE:
+        annotated = add_unlabelled(annotated, options.src, options.images, ledger, options.keep_unlabelled)
     if options.source in PREDICTIONS and options.images:
         annotated = keep_located(annotated, options.images, ledger)
     if options.source in (*TURNING, *TELLING) and not target.needs_size:  # `measure_pictures` refuses all of these
@@ -122,6 +131,8 @@ def _check_places(options: argparse.Namespace) -> None:
         raise SettingsError("--images does not go with --from yolo_obb, whose pictures lie in images/ beside labels/")
     if options.source in ON_THE_MAP and not options.images:
         raise SettingsError(f"--from {options.source} needs --images DIR, the pictures that the objects lie on")
+    if options.keep_unlabelled and options.source not in FILE_A_PICTURE:
+        raise SettingsError(f"--keep_unlabelled goes with --from {', '.join(FILE_A_PICTURE)}, not {options.source}")
     if options.class_field and options.source not in ON_THE_MAP:
         raise SettingsError(f"--class_field goes with --from geojson, not with {options.source}")
     if dst.resolve().is_relative_to(src.resolve()):
@@ -256,6 +267,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help="from geojson: the property that holds the class [default: the first of class, class_name, label, "
         "category, name that a feature has]",
+    )
+    add(
+        "--keep_unlabelled",
+        action="store_true",
+        help="take pictures without a label file along, as pictures without objects (of yolo_obb they are anyway)",
     )
     add("--drop_ignored", action="store_true", help="to yolo_obb: leave out ignore regions, which it cannot hold")
     how = parser.add_mutually_exclusive_group()

@@ -221,29 +221,31 @@ def refuse_same_names(pictures: Iterable[tuple[str, object]]) -> None:
         seen[name] = place
 
 
-def tell_apart(pictures: Sequence[Picture], path: Path, changed: Counter[str]) -> list[Picture]:
-    """The pictures of a label file that names them with folders: where two have one name, as cam1/1.jpg and cam2/1.jpg,
-    all are called by folder and name, cam1_1, as far as their folders differ (counted in `changed`).
+def tell_apart(
+    pictures: Sequence[Picture], folders: Sequence[Sequence[str]], path: Path, changed: Counter[str]
+) -> list[Picture]:
+    """The pictures of a label file or folder, which lie in `folders` (the names of each one's, from the outermost on):
+    where two have one name, as cam1/1.jpg and cam2/1.jpg, all are called by folder and name, cam1_1, as far as their
+    folders differ (counted in `changed`).
 
     Raises ValueError where this does not tell them apart.
     """
-    names = {picture.name for picture in pictures}
-    if len(names) < len(pictures):
-        folders = [_folders(picture.file_name or "") for picture in pictures]
-        while all(folders) and len({folder[0] for folder in folders}) == 1:  # the outermost, if all are in it
-            folders = [folder[1:] for folder in folders]
-        pictures = [
-            picture._replace(name="_".join([*folder, picture_name(picture.file_name)]))
-            for picture, folder in zip(pictures, folders, strict=True)
-        ]
-        refuse_same_names((picture.name, f"{path}: {picture.file_name}") for picture in pictures)
-        changed[BY_FOLDER] += sum(map(bool, folders))
-    return list(pictures)
+    if len({picture.name for picture in pictures}) == len(pictures):
+        return list(pictures)
+    while all(folders) and len({folder[0] for folder in folders}) == 1:  # the outermost, if all are in it
+        folders = [folder[1:] for folder in folders]
+    apart = [
+        picture._replace(name="_".join([*folder, picture.name]))
+        for picture, folder in zip(pictures, folders, strict=True)
+    ]
+    refuse_same_names((picture.name, f"{path}: {picture.path or picture.file_name}") for picture in apart)
+    changed[BY_FOLDER] += sum(map(bool, folders))
+    return apart
 
 
-def _folders(file_name: str) -> list[str]:
+def folders_of(file_name: str | None) -> list[str]:
     """The names of the folders that a picture is said to be in, whatever the system, from the outermost on."""
-    parts = file_name.replace("\\", "/").split("/")[:-1]
+    parts = (file_name or "").replace("\\", "/").split("/")[:-1]
     return [part.replace(":", "") for part in parts if part.strip(" .")]
 
 

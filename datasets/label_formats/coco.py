@@ -26,6 +26,7 @@ from datasets.label_formats.annotations import (
     as_labels,
     clean_name,
     files_in,
+    folders_of,
     name_fault,
     picture_name,
     shown,
@@ -63,12 +64,17 @@ def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
     ValueError for two pictures of one name in one folder.
     """
     changed = Counter() if changed is None else changed
+    annotated = _read_file(path, on_bad, changed)
+    return annotated._replace(pictures=_told_apart(annotated.pictures, path, changed))
+
+
+def _read_file(path: Path, on_bad: OnBad, changed: Counter[str]) -> AnnotatedSet:
+    """The same, with pictures of one name in several folders."""
     faults: list[LabelError] = []
     document = read_document(path)
     categories = _by_id(document, "categories", faults, _category)
     names = {key: category.name for key, category in categories.items()}
     pictures = _by_id(document, "images", faults, _picture)
-    pictures = dict(zip(pictures, tell_apart([*pictures.values()], path, changed), strict=True))
     objects: dict[int, list[Row]] = {key: [] for key in pictures}
     angles: list[float] = []
     for line, item in document.entries("annotations"):
@@ -102,7 +108,7 @@ def read_coco_folder(folder: Path, on_bad: OnBad = None, changed: Counter[str] |
     pictures: list[Picture] = []
     class_names: dict[str, None] = {}
     for path in paths:
-        part = read_coco(path, on_bad, changed)
+        part = _read_file(path, on_bad, changed)
         class_names |= dict.fromkeys(part.class_names)
         if own:
             pictures += [picture._replace(split=_split_of(path)) for picture in part.pictures]
@@ -111,7 +117,11 @@ def read_coco_folder(folder: Path, on_bad: OnBad = None, changed: Counter[str] |
         for picture in part.pictures:
             named = {"split": ROLES.get(place.lower(), ""), "file_name": f"{place}/{picture.file_name}"}
             pictures.append(picture._replace(**named))
-    return AnnotatedSet(tell_apart(pictures, folder, changed), tuple(class_names))
+    return AnnotatedSet(_told_apart(pictures, folder, changed), tuple(class_names))
+
+
+def _told_apart(pictures: Sequence[Picture], path: Path, changed: Counter[str]) -> list[Picture]:
+    return tell_apart(pictures, [folders_of(picture.file_name) for picture in pictures], path, changed)
 
 
 def write_coco(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:

@@ -18,6 +18,7 @@ from datasets.label_formats.annotations import (
     Row,
     as_labels,
     clean_name,
+    folders_of,
     name_fault,
     outline_to_quad,
     picture_name,
@@ -61,7 +62,7 @@ def read_cvat(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
             pictures.append(_picture(path, image, changed, faults))
         except ValueError as error:
             faults.append(LabelError(path, image.line, str(error)))
-    pictures = tell_apart(pictures, path, changed)
+    pictures = tell_apart(pictures, [folders_of(picture.file_name) for picture in pictures], path, changed)
     report_faults(faults, on_bad)
     names = dict.fromkeys(" ".join(name.split()) for name in handler.names)
     return AnnotatedSet(pictures, tuple(name for name in names if not name_fault(name)))

@@ -20,6 +20,7 @@ from datasets.label_formats.annotations import (
     name_in_list,
     refuse_same_names,
     sound_rows,
+    tell_apart,
 )
 from datasets.label_formats.dota_folder import IMAGES, LABEL_FOLDERS, label_dir_in, names_of_val, parts_of
 from datasets.label_formats.labelme import read_labelme
@@ -72,8 +73,9 @@ def read_dota_folder(src: Path, on_bad: OnBad = None, track: Track = iter) -> An
 def read_rolabelimg_folder(
     src: Path, on_bad: OnBad = None, track: Track = iter, changed: Counter[str] | None = None
 ) -> AnnotatedSet:
-    """`xml/*.xml`, `Annotations/*.xml`, or the *.xml of the folder itself; also VOC, whose `bndbox` is taken as
-    labelImg writes it: no pixel is added or taken away. Angles beyond a full turn are counted in `changed`."""
+    """`xml/*.xml`, `Annotations/*.xml`, or the *.xml of the folder itself, or of the folders in it; also VOC, whose
+    `bndbox` is taken as labelImg writes it: no pixel is added or taken away. Angles beyond a full turn are counted in
+    `changed`."""
     changed = Counter() if changed is None else changed
 
     def read(path: Path, report: OnBad) -> Picture:
@@ -81,7 +83,7 @@ def read_rolabelimg_folder(
         changed[WIDE_ANGLES] += len(annotation.wide_angles)
         return Picture(path.stem, _sound(path, annotation.labels, report), hw=annotation.hw)
 
-    return _read_folder(src, ("xml", "Annotations"), ".xml", read, on_bad, track)
+    return _read_folder(src, ("xml", "Annotations"), ".xml", read, on_bad, track, changed)
 
 
 def read_hrsc_folder(src: Path, on_bad: OnBad = None, track: Track = iter) -> AnnotatedSet:
@@ -92,9 +94,9 @@ def read_hrsc_folder(src: Path, on_bad: OnBad = None, track: Track = iter) -> An
 def read_labelme_folder(
     src: Path, on_bad: OnBad = None, track: Track = iter, changed: Counter[str] | None = None
 ) -> AnnotatedSet:
-    """The *.json of the folder itself, or of its `labels/`."""
+    """The *.json of the folder itself, or of its `labels/`, or of the folders in it."""
     return _read_folder(
-        src, ("labels",), ".json", lambda path, report: read_labelme(path, report, changed), on_bad, track
+        src, ("labels",), ".json", lambda path, report: read_labelme(path, report, changed), on_bad, track, changed
     )
 
 
@@ -144,13 +146,18 @@ def _read_folder(
     read: Callable[[Path, OnBad], Picture],
     on_bad: OnBad,
     track: Track,
+    changed: Counter[str] | None = None,
 ) -> AnnotatedSet:
+    """The label files of a folder; where it holds none itself, those of the folders in it, of several cameras say."""
     label_dir = next((src / name for name in folders if (src / name).is_dir()), src)
     if not label_dir.is_dir():
         raise ValueError(f"{src}: no such folder of labels")
     paths = files_in(label_dir, suffix)
     if suffix == ".txt" and label_dir == src:
         paths = [path for path in paths if not _is_list(path)]
+    is_nested = not paths and suffix != ".txt"
+    if is_nested:
+        paths = _files_below(label_dir, suffix)
     if not paths:
         raise ValueError(f"{label_dir}: holds no *{suffix}; is it the folder of the labels, and --from its format?")
     pictures, read_from, faults = [], [], []
@@ -163,11 +170,32 @@ def _read_folder(
                 raise
             faults.append(error)
     report_faults(faults, on_bad)
+    if is_nested:
+        pictures = _placed(src, label_dir, pictures, read_from, changed)
     refuse_same_names((picture.name, path) for picture, path in zip(pictures, read_from, strict=True))
     splits = _read_splits(src)
     return AnnotatedSet(
         [picture._replace(split=splits.get(picture.name, "")) for picture in pictures], _class_list(src)
     )
+
+
+def _files_below(folder: Path, suffix: str) -> list[Path]:
+    """The files of this suffix in the folders of a folder, at any depth, hidden ones left out."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() == suffix and path.is_file())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def _placed(
+    src: Path, label_dir: Path, pictures: Sequence[Picture], paths: Sequence[Path], changed: Counter[str] | None
+) -> list[Picture]:
+    """Pictures whose label files lie in folders of a folder, told apart by them; each picture lies beside its file, or
+    in a folder of the same name in images/."""
+    folders = [path.parent.relative_to(label_dir) for path in paths]
+    placed = [
+        picture._replace(path=picture_in(path.parent, path.stem) or picture_in(src / IMAGES / folder, path.stem))
+        for picture, path, folder in zip(pictures, paths, folders, strict=True)
+    ]
+    return tell_apart(placed, [folder.parts for folder in folders], src, Counter() if changed is None else changed)
 
 
 def _class_list(src: Path) -> tuple[str, ...]:

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from datasets.image_sizes import read_header, turned_size
 from datasets.images import ImageError, find_images
-from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Track
+from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Track, refuse_same_names
 from DOTA_devkit.labels import LabelError
 
 PICTURE_FOLDERS = ("images", "AllImages", "JPEGImages", "")
 NOT_FOUND = "pictures were not found; name their folder with --images"
 NOT_ASKED_FOR = "pictures that are not in --images were left out, with what was found in them"
 TURNED = "is turned by EXIF (orientation {}), but read as stored, and others turn it; save it upright"
+UNLABELLED = "pictures have no label file, and were left out; --keep_unlabelled takes them as pictures without objects"
+AS_EMPTY = "pictures without a label file were taken as pictures without objects, as asked"
 OTHER_SIZE = "pictures have another size than their labels say; the pictures' own counts"
 
 
@@ -36,6 +38,29 @@ def locate_pictures(annotated: AnnotatedSet, src: Path, images_dir: Path | None,
         ledger.changed[NOT_FOUND] += path is None
         located.append(picture._replace(path=path))
     return annotated._replace(pictures=located)
+
+
+def add_unlabelled(
+    annotated: AnnotatedSet, src: Path, images_dir: Path | None, ledger: Ledger, is_kept: bool
+) -> AnnotatedSet:
+    """Of labels that lie in a file for each picture: the set with the pictures beside its own that have no such file,
+    if they are to be kept; counted in any case. Not those whose file is there and cannot be read."""
+    try:
+        located = locate_pictures(annotated, src, images_dir, Ledger()).pictures
+        folders = sorted({picture.path.parent for picture in located if picture.path})
+        found = [path for folder in folders for path in find_images(folder).values()]
+    except ImageError:  # pictures of one name, for instance, which is told of where they are needed
+        return annotated
+    known = {picture.path for picture in located}
+    faulty = {fault.path.stem for fault in ledger.faults}
+    others = [path for path in found if path not in known and path.stem not in faulty]
+    ledger.changed[AS_EMPTY if is_kept else UNLABELLED] += len(others)
+    if not is_kept:
+        return annotated
+    prefix = {folder: f"{folder.name}_" if len(folders) > 1 else "" for folder in folders}
+    empty = [Picture(f"{prefix[path.parent]}{path.stem}", path=path) for path in others]
+    refuse_same_names((picture.name, picture.path) for picture in (*located, *empty))
+    return annotated._replace(pictures=[*annotated.pictures, *empty])
 
 
 def keep_located(annotated: AnnotatedSet, images_dir: Path, ledger: Ledger) -> AnnotatedSet:

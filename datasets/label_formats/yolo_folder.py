@@ -22,7 +22,7 @@ USUAL_SUFFIXES = (".jpg", ".png", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".j
 
 
 class YoloFolder(NamedTuple):
-    """images: {name: picture}.  splits: {`train`, `val`, `test`: names}, {} where the folder has none.
+    """images: {name, or path: picture}.  splits: {`train`, `val`, `test`: their keys}, {} where the folder has none.
     class_names: by their number.  label_dirs: the folders called `labels`, of its pictures and of itself.
     image_dirs: its own called `images`.  missing: where data.yaml has pictures for `test` that are not there;
     Ultralytics trains without them, too."""
@@ -66,17 +66,18 @@ def is_yolo_folder(data_dir: Path) -> bool:
     return ((data_dir / IMAGES).is_dir() and (data_dir / LABELS).is_dir()) or find_data_yaml(data_dir) is not None
 
 
-def open_yolo(data_dir: Path) -> YoloFolder:
-    """The pictures, splits and class names of a folder; listed anew only when something there has changed.
+def open_yolo(data_dir: Path, by_path: bool = False) -> YoloFolder:
+    """The pictures, splits and class names of a folder; listed anew only when something there has changed. `by_path`,
+    the keys of pictures are their paths instead of their names.
 
     Raises LabelError for a bad data.yaml, ImageError for a folder without pictures, also where data.yaml has a `train`
-    or `val` that is not there, ValueError for two pictures of one name: labels and results name a picture without its
-    folder.
+    or `val` that is not there, ValueError for two pictures of one name, unless they are told apart by their paths:
+    labels and results name a picture without its folder.
     """
     yaml_path = find_data_yaml(data_dir)
     sources, missing = _sources(data_dir, read_data_yaml(yaml_path) if yaml_path else None)
     stamp = tuple(path.stat().st_mtime_ns for paths in sources.values() for path in paths)
-    listed = _list_folder(data_dir, tuple(sources.items()), stamp, _class_names(data_dir, yaml_path))
+    listed = _list_folder(data_dir, tuple(sources.items()), stamp, _class_names(data_dir, yaml_path), by_path)
     return listed._replace(missing=missing)
 
 
@@ -191,21 +192,27 @@ def _place(data_dir: Path, root: str, text: str) -> Path:
 
 @lru_cache(maxsize=8)
 def _list_folder(
-    data_dir: Path, sources: tuple[tuple[str, tuple[Path, ...]], ...], stamp: tuple[int, ...], names: tuple[str, ...]
+    data_dir: Path,
+    sources: tuple[tuple[str, tuple[Path, ...]], ...],
+    stamp: tuple[int, ...],
+    names: tuple[str, ...],
+    by_path: bool,
 ) -> YoloFolder:
     images: dict[str, Path] = {}
     splits: dict[str, list[str]] = {}
     for split, places in sources:
         for path in sorted({path for place in places for path in _pictures_in(place)}):
-            if images.setdefault(path.stem, path) != path:
-                refuse_same_names([(path.stem, images[path.stem]), (path.stem, path)])
+            key = str(path) if by_path else path.stem
+            if images.setdefault(key, path) != path:
+                refuse_same_names([(key, images[key]), (key, path)])
             if split:
-                splits.setdefault(split, []).append(path.stem)
+                splits.setdefault(split, []).append(key)
     own = (data_dir / LABELS, *(data_dir / name / LABELS for name in SPLIT_FOLDERS))
     label_dirs = {_label_dir(folder) for folder in {path.parent for path in images.values()}}
     label_dirs = {folder for folder in (*label_dirs, *own) if folder and folder.is_dir()}
     image_dirs = tuple(folder.with_name(IMAGES) for folder in own if folder.with_name(IMAGES).is_dir())
-    return YoloFolder(dict(sorted(images.items())), splits, names, tuple(sorted(label_dirs)), image_dirs)
+    ordered = sorted(images.items(), key=lambda item: (item[1].stem, item[0]))
+    return YoloFolder(dict(ordered), splits, names, tuple(sorted(label_dirs)), image_dirs)
 
 
 @lru_cache(maxsize=8)  # by the time of the folder, because every label file asks anew

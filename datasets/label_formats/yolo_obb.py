@@ -21,8 +21,10 @@ from datasets.label_formats.annotations import (
     Row,
     Track,
     as_labels,
+    folders_of,
     sound_rows,
     take,
+    tell_apart,
 )
 from datasets.label_formats.data_yaml import FILE_NAME, write_data_yaml
 from datasets.label_formats.yolo_folder import class_names_of, label_of, open_yolo, picture_of
@@ -87,22 +89,25 @@ def read_yolo_folder(
 ) -> AnnotatedSet:
     """All pictures of a folder, those without a label file as pictures without objects, as Ultralytics takes them;
     label files without a picture are faults. Folders of test pictures that are missing are counted in `changed`."""
-    folder = open_yolo(data_dir)
+    folder = open_yolo(data_dir, by_path=True)
     if folder.missing and changed is not None:
         changed[NO_TEST.format(folder.missing[0])] += len(folder.missing)
-    split_of = {name: split for split in reversed(folder.splits) for name in folder.splits[split]}
+    split_of = {key: split for split in reversed(folder.splits) for key in folder.splits[split]}
     pictures = []
     faults = [LabelError(path, 1, NO_PICTURE) for path in folder.labels_without_picture()]
-    for name, path in track(list(folder.images.items())):
+    for key, path in track(list(folder.images.items())):
         label_path = label_of(path)
         try:
             labels = read_yolo_obb(label_path, on_bad, folder.class_names) if label_path.exists() else NO_LABELS
         except LabelError as error:
             faults.append(error)
             continue
-        pictures.append(Picture(name, labels, path.name, None, split_of.get(name, ""), path))
+        pictures.append(Picture(path.stem, labels, path.name, None, split_of.get(key, ""), path))
     report_faults(faults, on_bad)
-    return AnnotatedSet(pictures, folder.class_names)
+    folders = [folders_of(str(picture.path)) for picture in pictures]
+    return AnnotatedSet(
+        tell_apart(pictures, folders, data_dir, Counter() if changed is None else changed), folder.class_names
+    )
 
 
 def keep_holdable(annotated: AnnotatedSet, ledger: Ledger, drop_ignored: bool = False) -> AnnotatedSet:
