@@ -101,6 +101,13 @@ def detect_format(data_dir: Path) -> str:
         raise ValueError(f"{data_dir}: no such data folder")
     if (data_dir / "FullDataSet" / "AllImages").is_dir():
         raise ValueError(f"{data_dir}: HRSC2016's pictures lie in {data_dir / 'FullDataSet'}; give that folder")
+    below = next((path for path in sorted(_xml_dir(data_dir).glob("*/*")) if path.suffix.lower() == ".xml"), None)
+    if below:
+        remedy = f"python -m tools.convert_labels {data_dir} NEW_FOLDER --from rolabelimg --to dota --link_images"
+        raise ValueError(
+            f"{data_dir}: labels lie in folders of it, such as {below.parent.name}; name one of them, or bring them "
+            f"together: {remedy}"
+        )
     if xml_files:
         remedy = f"python -m tools.convert_labels {data_dir} NEW_FOLDER --from cvat --to dota --copy_images"
         raise ValueError(f"{data_dir}: holds CVAT's {CVAT_FILE}, which is not trained on as it is; {remedy}")

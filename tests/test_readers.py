@@ -96,6 +96,12 @@ def test_a_folder_of_no_known_format_tells_what_was_looked_for(tmp_path: Path) -
         detect_format(tmp_path)
     with pytest.raises(ValueError, match="nowhere: no such data folder"):
         detect_format(tmp_path / "nowhere")
+    (tmp_path / "cam1").mkdir()
+    (tmp_path / "cam1" / "a.xml").touch()
+    with pytest.raises(
+        ValueError, match=r"in folders of it, such as cam1; name one of them, or bring them together: .*convert"
+    ):
+        detect_format(tmp_path)
 
 
 def test_an_unknown_format_tells_the_known_ones() -> None:

@@ -222,7 +222,11 @@ def test_what_cannot_be_done_is_one_sentence(run_dir, tmp_path, capsys, flags, m
 def test_an_empty_folder_is_refused(run_dir, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(tmp_path / "empty"))) == 2
-    assert "no picture there" in capsys.readouterr().err
+    assert "no picture there; known suffixes" in capsys.readouterr().err
+    (tmp_path / "empty" / "cam1").mkdir()
+    (tmp_path / "empty" / "cam1" / "a.JPG").touch()
+    assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(tmp_path / "empty"))) == 2
+    assert "no picture there but in folders of it, such as cam1; name one of them" in capsys.readouterr().err
 
 
 def test_data_and_seed_come_from_the_run_unless_a_flag_says_otherwise(run_dir, dota_folder, monkeypatch):

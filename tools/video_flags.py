@@ -62,6 +62,9 @@ def no_picture_there(folder: Path) -> str:
     """What to say of a folder in which no picture was found."""
     if any(is_video(path) for path in folder.iterdir()):
         return "no picture there but videos, which python -m tools.detect_video takes"
+    below = next((path for path in sorted(folder.glob("*/*")) if path.suffix.lower() in IMAGE_SUFFIXES), None)
+    if below:
+        return f"no picture there but in folders of it, such as {below.parent.name}; name one of them"
     return f"no picture there; known suffixes: {', '.join(sorted(IMAGE_SUFFIXES))}"
 
 

@@ -209,14 +209,16 @@ def name_in_list(path: Path, line: int, entry: object) -> str:
         raise LabelError(path, line, str(error)) from error
 
 
-def refuse_same_names(pictures: Iterable[tuple[str, object]]) -> None:
+def refuse_same_names(
+    pictures: Iterable[tuple[str, object]], remedy: str = "rename one of them, or convert the parts one by one"
+) -> None:
     """Raise ValueError when two pictures, (name, where it stands), have one name: their labels would be mixed up."""
     seen: dict[str, object] = {}
     for name, place in pictures:
         if name in seen:
             raise ValueError(
                 f"two pictures are called '{name}': {seen[name]} and {place}; folder and suffix do not tell labels and "
-                "results apart, so rename one of them, or convert the parts one by one"
+                f"results apart, so {remedy}"
             )
         seen[name] = place
 

@@ -17,6 +17,7 @@ from datasets.label_formats.data_yaml import DataYaml, find_data_yaml, read_data
 from DOTA_devkit.labels import LabelError, numbered_lines, read_names, report_faults
 
 IMAGES, LABELS, CLASS_LIST = "images", "labels", "classes.txt"
+_TOGETHER = "rename one of them, or have tools.convert_labels (--link_images) call them by folder and name"
 SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
 USUAL_SUFFIXES = (".jpg", ".png", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2")
 
@@ -204,7 +205,7 @@ def _list_folder(
         for path in sorted({path for place in places for path in _pictures_in(place)}):
             key = str(path) if by_path else path.stem
             if images.setdefault(key, path) != path:
-                refuse_same_names([(key, images[key]), (key, path)])
+                refuse_same_names([(key, images[key]), (key, path)], _TOGETHER)
             if split:
                 splits.setdefault(split, []).append(key)
     own = (data_dir / LABELS, *(data_dir / name / LABELS for name in SPLIT_FOLDERS))
