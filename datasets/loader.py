@@ -6,6 +6,7 @@ import atexit
 import math
 import multiprocessing
 import signal
+import warnings
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -250,7 +251,8 @@ def make_tile_loader(tile_set: TileSet, batch_size: int, num_workers: int) -> Da
 
 def _before_workers(num_workers: int) -> None:
     """Make OpenCV safe for workers that are forked: its threads do not come along, and they would wait for them for
-    ever at its first call."""
+    ever at its first call. More workers than cores are no matter for a warning: the default is two."""
+    warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
     if num_workers:
         cv2.setNumThreads(0)
 

@@ -175,6 +175,26 @@ def test_boxes_that_are_all_horizontal_are_told(dota_folder):
     assert found.counts["unused-class"] == 1
 
 
+def test_names_of_one_class_in_two_spellings_and_a_class_of_few_objects_are_told(dota_folder):
+    """`Hex Bolt`, `hex_bolt` and `hex bolt` were three classes, each trained on by itself, without a word."""
+    data_dir = dota_folder()
+    (data_dir / "classes.txt").unlink()
+    names = ["hex bolt"] * 60 + ["Hex Bolt"] * 25 + ["hex_bolt"] * 13 + ["垫圈"] * 9 + ["垫 片"] * 3
+    for path in (data_dir / "labelTxt").glob("*.txt"):
+        path.write_text("")
+    lines = [
+        f"{number} 10 {number + 3} 11 {number + 2} 31 {number - 1} 30 {name} 0" for number, name in enumerate(names, 9)
+    ]
+    append(data_dir / "labelTxt" / "scene_0.txt", *lines)
+    found = survey(data_dir)
+    (alike,) = found.findings["alike-classes"]
+    assert alike.what == "'Hex Bolt' 25 times, 'hex bolt' 60 times, 'hex_bolt' 13 times"
+    assert sorted(item.what for item in found.findings["few-objects"]) == [
+        "3 of '垫 片' to train on",
+        "9 of '垫圈' to train on",
+    ]
+
+
 def test_a_class_in_one_list_only_is_told(dota_folder):
     data_dir = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2"]})
     append(data_dir / "labelTxt" / "scene_0.txt", "90 90 110 90 110 110 90 110 tank 0")

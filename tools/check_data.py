@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -160,14 +159,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="look for pictures that show nearly the same; decodes all [default: where they have up to "
         f"{MOST_PIXELS / 1e6:,.0f} megapixels in all]",
     )
-    add(
-        "--workers",
-        type=int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="processes; 0 works in the main process; the result is the same [default: one for each core, here "
-        "%(default)s]",
-    )
+    parser.add_workers()
     options = parser.parse_args(arguments)
     for name, least in (("input_h", 32), ("input_w", 32), ("K", 1), ("workers", 0)):
         if getattr(options, name) < least:

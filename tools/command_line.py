@@ -57,6 +57,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise SettingsError(f"{message}; {self.prog} --help lists all flags")
 
+    def add_workers(self, what: str = "processes; 0 works in the main process") -> None:
+        """Add --workers, by default one for each core that this process may use, which may be less than there are."""
+        has_affinity = hasattr(os, "sched_getaffinity")
+        self.add_argument(
+            "--workers",
+            type=int,
+            default=len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1,
+            metavar="N",
+            help=f"{what}; the result is the same [default: one for each core, here %(default)s]",
+        )
+
 
 def exit_code(work: Callable[[], int | None], stop: StopRequest | None = None, stopped: str = "stopped") -> int:
     """Do the work; errors that a person can mend become one line on the standard error stream.

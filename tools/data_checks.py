@@ -19,6 +19,7 @@ OVERHANG = 1.0  # pixels that a corner may lie beyond the border: coordinates ar
 UNIT_SQUARE = 1.5  # a picture whose every coordinate is below is labelled from 0 to 1, not in pixels
 LARGE_SCALE = 0.5  # a picture that is shrunk more than this loses its small objects
 HORIZONTAL_SHARE = 0.95  # above this share of horizontal boxes a network hardly learns to turn them
+FEW_OBJECTS = 10  # of a class to train on, in a set of ten times as many and more
 MIN_BOXES_FOR_SHARE = 20  # below, the share of horizontal boxes tells nothing
 LABELTXT = ("dota", "demo")  # formats whose label files are labelTxt
 LISTED = 500  # findings of a kind that are kept; all are counted
@@ -87,6 +88,9 @@ KINDS = {
         "near-twin in the other list",
         "tools.split_train_val --near_duplicates keeps twins together",
     ),
+    "alike-classes": Kind(
+        "warning", "classes spelt alike", "one class? tools.convert_labels --rename OLD=NEW makes them one"
+    ),
     "horizontal": Kind(
         "warning", "boxes are horizontal", "draw them along the objects; the network learns what it is shown"
     ),
@@ -96,6 +100,7 @@ KINDS = {
     "other-size": Kind("note", "size of another picture", "is not used here; other tools may scale boxes by it"),
     "counter-clockwise": Kind("note", "counter-clockwise", "is understood here, but not by every tool; --fix turns it"),
     "unused-class": Kind("note", "class without objects", "remove it from classes.txt, or label some"),
+    "few-objects": Kind("note", "class of few objects", "little is learnt from so few; label more of them"),
     "other-text": Kind("note", "text that is no list", "is not copied by --fix; correct it if it should be a list"),
     "not-looked": Kind("note", "not looked for", "the flag named makes it so"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from datasets.readers import DOTA_CLASSES, IGNORED_CLASS, Read, dota_classes, re
 from datasets.xml_labels import Annotation, read_annotation, turned_fault
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, nearest_class
 from tools.data_checks import (
+    FEW_OBJECTS,
     HORIZONTAL_SHARE,
     KINDS,
     LISTED,
@@ -284,6 +286,12 @@ def _set_findings(survey: Survey, layout: DataLayout, path: str) -> Iterator[Fin
     share = statistics.horizontal_share
     if statistics.num_objects >= MIN_BOXES_FOR_SHARE and share > HORIZONTAL_SHARE:
         yield Finding("horizontal", "", path, 0, f"{share:.1%} of the {statistics.num_objects} boxes are horizontal")
+    yield from _alike_classes(survey, path)
+    for name in survey.classes:
+        counts = statistics.of_class(name)
+        count = counts["train"] if "train" in layout.parts else sum(counts.values())
+        if 0 < count < FEW_OBJECTS <= statistics.num_objects / 10:
+            yield Finding("few-objects", "", path, 0, f"{count} of '{escaped(name)}' to train on", -count)
     unused = [escaped(name) for name in survey.classes if not survey.num_lines[name]]
     if unused and survey.classes_from == "classes.txt":
         yield Finding("unused-class", "", path, 0, f"no object of {first_of(unused, 20)}")
@@ -294,6 +302,17 @@ def _set_findings(survey: Survey, layout: DataLayout, path: str) -> Iterator[Fin
                 count, there = statistics.objects[name, parts[0]], layout.parts[parts[0]].path.name
                 what = f"all {count} of '{escaped(name)}' in lists are in {there}"
                 yield Finding("class-in-one-list", "", path, 0, what, count)
+
+
+def _alike_classes(survey: Survey, path: str) -> Iterator[Finding]:
+    """Names that differ in capitals, blanks and signs alone: each is trained as a class of its own."""
+    alike: dict[str, list[str]] = {}
+    for name in survey.num_lines:
+        alike.setdefault(re.sub(r"[\W_]+", "", name.casefold()), []).append(name)
+    for letters, names in alike.items():
+        if letters and len(names) > 1:
+            counts = ", ".join(f"'{escaped(name)}' {survey.num_lines[name]} times" for name in sorted(names))
+            yield Finding("alike-classes", "", path, 0, counts, sum(survey.num_lines[name] for name in names))
 
 
 _EXAMPLE = Objects(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -204,14 +203,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="T",
         help="of two boxes of a class that overlap by more IoU the better stays, 0 to 1 [default: %(default)s]",
     )
-    add(
-        "--workers",
-        type=int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="processes, each with a class at a time; 0 works in the main process; the result is the same [default: "
-        "one for each core, here %(default)s]",
-    )
+    parser.add_workers("processes, each with a class at a time; 0 works in the main process")
     options = parser.parse_args(arguments)
     if not 0 <= options.nms_thresh <= 1:
         parser.error(f"--nms_thresh is {options.nms_thresh}; it must lie between 0 and 1")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -336,14 +335,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default="error",
         help="a bad label line stops, or is left out and counted [default: %(default)s]",
     )
-    add(
-        "--workers",
-        type=int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="processes; 0 works in the main process; the result is the same [default: one for each core, here "
-        "%(default)s]",
-    )
+    parser.add_workers()
     return parser.parse_args(arguments)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -277,13 +276,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="a picture without a label file is an error, or has no objects [default: %(default)s]",
     )
     add("--overwrite", action="store_true", help="replace lists that are in LISTS_DIR already and read otherwise")
-    add(
-        "--workers",
-        type=int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="threads that hash pictures; the result is the same [default: one for each core, here %(default)s]",
-    )
+    parser.add_workers("threads that hash pictures")
     options = parser.parse_args(arguments)
     if not (options.val > 0 and options.test >= 0 and options.val + options.test < 1):
         parser.error(
