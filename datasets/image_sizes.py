@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
+
+import numpy as np
 
 from datasets import tiff
 from datasets.images import ImageError, read_image
 
 HEAD = 512  # bytes that hold the size in every format but JPEG and TIFF
+LOOKED_AT = 100  # pictures whose usual size is asked for
 MOST_SEGMENTS = 1000  # of a JPEG before its picture starts
 FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # JPEG's start-of-frame markers (ITU T.81, table B.1)
 
@@ -27,6 +30,16 @@ class Header(NamedTuple):
 def picture_size(path: Path) -> tuple[int, int]:
     """Height and width of a picture in pixels, as stored (an EXIF rotation is not applied). Raises as `read_header`."""
     return read_header(path)[:2]
+
+
+def usual_size(paths: Sequence[Path]) -> tuple[int, int] | None:
+    """Height and width that most pictures have about, by the headers of up to a hundred of them; None where none can be
+    read."""
+    sizes = []
+    for path in paths[:: -(-len(paths) // LOOKED_AT) or 1]:
+        with suppress(ImageError):  # told of when its turn comes
+            sizes.append(picture_size(path))
+    return tuple(np.median(sizes, axis=0).astype(int).tolist()) if sizes else None
 
 
 def turned_size(path: Path, told: tuple[int, int] | None) -> int:

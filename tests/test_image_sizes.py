@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.image_sizes import picture_size, read_header
+from datasets.image_sizes import picture_size, read_header, usual_size
 from datasets.images import ImageError, read_image
 
 EXIF = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x08\0\0\0\0\0\0\0"  # orientation 8
@@ -78,3 +78,13 @@ def test_what_is_no_picture_or_not_there_is_named(tmp_path: Path) -> None:
     path.write_bytes(code(".png")[:16] + bytes(8) + code(".png")[24:])
     with pytest.raises(ImageError, match="a size of 0 x 0"):
         picture_size(path)
+
+
+def test_the_usual_size_is_the_median_of_those_that_can_be_read(tmp_path: Path) -> None:
+    paths = []
+    for number, (height, width) in enumerate([(40, 60)] * 3 + [(400, 600), (40, 64)]):
+        paths.append(tmp_path / f"{number}.png")
+        paths[-1].write_bytes(cv2.imencode(".png", np.zeros((height, width), np.uint8))[1].tobytes())
+    assert usual_size([*paths, tmp_path / "gone.png"]) == (40, 60)
+    assert usual_size(paths * 100) == (40, 60)
+    assert usual_size([tmp_path / "gone.png"]) is usual_size([]) is None

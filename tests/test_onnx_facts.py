@@ -18,6 +18,7 @@ FACTS = FileFacts(
     num_peaks=500, conf_thresh=0.01, nms_thresh=0.3, num_views=2, chosen=True, network_color="rgb", scale=1 / 255,
     mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), fill_bgr=(103.53, 116.28, 123.675),
     precision="fp32", backbone="resnet18", checkpoint="best.pth", sha256="ab",
+    picture_hw=(512, 640),
 )  # fmt: skip
 NUMBERS = st.tuples(*[st.floats(-1e6, 1e6)] * 3)
 

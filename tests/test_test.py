@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
@@ -19,7 +20,7 @@ from models import IMAGENET
 from tests.test_train import arguments
 from tools import test as testing
 from tools import weights
-from tools.checkpoint import Architecture, save_checkpoint
+from tools.checkpoint import Architecture, load_checkpoint, save_checkpoint
 from tools.config import settings_dict
 from tools.outcomes import Found
 from tools.results import ResultFiles
@@ -256,6 +257,20 @@ def test_no_window_is_opened_and_no_key_waited_for(run_dir, pictures, tmp_path, 
     monkeypatch.delenv("DISPLAY", raising=False)
     assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(pictures))) == 0
     assert (tmp_path / "out" / "results" / "detections.json").exists()
+
+
+def test_pictures_of_the_size_that_was_trained_on_are_not_called_large(finding_checkpoint, tmp_path, capsys):
+    """Trained on pictures shrunk to a third, a network was told to look at tiles that were not shrunk."""
+    model, architecture, _ = load_checkpoint(finding_checkpoint)
+    save_checkpoint(tmp_path / "own.pth", model, replace(architecture, picture_hw=(192, 288)))
+    for (height, width), said in (((200, 310), ""), ((500, 800), "--tile 192 --overlap 32")):
+        picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        (tmp_path / "a.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        flags = ["--phase", "test", "--resume", str(tmp_path / "own.pth"), "--input", str(tmp_path / "a.png")]
+        assert main.main([*flags, "--out", str(tmp_path / "out"), "--num_workers", "0"]) == 0
+        found = capsys.readouterr().err
+        assert ("was shrunk" in found) == bool(said)
+        assert said in found
 
 
 def test_big_pictures_are_cut_merged_and_drawn_without_writing_tiles(run_dir, tmp_path, capsys):

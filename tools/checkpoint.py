@@ -43,7 +43,8 @@ RUN_STATE = ("optimizer_state_dict", "progress", "settings", "torch_rng_state")
 class Architecture:
     """What a checkpoint says of its network: enough to build it and to feed it.
 
-    The last three are younger than the others; a checkpoint without them is of their defaults.
+    The last four are younger than the others; a checkpoint without them is of their defaults. picture_hw: height and
+    width that training pictures usually had, before they were made to fit the input; None where it is not known.
     """
 
     backbone: str
@@ -54,6 +55,12 @@ class Architecture:
     neck: str = "combination"
     neck_width: int = 64
     head_width: int = 256
+    picture_hw: tuple[int, int] | None = None
+
+    @property
+    def usual_hw(self) -> tuple[int, int]:
+        """Height and width of pictures in which objects are as large, for the network, as those it was trained on."""
+        return self.picture_hw or self.input_hw
 
     @property
     def in_channels(self) -> int:
@@ -89,6 +96,7 @@ class Architecture:
             "head_norm": self.head_norm,
             "class_names": list(self.class_names),
             "input_hw": list(self.input_hw),
+            "picture_hw": list(self.picture_hw) if self.picture_hw else None,
             "preprocessing": self.preprocessing.to_dict(),
         }
 
@@ -100,6 +108,9 @@ class Architecture:
             raise ValueError(f"class_names are {names!r}, not names")
         if len(sides) != 2 or not all(type(side) is int and side > 0 and side % 32 == 0 for side in sides):
             raise ValueError(f"input_hw is {sides!r}, not height and width, multiples of 32")
+        usual = values.get("picture_hw")
+        if usual is not None and (len(usual) != 2 or not all(type(side) is int and side > 0 for side in usual)):
+            raise ValueError(f"picture_hw is {usual!r}, not height and width")
         colours = _entry(values, "preprocessing", Mapping)
         numbers = [colours.get("scale"), *_entry(colours, "mean", list | tuple), *_entry(colours, "std", list | tuple)]
         if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
@@ -113,6 +124,7 @@ class Architecture:
             neck=_entry(values, "neck", str, "combination"),
             neck_width=_entry(values, "neck_width", int, 64),
             head_width=_entry(values, "head_width", int, 256),
+            picture_hw=tuple(usual) if usual else None,
         )
 
 

@@ -132,8 +132,8 @@ class _Work:
     def _boxes(self, frame: Frame, path: Path) -> ImageDetections:
         """The boxes of a frame, which are written and counted."""
         hw, detector, picture = frame.picture.shape[:2], self.detector, frame.picture
-        if frame.number == 0 and self.tiling is None and is_much_larger(hw, detector.input_hw):
-            warn(f"{path.name} {too_large_hint(hw, detector.input_hw)}")
+        if frame.number == 0 and self.tiling is None and is_much_larger(hw, detector.usual_hw):
+            warn(f"{path.name} {too_large_hint(hw, detector.usual_hw)}")
         if detector.num_channels == 1:
             picture = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[:, :, None]
         if self.tiling is None:

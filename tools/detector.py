@@ -47,7 +47,7 @@ class Detector:
         model, self._architecture, _ = load_checkpoint(path, backbone or PUBLISHED_BACKBONE, averaged=True)
         self._model = model.to(self._device, memory_format=torch.channels_last).eval()
         self.class_names = tuple(self._architecture.class_names)
-        self.input_hw, self.num_channels = self._architecture.input_hw, self._architecture.in_channels
+        self.usual_hw, self.num_channels = self._architecture.usual_hw, self._architecture.in_channels
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
         """The boxes in pictures of any sizes, (H, W, 3) uint8 BGR as OpenCV reads them (or (H, W, channels) of the

@@ -135,6 +135,7 @@ def build_export(checkpoint: Path, settings: ExportSettings) -> tuple:
         backbone=architecture.backbone,
         checkpoint=checkpoint.name,
         sha256=file_hash(checkpoint),
+        picture_hw=architecture.usual_hw,
     )
     options = DetectorOptions(facts.num_peaks, settings.nms, settings.conf_thresh, settings.nms_thresh, letterbox)
     seen = network if settings.num_views == 1 else ViewedNetwork(network, settings.num_views).eval()

@@ -71,8 +71,8 @@ def _run(options: argparse.Namespace) -> int:
                 warn(item.problem)
                 problems += 1
                 continue
-            if not hinted and is_much_larger(item.size, detector.facts.input_hw):
-                warn(f"{path.name} {too_large_hint(item.size, detector.facts.input_hw)}")
+            if not hinted and is_much_larger(item.size, detector.usual_hw):
+                warn(f"{path.name} {too_large_hint(item.size, detector.usual_hw)}")
                 hinted = True
             results.write(path, item)
             num_boxes += len(item.detections.scores)

@@ -43,7 +43,7 @@ class OnnxDetector:
         path = Path(path)
         self.facts = FileFacts.from_properties(read_properties(path), path)
         self.class_names = tuple(self.facts.class_names)
-        self.input_hw, self.num_channels = self.facts.input_hw, self.facts.num_channels
+        self.usual_hw, self.num_channels = self.facts.usual_hw, self.facts.num_channels
         thresholds = _thresholds(self.facts, path, conf_thresh, nms_thresh)
         self.settings = DetectionSettings(self.facts.num_peaks, *thresholds, num_views=self.facts.num_views)
         self._run = open_runtime(path, runtime, provider, threads)

@@ -35,7 +35,7 @@ class FileFacts:
     and width are multiples of 32). num_peaks: K. conf_thresh, nms_thresh: with NMS inside what it was made with,
     otherwise what to use. num_views: of a picture and its mirror images, whose mean is taken. chosen: whether the
     classes are some of those of the data, and objects of others background. precision: of the network. checkpoint,
-    sha256: where the weights are from.
+    sha256: where the weights are from. picture_hw: height and width that training pictures usually had, if it is known.
     """
 
     class_names: tuple[str, ...]
@@ -58,6 +58,12 @@ class FileFacts:
     backbone: str
     checkpoint: str
     sha256: str
+    picture_hw: tuple[int, int] | None = None
+
+    @property
+    def usual_hw(self) -> tuple[int, int]:
+        """Height and width of pictures in which objects are as large, for the network, as those it was trained on."""
+        return self.picture_hw or self.input_hw
 
     @property
     def num_channels(self) -> int:
@@ -95,6 +101,8 @@ class FileFacts:
             "backbone": self.backbone,
             "checkpoint": self.checkpoint,
             "checkpoint_sha256": self.sha256,
+            "picture_height": self.usual_hw[0],
+            "picture_width": self.usual_hw[1],
         } | {f"output_{name}": text for name, text in COLUMNS.items() if self.nms or name != "count"}
         return {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
                 for key, value in values.items()}  # fmt: skip
@@ -130,6 +138,7 @@ class FileFacts:
                 backbone=properties["backbone"],
                 checkpoint=properties["checkpoint"],
                 sha256=properties["checkpoint_sha256"],
+                picture_hw=_picture_hw(properties),
             )
         except (KeyError, TypeError, ValueError) as error:
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
@@ -162,6 +171,12 @@ def _one_of(value: str, *known: str) -> str:
     if value not in known:
         raise ValueError(f"{value!r} is none of {', '.join(known)}")
     return value
+
+
+def _picture_hw(properties: Mapping[str, str]) -> tuple[int, int] | None:
+    """None of files before this was told."""
+    sides = tuple(int(properties.get(f"picture_{side}", 0)) for side in ("height", "width"))
+    return sides if min(sides) > 0 else None
 
 
 def _channels(properties: Mapping[str, str]) -> dict[str, tuple[float, ...]]:

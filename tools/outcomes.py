@@ -58,7 +58,7 @@ class PictureDetector(Protocol):
 
     class_names: tuple[str, ...]
     settings: DetectionSettings
-    input_hw: tuple[int, int]  # of the network
+    usual_hw: tuple[int, int]  # of pictures in which objects are as large as they were in training
     num_channels: int  # of the pictures
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]: ...
@@ -83,14 +83,14 @@ def is_cut(scores: np.ndarray, settings: DetectionSettings) -> bool:
     return len(scores) >= settings.num_peaks and bool(scores.min() >= max(SOUND_SCORE, settings.conf_thresh))
 
 
-def is_much_larger(size: tuple[int, int], input_hw: tuple[int, int]) -> bool:
-    """Whether a picture of (height, width) loses much when it is shrunk to the input."""
-    return any(side >= MUCH_LARGER * fitting for side, fitting in zip(size, input_hw, strict=True))
+def is_much_larger(size: tuple[int, int], usual_hw: tuple[int, int]) -> bool:
+    """Whether a picture of (height, width) loses much when it is shrunk to the input, as ones of `usual_hw` do not."""
+    return any(side >= MUCH_LARGER * fitting for side, fitting in zip(size, usual_hw, strict=True))
 
 
-def too_large_hint(size: tuple[int, int], input_hw: tuple[int, int]) -> str:
-    """What to say of such a picture, after its name."""
-    side = min(input_hw)
+def too_large_hint(size: tuple[int, int], usual_hw: tuple[int, int]) -> str:
+    """What to say of such a picture, after its name: in tiles of the usual size objects are as in training."""
+    side = min(usual_hw)
     return (
         f"is {size[1]} x {size[0]} and was shrunk to the input size, where small objects get lost; cut such pictures "
         f"with --tile {side} --overlap {side // 6}"

@@ -149,7 +149,7 @@ class _Report:
     """Counts what is found, and warns of pictures that are too large for the input."""
 
     def __init__(self, loaded: LoadedRun) -> None:
-        self._config, self._input_hw = loaded.config, loaded.architecture.input_hw
+        self._config, self._usual_hw = loaded.config, loaded.architecture.usual_hw
         self.problems: list[str] = []
         self.num_boxes, self.best_score, self.num_cut = 0, 0.0, 0
         self._hinted = loaded.config.tile is not None
@@ -161,8 +161,8 @@ class _Report:
                 raise ImageError(f"{item.problem} (--on_bad_label skip leaves such pictures out)")
             self.problems.append(item.problem)
             return False
-        if not self._hinted and is_much_larger(item.size, self._input_hw):
-            warn(f"{path.name} {too_large_hint(item.size, self._input_hw)}")
+        if not self._hinted and is_much_larger(item.size, self._usual_hw):
+            warn(f"{path.name} {too_large_hint(item.size, self._usual_hw)}")
             self._hinted = True
         self.num_cut += item.is_cut
         self.num_boxes += len(item.detections.scores)

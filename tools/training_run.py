@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from datasets.image_sizes import picture_size
+from datasets.image_sizes import picture_size, usual_size
 from datasets.images import ImageError
 from datasets.loader import TrainingSet, make_training_loader
 from datasets.readers import Sample
@@ -126,6 +127,8 @@ def prepare(
     torch.manual_seed(config.seed)
     with engine.main_first():  # it may fetch weights
         network, architecture, weights_line = _network(config, state, class_names, default_input_hw(config, data))
+    if state is None:
+        architecture = replace(architecture, picture_hw=usual_size([sample.image_path for sample in train_samples]))
     config = _settings_of(config, architecture)
     if config.sync_norm and engine.num_ranks > 1 and engine.device.type != "cuda":
         raise SettingsError(f"--sync_norm is for GPUs, and this runs on {engine.device}; leave it out")
