@@ -41,13 +41,13 @@ def read_image(path: Path, num_channels: int = 3) -> np.ndarray:
     """Decode a picture to (H, W, num_channels) uint8, its pixels as stored (an EXIF rotation is not applied).
 
     Three channels are BGR, whatever the picture has: grey is repeated, a fourth band (alpha, near infrared) left out.
-    One channel is a grey picture's, also one stored as three equal bands; four are BGR and the fourth band. 8 bits are
-    taken as they are; 16 bits and floating point are spread from black to white (`spread_values`). Read through memory,
-    so that paths in any script work on every system.
+    One channel is a grey picture's, and the brightness of one of three bands; four are BGR and the fourth band. 8 bits
+    are taken as they are; 16 bits and floating point are spread from black to white (`spread_values`). Read through
+    memory, so that paths in any script work on every system.
 
     Raises ImageError for a missing, empty, truncated or foreign file (`cv2.imread` fills the missing part of a
     truncated JPEG with grey and says nothing), for one whose bands cannot be read as colours: two, more than four, or
-    stored one after the other; and, of one or four channels, for a picture of another number of bands.
+    stored one after the other; of one channel, for a picture of four bands, and of four, for one of another number.
     """
     try:
         data = path.read_bytes()
@@ -95,14 +95,22 @@ def _as_colours(raw: np.ndarray, no_data: float | None) -> np.ndarray:
 def _as_bands(path: Path, raw: np.ndarray, num_channels: int, no_data: float | None) -> np.ndarray:
     """A picture as OpenCV found it, as (H, W, num_channels) uint8. Raises ImageError for another number of bands."""
     bands = raw.reshape(*raw.shape[:2], -1)
-    if num_channels == 1 and bands.shape[2] == 3 and (bands == bands[:, :, :1]).all():
-        bands = bands[:, :, :1]
+    if num_channels == 1 and bands.shape[2] == 3:
+        is_grey = (bands == bands[:, :, :1]).all()
+        bands = bands[:, :, :1] if is_grey else _brightness(bands)
     if bands.shape[2] != num_channels:
         raise ImageError(
             f"{path}: has {bands.shape[2]} {'band' if bands.shape[2] == 1 else 'bands'}, and --in_channels is "
             f"{num_channels}; leave this picture out, or train with --in_channels 3, which reads any"
         )
     return np.ascontiguousarray(bands if bands.dtype == np.uint8 else spread_values(bands, no_data))
+
+
+def _brightness(colours: np.ndarray) -> np.ndarray:
+    """Colours (H, W, 3) in the order blue, green, red as (H, W, 1) of the same kind (ITU-R BT.601, as OpenCV's)."""
+    if colours.dtype == np.uint8:
+        return cv2.cvtColor(colours, cv2.COLOR_BGR2GRAY)[:, :, None]
+    return (colours @ np.array([0.114, 0.587, 0.299])).astype(colours.dtype)[:, :, None]
 
 
 def _refuse_bands(path: Path, layout: Layout) -> None:

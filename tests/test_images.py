@@ -132,9 +132,16 @@ def test_one_and_four_channels_are_the_bands_of_the_file(
     assert read[0, 0].tolist() == first_pixel
 
 
-@pytest.mark.parametrize(
-    ("bands", "num_channels", "seen"), [(1, 4, "1 band,"), (3, 4, "3 bands,"), (3, 1, "3 bands,"), (4, 1, "4 bands,")]
-)
+def test_of_colours_one_channel_is_the_brightness(tmp_path: Path) -> None:
+    """Cameras of a factory mix both; a colour picture stopped the training in the middle of an epoch."""
+    stored = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    read = read_image(write(tmp_path / "a.png", code(".png", stored)), 1)
+    assert np.array_equal(read[:, :, 0], cv2.cvtColor(stored, cv2.COLOR_BGR2GRAY))
+    deep = read_image(write(tmp_path / "b.png", code(".png", stored.astype(np.uint16) * 257)), 1)[:, :, 0]
+    assert np.corrcoef(deep.ravel(), read.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(("bands", "num_channels", "seen"), [(1, 4, "1 band,"), (3, 4, "3 bands,"), (4, 1, "4 bands,")])
 def test_another_number_of_bands_is_told_with_the_file_the_bands_and_the_flag(
     tmp_path: Path, bands: int, num_channels: int, seen: str
 ) -> None:
