@@ -16,7 +16,7 @@ WINDOW_REACH = 0.3  # how far from the window's middle its object may lie, of th
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far training inputs are changed. The defaults suit pictures from above, which have no upright.
+    """How far training inputs are changed; the defaults are those of the default recipe.
 
     flip: probability of each of the two flips; quarter_turns: turn by a random multiple of 90 degrees; rotate: largest
     further angle in degrees, either way, evenly drawn; scale: smallest and largest factor, evenly drawn on a
@@ -26,7 +26,7 @@ class Augmentation:
 
     flip: float = 0.5
     quarter_turns: bool = False
-    rotate: float = 180.0
+    rotate: float = 0.0
     scale: tuple[float, float] = (0.85, 1.18)
     shift: float = 0.05
     gain: float = 0.2

@@ -37,7 +37,7 @@ from DOTA_devkit.boxes import boxes_to_quads
 
 INPUT_HW = (96, 128)
 FILL = (104.0, 116.0, 124.0)
-AUGMENTATION = Augmentation()
+AUGMENTATION = Augmentation(rotate=180.0)
 NAMES = ("图 0", "scene_1", "scene_2", "scene_3", "scene_4")
 
 

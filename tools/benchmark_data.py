@@ -27,7 +27,9 @@ def benchmark_data(size: int = 608, num_classes: int = 15, rounds: int = 60) -> 
         "empty": random_sample(rng, 0, size, num_classes),
         "400 objects": random_sample(rng, 400, size, num_classes),
     }
-    training_set = TrainingSet(list(samples.values()), num_classes, (size, size), IMAGENET.fill_bgr, Augmentation())
+    training_set = TrainingSet(
+        list(samples.values()), num_classes, (size, size), IMAGENET.fill_bgr, Augmentation(rotate=180.0)
+    )
     matrix = cv2.getRotationMatrix2D((size / 2, size / 2), 30, 1.0)
     work: dict[str, Callable[[], object]] = {BASE: lambda: cv2.warpAffine(picture, matrix, (size, size))}
     for name, sample in samples.items():
