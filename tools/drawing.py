@@ -82,6 +82,12 @@ def class_text(class_names: Sequence[str], label: int) -> str:
     return drawable(class_names[label], f"#{label}")
 
 
+def numbered_classes(class_names: Sequence[str]) -> str:
+    """The classes that are drawn as numbers, with these, for people; "" where all names can be drawn."""
+    shown = [class_text(class_names, label) for label in range(len(class_names))]
+    return ", ".join(f"{text} is {name}" for text, name in zip(shown, class_names, strict=True) if text != name)
+
+
 def drawable(text: str, otherwise: str) -> str:
     """`text` if its letters can be drawn here, else `otherwise`."""
     return text if text.isascii() or _font_path(text) is not None else otherwise

@@ -15,7 +15,7 @@ from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, result_path, write_results
 from tools.config import Config
 from tools.data import open_data, read_split, split_of, truths_of, warn_of_known_pictures
-from tools.drawing import plot_fonts
+from tools.drawing import class_text, numbered_classes, plot_fonts
 from tools.engine import Engine
 from tools.error_report import (
     CONFUSION_CSV,
@@ -70,6 +70,9 @@ def run(config: Config) -> int:
     images = None if whole is not None else {sample.name: sample.image_path for sample in samples}
     written = [METRICS, CSV, CURVES, *_write_errors(loaded, metrics, detections, truths, images)]
     log(f"{what}:\n{format_table(metrics)}")
+    numbered = numbered_classes(class_names)
+    if numbered:
+        log(f"classes that no font here can write are drawn as numbers: {numbered}")
     log(f"written: {', '.join(str(loaded.run_dir / name) for name in written)}")
     return 0
 
@@ -149,7 +152,8 @@ def _draw_curves(path: Path, scored: Evaluation, metrics: Mapping) -> None:
             curve = item.curves[scored.iou_thresholds.index(threshold)]
             if not item.num_truths:
                 continue
-            shown = f" {name}".replace("$", r"\$")  # no formula, and no hidden label either
+            # No formula, and no hidden label either.
+            shown = f" {class_text(list(scored.classes), number)}".replace("$", r"\$")
             label = f"{shown}, AP50 {metrics['classes'][name]['AP50']:.3f}" if threshold == 0.5 else None
             axes.plot(curve.recall, curve.precision, style, color=f"C{number % 10}", label=label, linewidth=1.5)
     axes.grid(alpha=0.3)

@@ -18,7 +18,7 @@ from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.data import open_data, report_problems, split_of, warn_of_known_pictures
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
-from tools.drawing import as_bgr, draw_boxes, remove_drawings, write_picture
+from tools.drawing import as_bgr, draw_boxes, numbered_classes, remove_drawings, write_picture
 from tools.engine import Engine
 from tools.outcomes import SOUND_SCORE, is_much_larger, too_large_hint
 from tools.own_backbone import run_named_file
@@ -140,6 +140,9 @@ def run_detector(
     folder = loaded.run_dir / RESULTS
     log(f"{report.num_boxes} boxes of score {config.conf_thresh} and more, {speed:.1f} pictures/s: {folder}")
     log(f"drawings (score {config.draw_score} and more): {loaded.run_dir / DRAWINGS}")
+    numbered = numbered_classes(loaded.architecture.class_names)
+    if numbered and config.num_drawings:
+        log(f"classes that no font here can write are drawn as numbers: {numbered}")
     if report.num_boxes and report.best_score < config.draw_score:
         warn(f"the best score is {report.best_score:.2f}, so no box was drawn; lower --draw_score, or train longer")
     return len(report.problems)
