@@ -257,6 +257,8 @@ def _found_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ..
     """The names that stand in the label files, sorted."""
     found = names_found(label_paths, read_rolabelimg)
     if not found:
+        for path in filter(Path.exists, label_paths):
+            read_rolabelimg(path, lambda error: None)  # raises what keeps a whole file from being read
         raise NoClassError(f"{data_dir}: no label names a class; write classes.txt with one name a line")
     return tuple(sorted(found))
 

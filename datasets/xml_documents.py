@@ -26,6 +26,7 @@ BYTE_ORDER_MARKS = {  # the longer ones first: UTF-16's are the beginning of UTF
 }
 EXPAT_ENCODINGS = ("utf-8", "utf-16", "iso8859-1", "ascii")  # as Python spells the four that the parser reads itself
 SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949"}  # what Windows writes
+NO_CHARACTER = "not well-formed (invalid token)"  # expat's word for bytes that are none in the encoding, too
 NO_ENCODINGS = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")  # Python's, of names and of source code
 
 
@@ -38,7 +39,10 @@ def parse_document(path: Path, handler: ContentHandler) -> None:
         raise LabelError(path, 1, f"cannot be read ({error.strerror or error}); check the path") from error
     except SAXParseException as error:
         line, why = error.getLineNumber() or 1, error.getMessage()
-        raise LabelError(path, line, f"is not well-formed XML ({why}); mend or delete the file") from error
+        remedy = "mend or delete the file"
+        if why == NO_CHARACTER:
+            remedy = "if its text is in another encoding than it declares, such as GBK, save it as UTF-8"
+        raise LabelError(path, line, f"is not well-formed XML ({why}); {remedy}") from error
     except DefusedXmlException as error:
         why = f"declares entities, which are refused ({type(error).__name__}); remove the DOCTYPE"
         raise LabelError(path, 1, why) from error

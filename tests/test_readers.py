@@ -501,3 +501,11 @@ def test_an_angle_in_degrees_is_a_bad_label(tmp_path: Path) -> None:
     bad: list[LabelError] = []
     (sample,) = read_samples("rolabelimg", data_dir, ["a"], CLASSES, on_bad_label=bad.append)
     assert (len(bad), len(sample.labels)) == (1, 1)
+
+
+def test_where_no_file_can_be_read_the_first_one_says_why_and_not_that_no_class_is_named(tmp_path: Path) -> None:
+    data_dir = rolabelimg(tmp_path, {"a": ["垫圈"], "b": ["垫圈"]})
+    for path in (data_dir / "xml").iterdir():
+        path.write_bytes(path.read_text(encoding="utf-8").encode("gbk"))
+    with pytest.raises(LabelError, match="save it as UTF-8"):
+        read_classes("rolabelimg", data_dir, ["a", "b"])

@@ -36,6 +36,7 @@ def test_elements_reach_the_handler_in_any_encoding(tmp_path: Path, encoding: st
     [
         (b"", "1: is not well-formed XML"),
         (b"<a>\n<b></a>", "2: is not well-formed XML"),
+        ("<a>\n<b>垫圈</b></a>".encode("gbk"), "2: is not well-formed XML .*such as GBK, save it as UTF-8"),
         (b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "1: declares entities, which are refused"),
         (b'<?xml version="1.0" encoding="klingon"?><a/>', "1: declares the encoding 'klingon', which nobody knows"),
         (b'<?xml version="1.0" encoding="big5"?>\n<a>\n\xff</a>', "3: is not text in big5"),
