@@ -16,7 +16,7 @@ import torch
 
 import main
 from datasets.augment import Augmentation
-from datasets.loader import TrainingSet
+from datasets.loader import EpochBatches, TrainingSet
 from tools import train, training_run, validation
 from tools.checkpoint import load_file
 from tools.config import Config, SettingsError
@@ -355,6 +355,32 @@ def test_where_nothing_can_be_or_is_found_the_newest_weights_are_the_best(dota_f
     flags = ["--num_epoch", "3", "--patience", "1"] if found is None else ["--num_epoch", "3"]
     assert main.main(arguments(dota_folder(lists=LISTS), run_dir, *flags)) == 0
     assert load_file(run_dir / "best.pth")["epoch"] == load_file(run_dir / "last.pth")["epoch"] == 3
+
+
+@pytest.mark.usefixtures("thin_backbones")
+def test_after_an_error_what_was_learnt_is_saved_but_never_half_a_step(dota_folder, tmp_path, monkeypatch):
+    """A bad picture in the last batch of three, and an error in the middle of a step."""
+    data_dir = dota_folder(lists=LISTS)
+    order = [LISTS["train"][row] for ((_, row),) in EpochBatches(len(LISTS["train"]), 1)]
+    (picture,) = (data_dir / "images").glob(f"{order[-1]}.*")
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[:100])
+    flags = ("--num_epoch", "1", "--batch_size", "1")
+    assert main.main(arguments(data_dir, tmp_path / "picture", *flags)) == 1
+    assert load_file(tmp_path / "picture" / "last.pth")["progress"]["step"] == len(order) - 1
+    picture.write_bytes(whole)
+    taken, step = [], TrainingStep.__call__
+
+    def broken_step(self, *batch):
+        result = step(self, *batch)
+        taken.append(1)
+        if len(taken) == 2:
+            raise ValueError("after the weights were changed, before they were averaged")
+        return result
+
+    monkeypatch.setattr(TrainingStep, "__call__", broken_step)
+    assert main.main(arguments(data_dir, tmp_path / "step", *flags)) == 1
+    assert not (tmp_path / "step" / "last.pth").exists()
 
 
 def test_what_was_learnt_in_an_epoch_is_saved_before_its_validation(dota_folder, tmp_path, monkeypatch):
