@@ -97,7 +97,7 @@ def _as_bands(path: Path, raw: np.ndarray, num_channels: int, no_data: float | N
     bands = raw.reshape(*raw.shape[:2], -1)
     if num_channels == 1 and bands.shape[2] == 3:
         is_grey = (bands == bands[:, :, :1]).all()
-        bands = bands[:, :, :1] if is_grey else _brightness(bands)
+        bands = bands[:, :, :1] if is_grey else _brightness(bands, no_data)
     if bands.shape[2] != num_channels:
         raise ImageError(
             f"{path}: has {bands.shape[2]} {'band' if bands.shape[2] == 1 else 'bands'}, and --in_channels is "
@@ -106,11 +106,16 @@ def _as_bands(path: Path, raw: np.ndarray, num_channels: int, no_data: float | N
     return np.ascontiguousarray(bands if bands.dtype == np.uint8 else spread_values(bands, no_data))
 
 
-def _brightness(colours: np.ndarray) -> np.ndarray:
-    """Colours (H, W, 3) in the order blue, green, red as (H, W, 1) of the same kind (ITU-R BT.601, as OpenCV's)."""
+def _brightness(colours: np.ndarray, no_data: float | None) -> np.ndarray:
+    """Colours (H, W, 3) in the order blue, green, red as (H, W, 1) of the same kind (ITU-R BT.601, as OpenCV's); what
+    is no data in every band stays that."""
     if colours.dtype == np.uint8:
         return cv2.cvtColor(colours, cv2.COLOR_BGR2GRAY)[:, :, None]
-    return (colours @ np.array([0.114, 0.587, 0.299])).astype(colours.dtype)[:, :, None]
+    grey = colours @ np.array([0.114, 0.587, 0.299])
+    grey = (np.rint(grey) if np.issubdtype(colours.dtype, np.integer) else grey).astype(colours.dtype)
+    if no_data is not None:
+        grey[(colours == no_data).all(axis=2)] = no_data
+    return grey[:, :, None]
 
 
 def _refuse_bands(path: Path, layout: Layout) -> None:

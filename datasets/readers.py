@@ -257,10 +257,22 @@ def _found_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ..
     """The names that stand in the label files, sorted."""
     found = names_found(label_paths, read_rolabelimg)
     if not found:
-        for path in filter(Path.exists, label_paths):
-            read_rolabelimg(path, lambda error: None)  # raises what keeps a whole file from being read
+        _refuse_unreadable(label_paths)
         raise NoClassError(f"{data_dir}: no label names a class; write classes.txt with one name a line")
     return tuple(sorted(found))
+
+
+def _refuse_unreadable(label_paths: Sequence[Path]) -> None:
+    """Raises the LabelError of the first of files none of which can be read."""
+    faults: list[LabelError] = []
+    for path in filter(Path.exists, label_paths):
+        try:
+            read_rolabelimg(path, lambda error: None)
+        except LabelError as error:
+            faults.append(error)
+        else:
+            return
+    report_faults(faults, None)
 
 
 def names_found(label_paths: Sequence[Path], read: Read) -> set[str]:
@@ -311,8 +323,9 @@ def _read_upright(path: Path, on_bad: OnBad = None, *, image_dir: Path) -> Label
     fault = turned_fault(annotation, image_path) if image_path else None
     if fault:
         raise LabelError(path, 1, fault)
-    report_faults([LabelError(path, line, DEGREES) for line in annotation.wide_angles], on_bad)
-    return take(annotation.labels, np.flatnonzero(~np.isin(annotation.labels.lines, annotation.wide_angles)))
+    labels = annotation.labels
+    report_faults([LabelError(path, int(labels.lines[row]), DEGREES) for row in annotation.wide_angles], on_bad)
+    return take(labels, np.setdiff1d(np.arange(len(labels.names)), annotation.wide_angles))
 
 
 _DOTA = Format(

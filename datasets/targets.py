@@ -71,8 +71,8 @@ def gaussian_radius(height: np.ndarray, width: np.ndarray, overlap: float = 0.7)
     three roots that are *not* divided by their leading coefficient, rounded down. It is not the exact solution, but
     its radius is the one that works: 6 x 12 cells get 2.2 (the exact one 0.65).
     """
-    # A turned box has sides such as 3.0000000000000004, which are not to become 4.
-    height, width = np.ceil(height - 1e-6), np.ceil(width - 1e-6)
+    # A turned box, in numbers of 32 bits, has sides such as 3.00001, which are not to become 4.
+    height, width = np.ceil(height - 1e-3), np.ceil(width - 1e-3)
     total, area = height + width, height * width
     roots = []
     for a, b, c in (

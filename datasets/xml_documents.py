@@ -41,7 +41,10 @@ def parse_document(path: Path, handler: ContentHandler) -> None:
         line, why = error.getLineNumber() or 1, error.getMessage()
         remedy = "mend or delete the file"
         if why == NO_CHARACTER:
-            remedy = "if its text is in another encoding than it declares, such as GBK, save it as UTF-8"
+            remedy = (
+                "mend the line (& is written &amp; and < &lt;), or, if its text is in another encoding than it "
+                "declares, such as GBK, save it as UTF-8"
+            )
         raise LabelError(path, line, f"is not well-formed XML ({why}); {remedy}") from error
     except DefusedXmlException as error:
         why = f"declares entities, which are refused ({type(error).__name__}); remove the DOCTYPE"

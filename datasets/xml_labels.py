@@ -41,7 +41,7 @@ class Annotation(NamedTuple):
 
     labels: the objects, quads clockwise. kinds: for each of them one of KINDS, the form in which its box is given.
     hw: height and width by <size>, pixels, None where they are missing or zero (files copied from another picture
-    keep that one's size). wide_angles: lines of the objects whose angle is beyond 2 pi, in degrees perhaps; they are
+    keep that one's size). wide_angles: rows of the objects whose angle is beyond 2 pi, in degrees perhaps; they are
     read as radians all the same.
     """
 
@@ -202,7 +202,7 @@ def _collect(
         np.array([difficult[row] for row in kept], np.int64),
         np.array([lines[row] for row in kept], np.int64),
     )
-    wide_angles = [lines[row] for row in kept if abs(boxes[row].angle) > WIDEST_ANGLE]
+    wide_angles = [number for number, row in enumerate(kept) if abs(boxes[row].angle) > WIDEST_ANGLE]
     return Annotation(labels, [boxes[row].kind for row in kept], _size(parsed.size), wide_angles)
 
 

@@ -229,7 +229,7 @@ def test_a_split_without_any_object_has_no_classes_to_leave_out(tmp_path, capsys
     [
         ("abcdef", "ef", "those of .*val.txt"),  # moved, or another seed
         ("abcdefghijklmnop", "ef", "those of .*val.txt"),  # grown: the seed would choose others, and known ones
-        ("abcdegh", "e", "val.txt, 1 of which are gone"),
+        ("abcdegh", "e", r"val.txt \(1 are gone\); --split all takes all 7"),
         ("abxyz", "xyz", "all that the run was not trained on"),
         ("uvwxyz", "uvwxyz", "all that the run was not trained on"),  # another folder: nothing of it is known
     ],

@@ -25,6 +25,7 @@ from tests.conftest import REPOSITORY
 from tests.test_train import LISTS, arguments
 from tools import checkpoint, train, validation
 from tools.checkpoint import load_checkpoint, load_file
+from tools.run_folder import locked
 from tools.training_step import TrainingStep
 
 NAMES = tuple(f"scene_{number}" for number in range(7))
@@ -174,11 +175,10 @@ def test_lists_that_have_changed_since_are_refused(dota_folder, tmp_path, capsys
 
 def test_two_runs_in_one_folder_are_refused_also_when_the_first_has_saved_nothing_yet(dota_folder, tmp_path, capsys):
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
-    run_dir.mkdir()
-    (run_dir / "settings.toml").write_text("", encoding="utf-8")
-    assert main.main(arguments(data_dir, run_dir)) == 2
-    assert f"--out {run_dir} already holds a run; continue it with --resume_train" in capsys.readouterr().err
-    assert sorted(path.name for path in run_dir.iterdir()) == ["settings.toml"]
+    with locked(run_dir):
+        assert main.main(arguments(data_dir, run_dir)) == 2
+        assert f"{run_dir}: another process is training in this folder" in capsys.readouterr().err
+        assert not (run_dir / "settings.toml").exists()
 
 
 # -- stops and kills
@@ -358,7 +358,10 @@ def test_patience_stops_early_and_a_better_validation_renews_it(dota_folder, tmp
     assert main.main(arguments(dota_folder(lists=LISTS), run_dir, "--num_epoch", "9", "--patience", "2")) == 0
     assert "no better mAP50 in 2 validations (--patience); stopped" in capsys.readouterr().out
     assert load_file(run_dir / "last.pth")["progress"]["epoch"] == 5
-    assert load_file(run_dir / "best.pth")["epoch"] == 3
+    assert load_file(run_dir / "best.pth")["epoch"] == 5  # of two with 0.3 the later one
+    before = (run_dir / "settings.toml").read_bytes()
+    assert main.main(["--resume_train", str(run_dir), "--init_lr", "0.5"]) == 0
+    assert (run_dir / "settings.toml").read_bytes() == before  # nothing was trained at this rate
 
 
 # -- odd data
@@ -372,9 +375,9 @@ def test_300_classes_train_and_are_scored(dota_folder, tmp_path, monkeypatch):
     (data_dir / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     step, trained = TrainingStep.__call__, set()
 
-    def watched_step(self, images, targets, stop=False):
+    def watched_step(self, images, targets, *rest):
         trained.update((targets.hm == 1).any(dim=(0, 2, 3)).nonzero()[:, 0].tolist())
-        return step(self, images, targets, stop)
+        return step(self, images, targets, *rest)
 
     monkeypatch.setattr(TrainingStep, "__call__", watched_step)
     assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0

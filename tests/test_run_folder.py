@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tools import run_folder
 from tools.config import Config, SettingsError
 from tools.run_folder import (
     BEST,
+    LAST,
     SETTINGS,
     Log,
     checkpoint_path,
@@ -110,7 +112,13 @@ def test_a_disk_without_locks_is_no_other_training(tmp_path, monkeypatch, capsys
         assert "its disk knows no locks" in capsys.readouterr().err
 
 
-def test_a_folder_with_the_settings_of_a_run_is_taken(tmp_path):
+def test_a_folder_with_the_settings_of_a_run_is_free_where_locks_tell_that_none_works_there(tmp_path, monkeypatch):
     (tmp_path / SETTINGS).touch()
+    assert new_run_dir(Config(out=tmp_path), "demo") == tmp_path
+    monkeypatch.setattr(run_folder, "fcntl", None)
+    with pytest.raises(SettingsError, match="already holds a run"):
+        new_run_dir(Config(out=tmp_path), "demo")
+    monkeypatch.undo()
+    (tmp_path / LAST).touch()
     with pytest.raises(SettingsError, match="already holds a run"):
         new_run_dir(Config(out=tmp_path), "demo")

@@ -404,6 +404,14 @@ def test_pictures_of_one_name_in_two_folders_are_not_taken_for_one(tmp_path: Pat
         assert split.elsewhere == (f"{path}:2: '{line}' was taken for {images['1']}" if is_told else "")
 
 
+def test_one_picture_may_be_named_from_different_places(tmp_path: Path) -> None:
+    images = {"1": tmp_path / "images" / "1.png"}
+    path = tmp_path / "val.txt"
+    path.write_text(f"images/1.png\n./images/1.png\n./1.png\nImages\\1.png\n{images['1']}\n1\n", encoding="utf-8")
+    split = choose_split(tmp_path, images, "val")
+    assert (split.names, split.num_repeated, split.elsewhere) == (["1"], 5, "")
+
+
 def test_all_pictures_can_be_asked_for(tmp_path: Path) -> None:
     images = {name: tmp_path / f"{name}.png" for name in "abc"}
     (tmp_path / "val.txt").write_text("a\n", encoding="utf-8")

@@ -249,7 +249,7 @@ def test_fine_tuning_to_other_classes_starts_only_the_last_layer_anew(dota_folde
 
 
 @pytest.mark.usefixtures("thin_backbones")
-@pytest.mark.parametrize(("sides", "hw"), [((), (64, 96)), (("--input_h", "96"), (96, 608))])
+@pytest.mark.parametrize(("sides", "hw"), [((), (64, 96)), (("--input_h", "96"), (96, 96))])
 def test_fine_tuning_keeps_the_input_size_where_no_flag_says_otherwise(dota_folder, tmp_path, sides, hw):
     """It went to 608 x 608."""
     data_dir = dota_folder(lists=LISTS)

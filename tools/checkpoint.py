@@ -109,6 +109,7 @@ class Architecture:
         if len(sides) != 2 or not all(type(side) is int and side > 0 and side % 32 == 0 for side in sides):
             raise ValueError(f"input_hw is {sides!r}, not height and width, multiples of 32")
         usual = values.get("picture_hw")
+        usual = None if usual is None else _entry(values, "picture_hw", list | tuple)
         if usual is not None and (len(usual) != 2 or not all(type(side) is int and side > 0 for side in usual)):
             raise ValueError(f"picture_hw is {usual!r}, not height and width")
         colours = _entry(values, "preprocessing", Mapping)

@@ -109,7 +109,7 @@ class Config:
     )
     lr_decay: float = _setting(0.96, "factor on the rate each epoch, with --schedule exponential")
     warmup: float = _setting(0.05, "share of all steps in which the rate rises, 0 to 1")
-    weight_decay: float = _setting(0.01, "of the optimiser, on weights of convolutions and linear layers")
+    weight_decay: float = _setting(0.01, "of the optimiser, on weights of convolutions, linear layers and attention")
     clip_norm: float = _setting(35.0, "longest gradient, longer ones are shortened; 0 leaves them")
     ema: float = _setting(0.998, "decay of the averaged weights, which are validated and saved; 0 averages nothing")
     freeze: int = _setting(0, "stages of the backbone that are not trained, counted from the stem, 0 to 5")

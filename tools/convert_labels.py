@@ -115,7 +115,7 @@ def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: 
         return keep_classes(annotated, [" ".join(name.split()) for name in read_names(options.classes)], ledger)
     found = {name for picture in annotated.pictures for name in picture.labels.names} - {IGNORED_CLASS}
     known = annotated.class_names
-    if not known and options.source == "dota":
+    if not known and options.source == "dota" and not options.rename:
         known = next((names for names in DOTA_CLASSES.values() if found <= {*names}), ())
     return annotated._replace(class_names=(*known, *sorted(found - {*known})))
 

@@ -110,7 +110,7 @@ def left_out_classes(
         return Counter()
     try:
         there = read_classes(dataset, data_dir, names)
-    except NoClassError:  # negative pictures alone
+    except (NoClassError, LabelError):  # negative pictures alone, or files that cannot be read, which are told of later
         there = ()
     return Counter(dict.fromkeys(sorted(set(there) - set(class_names)), 0))
 
@@ -145,8 +145,9 @@ def _held_out(data: DataFolder, split: Split) -> Split:
     if not val or set(held_out) == set(split.names):
         return split
     if held_out:
-        missing = f", {len(val) - len(held_out)} of which are gone" if len(held_out) < len(val) else ""
-        return Split(held_out, f"{data.data_dir}, those of {data.run_dir / LISTS / 'val.txt'}{missing}")
+        gone = f" ({len(val) - len(held_out)} are gone)" if len(held_out) < len(val) else ""
+        which = f"those of {data.run_dir / LISTS / 'val.txt'}{gone}"
+        return Split(held_out, f"{data.data_dir}, {which}; --split all takes all {len(data.images)}")
     new = [name for name in data.images if name not in set(train)]
     return Split(new, f"{data.data_dir}, all that the run was not trained on") if new else split
 

@@ -239,8 +239,10 @@ def _read_labels(pair: Pair, chunk: Chunk, size: tuple[float, float], survey: Su
 def _annotation_findings(annotation: Annotation, pair: Pair, path: str, size: tuple[float, float]) -> list[Finding]:
     """What a roLabelImg file tells beyond its objects."""
     found = [
-        Finding("degrees", pair.name, path, line, "the angle is beyond a full turn of 2 pi")
-        for line in annotation.wide_angles
+        Finding(
+            "degrees", pair.name, path, int(annotation.labels.lines[row]), "the angle is beyond a full turn of 2 pi"
+        )
+        for row in annotation.wide_angles
     ]
     if annotation.hw is not None and annotation.hw != size and not np.isnan(size[0]):
         height, width = annotation.hw
@@ -305,12 +307,13 @@ def _set_findings(survey: Survey, layout: DataLayout, path: str) -> Iterator[Fin
 
 
 def _alike_classes(survey: Survey, path: str) -> Iterator[Finding]:
-    """Names that differ in capitals, blanks and signs alone: each is trained as a class of its own."""
+    """Names that differ in capitals and in what stands between words alone: each is trained as a class of its own."""
     alike: dict[str, list[str]] = {}
     for name in survey.num_lines:
-        alike.setdefault(re.sub(r"[\W_]+", "", name.casefold()), []).append(name)
-    for letters, names in alike.items():
-        if letters and len(names) > 1:
+        # Blanks, _ and - between letters alone: A+ is not A-, and M1.5 not M15.
+        alike.setdefault(re.sub(r"(?<=\w)[\s_-]+(?=\w)", "", name.casefold()), []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
             counts = ", ".join(f"'{escaped(name)}' {survey.num_lines[name]} times" for name in sorted(names))
             yield Finding("alike-classes", "", path, 0, counts, sum(survey.num_lines[name] for name in names))
 

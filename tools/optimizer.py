@@ -26,11 +26,12 @@ def make_criterion(config: Config) -> BBAVectorsLoss:
 
 
 def make_optimizer(model: CTRBOX, config: Config) -> torch.optim.Optimizer:
-    """Over what is trained of the model; weight decay on the weights of convolutions and linear layers alone (not on
-    biases, norms, and tables of a transformer), a rate of its own for the backbone (`lr_scale` of a group: what the
-    rate of a step is multiplied by)."""
+    """Over what is trained of the model; weight decay on the weights of convolutions, linear layers and attention alone
+    (not on biases, norms, and tables of a transformer), a rate of its own for the backbone (`lr_scale` of a group: what
+    the rate of a step is multiplied by)."""
     kinds = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
     decayed = {id(module.weight) for module in model.modules() if isinstance(module, kinds)}
+    decayed |= {id(layer.in_proj_weight) for layer in model.modules() if isinstance(layer, nn.MultiheadAttention)}
     groups = []
     for is_decayed, decay in ((True, config.weight_decay), (False, 0.0)):
         # The backbone first, as in the model: the order over all groups is that of runs that had no such groups.

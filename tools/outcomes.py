@@ -84,7 +84,7 @@ def is_cut(scores: np.ndarray, settings: DetectionSettings) -> bool:
 
 
 def is_much_larger(size: tuple[int, int], usual_hw: tuple[int, int]) -> bool:
-    """Whether a picture of (height, width) loses much when it is shrunk to the input, as ones of `usual_hw` do not."""
+    """Whether objects of a picture of (height, width) come out much smaller than of one of `usual_hw`."""
     return any(side >= MUCH_LARGER * fitting for side, fitting in zip(size, usual_hw, strict=True))
 
 
@@ -92,8 +92,8 @@ def too_large_hint(size: tuple[int, int], usual_hw: tuple[int, int]) -> str:
     """What to say of such a picture, after its name: in tiles of the usual size objects are as in training."""
     side = min(usual_hw)
     return (
-        f"is {size[1]} x {size[0]} and was shrunk to the input size, where small objects get lost; cut such pictures "
-        f"with --tile {side} --overlap {side // 6}"
+        f"is {size[1]} x {size[0]}, much larger than the network is used to, and small objects get lost; cut such "
+        f"pictures with --tile {side} --overlap {side // 6}"
     )
 
 

@@ -171,7 +171,7 @@ def _convert_file(path: Path, conversion: Conversion, summary: Summary) -> None:
     summary.asked += asked
     summary.dropped.update(error.kind for error in faults)
     summary.problems += [str(error) for error in faults]
-    summary.wide_angles += [f"{path}:{line}" for line in annotation.wide_angles]
+    summary.wide_angles += [f"{path}:{annotation.labels.lines[row]}" for row in annotation.wide_angles]
 
 
 def _leave_out_unknown(

@@ -59,7 +59,8 @@ def new_run_dir(config: Config, data_name: str) -> Path:
     """The folder of a new run: --out, or a name by data, backbone and time. Refuses a folder that holds a run."""
     if config.out is not None:
         refuse_inputs(config.out, config.data_dir, is_data_dir=True)
-        if any((config.out / name).exists() for name in (LAST, BEST)):  # else it was stopped while it started
+        # Settings alone are of a run that was stopped while it started; without locks, perhaps of one that starts.
+        if any((config.out / name).exists() for name in (LAST, BEST, *(() if fcntl else (SETTINGS,)))):
             remedy = f"continue it with --resume_train {config.out}, name another folder or remove it"
             raise SettingsError(f"--out {config.out} already holds a run; {remedy}")
         return config.out

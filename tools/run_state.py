@@ -137,6 +137,16 @@ class Run:
         return self.progress.epoch >= self.num_epochs
 
     @property
+    def is_stale(self) -> bool:
+        """Whether --patience is at its end."""
+        return 0 < self.config.patience <= self.progress.since_best
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing to train."""
+        return self.is_done or self.is_stale
+
+    @property
     def num_steps(self) -> int:
         """Steps of the whole run."""
         whole = self.num_epochs - 1

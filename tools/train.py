@@ -59,7 +59,7 @@ def _train(run: Run) -> int:
         run.log(f"nothing left to do: the run has had its {run.num_epochs} epochs; for more give {flag}")
     try:
         with StopRequest() as run.stop:
-            while not (run.is_done or _is_stale(run)):
+            while not run.is_over:
                 _train_epoch(run)
     except KeyboardInterrupt:
         if not run.stop.at_once:  # else weights and optimiser may be of two steps; the last whole save stays
@@ -71,18 +71,11 @@ def _train(run: Run) -> int:
         if not run.in_step:  # a bad picture, a killed data worker, too many bad steps: what was learnt is not lost
             run.save(LAST)
         raise
-    best = run.progress.best_map
-    metric = run.config.best_by
+    best, metric = run.progress.best_map, run.config.best_by
+    if run.is_stale:
+        run.log(f"no better {metric} in {run.progress.since_best} validations (--patience); stopped")
     run.log(f"done: {run.run_dir / BEST}" + (f", {metric} {best:.4f} in validation" if best >= 0 else ""))
     return 0
-
-
-def _is_stale(run: Run) -> bool:
-    """Whether --patience is at its end."""
-    stale = 0 < run.config.patience <= run.progress.since_best
-    if stale:
-        run.log(f"no better {run.config.best_by} in {run.progress.since_best} validations (--patience); stopped")
-    return stale
 
 
 def _train_epoch(run: Run) -> None:

@@ -144,7 +144,7 @@ def prepare(
     else:
         check_lists(run_dir, train=train_split.names, val=val_split.names)
     run = _assemble(config, engine, run_dir, architecture, network, loader, val_samples, state)
-    if engine.is_main and not run.is_done:  # the settings of a run that is over are those that it was trained by
+    if engine.is_main and not run.is_over:  # the settings of such a run are those that it was trained by
         write_text(run_dir / SETTINGS, settings_toml(config))
         write_text(run_dir / "classes.txt", "".join(f"{name}\n" for name in class_names))
         keep_lists(run_dir, train=train_split.names, val=val_split.names)
@@ -173,7 +173,7 @@ def _network(
     how: dict[str, Any] = {"allow_partial": config.allow_partial}
     if config.resume is not None:
         named = config.backbone if "backbone" in config.explicit else None
-        how |= {"in_channels": config.in_channels, "keeps_size": config.input_h is None and config.input_w is None}
+        how |= {"in_channels": config.in_channels, "keeps_hw": (config.input_h is None, config.input_w is None)}
         path = weights_in(config.resume)
         start = start_from(path, class_names, input_hw, named, **how)
         check_flags(config, start.architecture, path, NETWORK_FLAGS)

@@ -48,13 +48,13 @@ def start_from(
     backbone_if_foreign: str | None = None,
     *,
     in_channels: int | None = None,
-    keeps_size: bool = False,
+    keeps_hw: tuple[bool, bool] = (False, False),
     allow_partial: bool = False,
 ) -> StartingPoint:
     """A network for these classes and this input (and for pictures of so many channels, if given) that starts from the
     weights of a whole model: a checkpoint of ours, a published BBAVectors file, or a state dict of a whole CTRBOX; of
-    the latter two `backbone_if_foreign` is the backbone, resnet101 if None. The input is of the checkpoint's own size
-    where `keeps_size` and it tells one.
+    the latter two `backbone_if_foreign` is the backbone, resnet101 if None. Height and width of the input are
+    those of the checkpoint where `keeps_hw` and it tells them.
 
     For other classes the last layer of `hm` starts anew, and that alone. Raises CheckpointError for a file that is no
     such thing, or of which less than 90 % match (unless `allow_partial`).
@@ -65,8 +65,9 @@ def start_from(
     weights = weights_of(content, path, averaged=True)
     found = architecture_of(content, weights, path, backbone_if_foreign or PUBLISHED_BACKBONE, class_names)
     colours = found.preprocessing.for_channels(in_channels or found.in_channels)
-    if keeps_size and "architecture" in content:
-        input_hw = found.input_hw
+    if "architecture" in content:
+        sides = zip(keeps_hw, found.input_hw, input_hw, strict=True)
+        input_hw = tuple(own if is_kept else given for is_kept, own, given in sides)
     architecture = replace(found, class_names=tuple(class_names), input_hw=input_hw, preprocessing=colours)
     model = build(architecture, path)
     base = {name.removeprefix(BASE): value for name, value in weights.items() if name.startswith(BASE)}
