@@ -215,7 +215,7 @@ def test_faults_are_told_by_kind_and_end_with_exit_code_1(tmp_path: Path, capsys
     out, err = capsys.readouterr()
     assert "and 1 more: a shape of kind 'circle' is no box" in err
     assert "b.json:1: is not JSON" in err
-    assert "left out without being asked for: 0 objects, and 4 faults" in out
+    assert "left out without being asked for: 0 objects or pictures, and 4 faults" in out
     assert [path.name for path in (tmp_path / "out" / "labelTxt").iterdir()] == ["a.txt"]
 
 
@@ -227,7 +227,7 @@ def test_what_a_format_cannot_hold_is_told_once_with_its_count(tmp_path: Path, c
     out, err = capsys.readouterr()
     assert "left out: 2 ignore regions" in err
     assert "1 difficult objects became normal ones" in err
-    assert "2 objects, and 0 faults" in out
+    assert "2 objects or pictures, and 0 faults" in out
     assert convert(src, tmp_path / "2", "dota", "yolo_obb", "--drop_ignored") == 0
     assert convert(src, tmp_path / "3", "dota", "rolabelimg") == 0
     assert f"1 {FREE}" in capsys.readouterr().err
@@ -484,8 +484,8 @@ def test_label_files_in_folders_of_cameras_are_read_and_pictures_without_one_are
 ) -> None:
     """Such folders held "no *.xml", and pictures without a label file were left out without a word."""
     cameras(tmp_path / "src", suffix, text)
-    flags = ("--link_images", *(["--keep_unlabelled"] if kept else []))
-    assert convert(tmp_path / "src", tmp_path / "out", source, "dota", *flags) == 0
+    flags = ("--link_images", *(["--unlabelled", "empty"] if kept else []))
+    assert convert(tmp_path / "src", tmp_path / "out", source, "dota", *flags) == (0 if kept else 1)
     said = capsys.readouterr().err
     assert "2 pictures are called by folder and name" in said
     assert f"1 {AS_EMPTY if kept else UNLABELLED}" in said
@@ -504,6 +504,59 @@ def test_cameras_of_ultralytics_are_told_apart(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out" / "images").iterdir()) == ["cam1_1.png", "cam2_1.png"]
 
 
+def labelled(folder: Path, labels: dict[str, str | None]) -> Path:
+    """images/ and labelTxt/, where None stands for no label file."""
+    for name, text in labels.items():
+        path = folder / "images" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(PNG)
+        if text is not None:
+            write(folder / "labelTxt" / f"{name}.txt", text)
+    return folder
+
+
+def test_pictures_without_a_label_file_come_into_the_split_of_their_list_or_folder(tmp_path: Path) -> None:
+    """They came into no list, so that nobody trained on them."""
+    flat = labelled(tmp_path / "flat", {"a": DOTA_LINE, "b": DOTA_LINE, "c": None, "d": None})
+    write(flat / "train.txt", "a\nc.png\n")
+    write(flat / "val.txt", "b\n")
+    assert convert(flat, tmp_path / "1", "dota", "dota", "--link_images", "--unlabelled", "empty") == 0
+    lists = [(tmp_path / "1" / f"{name}.txt").read_text().split() for name in ("train", "val")]
+    assert lists == [["a", "c"], ["b"]]
+    for part, names in (("train", "au"), ("val", "bv")):
+        labelled(tmp_path / "parts" / part, {names[0]: DOTA_LINE, names[1]: None})
+    assert convert(tmp_path / "parts", tmp_path / "2", "dota", "dota", "--link_images", "--unlabelled", "empty") == 0
+    lists = [(tmp_path / "2" / f"{name}.txt").read_text().split() for name in ("train", "val")]
+    assert lists == [["a", "u"], ["b", "v"]]
+    assert convert(tmp_path / "parts", tmp_path / "3", "dota", "dota") == 1
+    assert convert(tmp_path / "parts", tmp_path / "4", "dota", "dota", "--unlabelled", "leave_out") == 0
+
+
+def test_folders_in_folders_and_their_lists_are_told_apart(tmp_path: Path) -> None:
+    for camera in ("cam1", "cam2"):
+        cameras_folder = tmp_path / "src" / camera / "day1"
+        cameras_folder.mkdir(parents=True)
+        for name in "12":
+            cv2.imwrite(str(cameras_folder / f"{name}.png"), np.zeros((HEIGHT, WIDTH), np.uint8))
+        write(cameras_folder / "1.xml", ROLABELIMG)
+    write(tmp_path / "src" / "train.txt", "cam1/day1/1.png\ncam1/day1/2.png\n")
+    write(tmp_path / "src" / "val.txt", "cam2/day1/1.png\n")
+    assert (
+        convert(tmp_path / "src", tmp_path / "1", "rolabelimg", "dota", "--link_images", "--unlabelled", "empty") == 0
+    )
+    names = sorted(path.stem for path in (tmp_path / "1" / "labelTxt").iterdir())
+    assert names == ["cam1_day1_1", "cam1_day1_2", "cam2_day1_1", "cam2_day1_2"]
+    lists = [(tmp_path / "1" / f"{name}.txt").read_text().split() for name in ("train", "val")]
+    assert lists == [["cam1_day1_1", "cam1_day1_2"], ["cam2_day1_1"]]
+    for camera in ("cam1", "cam2"):  # pictures and labels in trees of their own
+        xml = tmp_path / "src" / camera / "day1" / "1.xml"
+        write(tmp_path / "xml" / camera / "day1" / "1.xml", xml.read_text("utf-8"))
+        xml.unlink()
+    flags = ("--images", str(tmp_path / "src"), "--copy_images")
+    assert convert(tmp_path / "xml", tmp_path / "2", "rolabelimg", "dota", *flags) == 0
+    assert sorted(path.name for path in (tmp_path / "2" / "images").iterdir()) == ["cam1_day1_1.png", "cam2_day1_1.png"]
+
+
 def test_pictures_whose_label_file_is_damaged_are_not_taken_for_empty_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -512,7 +565,7 @@ def test_pictures_whose_label_file_is_damaged_are_not_taken_for_empty_ones(
         cv2.imwrite(str(tmp_path / "src" / f"{name}.png"), np.zeros((HEIGHT, WIDTH), np.uint8))
     write(tmp_path / "src" / "a.xml", ROLABELIMG)
     write(tmp_path / "src" / "b.xml", ROLABELIMG[:40])
-    assert convert(tmp_path / "src", tmp_path / "out", "rolabelimg", "dota", "--keep_unlabelled") == 1
+    assert convert(tmp_path / "src", tmp_path / "out", "rolabelimg", "dota", "--unlabelled", "empty") == 1
     assert [path.name for path in (tmp_path / "out" / "labelTxt").iterdir()] == ["a.txt"]
     assert "without a label file" not in capsys.readouterr().err
-    assert convert(tmp_path / "src", tmp_path / "2", "yolo_obb", "dota", "--keep_unlabelled") == 2
+    assert convert(tmp_path / "src", tmp_path / "2", "yolo_obb", "dota", "--unlabelled", "empty") == 2

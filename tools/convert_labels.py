@@ -64,7 +64,7 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     target = WRITERS[options.to]
     annotated = _with_classes(_read(options, ledger), options, ledger)
     if options.source in FILE_A_PICTURE:
-        annotated = add_unlabelled(annotated, options.src, options.images, ledger, options.keep_unlabelled)
+        annotated = add_unlabelled(annotated, options.src, options.images, ledger, options.unlabelled)
     if options.source in PREDICTIONS and options.images:
         annotated = keep_located(annotated, options.images, ledger)
     if options.source in (*TURNING, *TELLING) and not target.needs_size:  # `measure_pictures` refuses all of these
@@ -131,8 +131,8 @@ def _check_places(options: argparse.Namespace) -> None:
         raise SettingsError("--images does not go with --from yolo_obb, whose pictures lie in images/ beside labels/")
     if options.source in ON_THE_MAP and not options.images:
         raise SettingsError(f"--from {options.source} needs --images DIR, the pictures that the objects lie on")
-    if options.keep_unlabelled and options.source not in FILE_A_PICTURE:
-        raise SettingsError(f"--keep_unlabelled goes with --from {', '.join(FILE_A_PICTURE)}, not {options.source}")
+    if options.unlabelled and options.source not in FILE_A_PICTURE:
+        raise SettingsError(f"--unlabelled goes with --from {', '.join(FILE_A_PICTURE)}, not {options.source}")
     if options.class_field and options.source not in ON_THE_MAP:
         raise SettingsError(f"--class_field goes with --from geojson, not with {options.source}")
     if dst.resolve().is_relative_to(src.resolve()):
@@ -186,7 +186,7 @@ def _print_summary(annotated: AnnotatedSet, options: argparse.Namespace, ledger:
     print(f"{'all classes':{width}}{objects.total():10}")
     num_lost = sum(ledger.left_out.values())
     if num_lost or ledger.faults:
-        print(f"left out without being asked for: {num_lost} objects, and {len(ledger.faults)} faults")
+        print(f"left out without being asked for: {num_lost} objects or pictures, and {len(ledger.faults)} faults")
     print(f"written: {options.dst}")
 
 
@@ -269,9 +269,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "category, name that a feature has]",
     )
     add(
-        "--keep_unlabelled",
-        action="store_true",
-        help="take pictures without a label file along, as pictures without objects (of yolo_obb they are anyway)",
+        "--unlabelled",
+        choices=("empty", "leave_out"),
+        help="pictures without a label file: take them along as pictures without objects, or leave them out, which is "
+        "done anyway, and exit with 0 (of yolo_obb, coco and cvat they are pictures without objects)",
     )
     add("--drop_ignored", action="store_true", help="to yolo_obb: leave out ignore regions, which it cannot hold")
     how = parser.add_mutually_exclusive_group()

@@ -16,6 +16,7 @@ from datasets.label_formats.annotations import (
     Track,
     as_labels,
     files_in,
+    folders_of,
     name_fault,
     name_in_list,
     refuse_same_names,
@@ -173,9 +174,11 @@ def _read_folder(
     if is_nested:
         pictures = _placed(src, label_dir, pictures, read_from, changed)
     refuse_same_names((picture.name, path) for picture, path in zip(pictures, read_from, strict=True))
-    splits = _read_splits(src)
+    split_of = read_splits(src)
+    places = [(*path.parent.relative_to(label_dir).parts, path.stem) for path in read_from]
     return AnnotatedSet(
-        [picture._replace(split=splits.get(picture.name, "")) for picture in pictures], _class_list(src)
+        [picture._replace(split=split_of(place)) for picture, place in zip(pictures, places, strict=True)],
+        _class_list(src),
     )
 
 
@@ -189,12 +192,13 @@ def _placed(
     src: Path, label_dir: Path, pictures: Sequence[Picture], paths: Sequence[Path], changed: Counter[str] | None
 ) -> list[Picture]:
     """Pictures whose label files lie in folders of a folder, told apart by them; each picture lies beside its file, or
-    in a folder of the same name in images/."""
+    in a folder of the same name in images/, or is looked for in one of that name later."""
     folders = [path.parent.relative_to(label_dir) for path in paths]
-    placed = [
-        picture._replace(path=picture_in(path.parent, path.stem) or picture_in(src / IMAGES / folder, path.stem))
-        for picture, path, folder in zip(pictures, paths, folders, strict=True)
-    ]
+    placed = []
+    for picture, path, folder in zip(pictures, paths, folders, strict=True):
+        where = picture_in(path.parent, path.stem) or picture_in(src / IMAGES / folder, path.stem)
+        name = where.name if where else path.stem
+        placed.append(picture._replace(path=where, file_name=f"{folder.as_posix()}/{name}"))
     return tell_apart(placed, [folder.parts for folder in folders], src, Counter() if changed is None else changed)
 
 
@@ -213,15 +217,27 @@ def _is_list(path: Path) -> bool:
     return len(first.split()) < LABEL_WORDS and not first.strip().lower().startswith(HEADERS)
 
 
-def _read_splits(src: Path) -> dict[str, str]:
-    """{name: split} of the lists in a data folder; of two lists with one picture the first counts."""
-    splits: dict[str, str] = {}
+def read_splits(src: Path) -> Callable[[Sequence[str]], str]:
+    """What gives the split of a picture by its place, folders and name without suffix: that of the lists in a data
+    folder, "" where none names it; of two lists with one picture the first counts. Lists and places may name more or
+    fewer of the folders."""
+    listed: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     for folder in list_folders(src):
         for name in LIST_NAMES:
             path = folder / name
             if path.is_file() and _is_list(path):
                 for entry, line in read_names(path).items():
-                    splits.setdefault(name_in_list(path, line, entry), ROLES[path.stem])
-        if splits:
+                    stem = name_in_list(path, line, entry)
+                    listed.setdefault(stem, []).append((tuple(folders_of(entry)), ROLES[path.stem]))
+        if listed:
             break
-    return splits
+
+    def split_of(place: Sequence[str]) -> str:
+        *folders, stem = place
+        for told, split in listed.get(stem, ()):
+            length = min(len(told), len(folders))
+            if not length or told[-length:] == tuple(folders[-length:]):
+                return split
+        return ""
+
+    return split_of

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from datasets.image_sizes import read_header, turned_size
 from datasets.images import ImageError, find_images
-from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Track, refuse_same_names
+from datasets.label_formats.annotations import ROLES, AnnotatedSet, Ledger, Picture, Track, refuse_same_names
+from datasets.label_formats.label_folders import read_splits
+from datasets.label_formats.yolo_folder import picture_in
 from DOTA_devkit.labels import LabelError
 
 PICTURE_FOLDERS = ("images", "AllImages", "JPEGImages", "")
 NOT_FOUND = "pictures were not found; name their folder with --images"
 NOT_ASKED_FOR = "pictures that are not in --images were left out, with what was found in them"
 TURNED = "is turned by EXIF (orientation {}), but read as stored, and others turn it; save it upright"
-UNLABELLED = "pictures have no label file, and were left out; --keep_unlabelled takes them as pictures without objects"
+UNLABELLED = "pictures without a label file, not taken; --unlabelled empty takes them as pictures without objects"
 AS_EMPTY = "pictures without a label file were taken as pictures without objects, as asked"
 OTHER_SIZE = "pictures have another size than their labels say; the pictures' own counts"
 
@@ -33,7 +35,7 @@ def locate_pictures(annotated: AnnotatedSet, src: Path, images_dir: Path | None,
     located = []
     for picture in annotated.pictures:
         named = (_below(folder, picture.file_name) for folder in folders if picture.file_name)
-        path = picture.path or next((path for path in named if path and path.is_file()), None)
+        path = picture.path or next((found for found in map(_file_at, filter(None, named)) if found), None)
         path = path or by_name.get(picture.name)
         ledger.changed[NOT_FOUND] += path is None
         located.append(picture._replace(path=path))
@@ -41,26 +43,46 @@ def locate_pictures(annotated: AnnotatedSet, src: Path, images_dir: Path | None,
 
 
 def add_unlabelled(
-    annotated: AnnotatedSet, src: Path, images_dir: Path | None, ledger: Ledger, is_kept: bool
+    annotated: AnnotatedSet, src: Path, images_dir: Path | None, ledger: Ledger, how: str | None
 ) -> AnnotatedSet:
     """Of labels that lie in a file for each picture: the set with the pictures beside its own that have no such file,
-    if they are to be kept; counted in any case. Not those whose file is there and cannot be read."""
+    where `how` is "empty"; "leave_out" leaves them out as asked, None unasked (but for those of `images_dir`, which may
+    hold more than was labelled). All are counted, but for those whose file is there and cannot be read."""
     try:
         located = locate_pictures(annotated, src, images_dir, Ledger()).pictures
-        folders = sorted({picture.path.parent for picture in located if picture.path})
-        found = [path for folder in folders for path in find_images(folder).values()]
+        by_folder: dict[Path, list[Picture]] = {}
+        for picture in located:
+            if picture.path:
+                by_folder.setdefault(picture.path.parent, []).append(picture)
+        others = [path for folder in sorted(by_folder) for path in find_images(folder).values()]
     except ImageError:  # pictures of one name, for instance, which is told of where they are needed
         return annotated
     known = {picture.path for picture in located}
-    faulty = {fault.path.stem for fault in ledger.faults}
-    others = [path for path in found if path not in known and path.stem not in faulty]
-    ledger.changed[AS_EMPTY if is_kept else UNLABELLED] += len(others)
-    if not is_kept:
+    others = [path for path in others if path not in known and not _is_faulty(path, ledger, len(by_folder))]
+    if how != "empty":
+        is_asked = how is not None or images_dir is not None
+        (ledger.changed if is_asked else ledger.left_out)[UNLABELLED] += len(others)
         return annotated
-    prefix = {folder: f"{folder.name}_" if len(folders) > 1 else "" for folder in folders}
-    empty = [Picture(f"{prefix[path.parent]}{path.stem}", path=path) for path in others]
+    split_of = read_splits(src)
+    empty = [_without_objects(path, by_folder[path.parent], split_of) for path in others]
     refuse_same_names((picture.name, picture.path) for picture in (*located, *empty))
+    ledger.changed[AS_EMPTY] += len(others)
     return annotated._replace(pictures=[*annotated.pictures, *empty])
+
+
+def _is_faulty(path: Path, ledger: Ledger, num_folders: int) -> bool:
+    """Whether a picture's label file is there and cannot be read."""
+    same = [fault.path for fault in ledger.faults if fault.path.stem == path.stem]
+    return any(num_folders == 1 or fault.parent.name == path.parent.name for fault in same)
+
+
+def _without_objects(path: Path, beside: Sequence[Picture], split_of: Callable[[Sequence[str]], str]) -> Picture:
+    """A picture that is called as those beside it are, in the split that a list gives it, or that all of those have."""
+    first = beside[0]
+    prefix = first.name.removesuffix(first.path.stem) if first.path else ""
+    splits = {picture.split for picture in beside}
+    of_folder = splits.pop() if len(splits) == 1 and path.parent.parent.name in ROLES else ""
+    return Picture(f"{prefix}{path.stem}", split=split_of((*path.parent.parts, path.stem)) or of_folder, path=path)
 
 
 def keep_located(annotated: AnnotatedSet, images_dir: Path, ledger: Ledger) -> AnnotatedSet:
@@ -125,6 +147,11 @@ def measure_pictures(annotated: AnnotatedSet, ledger: Ledger, track: Track, is_n
             continue
         measured.append(picture._replace(hw=hw))
     return annotated._replace(pictures=measured)
+
+
+def _file_at(path: Path) -> Path | None:
+    """The file, or the picture that is called so but for its suffix."""
+    return path if path.is_file() else picture_in(path.parent, path.name)
 
 
 def _below(folder: Path, file_name: str) -> Path | None:
