@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from datasets.image_sizes import read_header
-from datasets.images import ImageError, find_images, read_image
+from datasets.images import ImageError, _brightness, find_images, read_image
 
 
 def picture(height: int = 48, width: int = 64) -> np.ndarray:
@@ -139,6 +139,12 @@ def test_of_colours_one_channel_is_the_brightness(tmp_path: Path) -> None:
     assert np.array_equal(read[:, :, 0], cv2.cvtColor(stored, cv2.COLOR_BGR2GRAY))
     deep = read_image(write(tmp_path / "b.png", code(".png", stored.astype(np.uint16) * 257)), 1)[:, :, 0]
     assert np.corrcoef(deep.ravel(), read.ravel())[0, 1] > 0.99
+    grey = np.random.default_rng(1).integers(0, 65536, (5, 7, 1), dtype=np.uint16)
+    almost = np.repeat(grey, 3, axis=2)
+    almost[0, 0] = 0, 0, 9  # else it is taken for a grey picture
+    assert np.array_equal(_brightness(almost, None)[1:], grey[1:])
+    almost[2, 2:4] = 65535
+    assert (_brightness(almost, 65535.0)[2, 2:4] == 65535).all()
 
 
 @pytest.mark.parametrize(("bands", "num_channels", "seen"), [(1, 4, "1 band,"), (3, 4, "3 bands,"), (4, 1, "4 bands,")])

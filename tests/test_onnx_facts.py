@@ -96,5 +96,7 @@ def test_an_onnx_file_of_something_else_has_no_facts(tmp_path) -> None:
 
 def test_a_file_from_before_there_were_views_has_one() -> None:
     properties = FACTS.to_properties()
-    del properties["num_views"], properties["other_classes"]
-    assert FileFacts.from_properties(properties, "x") == replace(FACTS, num_views=1, chosen=False)
+    del properties["num_views"], properties["other_classes"], properties["picture_height"], properties["picture_width"]
+    found = FileFacts.from_properties(properties, "x")
+    assert found == replace(FACTS, num_views=1, chosen=False, picture_hw=None)
+    assert found.usual_hw == found.input_hw

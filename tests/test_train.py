@@ -8,6 +8,8 @@ import multiprocessing
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -16,14 +18,14 @@ import torch
 
 import main
 from datasets.augment import Augmentation
-from datasets.loader import EpochBatches, TrainingSet
+from datasets.loader import Batch, EpochBatches, TrainingSet
 from tools import train, training_run, validation
 from tools.checkpoint import load_file
 from tools.config import Config, SettingsError
 from tools.data import augmentation_of
 from tools.engine import Engine
 from tools.run_folder import locked
-from tools.run_state import Run
+from tools.run_state import Meter, Progress, Run
 from tools.setting_flags import parse_settings
 from tools.training_step import StepResult, TrainingStep
 
@@ -355,6 +357,29 @@ def test_where_nothing_can_be_or_is_found_the_newest_weights_are_the_best(dota_f
     flags = ["--num_epoch", "3", "--patience", "1"] if found is None else ["--num_epoch", "3"]
     assert main.main(arguments(dota_folder(lists=LISTS), run_dir, *flags)) == 0
     assert load_file(run_dir / "best.pth")["epoch"] == load_file(run_dir / "last.pth")["epoch"] == 3
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_an_empty_share_of_a_batch_is_a_blank_step_and_an_empty_batch_none(share: int):
+    """Another process's gradient waits for this one's; what is blank teaches nothing and keeps no statistics."""
+    given = []
+    blank = Batch(torch.zeros(1, 8, 8, 3), "blank targets", torch.zeros(0), [])
+    run = SimpleNamespace(
+        images_in_step=2, stop=SimpleNamespace(is_requested=False), bad_steps=0, bad_names=[], progress=Progress(),
+        engine=SimpleNamespace(num_ranks=2, device="cpu", total=lambda count: count, all_of=lambda item: [item]),
+        loader=SimpleNamespace(dataset=SimpleNamespace(blank_batch=lambda: blank)), average=mock.Mock(), network=None,
+        step=lambda *parts: given.append(parts) or StepResult({"total": 1.0}, True, False), meter=Meter(),
+    )  # fmt: skip
+    batch = Batch(torch.zeros(share, 8, 8, 3), "targets", torch.zeros(share), [])
+    assert not train._take(run, batch)
+    ((_, targets, _, is_blank),) = given
+    assert (targets, is_blank) == (("targets", False) if share else ("blank targets", True))
+    assert run.progress.num_images == 2
+    run.engine.total = lambda count: count + 2  # both pictures cannot be read
+    run.engine.all_of = lambda item: [item, ["a.png", "b.png"] if item == [] else True]
+    run.config = Config(on_bad_label="skip")
+    assert train._take(run, Batch(torch.zeros(0), None, torch.zeros(0), []))  # the other one is asked to stop
+    assert len(given) == 1
 
 
 @pytest.mark.usefixtures("thin_backbones")

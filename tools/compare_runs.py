@@ -36,8 +36,8 @@ class RunSummary:
     """What a run's folder tells of it.
 
     Attributes:
-        settings: plain values by name. best, best_epoch: mAP50 of the best validation, None before the first. epochs,
-            pictures, minutes: done so far. seen, scores: pictures trained on and mAP50 at each validation.
+        settings: plain values by name. best, best_epoch: mAP50 of the validation that best.pth is of, None before the
+            first. epochs, pictures, minutes: done so far. seen, scores: pictures trained on and mAP50 at each validation.
         val_names: the pictures that it is validated on, sorted. class_names: of the network.
     """
 
@@ -65,7 +65,8 @@ def read_run(folder: Path, name: str) -> RunSummary:
     # A setting that a run of an older version does not know was what is now the default.
     settings = settings_dict(Config()) | tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8-sig"))
     scored = [row for row in rows if row.get("mAP50") is not None]
-    best = max(scored, key=lambda row: row["mAP50"], default={})
+    best_by = settings.get("best_by", "mAP50")  # what best.pth was chosen by
+    best = max(scored, key=lambda row: (row.get(best_by, row["mAP50"]), row["epoch"]), default={})
     return RunSummary(
         name,
         {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()},

@@ -95,8 +95,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m tools.evaluate_onnx",
         description="Score an exported file against labels, as main.py --phase eval scores a checkpoint.",
         epilog="Without --data_dir the embedded demo set. Tiles of tools.split_tiles are merged, the whole pictures "
-        "scored. Give the --seed or --lists of a run that split its data: other pictures may be those that it was "
-        "trained on. Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
+        "scored. The file does not know what it was trained on: give the --lists of its run, RUN/lists, where a seed "
+        "has split the data, or --split all for a folder of other pictures. Exit codes: 0 done, 1 something in the "
+        "data, 2 a wrong flag.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -104,7 +105,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--data_dir", type=Path, metavar="DIR", help="data folder [default: the embedded demo set]")
     add("--dataset", metavar="NAME", help="its format [default: looks]")
     add("--lists", type=Path, metavar="DIR", help="folder of lists [default: the data folder]")
-    add("--split", metavar="NAME", help="list to score on [default: val, else test]")
+    add("--split", metavar="NAME", help="list to score on, or all [default: val, else test]")
     add("--seed", type=int, metavar="N", help=f"of the split where there is no list [default: {defaults.seed}]")
     add("--on_bad_label", choices=("error", "skip"), help="a bad label or picture stops, or is left out")
     add("--missing_labels", choices=("error", "empty"), help="a listed picture without labels is an error, or empty")

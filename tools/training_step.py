@@ -65,8 +65,8 @@ class TrainingStep:
 
         With a gradient that is not finite, on any rank, weights and batch norm statistics stay as they were. The latter
         also do where the share `is_blank`: a picture without content takes the place of an empty one, since the other
-        ranks wait for this one's gradient. What a GPU finds is read once, when all of the gradient is under way: every
-        look at it waits for what it has still to do.
+        ranks wait for this one's gradient (with --sync_norm it is among the pictures of their statistics). What a GPU
+        finds is read once, when all of the gradient is under way: every look at it waits for what it has still to do.
         """
         parts = self._parts(images, targets)
         positives = [self.criterion.positives(targets) for _, targets in parts]
