@@ -37,7 +37,8 @@ class RunSummary:
 
     Attributes:
         settings: plain values by name. best, best_epoch: mAP50 of the validation that best.pth is of, None before the
-            first. epochs, pictures, minutes: done so far. seen, scores: pictures trained on and mAP50 at each validation.
+            first. epochs, pictures, minutes: done so far. seen, scores: pictures trained on and mAP50 at each
+            validation.
         val_names: the pictures that it is validated on, sorted. class_names: of the network.
     """
 
