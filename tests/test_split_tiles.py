@@ -20,6 +20,7 @@ from datasets.readers import detect_format, read_classes, read_samples
 from datasets.splits import choose_split, read_list
 from DOTA_devkit.labels import LabelError, read_labels
 from DOTA_devkit.tiling import read_index
+from tests.label_documents import YOLO_LINE, yolo_folder
 from tools import split_tiles, tile_pictures
 from tools.config import Config, SettingsError
 from tools.processes import run_tasks
@@ -570,3 +571,17 @@ def test_the_parts_that_dota_comes_in_are_cut_into_one_folder_and_scored_whole(d
         assert sum(len(sample.quads) for sample in read_samples("dota", dst, listed, index.class_names)) > 0
     whole = whole_pictures_of(dst, read_list(dst / "val.txt", images), index.class_names, Config())
     assert len(whole.truths["c"].quads) == len(read_labels(src / "val" / "annfiles" / "c.txt").names) > 0
+
+
+def test_labels_of_another_format_are_not_left_behind(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Tiles were cut without them, or images/ was missed without a word of what to do."""
+    yolo_folder(tmp_path / "yolo", {"train/a": YOLO_LINE})
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "a.xml").write_text("<annotation/>", encoding="utf-8")
+    for name, found in (("yolo", "yolo_obb"), ("beside", "rolabelimg")):
+        assert main([str(tmp_path / name), str(tmp_path / "out"), "--size", "64", "--overlap", "16"]) == 2
+        said = capsys.readouterr().err
+        assert (
+            f"its labels are of the format {found}; make DOTA's of them first: python -m tools.convert_labels" in said
+        )
+        assert not (tmp_path / "out").exists()

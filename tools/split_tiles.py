@@ -14,7 +14,15 @@ import numpy as np
 
 from datasets.images import IMAGE_SUFFIXES, ImageError
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_in, open_dota
-from datasets.readers import DOTA_CLASSES, FORMATS, dota_classes, names_found, read_classes, unknown_class
+from datasets.readers import (
+    DOTA_CLASSES,
+    FORMATS,
+    detect_format,
+    dota_classes,
+    names_found,
+    read_classes,
+    unknown_class,
+)
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, lists_in, read_list
 from DOTA_devkit.atomic import write_json, write_text
 from DOTA_devkit.clipping import clip_quads
@@ -59,6 +67,7 @@ def split_folder(src: Path, dst: Path, settings: SplitSettings, num_workers: int
     Pictures that an earlier run with the same settings has finished are passed over. Raises SettingsError for a `dst`
     that holds anything else; ImageError, LabelError, ListError and OSError for what is wrong in `src` or on the disk.
     """
+    _refuse_other_formats(src)
     folder = open_dota(src)
     images = {name: path for name, path in folder.images.items() if name not in folder.unlabelled}
     if not images:
@@ -168,6 +177,17 @@ def _open_destination(src: Path, dst: Path, settings: SplitSettings, images: Map
         for leftover in (dst / folder).glob(".*.tmp"):
             leftover.unlink()
     write_json(path, wanted)
+
+
+def _refuse_other_formats(src: Path) -> None:
+    """Raises SettingsError for labels that would be left behind."""
+    try:
+        found = detect_format(src)
+    except ValueError:  # pictures alone are cut as well
+        return
+    if found != "dota":
+        remedy = f"python -m tools.convert_labels {src} NEW_FOLDER --from {found} --to dota --link_images"
+        raise SettingsError(f"{src}: its labels are of the format {found}; make DOTA's of them first: {remedy}")
 
 
 def _check_classes(src: Path, names: Iterable[str]) -> None:

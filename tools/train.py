@@ -72,7 +72,7 @@ def _train(run: Run) -> int:
             run.save(LAST)
         raise
     best, metric = run.progress.best_map, run.config.best_by
-    if run.is_stale:
+    if run.is_stale and not run.is_done:
         run.log(f"no better {metric} in {run.progress.since_best} validations (--patience); stopped")
     run.log(f"done: {run.run_dir / BEST}" + (f", {metric} {best:.4f} in validation" if best >= 0 else ""))
     return 0
