@@ -175,7 +175,7 @@ def slow_heat_map(quads: np.ndarray, labels: np.ndarray, num_classes: int, map_h
     hm = np.zeros((num_classes, *map_hw))
     for quad, label in zip(quads / 4, labels.tolist(), strict=True):
         x, y = (math.floor(value) for value in quad.mean(axis=0))
-        width, height = (math.ceil(np.linalg.norm(quad[i] - quad[0]) - 1e-9) for i in (1, 3))
+        width, height = (math.ceil(np.linalg.norm(quad[i] - quad[0]) - 1e-3) for i in (1, 3))
         roots = []
         for a, b, c in (
             (1, height + width, width * height * (1 - 0.7) / (1 + 0.7)),
