@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -35,6 +36,18 @@ def find_images(folder: Path) -> dict[str, Path]:
             raise ImageError(f"{path}: same name as {images[path.stem].name} but for the suffix; rename one of them")
         images[path.stem] = path
     return images
+
+
+def folders_of(file_name: str | None) -> list[str]:
+    """The names of the folders that a picture is said to be in, whatever the system, from the outermost on."""
+    parts = (file_name or "").replace("\\", "/").split("/")[:-1]
+    return [part.replace(":", "") for part in parts if part.strip(" .")]
+
+
+def may_be_one(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Whether both may be the same folder, named from different places: what the shorter names is the longer's end."""
+    length = min(len(first), len(second))
+    return not length or tuple(first[-length:]) == tuple(second[-length:])
 
 
 def read_image(path: Path, num_channels: int = 3) -> np.ndarray:
@@ -97,7 +110,7 @@ def _as_bands(path: Path, raw: np.ndarray, num_channels: int, no_data: float | N
     bands = raw.reshape(*raw.shape[:2], -1)
     if num_channels == 1 and bands.shape[2] == 3:
         is_grey = (bands == bands[:, :, :1]).all()
-        bands = bands[:, :, :1] if is_grey else _brightness(bands, no_data)
+        bands = bands[:, :, :1] if is_grey else brightness(bands, no_data)
     if bands.shape[2] != num_channels:
         raise ImageError(
             f"{path}: has {bands.shape[2]} {'band' if bands.shape[2] == 1 else 'bands'}, and --in_channels is "
@@ -106,7 +119,7 @@ def _as_bands(path: Path, raw: np.ndarray, num_channels: int, no_data: float | N
     return np.ascontiguousarray(bands if bands.dtype == np.uint8 else spread_values(bands, no_data))
 
 
-def _brightness(colours: np.ndarray, no_data: float | None) -> np.ndarray:
+def brightness(colours: np.ndarray, no_data: float | None = None) -> np.ndarray:
     """Colours (H, W, 3) in the order blue, green, red as (H, W, 1) of the same kind (ITU-R BT.601, as OpenCV's); what
     is no data in every band stays that."""
     if colours.dtype == np.uint8:

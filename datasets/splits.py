@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.images import IMAGE_SUFFIXES
+from datasets.images import IMAGE_SUFFIXES, folders_of, may_be_one
 
 TRAIN_LISTS = ("train.txt", "trainval.txt")
 VAL_LISTS = ("val.txt", "test.txt")
@@ -52,7 +52,7 @@ def _read_listed(path: Path, images: Mapping[str, Path]) -> Split:
         raise ListError(f"{path}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         raise ListError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    folders: dict[str, tuple[str, ...]] = {}  # that a picture is said to be in
+    folders: dict[str, list[str]] = {}  # that a picture is said to be in, whatever their capitals
     num_entries, elsewhere = 0, ""
     for number, line in enumerate(lines, start=1):
         entry = line.strip()
@@ -63,29 +63,18 @@ def _read_listed(path: Path, images: Mapping[str, Path]) -> Split:
                 folder = next(iter(images.values())).parent if images else path.parent
                 remedy = "add it or remove the line"
                 raise ListError(f"{path}:{number}: no picture named '{entry}' in {folder}; {remedy}")
-            told = _folder_of(entry) if entry != name else ()
-            if not _may_be_one(folders.get(name, ()), told):
+            told = [part.casefold() for part in folders_of(entry)] if entry != name else []
+            if not may_be_one(folders.get(name, []), told):
                 raise ListError(
                     f"{path}:{number}: '{entry}' and a line before it name pictures of one name in two folders, and "
                     f"there is {images[name]} alone; have a list for each folder"
                 )
-            folders[name] = max(folders.get(name, ()), told, key=len)
+            folders[name] = max(folders.get(name, []), told, key=len)
             if told and told[-1] not in map(str.casefold, images[name].absolute().parts):
                 elsewhere = elsewhere or f"{path}:{number}: '{entry}' was taken for {images[name]}"
     if not folders:
         raise ListError(f"{path}: the list names no picture")
     return Split(list(folders), str(path), num_repeated=num_entries - len(folders), elsewhere=elsewhere)
-
-
-def _folder_of(entry: str) -> tuple[str, ...]:
-    """The folders that an entry of a list names, from the outermost on, whatever their capitals."""
-    return tuple(part.casefold() for part in entry.replace("\\", "/").split("/")[:-1] if part not in ("", "."))
-
-
-def _may_be_one(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
-    """Whether both may be the same folder, named from different places."""
-    length = min(len(first), len(second))
-    return not length or first[-length:] == second[-length:]
 
 
 def find_name(entry: str, images: Mapping[str, Path]) -> str | None:

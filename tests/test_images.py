@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from datasets.image_sizes import read_header
-from datasets.images import ImageError, _brightness, find_images, read_image
+from datasets.images import ImageError, brightness, find_images, read_image
 
 
 def picture(height: int = 48, width: int = 64) -> np.ndarray:
@@ -132,7 +132,7 @@ def test_one_and_four_channels_are_the_bands_of_the_file(
     assert read[0, 0].tolist() == first_pixel
 
 
-def test_of_colours_one_channel_is_the_brightness(tmp_path: Path) -> None:
+def test_of_colours_one_channel_is_thebrightness(tmp_path: Path) -> None:
     """Cameras of a factory mix both; a colour picture stopped the training in the middle of an epoch."""
     stored = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     read = read_image(write(tmp_path / "a.png", code(".png", stored)), 1)
@@ -142,9 +142,9 @@ def test_of_colours_one_channel_is_the_brightness(tmp_path: Path) -> None:
     grey = np.random.default_rng(1).integers(0, 65536, (5, 7, 1), dtype=np.uint16)
     almost = np.repeat(grey, 3, axis=2)
     almost[0, 0] = 0, 0, 9  # else it is taken for a grey picture
-    assert np.array_equal(_brightness(almost, None)[1:], grey[1:])
+    assert np.array_equal(brightness(almost, None)[1:], grey[1:])
     almost[2, 2:4] = 65535
-    assert (_brightness(almost, 65535.0)[2, 2:4] == 65535).all()
+    assert (brightness(almost, 65535.0)[2, 2:4] == 65535).all()
 
 
 @pytest.mark.parametrize(("bands", "num_channels", "seen"), [(1, 4, "1 band,"), (3, 4, "3 bands,"), (4, 1, "4 bands,")])

@@ -66,7 +66,7 @@ def read_run(folder: Path, name: str) -> RunSummary:
     # A setting that a run of an older version does not know was what is now the default.
     settings = settings_dict(Config()) | tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8-sig"))
     scored = [row for row in rows if row.get("mAP50") is not None]
-    best_by = settings.get("best_by", "mAP50")  # what best.pth was chosen by
+    best_by = settings["best_by"]  # what best.pth was chosen by
     best = max(scored, key=lambda row: (row.get(best_by, row["mAP50"]), row["epoch"]), default={})
     return RunSummary(
         name,

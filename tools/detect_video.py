@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from datasets.images import brightness
 from datasets.videos import Frame, Video, VideoError, frame_name
 from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.task_files import ImageDetections
@@ -135,7 +135,7 @@ class _Work:
         if frame.number == 0 and self.tiling is None and is_much_larger(hw, detector.usual_hw):
             warn(f"{path.name} {too_large_hint(hw, detector.usual_hw)}")
         if detector.num_channels == 1:
-            picture = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[:, :, None]
+            picture = brightness(picture)
         if self.tiling is None:
             boxes = detector.detect([picture])[0]
         else:

@@ -19,8 +19,8 @@ from tools.run_folder import weights_in
 
 
 class Detector:
-    """A checkpoint ready to detect. class_names: what the labels stand for; settings: K and the thresholds; input_hw,
-    num_channels: of the network."""
+    """A checkpoint ready to detect. class_names: what the labels stand for; settings: K and the thresholds; usual_hw:
+    of pictures in which objects are as large as they were in training; num_channels: of the network."""
 
     def __init__(
         self,

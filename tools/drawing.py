@@ -82,6 +82,11 @@ def class_text(class_names: Sequence[str], label: int) -> str:
     return drawable(class_names[label], f"#{label}")
 
 
+def plot_names(class_names: Sequence[str]) -> list[str]:
+    """The names as a figure can show them: a $ begins no formula."""
+    return [class_text(class_names, label).replace("$", r"\$") for label in range(len(class_names))]
+
+
 def numbered_classes(class_names: Sequence[str]) -> str:
     """The classes that are drawn as numbers, with these, for people; "" where all names can be drawn."""
     shown = [class_text(class_names, label) for label in range(len(class_names))]

@@ -14,7 +14,7 @@ from DOTA_devkit.confusion import Confusion
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.comparison_page import MOST_PICTURES, PageItem, draw_page
-from tools.drawing import as_bgr, class_text, plot_fonts, write_picture
+from tools.drawing import as_bgr, plot_fonts, plot_names, write_picture
 
 CONFUSION_CSV, CONFUSION_PLOT, WORST = "confusion.csv", "confusion.png", "most_errors.jpg"
 MISSED, BACKGROUND = "missed", "background"
@@ -75,7 +75,7 @@ def _draw(path: Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:
     axes = figure.add_subplot(xlabel="taken for", ylabel="truth")
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = [class_text(class_names, label).replace("$", r"\$") for label in range(len(class_names))]
+    names = plot_names(class_names)
     axes.set_xticks(range(count), [*names, MISSED], rotation=90 if count > 4 else 0)
     axes.set_yticks(range(count), [*names, BACKGROUND])
     if count - 1 <= NUMBERED_UP_TO:

@@ -15,7 +15,7 @@ from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, result_path, write_results
 from tools.config import Config
 from tools.data import open_data, read_split, split_of, truths_of, warn_of_known_pictures
-from tools.drawing import class_text, numbered_classes, plot_fonts
+from tools.drawing import numbered_classes, plot_fonts, plot_names
 from tools.engine import Engine
 from tools.error_report import (
     CONFUSION_CSV,
@@ -147,14 +147,15 @@ def _draw_curves(path: Path, scored: Evaluation, metrics: Mapping) -> None:
     figure = Figure(figsize=(7, 5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-    for number, (name, item) in enumerate(scored.classes.items()):
+    for number, ((name, item), shown) in enumerate(
+        zip(scored.classes.items(), plot_names(list(scored.classes)), strict=True)
+    ):
         for threshold, style in ((0.5, "-"), (0.75, "--")):
             curve = item.curves[scored.iou_thresholds.index(threshold)]
             if not item.num_truths:
                 continue
-            # No formula, and no hidden label either.
-            shown = f" {class_text(list(scored.classes), number)}".replace("$", r"\$")
-            label = f"{shown}, AP50 {metrics['classes'][name]['AP50']:.3f}" if threshold == 0.5 else None
+            # With a blank before it: a label that begins with _ is hidden.
+            label = f" {shown}, AP50 {metrics['classes'][name]['AP50']:.3f}" if threshold == 0.5 else None
             axes.plot(curve.recall, curve.precision, style, color=f"C{number % 10}", label=label, linewidth=1.5)
     axes.grid(alpha=0.3)
     if axes.lines:

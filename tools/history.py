@@ -145,7 +145,7 @@ def read_history(run_dir: Path) -> list[dict[str, Value]]:
 def validation_columns(metrics: Mapping[str, Any]) -> dict[str, Value]:
     """The columns of a row that come from `metrics_dict`: the means and the AP50 of each class."""
     classes = {f"{CLASS_PREFIX}{name}": item["AP50"] for name, item in metrics["classes"].items()}
-    return {**{name: metrics[name] for name in ("mAP50", "mAP75", "mAP50_95")}, **classes}
+    return {name: metrics[name] for name in ("mAP50", "mAP75", "mAP50_95")} | classes
 
 
 def draw_history(path: Path, rows: list[Mapping[str, Value]]) -> None:

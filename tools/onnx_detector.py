@@ -22,8 +22,8 @@ from tools.runtimes import open_runtime
 
 class OnnxDetector:
     """A loaded file. facts: what it says of itself. class_names: what the labels stand for. settings: K and the
-    thresholds that hold. input_hw, num_channels: of the network. batch: pictures at once, None where any number will
-    do."""
+    thresholds that hold. usual_hw: of pictures in which objects are as large as they were in training. num_channels: of
+    the network. batch: pictures at once, None where any number will do."""
 
     def __init__(
         self,

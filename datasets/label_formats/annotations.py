@@ -245,12 +245,6 @@ def tell_apart(
     return apart
 
 
-def folders_of(file_name: str | None) -> list[str]:
-    """The names of the folders that a picture is said to be in, whatever the system, from the outermost on."""
-    parts = (file_name or "").replace("\\", "/").split("/")[:-1]
-    return [part.replace(":", "") for part in parts if part.strip(" .")]
-
-
 def shown(value: object) -> str:
     """A value of a damaged file as it can stand in a sentence."""
     if isinstance(value, list):

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from datasets.images import folders_of
 from datasets.label_formats.annotations import (
     IGNORED_CLASS,
     ROLES,
@@ -26,7 +27,6 @@ from datasets.label_formats.annotations import (
     as_labels,
     clean_name,
     files_in,
-    folders_of,
     name_fault,
     picture_name,
     shown,

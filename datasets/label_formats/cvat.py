@@ -11,6 +11,7 @@ from xml.sax.handler import ContentHandler
 
 import numpy as np
 
+from datasets.images import folders_of
 from datasets.label_formats.annotations import (
     ROLES,
     AnnotatedSet,
@@ -18,7 +19,6 @@ from datasets.label_formats.annotations import (
     Row,
     as_labels,
     clean_name,
-    folders_of,
     name_fault,
     outline_to_quad,
     picture_name,

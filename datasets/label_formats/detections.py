@@ -52,11 +52,11 @@ def read_task1(
         rows = [row for file, its in of_file.items() for row in sound_rows(results.files[file], its, faults)]
         pictures.append(_with_scores(Picture(name, file_name=image), rows))
     refuse_same_names((picture.name, f"{src}: {picture.file_name}") for picture in pictures)
-    found = {picture.name for picture in pictures}
-    pictures += [Picture(name) for name in _told(src, "images") if name not in found]
+    found, (looked_at, class_names) = {picture.name for picture in pictures}, _told(src)
+    pictures += [Picture(name) for name in looked_at if name not in found]
     report_faults(faults, on_bad)
     ordered = sorted(pictures, key=lambda picture: picture.name)
-    return AnnotatedSet(ordered, _in_order(_told(src, "classes"), results.class_names))
+    return AnnotatedSet(ordered, _in_order(class_names, results.class_names))
 
 
 def read_detections(
@@ -74,7 +74,7 @@ def read_detections(
     refuse_same_names((picture.name, f"{path}: {picture.file_name}") for picture in pictures)
     report_faults(faults, on_bad)
     names = {name for picture in pictures for name in picture.labels.names}
-    return AnnotatedSet(pictures, _in_order(_told(path, "classes"), sorted(names)))
+    return AnnotatedSet(pictures, _in_order(_told(path)[1], sorted(names)))
 
 
 def without_scores(annotated: AnnotatedSet, ledger: Ledger) -> AnnotatedSet:
@@ -84,16 +84,15 @@ def without_scores(annotated: AnnotatedSet, ledger: Ledger) -> AnnotatedSet:
     return annotated._replace(pictures=[picture._replace(scores=None) for picture in annotated.pictures])
 
 
-def _told(src: Path, what: str) -> list[str]:
-    """What our own results say of themselves, beside their file or in their folder: the `images` that they are of, with
-    or without a box, and the `classes` of the network in its order; [] where nothing does."""
+def _told(src: Path) -> tuple[list[str], list[str]]:
+    """What our own results say of themselves, beside their file or in their folder: the pictures that they are of, with
+    or without a box, and the classes of the network in its order; none where nothing does."""
     path = src / ORIGIN if src.is_dir() else src.with_name(ORIGIN)
-    if not path.is_file() or what not in read_document(path).fields:
-        return []
-    entries = read_document(path).entries(what)
-    if what == "images":
-        return [name_in_list(path, line, name) for line, name in entries]
-    return [clean_name(name) for _, name in entries]
+    if not path.is_file():
+        return [], []
+    document = read_document(path)
+    images, classes = (document.entries(key) if key in document.fields else () for key in ("images", "classes"))
+    return [name_in_list(path, line, name) for line, name in images], [clean_name(name) for _, name in classes]
 
 
 def _in_order(known: Sequence[str], found: Sequence[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from datasets.images import folders_of, may_be_one
 from datasets.label_formats.annotations import (
     IGNORED_CLASS,
     ROLES,
@@ -16,7 +17,6 @@ from datasets.label_formats.annotations import (
     Track,
     as_labels,
     files_in,
-    folders_of,
     name_fault,
     name_in_list,
     refuse_same_names,
@@ -25,7 +25,7 @@ from datasets.label_formats.annotations import (
 )
 from datasets.label_formats.dota_folder import IMAGES, LABEL_FOLDERS, label_dir_in, names_of_val, parts_of
 from datasets.label_formats.labelme import read_labelme
-from datasets.label_formats.yolo_folder import picture_in
+from datasets.label_formats.yolo_folder import is_hidden, picture_in
 from datasets.splits import list_folders
 from datasets.xml_labels import read_annotation, read_hrsc
 from DOTA_devkit.atomic import write_text
@@ -185,7 +185,7 @@ def _read_folder(
 def _files_below(folder: Path, suffix: str) -> list[Path]:
     """The files of this suffix in the folders of a folder, at any depth, hidden ones left out."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() == suffix and path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return sorted(path for path in found if not is_hidden(path.relative_to(folder)))
 
 
 def _placed(
@@ -221,22 +221,21 @@ def read_splits(src: Path) -> Callable[[Sequence[str]], str]:
     """What gives the split of a picture by its place, folders and name without suffix: that of the lists in a data
     folder, "" where none names it; of two lists with one picture the first counts. Lists and places may name more or
     fewer of the folders."""
-    listed: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    listed: dict[str, list[tuple[list[str], str]]] = {}
     for folder in list_folders(src):
         for name in LIST_NAMES:
             path = folder / name
             if path.is_file() and _is_list(path):
                 for entry, line in read_names(path).items():
                     stem = name_in_list(path, line, entry)
-                    listed.setdefault(stem, []).append((tuple(folders_of(entry)), ROLES[path.stem]))
+                    listed.setdefault(stem, []).append((folders_of(entry), ROLES[path.stem]))
         if listed:
             break
 
     def split_of(place: Sequence[str]) -> str:
         *folders, stem = place
         for told, split in listed.get(stem, ()):
-            length = min(len(told), len(folders))
-            if not length or told[-length:] == tuple(folders[-length:]):
+            if may_be_one(told, folders):
                 return split
         return ""
 

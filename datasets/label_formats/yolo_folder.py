@@ -42,7 +42,7 @@ class YoloFolder(NamedTuple):
             path
             for folder in self.label_dirs
             for path in folder.rglob("*.[tT][xX][tT]")
-            if path not in read and not _is_hidden(path.relative_to(folder))
+            if path not in read and not is_hidden(path.relative_to(folder))
         }
         return sorted(path for path in found if path.name != CLASS_LIST and picture_of(path) is None)
 
@@ -52,7 +52,7 @@ class YoloFolder(NamedTuple):
             path
             for folder in self.image_dirs
             for path in folder.rglob("*")
-            if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir() and not _is_hidden(path.relative_to(folder))
+            if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir() and not is_hidden(path.relative_to(folder))
         ]
         # data.yaml may name a folder in another way than it is named here.
         real = {folder: folder.resolve() for folder in {path.parent for path in (*found, *self.images.values())}}
@@ -227,7 +227,7 @@ def _pictures_in(place: Path) -> Iterable[Path]:
     """The pictures of a folder and the folders in it, or of a list, whose entries are relative to its own folder."""
     if place.is_dir():
         paths = (path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-        return sorted(path for path in paths if not _is_hidden(path.relative_to(place)))
+        return sorted(path for path in paths if not is_hidden(path.relative_to(place)))
     paths = [_listed(place.parent, name) for name in read_names(place)]
     missing = next((path for path in paths if not path.is_file()), None)
     if missing:
@@ -235,7 +235,7 @@ def _pictures_in(place: Path) -> Iterable[Path]:
     return paths
 
 
-def _is_hidden(path: Path) -> bool:
+def is_hidden(path: Path) -> bool:
     """Whether the relative path or a folder in it is hidden, as Jupyter's .ipynb_checkpoints is with its copies."""
     return any(part.startswith(".") for part in path.parts)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.image_sizes import read_header
-from datasets.images import ImageError
+from datasets.images import ImageError, folders_of
 from datasets.label_formats.annotations import (
     IGNORED_CLASS,
     AnnotatedSet,
@@ -21,7 +21,6 @@ from datasets.label_formats.annotations import (
     Row,
     Track,
     as_labels,
-    folders_of,
     sound_rows,
     take,
     tell_apart,
