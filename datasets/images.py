@@ -50,13 +50,14 @@ def may_be_one(first: Sequence[str], second: Sequence[str]) -> bool:
     return not length or tuple(first[-length:]) == tuple(second[-length:])
 
 
-def read_image(path: Path, num_channels: int = 3) -> np.ndarray:
+def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, float] | None = None) -> np.ndarray:
     """Decode a picture to (H, W, num_channels) uint8, its pixels as stored (an EXIF rotation is not applied).
 
     Three channels are BGR, whatever the picture has: grey is repeated, a fourth band (alpha, near infrared) left out.
     One channel is a grey picture's, and the brightness of one of three bands; four are BGR and the fourth band. 8 bits
-    are taken as they are; 16 bits and floating point are spread from black to white (`spread_values`). Read through
-    memory, so that paths in any script work on every system.
+    are taken as they are; 16 bits and floating point are spread from black to white (`spread_values`), by the picture's
+    own percentiles or the same in all, as `value_range` says. Read through memory, so that paths in any script work on
+    every system.
 
     Raises ImageError for a missing, empty, truncated or foreign file (`cv2.imread` fills the missing part of a
     truncated JPEG with grey and says nothing), for one whose bands cannot be read as colours: two, more than four, or
@@ -92,22 +93,22 @@ def read_image(path: Path, num_channels: int = 3) -> np.ndarray:
         raise ImageError(f"{path}: cannot be decoded; {remedy}")
     if image is None:
         raise ImageError(f"{path}: cannot be decoded as a picture; is it damaged or of another format?")
-    if num_channels != 3:
-        return _as_bands(path, image, num_channels, layout.no_data)
-    return image if is_colour else _as_colours(image, layout.no_data)
+    if is_colour:
+        return image
+    bands = image.reshape(*image.shape[:2], -1)
+    bands = _colours(bands) if num_channels == 3 else _bands(path, bands, num_channels, layout.no_data)
+    if bands.dtype != np.uint8:
+        bands = spread_values(bands, layout.no_data, value_range)
+    return np.ascontiguousarray(bands if bands.shape[2] == num_channels else np.repeat(bands, num_channels, axis=2))
 
 
-def _as_colours(raw: np.ndarray, no_data: float | None) -> np.ndarray:
-    """A picture as OpenCV found it, (H, W) or (H, W, bands) of any kind, as (H, W, 3) uint8."""
-    if raw.ndim == 3:
-        raw = raw[:, :, :3] if raw.shape[2] >= 3 else raw[:, :, 0]
-    image = raw if raw.dtype == np.uint8 else spread_values(raw, no_data)
-    return np.ascontiguousarray(image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2))
+def _colours(bands: np.ndarray) -> np.ndarray:
+    """The bands (H, W, n) that are colours: the first three, or of fewer the first."""
+    return bands[:, :, : 3 if bands.shape[2] >= 3 else 1]
 
 
-def _as_bands(path: Path, raw: np.ndarray, num_channels: int, no_data: float | None) -> np.ndarray:
-    """A picture as OpenCV found it, as (H, W, num_channels) uint8. Raises ImageError for another number of bands."""
-    bands = raw.reshape(*raw.shape[:2], -1)
+def _bands(path: Path, bands: np.ndarray, num_channels: int, no_data: float | None) -> np.ndarray:
+    """The bands (H, W, n) that are asked for. Raises ImageError where there are others."""
     if num_channels == 1 and bands.shape[2] == 3:
         is_grey = (bands == bands[:, :, :1]).all()
         bands = bands[:, :, :1] if is_grey else brightness(bands, no_data)
@@ -116,7 +117,7 @@ def _as_bands(path: Path, raw: np.ndarray, num_channels: int, no_data: float | N
             f"{path}: has {bands.shape[2]} {'band' if bands.shape[2] == 1 else 'bands'}, and --in_channels is "
             f"{num_channels}; leave this picture out, or train with --in_channels 3, which reads any"
         )
-    return np.ascontiguousarray(bands if bands.dtype == np.uint8 else spread_values(bands, no_data))
+    return bands
 
 
 def brightness(colours: np.ndarray, no_data: float | None = None) -> np.ndarray:

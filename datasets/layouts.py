@@ -55,9 +55,11 @@ def read_layout(data: bytes) -> Layout:
     return Layout()
 
 
-def spread_values(raw: np.ndarray, no_data: float | None = None) -> np.ndarray:
-    """Values of any kind (H, W) or (H, W, bands) as uint8: spread linearly, all bands alike, so that the 0.5th and the
-    99.5th percentile of the data become black and white.
+def spread_values(
+    raw: np.ndarray, no_data: float | None = None, value_range: tuple[float, float] | None = None
+) -> np.ndarray:
+    """Values of any kind (H, W) or (H, W, bands) as uint8: spread linearly, all bands alike, so that the two of
+    `value_range`, or the 0.5th and the 99.5th percentile of the data, become black and white.
 
     No data, and black, is a pixel that is `no_data` in every band (where the file does not tell, 0, unless there are
     values below), and a value that is not a number or beyond 1e30.
@@ -67,9 +69,7 @@ def spread_values(raw: np.ndarray, no_data: float | None = None) -> np.ndarray:
     samples = pixels[::step, ::step]
     if no_data is None and not ((samples < 0) & (samples > -BEYOND)).any():
         no_data = 0.0
-    samples = samples[~_is_empty(samples, no_data)].astype(np.float64)
-    samples = samples[np.abs(samples) < BEYOND]
-    low, high = np.percentile(samples, SPREAD) if samples.size else (0.0, 1.0)
+    low, high = value_range or _percentiles(samples, no_data)
     factor = 255 / (high - low) if high > low else 0.0
     image = np.empty(pixels.shape, np.uint8)
     for row in range(0, len(image), 512):  # in strips, so that not the whole picture is held in floating point
@@ -81,6 +81,13 @@ def spread_values(raw: np.ndarray, no_data: float | None = None) -> np.ndarray:
         grey[_is_empty(strip, no_data)] = 0
         image[row : row + 512] = grey
     return image.reshape(raw.shape)
+
+
+def _percentiles(samples: np.ndarray, no_data: float | None) -> tuple[float, float]:
+    samples = samples[~_is_empty(samples, no_data)].astype(np.float64)
+    samples = samples[np.abs(samples) < BEYOND]
+    low, high = np.percentile(samples, SPREAD) if samples.size else (0.0, 1.0)
+    return float(low), float(high)
 
 
 def _is_empty(pixels: np.ndarray, no_data: float | None) -> np.ndarray:

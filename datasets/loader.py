@@ -78,8 +78,10 @@ class TrainingSet(Dataset):
         min_visible: float = 0.5,
         seed: int = 0,
         window_hw: tuple[int, int] | None = None,
+        value_range: tuple[float, float] | None = None,
     ) -> None:
         self.window_hw = window_hw
+        self.value_range = value_range
         self.pictures: list[np.ndarray | None] = [None] * len(samples)  # decoded ones, where they are kept in memory
         self.samples = samples
         self.num_classes = num_classes
@@ -105,7 +107,7 @@ class TrainingSet(Dataset):
         epoch, row = key
         sample, picture = self.samples[row], self.pictures[row]
         try:
-            picture = read_image(sample.image_path, len(self.fill_bgr)) if picture is None else picture
+            picture = self._read(sample.image_path) if picture is None else picture
         except ImageError as error:
             return error  # raised here, it would reach the user as a worker's traceback
         if max(picture.shape[:2]) > LONGEST_SIDE:
@@ -119,7 +121,10 @@ class TrainingSet(Dataset):
         Before the loader is made: its workers then share them. `track` shows the progress."""
         for row, sample in enumerate(track(self.samples)):
             with suppress(ImageError):
-                self.pictures[row] = read_image(sample.image_path, len(self.fill_bgr))
+                self.pictures[row] = self._read(sample.image_path)
+
+    def _read(self, path: Path) -> np.ndarray:
+        return read_image(path, len(self.fill_bgr), self.value_range)
 
     def make_input(self, rng: np.random.Generator, image: np.ndarray, sample: Sample) -> tuple[np.ndarray, Targets]:
         """The decoded picture (H, W, 3) and its annotation -> input (input_h, input_w, 3) uint8 and its targets."""
@@ -148,7 +153,9 @@ class PictureSet(Dataset):
         input_hw: tuple[int, int],
         fill_bgr: tuple[float, ...],
         kept: Container[int] = (),
+        value_range: tuple[float, float] | None = None,
     ) -> None:
+        self.value_range = value_range
         self.paths = paths
         self.input_hw = input_hw
         self.fill_bgr = fill_bgr
@@ -159,7 +166,7 @@ class PictureSet(Dataset):
 
     def __getitem__(self, row: int) -> tuple[np.ndarray, np.ndarray, int] | tuple[ImageError, int]:
         try:
-            picture = read_image(self.paths[row], len(self.fill_bgr))
+            picture = read_image(self.paths[row], len(self.fill_bgr), self.value_range)
         except ImageError as error:
             return error, row
         return letterbox_image(picture, self.input_hw, self.fill_bgr), picture, row

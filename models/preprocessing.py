@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Colour order and normalisation: (pixel * scale - mean) / std per channel.
+    """Range of values, colour order and normalisation: (pixel * scale - mean) / std per channel.
 
     Attributes:
         color: order of the channels that the network reads; `mean` and `std` are in the same order. `grey` is one
@@ -20,12 +20,15 @@ class Preprocessing:
         scale: factor on pixels of 0..255.
         mean: of the scaled pixels, a value for each channel.
         std: of the scaled pixels, above 0.
+        value_range: in pictures of more than 8 bits, the values that become the pixels 0 and 255; None: each picture's
+            own, by percentiles (`datasets.layouts.spread_values`).
     """
 
     color: Literal["rgb", "bgr", "grey"]
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    value_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.color not in ("rgb", "bgr", "grey"):
@@ -38,6 +41,10 @@ class Preprocessing:
             raise ValueError(f"preprocessing: color is '{self.color}', which {len(self.mean)} channels cannot be")
         if not self.scale > 0 or not min(self.std) > 0:
             raise ValueError(f"preprocessing: scale and std must be above 0, not {self.scale} and {self.std}")
+        if self.value_range is not None and not (
+            len(self.value_range) == 2 and self.value_range[0] < self.value_range[1]
+        ):
+            raise ValueError(f"preprocessing: value_range is {self.value_range}, not a value and a larger one")
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -62,8 +69,11 @@ class Preprocessing:
         return replace(self, color="rgb" if self.color == "grey" else self.color, mean=mean, std=std)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain strings, floats and lists, for a checkpoint or a JSON file."""
-        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        """Return plain strings, floats and lists, for a checkpoint or a JSON file; the range only where there is one,
+        as files have it that are older than it."""
+        values = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        value_range = values.pop("value_range")
+        return values if value_range is None else values | {"value_range": list(value_range)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
@@ -72,11 +82,16 @@ class Preprocessing:
         Raises:
             ValueError: a missing or unknown entry, or one out of range.
         """
-        names = {field.name for field in fields(cls)}
-        if names != set(values):
+        names = {field.name for field in fields(cls)} - {"value_range"}
+        if names != set(values) - {"value_range"}:
             raise ValueError(f"preprocessing: expected the entries {sorted(names)}, found {sorted(values)}")
+        value_range = values.get("value_range")
         return cls(
-            color=values["color"], scale=float(values["scale"]), mean=tuple(values["mean"]), std=tuple(values["std"])
+            color=values["color"],
+            scale=float(values["scale"]),
+            mean=tuple(values["mean"]),
+            std=tuple(values["std"]),
+            value_range=value_range and tuple(map(float, value_range)),
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from datasets.images import read_image
 from DOTA_devkit.confusion import Confusion, confusion
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.task_files import ImageDetections
@@ -49,8 +50,10 @@ def test_the_pictures_with_most_errors_come_first_and_old_ones_go(tmp_path: Path
     images["图 9"].write_bytes(b"damaged since")
     found = confusion(detections, truths, [0.5])
     assert list(found.errors.values()) == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert write_worst(tmp_path, found, images, truths, detections, ["car"], [0.5], 3)
+    assert write_worst(tmp_path, found, images, truths, detections, ["car"], [0.5], read_image)
     page = cv2.imdecode(np.fromfile(tmp_path / WORST, np.uint8), cv2.IMREAD_COLOR)
     assert page.shape[0] > 7 * 60
-    assert not write_worst(tmp_path, Confusion(found.matrix, {}), images, truths, detections, ["car"], [0.5], 3)
+    assert not write_worst(
+        tmp_path, Confusion(found.matrix, {}), images, truths, detections, ["car"], [0.5], read_image
+    )
     assert not (tmp_path / WORST).exists()

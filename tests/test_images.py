@@ -252,6 +252,20 @@ def test_a_path_in_a_foreign_script_is_read(tmp_path: Path) -> None:
     assert read_image(find_images(path.parent)["图 1"]).shape == (48, 64, 3)
 
 
+def test_a_range_makes_the_same_value_the_same_grey_in_every_picture(tmp_path: Path) -> None:
+    """A warm day and a cold one: by their own percentiles both would go from black to white."""
+    days = [np.array([[0, low, low + 100, low + 200, 5000]], np.uint16).repeat(9, axis=0) for low in (1000, 2000)]
+    paths = [write(tmp_path / f"{number}.png", code(".png", day)) for number, day in enumerate(days)]
+    for channels in (1, 3):
+        first, second = (read_image(path, channels, (1000, 2275)) for path in paths)
+        assert first.shape == second.shape == (9, 5, channels)
+        assert (first[0] == np.array([0, 0, 20, 40, 255])[:, None]).all(), "0 is no data, and 5000 is beyond the range"
+        assert (second[0] == np.array([0, 200, 220, 240, 255])[:, None]).all()
+    assert np.array_equal(read_image(write(tmp_path / "a.png", code(".png", picture())), 3, (0, 1)), picture()), (
+        "8 bits stay as they are"
+    )
+
+
 def test_the_suffix_does_not_decide_the_format(tmp_path: Path) -> None:
     assert np.array_equal(read_image(write(tmp_path / "a.jpg", code(".png", picture()))), picture())
 

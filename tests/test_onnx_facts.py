@@ -41,6 +41,16 @@ def test_facts_read_back_to_the_last_bit(names, side, kind, switches, numbers, t
     assert FileFacts.from_properties(facts.to_properties(), "x") == facts
 
 
+def test_the_range_of_values_reads_back_and_earlier_files_have_none() -> None:
+    facts = replace(FACTS, value_range=(7315.0, 8315.5))
+    assert FileFacts.from_properties(facts.to_properties(), "x") == facts
+    assert "percentiles" in FACTS.to_properties()["value_range"]
+    earlier = {key: value for key, value in FACTS.to_properties().items() if key != "value_range"}
+    assert FileFacts.from_properties(earlier, "x") == FACTS
+    with pytest.raises(ModelFileError, match=r"damaged \(value_range is \[2, 1\]"):
+        FileFacts.from_properties(FACTS.to_properties() | {"value_range": "[2, 1]"}, "x")
+
+
 def test_each_property_is_a_plain_value_under_a_key_of_its_own() -> None:
     properties = FACTS.to_properties()
     assert all(type(value) is str for value in properties.values())

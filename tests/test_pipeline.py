@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 import main
+from datasets.images import read_image
 from DOTA_devkit.boxes import quads_to_boxes
 from DOTA_devkit.labels import read_labels
+from tools import export_onnx, infer_onnx, split_tiles
 from tools.checkpoint import load_checkpoint
+from tools.onnx_detector import OnnxDetector
 
 BOX_TAGS = ("cx", "cy", "w", "h", "angle")
 SMALL = ["--pretrained", "none", "--input_h", "128", "--input_w", "128", "--num_workers", "0", "--precision", "fp32"]
@@ -20,6 +23,10 @@ SMALL = ["--pretrained", "none", "--input_h", "128", "--input_w", "128", "--num_
 
 def _metrics(run_dir: Path) -> dict:
     return json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
+
+
+def _detections(out: Path) -> list[dict]:
+    return json.loads((out / "results" / "detections.json").read_text(encoding="utf-8"))
 
 
 def _to_rolabelimg(data_dir: Path) -> None:
@@ -88,6 +95,42 @@ def test_pictures_of_other_bands_go_all_the_way(dota_folder, tmp_path, num_chann
     out = ["--out", str(tmp_path / "tiles"), "--input", str(data_dir / "images" / "scene_0.png")]
     assert main.main(["--phase", "test", *again, *out, "--tile", "96", "--overlap", "32"]) == 0
     assert cv2.imread(str(tmp_path / "tiles" / "drawings" / "scene_0.png")).shape == (128, 128, 3)
+
+
+def test_a_range_of_values_holds_in_training_testing_tiles_and_the_exported_file(dota_folder, tmp_path, capsys):
+    data_dir, run_dir = dota_folder(), tmp_path / "run"
+    _store_bands(data_dir, 1, np.uint16)
+    images = data_dir / "images"
+    how, sizes = ["--value_range", "1000", "60000"], ["--size", "96", "--overlap", "32", "--workers", "0"]
+    assert split_tiles.main([str(data_dir), str(tmp_path / "tiles"), *sizes, *how]) == 0
+    whole = read_image(images / "scene_0.png", 1, (1000, 60000))
+    tile = read_image(tmp_path / "tiles" / "images" / "scene_0__1__0___0.png", 1)
+    assert np.array_equal(tile, whole[:96, :96])
+    flags = [*SMALL, *LIGHT, "--num_epoch", "1", "--in_channels", "1"]
+    assert main.main(["--phase", "train", "--data_dir", str(tmp_path / "tiles"), "--out", str(run_dir), *flags]) == 0
+    architecture = load_checkpoint(run_dir / "best.pth")[1]
+    assert architecture.value_range == (1000, 60000), "that of the tiles"
+    assert np.array_equal(architecture.read_picture(images / "scene_0.png"), whole)
+
+    again = ["--phase", "test", "--resume", str(run_dir), "--num_workers", "0", "--conf_thresh", "0"]
+    assert main.main([*again, "--input", str(images), "--out", str(tmp_path / "a"), *how]) == 0
+    model = tmp_path / "model.onnx"
+    assert export_onnx.main(["--resume", str(run_dir), "--output", str(model), "--conf_thresh", "0"]) == 0
+    assert OnnxDetector(model).facts.value_range == (1000, 60000)
+    assert infer_onnx.main([str(model), str(images), str(tmp_path / "b")]) == 0
+    for name in ("scene_0", "scene_3"):
+        found, exported = (
+            next(item["boxes"] for item in _detections(tmp_path / folder) if Path(item["image"]).stem == name)
+            for folder in ("a", "b")
+        )
+        assert found[0]["score"] == pytest.approx(exported[0]["score"], abs=1e-4)
+        np.testing.assert_allclose(found[0]["quad"], exported[0]["quad"], atol=0.05)
+
+    capsys.readouterr()
+    assert main.main([*again, "--input", str(images), "--value_range", "0", "9"]) == 2
+    assert "--value_range 0 9 contradicts the checkpoint" in capsys.readouterr().err
+    assert main.main(["--phase", "train", "--value_range", "9", "0"]) == 2
+    assert "give the value of black and a larger one of white" in capsys.readouterr().err
 
 
 def test_a_picture_of_other_bands_or_a_contradicting_flag_is_a_sentence(dota_folder, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -75,9 +76,13 @@ def test_another_layout_is_refused(shape: tuple[int, ...]) -> None:
         normalize(torch.zeros(shape), IMAGENET)
 
 
-@pytest.mark.parametrize("preprocessing", [IMAGENET, PUBLISHED])
+@pytest.mark.parametrize("preprocessing", [IMAGENET, PUBLISHED, replace(IMAGENET, value_range=(-20.5, 1e4))])
 def test_a_record_survives_json(preprocessing: Preprocessing) -> None:
     assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
+
+
+def test_a_record_without_a_range_is_that_of_earlier_versions() -> None:
+    assert set(IMAGENET.to_dict()) == {"color", "scale", "mean", "std"}
 
 
 @pytest.mark.parametrize(
@@ -89,6 +94,8 @@ def test_a_record_survives_json(preprocessing: Preprocessing) -> None:
         ({"mean": [], "std": []}, "which 0 channels cannot be"),
         ({"std": [1.0, 0.0, 1.0]}, "must be above 0"),
         ({"scale": float("nan")}, "must be above 0"),
+        ({"value_range": [3.0, 3.0]}, "not a value and a larger one"),
+        ({"value_range": [1.0, 2.0, 3.0]}, "not a value and a larger one"),
         ({"mean": [0.5]}, "a value each for every channel"),
         ({"gamma": 2.2}, r"expected the entries \['color', 'mean', 'scale', 'std'\], found .*gamma"),
     ],

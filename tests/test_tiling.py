@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -321,6 +322,14 @@ def test_the_index_survives_any_name(tmp_path):
     assert read_index(tmp_path) == index
 
 
+def test_the_index_tells_the_range_of_values_if_there_is_one(tmp_path):
+    write_index(tmp_path / "tiles.json", example_index())
+    assert "value_range" not in json.loads((tmp_path / "tiles.json").read_text(encoding="utf-8"))
+    index = replace(example_index(), value_range=(-20.0, 60.5))
+    write_index(tmp_path / "tiles.json", index)
+    assert read_index(tmp_path) == index
+
+
 def test_an_index_of_nothing_is_read_back(tmp_path):
     index = TileIndex(600, 100, (), {}, {}, "")
     write_index(tmp_path / "tiles.json", index)
@@ -369,6 +378,10 @@ def test_names_and_scales_are_read_back_exactly(tmp_path_factory, name, scale):
             '{"size":6,"overlap":1,"classes":[],"pictures":{"p":{"height":1,"width":2}},'
             '"tiles":{"t":{"picture":"p","scale":0,"x":0,"y":0}}}',
             "tile 't' has scale 0",
+        ),
+        (
+            '{"size":6,"overlap":1,"classes":[],"pictures":{},"tiles":{},"value_range":[2,1]}',
+            "value_range is",
         ),
         ('{"size":6,"overlap":6,"classes":[],"pictures":{},"tiles":{}}', "the overlap must lie within"),
     ],

@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from datasets.images import read_image
 from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.readers import Sample
 from DOTA_devkit.atomic import atomic_write, write_json
@@ -116,7 +115,7 @@ def benchmark_deploy(job: DeployJob, json_path: Path | None = None) -> dict[str,
                 detectors[f"{runtime} {precision}"] = OnnxDetector(path, runtime, threads=threads)
         facts = detectors["onnxruntime fp32"].facts
         detectors = {BASE: EagerDetector(network, architecture, facts)} | detectors
-        rows = _measure(detectors, _pictures(job, architecture.input_hw, architecture.in_channels), job.rounds)
+        rows = _measure(detectors, _pictures(job, architecture), job.rounds)
         sizes = {name: (checkpoint if name == BASE else files[name.split()[-1]]).stat().st_size for name in rows}
     nms = measure_nms(facts, PEAKS, job.rounds, threads)
     scores = _score(detectors, job)
@@ -221,13 +220,14 @@ def _runtimes() -> list[str]:
     return there
 
 
-def _pictures(job: DeployJob, input_hw: tuple[int, int], num_channels: int) -> list[np.ndarray]:
+def _pictures(job: DeployJob, architecture: Architecture) -> list[np.ndarray]:
     """A batch of pictures of the input's size: of the data, or scenes of the demo set."""
+    input_hw = architecture.input_hw
     if job.data_dir is None:
-        found = drawn_scenes(job.batch_size, num_channels)
+        found = drawn_scenes(job.batch_size, architecture.in_channels)
     else:
         data = open_data(Config(phase="eval", data_dir=job.data_dir))
-        found = [read_image(path, num_channels) for path in list(data.images.values())[: job.batch_size]]
+        found = [architecture.read_picture(path) for path in list(data.images.values())[: job.batch_size]]
     resized = [
         cv2.resize(picture, input_hw[::-1], interpolation=cv2.INTER_LINEAR).reshape(*input_hw, -1) for picture in found
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import pickle
 import re
@@ -11,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from datasets.images import read_image
 from datasets.readers import DOTA_CLASSES
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.reasons import first_line
@@ -26,7 +29,7 @@ FORMAT_VERSION = 1
 PUBLISHED_SIDE = 608
 PUBLISHED_BACKBONE = "resnet101"
 NETWORK_FLAGS = ("backbone", "neck", "neck_width", "head_width", "head_norm")
-ARCHITECTURE_FLAGS = (*NETWORK_FLAGS, "in_channels", "input_h", "input_w")
+ARCHITECTURE_FLAGS = (*NETWORK_FLAGS, "in_channels", "value_range", "input_h", "input_w")
 # What else may be in a checkpoint of ours, and of which kind it is.
 STATE_KINDS: dict[str, type] = {
     "epoch": int,
@@ -66,6 +69,15 @@ class Architecture:
     def in_channels(self) -> int:
         """Channels of the pictures: as many as the preprocessing has means."""
         return len(self.preprocessing.mean)
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """In pictures of more than 8 bits, the values that become black and white; None: each picture's own."""
+        return self.preprocessing.value_range
+
+    def read_picture(self, path: Path) -> np.ndarray:
+        """A picture as it was read in training. Raises ImageError as `read_image`."""
+        return read_image(path, self.in_channels, self.value_range)
 
     @property
     def title(self) -> str:
@@ -113,7 +125,8 @@ class Architecture:
         if usual is not None and (len(usual) != 2 or not all(type(side) is int and side > 0 for side in usual)):
             raise ValueError(f"picture_hw is {usual!r}, not height and width")
         colours = _entry(values, "preprocessing", Mapping)
-        numbers = [colours.get("scale"), *_entry(colours, "mean", list | tuple), *_entry(colours, "std", list | tuple)]
+        lists = [_entry(colours, name, list | tuple) for name in ("mean", "std", "value_range") if name in colours]
+        numbers = [colours.get("scale"), *itertools.chain.from_iterable(lists)]
         if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
             raise ValueError(f"preprocessing holds something else than numbers: {numbers}")
         return cls(
@@ -305,7 +318,8 @@ def check_flags(
     config: Config, architecture: Architecture, path: Path, names: Sequence[str] = ARCHITECTURE_FLAGS
 ) -> None:
     """Raises SettingsError when a flag among `names` that the user gave contradicts the checkpoint."""
-    facts: dict[str, object] = {name: getattr(architecture, name) for name in (*NETWORK_FLAGS, "in_channels")}
+    names_there = (*NETWORK_FLAGS, "in_channels", "value_range")
+    facts: dict[str, object] = {name: getattr(architecture, name) for name in names_there}
     facts["input_h"], facts["input_w"] = architecture.input_hw
     if architecture.neck != "fpn":
         facts["neck_width"] = f"--neck {architecture.neck}, which has none"
@@ -313,8 +327,10 @@ def check_flags(
         value, fact = getattr(config, name), facts[name]
         is_same = value == fact or (name == "backbone" and same_backbone(value, fact))
         if name in config.explicit and value is not None and not is_same:
+            said, fact = (" ".join(f"{entry:g}" for entry in x) if isinstance(x, tuple) else x for x in (value, fact))
+            fact = "that each picture has its own range" if name == "value_range" and fact is None else fact
             raise SettingsError(
-                f"--{name} {value} contradicts the checkpoint {path}, which says {fact}; leave the flag out"
+                f"--{name} {said} contradicts the checkpoint {path}, which says {fact}; leave the flag out"
             )
 
 

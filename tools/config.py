@@ -80,6 +80,12 @@ class Config:
     in_channels: int | None = _setting(
         None, "channels of the pictures: 1 grey or thermal, 3 colours, 4 with near infrared [default: 3]"
     )
+    value_range: tuple[float, ...] | None = _setting(
+        None,
+        "in pictures of 16 bits or floating point, the two values that become black and white in all of them, such as "
+        "temperatures [default: 0.5th and 99.5th percentile of each picture; of tiles, as they were cut]",
+        metavar="V",
+    )
     input_h: int | None = _setting(
         None, "input height, pixels, a multiple of 32 [default: that of --resume, else 608; demo: 256]", metavar="PX"
     )

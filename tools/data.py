@@ -14,6 +14,7 @@ from datasets.splits import ListError, Split, choose_split
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import LabelError, nearest_class
+from DOTA_devkit.tiling import read_index
 from tools.config import Config, SettingsError
 from tools.ranks import is_main_process
 from tools.run_folder import warn
@@ -56,6 +57,16 @@ def default_input_hw(config: Config, data: DataFolder) -> tuple[int, int]:
     """--input_h and --input_w, else 608 x 608, else the demo's own size."""
     side = SCENE_SIZE if data.dataset == "demo" else DEFAULT_SIDE
     return config.input_h or side, config.input_w or side
+
+
+def value_range_of(config: Config, data: DataFolder) -> tuple[float, float] | None:
+    """--value_range, else that by which the tiles of the data were cut, so that whole pictures look like them."""
+    if config.value_range is not None:
+        return config.value_range[0], config.value_range[1]
+    try:
+        return read_index(data.data_dir).value_range
+    except (OSError, ValueError):  # no tiles, or an index of something else: scoring tells of it
+        return None
 
 
 def augmentation_of(config: Config) -> Augmentation:

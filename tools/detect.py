@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets.images import ImageError, read_image
+from datasets.images import ImageError
 from datasets.loader import PictureSet, make_picture_loader, make_tile_loader
 from datasets.tiles import TileSet
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
@@ -36,7 +36,8 @@ def detect(
     The model is put into evaluation mode and left in it.
     """
     model.eval()
-    pictures = PictureSet(paths, architecture.input_hw, architecture.preprocessing.fill_bgr, kept)
+    colours = architecture.preprocessing
+    pictures = PictureSet(paths, architecture.input_hw, colours.fill_bgr, kept, colours.value_range)
     for batch in make_picture_loader(pictures, batch_size, num_workers):
         for row, problem in batch.problems.items():
             yield Found(row, NO_DETECTIONS, (0, 0), problem=problem)
@@ -68,7 +69,7 @@ def detect_tiled(
     """Detect on one picture in tiles, at each of the scales, and merge: no tile is written, and beside the picture
     the batch is held, and versions of the picture at scales below 1. The picture is always handed on; `row` is 0."""
     try:
-        picture = read_image(path, architecture.in_channels)
+        picture = architecture.read_picture(path)
     except ImageError as error:
         return Found(0, NO_DETECTIONS, (0, 0), problem=str(error))
     how = {"device": device, "batch_size": batch_size, "num_workers": num_workers}

@@ -20,7 +20,8 @@ from tools.run_folder import weights_in
 
 class Detector:
     """A checkpoint ready to detect. class_names: what the labels stand for; settings: K and the thresholds; usual_hw:
-    of pictures in which objects are as large as they were in training; num_channels: of the network."""
+    of pictures in which objects are as large as they were in training; num_channels: of the network; value_range: in
+    pictures of more than 8 bits, the values that training made black and white, if it was the same in all."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Detector:
         self._model = model.to(self._device, memory_format=torch.channels_last).eval()
         self.class_names = tuple(self._architecture.class_names)
         self.usual_hw, self.num_channels = self._architecture.usual_hw, self._architecture.in_channels
+        self.value_range = self._architecture.value_range
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
         """The boxes in pictures of any sizes, (H, W, 3) uint8 BGR as OpenCV reads them (or (H, W, channels) of the
@@ -81,7 +83,8 @@ class Detector:
             what = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
             raise ValueError(
                 f"a picture is (height, width, {channels}) uint8, not {what}; was the file found and read, and are "
-                "pictures handed over in a list?"
+                "pictures handed over in a list? (datasets.images.read_image reads any file as training does, "
+                "datasets.layouts.spread_values makes uint8 of deeper values)"
             )
         if not picture.size:
             raise ValueError("a picture without pixels; was it cut too small?")

@@ -46,7 +46,15 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
     Raises SettingsError, ImageError, LabelError and ListError for what is wrong with the settings or the data.
     """
     from models import IMAGENET
-    from tools.data import augmentation_of, data_classes, default_input_hw, open_data, read_split, window_size
+    from tools.data import (
+        augmentation_of,
+        data_classes,
+        default_input_hw,
+        open_data,
+        read_split,
+        value_range_of,
+        window_size,
+    )
     from tools.target_statistics import MOSTLY_HORIZONTAL, format_summary, summarize
 
     data = open_data(config)
@@ -57,7 +65,7 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
     fill = IMAGENET.for_channels(config.in_channels or 3).fill_bgr
     training_set = _measured_set()(
         samples, len(class_names), input_hw, fill, augmentation, config.min_visible, config.seed,
-        window_size(config, input_hw) if augment else None,
+        window_size(config, input_hw) if augment else None, value_range_of(config, data),
     )  # fmt: skip
     print(f"{split.source}; input {input_hw[0]} x {input_hw[1]} (height x width)", flush=True)
     drawn = choose_rows(samples, num_drawn, config.seed)

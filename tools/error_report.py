@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from datasets.images import ImageError, read_image
+from datasets.images import ImageError
 from DOTA_devkit.atomic import atomic_write, write_csv
 from DOTA_devkit.confusion import Confusion
 from DOTA_devkit.evaluation import ImageTruth
@@ -43,14 +43,14 @@ def write_worst(
     detections: Mapping[str, ImageDetections],
     class_names: Sequence[str],
     min_scores: Sequence[float],
-    num_channels: int,
+    read: Callable[[Path], np.ndarray],
 ) -> bool:
     """most_errors.jpg: the pictures with most objects missed, confused and invented, truth beside what was found from
     the least score of each class on; whether there is one."""
     items = []
     for name in sorted(found.errors, key=lambda name: (-found.errors[name], name)):
         with suppress(ImageError):  # it has been told of where it was detected on
-            picture = as_bgr(read_image(images[name], num_channels))
+            picture = as_bgr(read(images[name]))
             boxes = detections.get(name, NO_DETECTIONS)
             shown = boxes.at(boxes.scores >= np.asarray(min_scores)[boxes.labels])
             items.append(PageItem(name, picture, truths[name], shown))

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from datasets.demo import draw_scene
-from datasets.images import find_images, read_image
+from datasets.images import find_images
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config, settings_from
 from tools.run_folder import checkpoint_path, warn
@@ -63,9 +63,7 @@ def export_checkpoint(checkpoint: Path, output: Path, settings: ExportSettings) 
 
     paths = _found_pictures(settings.pictures)
     content, network, architecture, facts = build_export(checkpoint, settings)
-    scenes = [read_image(path, facts.num_channels) for path in paths] or drawn_scenes(
-        SHOWN_PICTURES, facts.num_channels
-    )
+    scenes = [facts.read_picture(path) for path in paths] or drawn_scenes(SHOWN_PICTURES, facts.num_channels)
     with _beside(output) as draft:
         with atomic_write(draft, "wb") as file:
             file.write(content)
@@ -136,6 +134,7 @@ def build_export(checkpoint: Path, settings: ExportSettings) -> tuple:
         checkpoint=checkpoint.name,
         sha256=file_hash(checkpoint),
         picture_hw=architecture.usual_hw,
+        value_range=architecture.value_range,
     )
     options = DetectorOptions(facts.num_peaks, settings.nms, settings.conf_thresh, settings.nms_thresh, letterbox)
     seen = network if settings.num_views == 1 else ViewedNetwork(network, settings.num_views).eval()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from datasets.images import ImageError, find_images, read_image
+from datasets.images import ImageError, find_images
 from DOTA_devkit.task_files import NO_DETECTIONS
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.detector_flags import add_detector_flags, add_drawing_flags, open_detector, tiling_of
@@ -37,7 +37,7 @@ def detect_pictures(
     on. Of one that cannot be read comes the problem."""
     for row, path in enumerate(images.values()):
         try:
-            picture = read_image(path, detector.facts.num_channels)
+            picture = detector.facts.read_picture(path)
         except ImageError as error:
             yield Found(row, NO_DETECTIONS, (0, 0), problem=str(error))
             continue

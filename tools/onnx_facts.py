@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from datasets.images import read_image
+
 PROJECT = "bbavectors"
 VERSION = "1.0"  # of this project's exported files; the first number changes when readers of old ones must
 RESIZE_RULE = (
@@ -19,6 +23,7 @@ COLUMNS = {
     "labels": "number of the class in `classes`, from 0",
     "count": "rows that hold boxes; only with nms inside",
 }
+EACH_ITS_OWN = "percentiles 0.5 and 99.5 of each picture"  # the range of values, where none is given
 ANGLE = "no angle is stored; that of the side w, corner 1 to corner 2, is atan2(y2-y1, x2-x1): clockwise on the screen"
 
 
@@ -36,6 +41,7 @@ class FileFacts:
     otherwise what to use. num_views: of a picture and its mirror images, whose mean is taken. chosen: whether the
     classes are some of those of the data, and objects of others background. precision: of the network. checkpoint,
     sha256: where the weights are from. picture_hw: height and width that training pictures usually had, if it is known.
+    value_range: in pictures of more than 8 bits, the values that become 0 and 255; None: each picture's own.
     """
 
     class_names: tuple[str, ...]
@@ -59,6 +65,7 @@ class FileFacts:
     checkpoint: str
     sha256: str
     picture_hw: tuple[int, int] | None = None
+    value_range: tuple[float, float] | None = None
 
     @property
     def usual_hw(self) -> tuple[int, int]:
@@ -69,6 +76,10 @@ class FileFacts:
     def num_channels(self) -> int:
         """Channels of the pictures: 1 grey, 3 BGR, 4 BGR and one more."""
         return len(self.mean)
+
+    def read_picture(self, path: Path) -> np.ndarray:
+        """A picture as it was read in training. Raises ImageError as `read_image`."""
+        return read_image(path, self.num_channels, self.value_range)
 
     def to_properties(self) -> dict[str, str]:
         """The entries of `metadata_props`."""
@@ -103,6 +114,7 @@ class FileFacts:
             "checkpoint_sha256": self.sha256,
             "picture_height": self.usual_hw[0],
             "picture_width": self.usual_hw[1],
+            "value_range": list(self.value_range) if self.value_range else EACH_ITS_OWN,
         } | {f"output_{name}": text for name, text in COLUMNS.items() if self.nms or name != "count"}
         return {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
                 for key, value in values.items()}  # fmt: skip
@@ -139,6 +151,7 @@ class FileFacts:
                 checkpoint=properties["checkpoint"],
                 sha256=properties["checkpoint_sha256"],
                 picture_hw=_picture_hw(properties),
+                value_range=_value_range(properties),
             )
         except (KeyError, TypeError, ValueError) as error:
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
@@ -177,6 +190,17 @@ def _picture_hw(properties: Mapping[str, str]) -> tuple[int, int] | None:
     """None of files before this was told."""
     sides = tuple(int(properties.get(f"picture_{side}", 0)) for side in ("height", "width"))
     return sides if min(sides) > 0 else None
+
+
+def _value_range(properties: Mapping[str, str]) -> tuple[float, float] | None:
+    """None of files before this was told."""
+    said = properties.get("value_range", EACH_ITS_OWN)
+    if said == EACH_ITS_OWN:
+        return None
+    low, high = map(float, json.loads(said))
+    if not low < high:
+        raise ValueError(f"value_range is {said}, not a value and a larger one")
+    return low, high
 
 
 def _channels(properties: Mapping[str, str]) -> dict[str, tuple[float, ...]]:

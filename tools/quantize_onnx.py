@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datasets.images import IMAGE_SUFFIXES, ImageError, find_images, read_image
+from datasets.images import IMAGE_SUFFIXES, ImageError, find_images
 from DOTA_devkit.atomic import atomic_write
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config
@@ -106,7 +106,7 @@ class _Pictures:
     @staticmethod
     def _read(detector: OnnxDetector, paths: Sequence[Path]) -> Iterator[dict[str, np.ndarray]]:
         for path in paths:
-            images, _ = detector.inputs([read_image(path, detector.facts.num_channels)])
+            images, _ = detector.inputs([detector.facts.read_picture(path)])
             yield {"image": np.repeat(images, detector.batch or 1, axis=0)}
 
 

@@ -35,6 +35,9 @@ def describe(run: Run, train_samples: Sequence[Sample]) -> None:
         f"{run.architecture.title}, {num_parameters:.1f} M parameters, {ranks}on {engine.device}, {precision}; "
         f"input {height} x {width} (height x width)"
     )
+    if run.architecture.value_range is not None:
+        black, white = run.architecture.value_range
+        run.log(f"pictures of more than 8 bits: {black:g} becomes black, {white:g} white")
     num_objects = sum(int((~sample.ignored).sum()) for sample in train_samples)
     run.log(f"{len(train_samples)} pictures to train on, {num_objects} objects; {len(run.val_samples)} to validate on")
     others = "; objects of others are background (--classes)" if config.classes else ""

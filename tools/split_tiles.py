@@ -40,6 +40,7 @@ from tools.command_line import Parser, SettingsError, exit_code
 from tools.data import report_problems
 from tools.processes import run_tasks
 from tools.run_folder import warn
+from tools.setting_rules import is_value_range
 from tools.stop_request import StopRequest
 from tools.tile_pictures import JPEG_QUALITY, MARKERS, PictureTask, SplitSettings, finished_record, split_picture
 
@@ -211,7 +212,16 @@ def _make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict])
     classes = settings.class_names or (dota_classes(found) if found else ())
     pictures = {name: (record["height"], record["width"]) for name, record in records.items()}
     skipped = {name: record["num_skipped"] for name, record in records.items() if record["num_skipped"]}
-    return TileIndex(settings.size, settings.overlap, tuple(classes), pictures, tiles, str(src.resolve()), skipped)
+    return TileIndex(
+        settings.size,
+        settings.overlap,
+        tuple(classes),
+        pictures,
+        tiles,
+        str(src.resolve()),
+        skipped,
+        settings.value_range,
+    )
 
 
 def _write_lists(dst: Path, lists: Mapping[str, Sequence[str]], index: TileIndex) -> None:
@@ -265,6 +275,8 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
             raise SettingsError(f"--{name} is {getattr(options, name)}; it must lie between 0 and 1")
     if options.in_channels == 4 and options.suffix == "jpg":
         raise SettingsError("--suffix jpg: a JPEG holds no fourth band; give png, or --in_channels 3")
+    if options.value_range is not None and not is_value_range(options.value_range):
+        raise SettingsError(f"--value_range {options.value_range}: give the value of black and a larger one of white")
     if options.workers < 0:
         raise SettingsError(f"--workers is {options.workers}; it must be at least 0")
     return SplitSettings(
@@ -275,6 +287,7 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
         options.skip_empty,
         options.suffix,
         options.in_channels,
+        options.value_range and tuple(options.value_range),
         options.missing_labels,
         options.on_bad_label,
         None,
@@ -287,8 +300,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Cut big pictures in DOTA's layout (images/, and optionally labelTxt/, classes.txt and lists) into "
         f"tiles in the same layout, with an index, {INDEX_NAME}, by which tools.merge_results joins them again.",
         epilog="A picture smaller than a tile is padded at the right and at the bottom. Grey stays grey; 16 bits and "
-        "floating point are spread to 8 (percentiles 0.5 and 99.5). A stopped "
-        "run goes on with the same command. Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
+        "floating point are spread to 8, see --value_range. A stopped run "
+        " goes on with the same command. Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -341,6 +354,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=3,
         help="bands of a colour picture that are kept: 4 for training with --in_channels 4, as png; 3 leaves a fourth "
         "out [default: %(default)s]",
+    )
+    add(
+        "--value_range",
+        type=float,
+        nargs=2,
+        metavar=("BLACK", "WHITE"),
+        help="in pictures of 16 bits or floating point, the values that become black and white in all of them; "
+        "training takes them over for whole pictures [default: percentiles 0.5 and 99.5 of each picture]",
     )
     add(
         "--missing_labels",

@@ -27,7 +27,7 @@ JPEG_QUALITY = 95
 @dataclass(frozen=True)
 class SplitSettings:
     """What the tiles depend on beside the picture; lengths in pixels of a tile. `suffix`: auto, png or jpg;
-    `in_channels`: bands, 3 or 4."""
+    `in_channels`: bands, 3 or 4; `value_range`: of deep pictures, the values of black and white."""
 
     size: int
     overlap: int
@@ -36,6 +36,7 @@ class SplitSettings:
     skip_empty: float
     suffix: str
     in_channels: int
+    value_range: tuple[float, float] | None
     missing_labels: str
     on_bad_label: str
     class_names: tuple[str, ...] | None  # None: whatever stands in the labels
@@ -76,7 +77,7 @@ def split_picture(task: PictureTask) -> dict[str, Any]:
     settings = task.settings
     _remove_outdated(task)
     labels, problems = _read_objects(task)
-    picture = read_picture(task.image_path, settings.in_channels)
+    picture = read_picture(task.image_path, settings.in_channels, settings.value_range)
     hw = picture.shape[:2]
     cuts: list[CutLabels] = []
     tiles: dict[str, list[float | None]] = {}
@@ -132,10 +133,10 @@ def finished_record(task: PictureTask) -> dict[str, Any] | None:
     return record if is_whole else None
 
 
-def read_picture(path: Path, num_channels: int = 3) -> np.ndarray:
+def read_picture(path: Path, num_channels: int = 3, value_range: tuple[float, float] | None = None) -> np.ndarray:
     """Decode a picture with `read_image`, to (H, W) uint8 if it is grey, for grey tiles stay small, else (H, W, 3) BGR;
     of four channels always to (H, W, 4)."""
-    image = read_image(path, num_channels)
+    image = read_image(path, num_channels, value_range)
     # A glance at some pixels spares colour pictures the whole comparison.
     is_grey = num_channels == 3 and all(_has_equal_bands(part) for part in (image[::32, ::32], image))
     return np.ascontiguousarray(image[:, :, 0]) if is_grey else image

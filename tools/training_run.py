@@ -41,6 +41,7 @@ from tools.data import (
     keep_lists,
     open_data,
     read_split,
+    value_range_of,
     warn_of_shared_pictures,
     window_size,
 )
@@ -99,7 +100,7 @@ def _check_backbone(name: str) -> None:
 
 def _settings_of(config: Config, architecture: Architecture) -> Config:
     """The settings with the network that is trained, which --resume may have brought; the run folder keeps them."""
-    names = ("neck", "head_width", "head_norm", "in_channels")
+    names = ("neck", "head_width", "head_norm", "in_channels", "value_range")
     facts = {name: getattr(architecture, name) for name in names}
     facts["neck_width"] = architecture.neck_width if architecture.neck == "fpn" else None
     if not same_backbone(config.backbone, architecture.backbone):  # a file of one's own may have moved
@@ -128,6 +129,7 @@ def prepare(
     with engine.main_first():  # it may fetch weights
         network, architecture, weights_line = _network(config, state, class_names, default_input_hw(config, data))
     if state is None:
+        architecture = _with_range(architecture, value_range_of(config, data))
         architecture = replace(architecture, picture_hw=usual_size([sample.image_path for sample in train_samples]))
     config = _settings_of(config, architecture)
     if config.sync_norm and engine.num_ranks > 1 and engine.device.type != "cuda":
@@ -193,6 +195,13 @@ def _network(
     return architecture.build(backbone), architecture, line
 
 
+def _with_range(architecture: Architecture, value_range: tuple[float, float] | None) -> Architecture:
+    """The same for pictures of this range of values; of none, for that which its weights were trained on."""
+    if value_range is None:
+        return architecture
+    return replace(architecture, preprocessing=replace(architecture.preprocessing, value_range=value_range))
+
+
 def _settle_batch_size(
     config: Config, engine: Engine, network: CTRBOX, architecture: Architecture, num_samples: int
 ) -> Config:
@@ -219,6 +228,7 @@ def _loader(config: Config, engine: Engine, architecture: Architecture, samples:
         config.min_visible,
         config.seed,
         window_size(config, architecture.input_hw),
+        architecture.value_range,
     )
     if config.cache:
         _check_memory(samples, architecture.in_channels, engine)
