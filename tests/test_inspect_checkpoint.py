@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,13 @@ def test_a_checkpoint_of_ours_tells_all_it_knows(ours, capsys):
         assert words in text
     assert "progress: epoch=3, step=7, best_map=0.5" in text
     assert "RGB, (pixel * 0.00392157 - mean) / std, mean 0.485 0.456 0.406, std 0.229 0.224 0.225" in text
+
+
+def test_the_range_of_values_is_told(tmp_path, capsys):
+    architecture = replace(ARCHITECTURE, preprocessing=replace(IMAGENET, value_range=(-20.0, 60.5)))
+    save_checkpoint(tmp_path / "best.pth", architecture.build(), architecture)
+    assert main([str(tmp_path / "best.pth")]) == 0
+    assert "std 0.229 0.224 0.225; of more than 8 bits -20 becomes 0 and 60.5 255" in capsys.readouterr().out
 
 
 def test_json_is_the_same_in_any_terminal(ours):

@@ -193,13 +193,15 @@ def _describe_architecture(architecture: Mapping[str, Any], is_guess: bool) -> l
     mean, std = (" ".join(f"{value:.4g}" for value in colours[name]) for name in ("mean", "std"))
     neck = architecture["neck"] + (f" of width {architecture['neck_width']}" if architecture["neck"] == "fpn" else "")
     norm = "with" if architecture["head_norm"] else "without"
+    low, high = colours.get("value_range") or (None, None)
+    deep = "" if low is None else f"; of more than 8 bits {low:g} becomes 0 and {high:g} 255"
     taken = ", taken for what published files are" if is_guess else ""
     return [
         *_wrapped(f"{len(names)} classes", ", ".join(names)),
         f"network: {architecture['backbone']}, neck {neck}, heads of width {architecture['head_width']} {norm} batch "
         f"norm; input {height} x {width} (height x width){taken}",
         f"preprocessing: {colours['color'].upper()}, (pixel * {colours['scale']:.6g} - mean) / std, mean {mean}, "
-        f"std {std}",
+        f"std {std}{deep}",
     ]
 
 
