@@ -84,7 +84,7 @@ def read_labels(path: Path, on_bad: OnBad = None) -> Labels:
         if not words or (not names and words[0].lower().startswith(HEADERS)):
             continue
         try:
-            values, name, flag = _parse_label(words)
+            values, name, flag = parse_label(words)
         except ValueError as error:
             faults.append(LabelError(path, number, str(error)))
             continue
@@ -196,7 +196,7 @@ def numbered_lines(path: Path, faults: list[LabelError]) -> Iterator[tuple[int, 
             yield number, line
 
 
-def _parse_label(words: list[str]) -> tuple[list[float], str, int]:
+def parse_label(words: list[str]) -> tuple[list[float], str, int]:
     """Corners, name and flag of a label line's words. Raises ValueError with what is wrong and what to do."""
     try:
         values = [float(word) for word in words[:8]]

@@ -228,7 +228,7 @@ def read_index(path: Path) -> TileIndex:
             if not (math.isfinite(tile.scale) and tile.scale > 0):
                 raise ValueError(f"tile '{name}' has scale {tile.scale}; it must be a number above 0")
         skipped = _num_missing(pictures, tiles, size, overlap) | told
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: is not an index of tiles ({what}); write it anew with tools.split_tiles") from error
     skipped = {name: count for name, count in skipped.items() if count > 0}

@@ -9,7 +9,7 @@ import signal
 import warnings
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -262,6 +262,7 @@ def _before_workers(num_workers: int) -> None:
     warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
     if num_workers:
         cv2.setNumThreads(0)
+        _end_workers_at_exit()
 
 
 def _start_worker(worker: int) -> None:
@@ -272,7 +273,12 @@ def _start_worker(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-@atexit.register
+@cache
+def _end_workers_at_exit() -> None:
+    """Only where there are workers: a program of one's own that detects without any keeps its own children."""
+    atexit.register(_end_workers)
+
+
 def _end_workers() -> None:
     """What is still at work when the program ends: multiprocessing would send SIGTERM, which the workers ignore, and
     wait for them for ever."""

@@ -149,6 +149,16 @@ def test_the_copy_trains_and_every_change_is_listed(dota_folder, tmp_path):
     assert (out_dir / "images" / "图 1.png").read_bytes() == inputs["images/图 1.png"]
 
 
+@pytest.mark.parametrize("flag", ["1", "1.0", "1.00", "1.", "+1"])
+def test_a_mended_label_keeps_class_and_flag_however_the_flag_is_written(dota_folder, tmp_path, flag):
+    """`large ship 1.00` became an object of a new class of that name."""
+    data_dir = dota_folder(names=("a",))
+    (data_dir / "labelTxt" / "a.txt").write_text(f"10 10 40 30 40 10 10 30 large ship {flag}\n", encoding="utf-8")
+    repair(data_dir, tmp_path / "mended")
+    labels = read_labels(tmp_path / "mended" / "labelTxt" / "a.txt")
+    assert (labels.names, labels.difficult.tolist()) == (["large ship"], [1])
+
+
 def test_a_picture_of_which_no_label_can_be_used_is_no_negative_picture(dota_folder, tmp_path):
     """A file in UTF-16 became an empty one, and its objects background to learn."""
     data_dir = dota_folder("data", names=("a", "b", "c"))

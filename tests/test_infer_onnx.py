@@ -138,3 +138,16 @@ def test_wrong_files_are_one_sentence(exported, pictures, tmp_path, capsys) -> N
         said = capsys.readouterr().err
         assert message in said
         assert said.count("\n") == 1
+
+
+def test_boxes_that_the_files_k_cuts_off_are_told_of(exported, pictures, tmp_path, capsys, monkeypatch) -> None:
+    """Known defect 18; phase test told of them, and the exported file was silent."""
+    monkeypatch.setattr("tools.outcomes.SOUND_SCORE", 0.0)  # of a network that has learnt little
+    model, source = str(exported(num_peaks=5, conf_thresh=0.0)), str(pictures / "图 1.png")
+    for number, (tile, what) in enumerate((((), "picture"), (("--tile", "64", "--overlap", "0"), "tile"))):
+        assert main([model, source, str(tmp_path / str(number)), *tile]) == 0
+        told = capsys.readouterr().err
+        assert f"all 5 boxes that are kept of a {what} score" in told
+        assert "export it with --K 10" in told
+    assert main([model, source, str(tmp_path / "c"), "--conf_thresh", "1"]) == 0
+    assert "boxes that are kept" not in capsys.readouterr().err

@@ -416,6 +416,25 @@ def test_the_program_ends_though_a_loader_is_still_at_work(samples: list[Sample]
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2 at work\n", "")
 
 
+def test_the_children_of_a_program_that_loads_without_workers_are_its_own(samples: list[Sample]) -> None:
+    """They were killed where they had begun to clean up, of an import alone."""
+    code = (
+        "import multiprocessing, signal, sys, time\nfrom pathlib import Path\n"
+        "from datasets.loader import PictureSet, make_picture_loader\n"
+        "def work():\n"
+        "    signal.signal(signal.SIGTERM, lambda *_: (print('cleaned up', flush=True), sys.exit()))\n"
+        "    print('at work', flush=True)\n"
+        "    time.sleep(60)\n"
+        "multiprocessing.set_start_method('fork')\n"
+        "multiprocessing.Process(target=work, daemon=True).start()\n"
+        "next(iter(make_picture_loader(PictureSet([Path(sys.argv[1])], (64, 64), (0.0, 0.0, 0.0)), 1, 0)))\n"
+        "time.sleep(1)\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, str(samples[0].image_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "at work\ncleaned up\n"), ended.stderr
+
+
 def test_opencv_has_no_threads_in_a_worker_however_it_is_started(samples: list[Sample]) -> None:
     """A worker that is not forked begins with as many as there are cores, and so did every one of them."""
     before, handlers = cv2.getNumThreads(), {number: signal.getsignal(number) for number in (SIGINT, SIGTERM)}

@@ -67,6 +67,18 @@ def test_an_interrupted_test_leaves_no_results(tmp_path):
     assert read_origin(tmp_path / "r") is None
 
 
+def test_a_stop_in_the_last_moment_leaves_no_results(tmp_path, monkeypatch):
+    """Between the closing bracket and the renaming the temporary files stayed."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), ResultFiles(tmp_path / "r", ["a"], {}) as files:
+        files.write(Path("a.png"), _found(0))
+        monkeypatch.setattr(files._json, "write", stop, raising=False)
+    assert list((tmp_path / "r").iterdir()) == []
+
+
 def test_old_results_lose_their_origin_before_new_ones_begin(tmp_path):
     with ResultFiles(tmp_path, ["a"], {"sha256": "old"}) as files:
         files.write(Path("a.png"), _found(0))

@@ -25,7 +25,7 @@ from tests.conftest import REPOSITORY
 from tests.test_train import LISTS, arguments
 from tools import checkpoint, train, validation
 from tools.checkpoint import load_checkpoint, load_file
-from tools.run_folder import locked
+from tools.folder_lock import locked
 from tools.training_step import TrainingStep
 
 NAMES = tuple(f"scene_{number}" for number in range(7))

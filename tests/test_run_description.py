@@ -11,6 +11,7 @@ import pytest
 import main
 from tests.label_documents import write
 from tests.test_train import arguments
+from tools import run_description
 
 SQUARE = "10 10 50 10 50 50 10 50 {} 0\n"
 
@@ -40,3 +41,14 @@ def test_pictures_that_are_shrunk_much_are_told_of(
     data_dir = folder(tmp_path / "data", "car", hw)
     assert main.main(arguments(data_dir, tmp_path / "run", "--num_epoch", "1")) == 0
     assert (".png is 400 x 64 and is shrunk" in capsys.readouterr().err) == is_told
+
+
+def test_a_run_that_goes_on_is_not_told_to_take_a_larger_batch_which_it_may_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_description, "is_batch_small_for_gpu", lambda config, device: True)
+    data_dir, run_dir = folder(tmp_path / "data", "ship", (64, 64)), tmp_path / "run"
+    assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
+    assert "a batch of 2 leaves a GPU waiting" in capsys.readouterr().err
+    assert main.main(["--resume_train", str(run_dir), "--num_epoch", "2"]) == 0
+    assert "leaves a GPU waiting" not in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from tools.run_folder import (
     SETTINGS,
     Log,
     checkpoint_path,
-    locked,
     new_run_dir,
     newest_run,
     refuse_inputs,
@@ -99,23 +97,10 @@ def test_drawings_never_land_on_the_pictures_they_are_of(tmp_path):
     refuse_inputs(tmp_path / "run", None)
 
 
-def test_a_disk_without_locks_is_no_other_training(tmp_path, monkeypatch, capsys):
-    fcntl = pytest.importorskip("fcntl")
-
-    def refuse(*_):
-        raise OSError(errno.ENOSYS, "Function not implemented")
-
-    with locked(tmp_path), pytest.raises(SettingsError, match="another process is training"), locked(tmp_path):
-        pass
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with locked(tmp_path):
-        assert "its disk knows no locks" in capsys.readouterr().err
-
-
 def test_a_folder_with_the_settings_of_a_run_is_free_where_locks_tell_that_none_works_there(tmp_path, monkeypatch):
     (tmp_path / SETTINGS).touch()
     assert new_run_dir(Config(out=tmp_path), "demo") == tmp_path
-    monkeypatch.setattr(run_folder, "fcntl", None)
+    monkeypatch.setattr(run_folder, "HAS_LOCKS", False)
     with pytest.raises(SettingsError, match="already holds a run"):
         new_run_dir(Config(out=tmp_path), "demo")
     monkeypatch.undo()

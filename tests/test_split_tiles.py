@@ -23,6 +23,7 @@ from DOTA_devkit.tiling import read_index
 from tests.label_documents import YOLO_LINE, yolo_folder
 from tools import split_tiles, tile_pictures
 from tools.config import Config, SettingsError
+from tools.folder_lock import locked
 from tools.processes import run_tasks
 from tools.split_tiles import main
 from tools.stop_request import StopRequest
@@ -139,6 +140,27 @@ def test_a_fourth_band_is_left_out_or_kept(dota_folder, tmp_path, capsys):
     assert "a JPEG holds no fourth band" in capsys.readouterr().err
     assert main([str(dota_folder("three")), str(tmp_path / "y"), *SMALL, "--in_channels", "4"]) == 1
     assert "has 3 bands, and --in_channels is 4" in capsys.readouterr().err
+
+
+def test_a_folder_that_another_process_cuts_tiles_into_is_left_alone(dota_folder, tmp_path, capsys):
+    """Its half-written tiles were taken for those of a killed run, and removed."""
+    src, dst = dota_folder(names=("a", "b"), hw=(64, 64)), tmp_path / "tiles"
+    assert main([str(src), str(dst), *SMALL]) == 0
+    half = dst / "images" / ".x.png.0123456789ab.tmp"
+    half.write_bytes(b"half")
+    with locked(dst / ".split"):
+        assert main([str(src), str(dst), *SMALL]) == 2
+    assert "another process is cutting tiles into this folder" in capsys.readouterr().err
+    assert half.exists()
+    assert main([str(src), str(dst), *SMALL]) == 0
+    assert not half.exists()
+
+
+def test_a_run_that_was_killed_before_it_wrote_its_settings_does_not_take_the_folder(dota_folder, tmp_path):
+    src, dst = dota_folder(names=("a", "b"), hw=(64, 64)), tmp_path / "tiles"
+    (dst / ".split").mkdir(parents=True)
+    (dst / ".split" / ".lock").touch()
+    assert main([str(src), str(dst), *SMALL]) == 0
 
 
 def test_without_lists_the_tiles_of_a_picture_stay_on_one_side(dota_folder, tmp_path):

@@ -383,6 +383,7 @@ def test_names_and_scales_are_read_back_exactly(tmp_path_factory, name, scale):
             '{"size":6,"overlap":1,"classes":[],"pictures":{},"tiles":{},"value_range":[2,1]}',
             "value_range is",
         ),
+        ('{"size":Infinity,"overlap":1,"classes":[],"pictures":{},"tiles":{}}', "is not an index of tiles"),
         ('{"size":6,"overlap":6,"classes":[],"pictures":{},"tiles":{}}', "the overlap must lie within"),
     ],
 )

@@ -24,7 +24,7 @@ from tools.checkpoint import load_file
 from tools.config import Config, SettingsError
 from tools.data import augmentation_of
 from tools.engine import Engine
-from tools.run_folder import locked
+from tools.folder_lock import locked
 from tools.run_state import Meter, Progress, Run
 from tools.setting_flags import parse_settings
 from tools.training_step import StepResult, TrainingStep

@@ -18,7 +18,8 @@ from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config, settings_dict
 from tools.drawing import plot_fonts
 from tools.history import CSV, read_history
-from tools.run_folder import LOG, RUNS_DIR, SETTINGS, warn
+from tools.messages import warn
+from tools.run_folder import LOG, RUNS_DIR, SETTINGS
 
 # Settings that say where and how a run works, and not what it learns.
 _NOT_LEARNT = frozenset(

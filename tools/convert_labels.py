@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.command_line import Parser, SettingsError, exit_code
+from tools.messages import warn
 from tools.picture_links import copy_picture, link_or_copy
 from tools.progress import progress_bar
-from tools.run_folder import warn
 
 if TYPE_CHECKING:
     from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture

@@ -16,13 +16,12 @@ from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import LabelError, nearest_class
 from DOTA_devkit.tiling import read_index
 from tools.config import Config, SettingsError
+from tools.messages import report_bad_labels, warn
 from tools.ranks import is_main_process
-from tools.run_folder import warn
 
 DEMO_DIR = Path("data/demo")
 DEFAULT_SIDE = 608
 LISTS = "lists"  # in a run folder
-SHOWN_PROBLEMS = 5
 
 
 class DataFolder(NamedTuple):
@@ -248,23 +247,6 @@ def truths_of(samples: Sequence[Sample]) -> dict[str, ImageTruth]:
     return {sample.name: ImageTruth(sample.quads, sample.labels, sample.difficult) for sample in samples}
 
 
-def report_bad_labels(
-    problems: Sequence[LabelError], samples: Sequence[Sample], bad_labels: str, bad_files: str
-) -> None:
-    """Warn of what `read_samples` reported: of bad labels, and of label files that took their pictures along."""
-    kept = {sample.name for sample in samples}
-    report_problems([str(problem) for problem in problems if problem.path.stem in kept], bad_labels)
-    report_problems([str(problem) for problem in problems if problem.path.stem not in kept], bad_files)
-
-
 def none_readable(names: Sequence[str]) -> str:
     """What to say where `read_samples` left out every picture."""
     return f"none of the {len(names)} pictures has a label file that can be read; check_data tells what is wrong"
-
-
-def report_problems(problems: Sequence[str], what: str) -> None:
-    """Warn of the first few and count them all."""
-    for problem in problems[:SHOWN_PROBLEMS]:
-        warn(problem)
-    if problems:
-        warn(f"{len(problems)} {what}")

@@ -16,7 +16,7 @@ from datasets.images import ImageError
 from datasets.readers import Read
 from DOTA_devkit.atomic import write_csv, write_text
 from DOTA_devkit.boxes import order_clockwise, signed_area
-from DOTA_devkit.labels import FLAGS, HEADERS, NO_LABELS, LabelError, Labels, write_labels
+from DOTA_devkit.labels import HEADERS, NO_LABELS, LabelError, Labels, parse_label, write_labels
 from DOTA_devkit.tiling import INDEX_NAME, read_index, write_index
 from tools.command_line import SettingsError
 from tools.data_checks import LABELTXT, escaped, kind_of_error, overhang, raw_corners, repeated_rows
@@ -256,10 +256,8 @@ def _sound_header(lines: Sequence[str], path: str) -> tuple[list[str], list[Chan
 
 def _one_label(quad: np.ndarray, line: str, number: int) -> Labels:
     """The object of a line of which all but the order of the corners is good."""
-    words = line.split()[8:]
-    flag = FLAGS.get(words[-1].removesuffix(".0")) if len(words) > 1 else None
-    name = " ".join(words if flag is None else words[:-1])
-    return Labels(quad[None], [name], np.array([flag or 0]), np.array([number]))
+    _, name, flag = parse_label(line.split())
+    return Labels(quad[None], [name], np.array([flag]), np.array([number]))
 
 
 def _rows(labels: Labels, rows: np.ndarray) -> Labels:

@@ -51,7 +51,7 @@ def detect(
                 select(found, index, float(batch.scales[index]), settings),
                 tuple(batch.sizes[index].tolist()),
                 None if picture is None else picture.numpy(),
-                is_cut=is_cut(found.scores[index].numpy(), settings),
+                num_cut=int(is_cut(found.scores[index].numpy(), settings)),
             )
 
 
@@ -73,8 +73,8 @@ def detect_tiled(
     except ImageError as error:
         return Found(0, NO_DETECTIONS, (0, 0), problem=str(error))
     how = {"device": device, "batch_size": batch_size, "num_workers": num_workers}
-    boxes, cut = tiled_boxes(model, architecture, picture, tiling, settings, name=path.name, **how)
-    return Found(0, boxes, picture.shape[:2], picture, is_cut=cut)
+    boxes, num_cut = tiled_boxes(model, architecture, picture, tiling, settings, name=path.name, **how)
+    return Found(0, boxes, picture.shape[:2], picture, num_cut=num_cut)
 
 
 def tiled_boxes(
@@ -88,8 +88,8 @@ def tiled_boxes(
     batch_size: int,
     num_workers: int = 0,
     name: str | None = None,
-) -> tuple[ImageDetections, bool]:
-    """The boxes in a picture (H, W, channels) uint8 that is cut into tiles, and whether `is_cut` holds in one of them.
+) -> tuple[ImageDetections, int]:
+    """The boxes in a picture (H, W, channels) uint8 that is cut into tiles, and in how many of these `is_cut` holds.
     With a `name` progress is shown."""
     model.eval()
     hw = picture.shape[:2]
@@ -100,15 +100,15 @@ def tiled_boxes(
     if name is not None:
         total = -(-len(tiles) // batch_size)
         batches = progress_bar(batches, total=total, unit="batch", desc=f"{name}: {len(tiles)} tiles")
-    cut = False
+    num_cut = 0
     for images, rows in batches:
         found = detect_batch(model, architecture, images, settings, device)
         for index, row in enumerate(rows.tolist()):
             # Left at the input's scale here, so that a score and an overlap mean what they mean without tiles.
             in_tile = select(found, index, 1.0, settings)
-            cut |= is_cut(found.scores[index].numpy(), settings)
+            num_cut += is_cut(found.scores[index].numpy(), settings)
             boxes.add(row, in_tile._replace(quads=tile_set.to_picture(row, in_tile.quads / tile_set.scale(row))))
-    return boxes.merged(tiling.size, hw, settings), cut
+    return boxes.merged(tiling.size, hw, settings), num_cut
 
 
 def select(found: Detections, index: int, scale: float, settings: DetectionSettings) -> ImageDetections:

@@ -23,12 +23,14 @@ from tools.detector_flags import (
     check_thresholds,
     open_detector,
     tiling_of,
+    warn_of_cuts,
 )
 from tools.drawing import draw_boxes
+from tools.messages import warn
 from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, too_large_hint
 from tools.progress import progress_bar
 from tools.results import DETECTIONS, RESULTS, ResultFiles, origin_of, read_origin
-from tools.run_folder import warn, weights_in
+from tools.run_folder import weights_in
 from tools.stop_request import StopRequest
 from tools.video_file import VideoFile
 from tools.video_flags import add_every, check_every, videos_of
@@ -71,6 +73,7 @@ def _run(options: argparse.Namespace) -> int:
     drawn = [path for path in (_drawn(options.out, path) for path in paths) if path.is_file()]
     if drawn:
         print(f"drawn: {', '.join(map(str, drawn))}")
+    warn_of_cuts(detector, options)
     if 0 < work.best < options.draw_score:
         warn(f"the best score is {work.best:.2f}, so no box was drawn or counted; lower --draw_score")
     if work.is_stopped:

@@ -13,7 +13,7 @@ from DOTA_devkit.task_files import ImageDetections
 from tools.checkpoint import PUBLISHED_BACKBONE, load_checkpoint
 from tools.detect import detect_batch, select, tiled_boxes
 from tools.device import pick_device
-from tools.outcomes import DetectionSettings, Tiling
+from tools.outcomes import DetectionSettings, Tiling, is_cut
 from tools.own_backbone import register_from_file
 from tools.run_folder import weights_in
 
@@ -21,7 +21,8 @@ from tools.run_folder import weights_in
 class Detector:
     """A checkpoint ready to detect. class_names: what the labels stand for; settings: K and the thresholds; usual_hw:
     of pictures in which objects are as large as they were in training; num_channels: of the network; value_range: in
-    pictures of more than 8 bits, the values that training made black and white, if it was the same in all."""
+    pictures of more than 8 bits, the values that training made black and white, if it was the same in all; num_cut:
+    pictures and tiles so far of which boxes may be missing, because there were more than K."""
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class Detector:
         self._model = model.to(self._device, memory_format=torch.channels_last).eval()
         self.class_names = tuple(self._architecture.class_names)
         self.usual_hw, self.num_channels = self._architecture.usual_hw, self._architecture.in_channels
-        self.value_range = self._architecture.value_range
+        self.value_range, self.num_cut = self._architecture.value_range, 0
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
         """The boxes in pictures of any sizes, (H, W, 3) uint8 BGR as OpenCV reads them (or (H, W, channels) of the
@@ -66,7 +67,9 @@ class Detector:
         time. With a `name` progress is shown. Raises ValueError as `detect`."""
         self._check(picture)
         how = {"device": self._device, "batch_size": batch_size, "name": name}
-        return tiled_boxes(self._model, self._architecture, picture, tiling, self.settings, **how)[0]
+        boxes, num_cut = tiled_boxes(self._model, self._architecture, picture, tiling, self.settings, **how)
+        self.num_cut += num_cut
+        return boxes
 
     def _detect(self, picture: np.ndarray) -> ImageDetections:
         self._check(picture)
@@ -75,6 +78,7 @@ class Detector:
         found = detect_batch(
             self._model, self._architecture, torch.from_numpy(image)[None], self.settings, self._device
         )
+        self.num_cut += is_cut(found.scores[0].numpy(), self.settings)
         return select(found, 0, letterbox_scale(picture.shape[:2], hw), self.settings)
 
     def _check(self, picture: np.ndarray) -> None:

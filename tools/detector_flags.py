@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from DOTA_devkit.tiling import check_grid, scaled_size
 from tools.command_line import SettingsError
+from tools.messages import warn
 from tools.onnx_detector import OnnxDetector
-from tools.outcomes import Tiling
+from tools.outcomes import PictureDetector, Tiling, cut_hint
 from tools.runtimes import PROVIDERS, RUNTIMES
 
 THRESHOLDS = ("conf_thresh", "nms_thresh")
@@ -71,6 +72,14 @@ def check_thresholds(options: argparse.Namespace) -> None:
             raise SettingsError(f"--{name} {value} must lie within 0 and 1")
     if options.threads < 0 or options.batch_size < 1:
         raise SettingsError("--threads must be at least 0 and --batch_size at least 1")
+
+
+def warn_of_cuts(detector: PictureDetector, options: argparse.Namespace) -> None:
+    """Warn where there may have been more objects than are kept."""
+    if detector.num_cut:
+        most = detector.settings.num_peaks
+        way = "export it with" if options.model.suffix.lower() == ".onnx" else "give"
+        warn(cut_hint(detector.num_cut, most, "picture" if options.tile is None else "tile", f"{way} --K {2 * most}"))
 
 
 def tiling_of(options: argparse.Namespace) -> Tiling | None:

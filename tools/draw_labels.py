@@ -25,8 +25,8 @@ from DOTA_devkit.labels import NO_LABELS, LabelError, Labels
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.data_checks import escaped
 from tools.drawing import check_drawings, write_picture
+from tools.messages import warn
 from tools.progress import progress_bar
-from tools.run_folder import warn
 from tools.stop_request import StopRequest
 from tools.truth_drawing import draw_truth, shown_name
 

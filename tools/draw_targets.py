@@ -13,8 +13,8 @@ import numpy as np
 from DOTA_devkit.atomic import write_json
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config
+from tools.messages import warn
 from tools.progress import progress_bar
-from tools.run_folder import warn
 from tools.setting_flags import parse_settings, split_settings
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ def _draw_and_count(
 ) -> list:
     """Make each input once: draw those of the rows `drawn`, count all. Returns the counts of the inputs."""
     from datasets.images import ImageError
-    from tools.data import report_problems
     from tools.drawing import as_bgr, check_drawings, drawable, write_picture
+    from tools.messages import report_problems
     from tools.target_picture import draw_targets
     from tools.target_statistics import count_input
 

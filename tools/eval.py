@@ -25,8 +25,9 @@ from tools.error_report import (
     write_confusion,
     write_worst,
 )
+from tools.messages import warn
 from tools.results import RESULTS, read_origin, remove_other_classes
-from tools.run_folder import METRICS, Log, warn
+from tools.run_folder import METRICS, Log
 from tools.test import LoadedRun, load_run, run_detector, run_origin
 from tools.whole_pictures import whole_pictures_of
 

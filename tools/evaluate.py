@@ -20,9 +20,8 @@ from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, nearest_cla
 from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import Results, read_results, result_classes
 from tools.command_line import Parser, exit_code
-from tools.data import report_problems
+from tools.messages import report_problems, warn
 from tools.progress import progress_bar
-from tools.run_folder import warn
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

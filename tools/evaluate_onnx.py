@@ -17,9 +17,10 @@ from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import ImageDetections
 from tools.command_line import Parser, exit_code
 from tools.config import Config
-from tools.data import open_data, read_split, report_problems, truths_of
-from tools.detector_flags import add_detector_flags, open_detector, tiling_of
+from tools.data import open_data, read_split, truths_of
+from tools.detector_flags import add_detector_flags, open_detector, tiling_of, warn_of_cuts
 from tools.infer_onnx import detect_pictures
+from tools.messages import report_problems
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Tiling
 from tools.progress import progress_bar
@@ -76,6 +77,7 @@ def _run(options: argparse.Namespace) -> None:
     problems: list[str] | None = [] if config.on_bad_label == "skip" else None
     detections = detect_samples(detector, samples, tiling=tiling, batch_size=options.batch_size, problems=problems)
     report_problems(problems or [], "pictures could not be read; their objects count as missed")
+    warn_of_cuts(detector, options)
     if whole is not None:
         detections = whole.merged(detections, detector.settings.nms_thresh, detector.settings.agnostic)
         truths, what = whole.truths, f"{whole.source} of {split.source}"

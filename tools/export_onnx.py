@@ -17,7 +17,8 @@ from datasets.demo import draw_scene
 from datasets.images import find_images
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config, settings_from
-from tools.run_folder import checkpoint_path, warn
+from tools.messages import warn
+from tools.run_folder import checkpoint_path
 
 MOST_PEAKS = 3840  # TensorRT's TopK takes no more
 SHOWN_PICTURES = 4  # on which the file is compared with the network

@@ -15,8 +15,8 @@ from datasets.near_duplicates import MAX_DISTANCE, NO_HASH, are_twins, image_has
 from datasets.videos import Video, frame_name
 from DOTA_devkit.atomic import atomic_write, write_json
 from tools.command_line import Parser, SettingsError, exit_code
+from tools.messages import warn
 from tools.progress import progress_bar
-from tools.run_folder import warn
 from tools.video_flags import add_every, check_every, videos_of
 
 JPEG_QUALITY = 95

@@ -16,7 +16,7 @@ import numpy as np
 from DOTA_devkit.atomic import atomic_write, write_csv
 from tools.command_line import SettingsError
 from tools.drawing import write_picture
-from tools.run_folder import warn
+from tools.messages import warn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

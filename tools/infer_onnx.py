@@ -14,13 +14,14 @@ from pathlib import Path
 from datasets.images import ImageError, find_images
 from DOTA_devkit.task_files import NO_DETECTIONS
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.detector_flags import add_detector_flags, add_drawing_flags, open_detector, tiling_of
+from tools.detector_flags import add_detector_flags, add_drawing_flags, open_detector, tiling_of, warn_of_cuts
 from tools.drawing import as_bgr, draw_boxes, remove_drawings, write_picture
+from tools.messages import warn
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Found, Tiling, is_much_larger, too_large_hint
 from tools.progress import progress_bar
 from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, drawing_path, origin_of
-from tools.run_folder import refuse_inputs, warn
+from tools.run_folder import refuse_inputs
 from tools.video_flags import no_picture_there, refuse_video
 
 
@@ -92,6 +93,7 @@ def _run(options: argparse.Namespace) -> int:
     floor = detector.settings.conf_thresh
     print(f"{num_boxes} boxes of score {floor} and more, {speed:.1f} pictures/s: {options.out / RESULTS}")
     print(f"drawings (score {options.draw_score} and more): {options.out / DRAWINGS}")
+    warn_of_cuts(detector, options)
     if num_boxes and best < options.draw_score:
         warn(f"the best score is {best:.2f}, so no box was drawn; lower --draw_score")
     return int(problems > 0)

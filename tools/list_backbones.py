@@ -161,7 +161,7 @@ def _has_weights(name: str) -> bool:
 
 def _run(options: argparse.Namespace) -> int:
     from DOTA_devkit.atomic import write_text
-    from tools.run_folder import warn
+    from tools.messages import warn
 
     found = list_backbones(options.pattern, with_timing=not options.no_timing, report=warn)
     if not found:

@@ -18,8 +18,8 @@ from DOTA_devkit.merging import merge_tiles
 from DOTA_devkit.task_files import ImageDetections, read_results, result_files, result_path, write_results
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index, tile_windows
 from tools.command_line import Parser, SettingsError, exit_code
+from tools.messages import warn
 from tools.processes import run_tasks
-from tools.run_folder import warn
 from tools.stop_request import StopRequest
 
 SHOWN_TILES = 3

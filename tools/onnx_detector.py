@@ -15,7 +15,7 @@ from DOTA_devkit.task_files import ImageDetections
 from DOTA_devkit.tiling import lay_tiles, tile_windows
 from tools.command_line import SettingsError
 from tools.onnx_facts import FileFacts, read_properties
-from tools.outcomes import DetectionSettings, TileBoxes, Tiling, survivors
+from tools.outcomes import DetectionSettings, TileBoxes, Tiling, is_cut, survivors
 from tools.progress import progress_bar
 from tools.runtimes import open_runtime
 
@@ -23,7 +23,9 @@ from tools.runtimes import open_runtime
 class OnnxDetector:
     """A loaded file. facts: what it says of itself. class_names: what the labels stand for. settings: K and the
     thresholds that hold. usual_hw: of pictures in which objects are as large as they were in training. num_channels: of
-    the network. batch: pictures at once, None where any number will do."""
+    the network. num_cut: pictures and tiles so far of which boxes may be missing, because there were more than K (with
+    NMS inside the file only the boxes that survived it are seen). batch: pictures at once, None where any number will
+    do."""
 
     def __init__(
         self,
@@ -48,10 +50,12 @@ class OnnxDetector:
         self.settings = DetectionSettings(self.facts.num_peaks, *thresholds, num_views=self.facts.num_views)
         self._run = open_runtime(path, runtime, provider, threads)
         self.batch = self._run.input_shape[0]
+        self.num_cut = 0
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
         """The boxes in pictures of one size, each (H, W, 3) uint8 BGR, in their pixels, best first."""
         found = self.rows(pictures)
+        self.num_cut += sum(is_cut(boxes.scores, self.settings) for boxes in found)
         if not self.facts.nms:
             return [survivors(*boxes, self.settings) for boxes in found]
         return [boxes.at(boxes.scores >= self.settings.conf_thresh) for boxes in found]

@@ -43,14 +43,14 @@ class Tiling:
 class Found(NamedTuple):
     """One picture's outcome: its row in the list, its boxes in its own pixels, its size (height, width), the picture
     itself where it was to be kept, what was wrong with it where it could not be read (then there are no boxes), and
-    whether boxes of a sound score may be missing, because there were more than --K."""
+    in how many of its tiles (of a whole picture in 1) boxes of a sound score may be missing: there were more than K."""
 
     row: int
     detections: ImageDetections
     size: tuple[int, int]
     picture: np.ndarray | None = None
     problem: str | None = None
-    is_cut: bool = False
+    num_cut: int = 0
 
 
 class PictureDetector(Protocol):
@@ -60,6 +60,7 @@ class PictureDetector(Protocol):
     settings: DetectionSettings
     usual_hw: tuple[int, int]  # of pictures in which objects are as large as they were in training
     num_channels: int  # of the pictures
+    num_cut: int  # pictures and tiles so far of which boxes may be missing, because there were more than K
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]: ...
 
@@ -81,6 +82,14 @@ def survivors(
 def is_cut(scores: np.ndarray, settings: DetectionSettings) -> bool:
     """Whether all of the K peaks of a picture, scores (K,), may be objects, so that there were perhaps more."""
     return len(scores) >= settings.num_peaks and bool(scores.min() >= max(SOUND_SCORE, settings.conf_thresh))
+
+
+def cut_hint(num_cut: int, num_peaks: int, what: str, remedy: str) -> str:
+    """What to say where `is_cut` held in so many pictures; `what`: of which K boxes are kept, a picture or a tile."""
+    return (
+        f"in {num_cut} {what}s all {num_peaks} boxes that are kept of a {what} score {SOUND_SCORE} and more, so that "
+        f"others may be missing; {remedy}, or cut smaller tiles with --tile"
+    )
 
 
 def is_much_larger(size: tuple[int, int], usual_hw: tuple[int, int]) -> bool:

@@ -40,6 +40,7 @@ class ResultFiles:
         with ExitStack() as stack:
             self._json = stack.enter_context(atomic_write(self.folder / DETECTIONS))
             self._writer = stack.enter_context(ResultWriter(self.folder, self.class_names))
+            stack.push(lambda *error: None if error[0] else self._json.write("\n]\n"))
             self._files = stack.pop_all()
         self._json.write("[")
         self._names: list[str] = []
@@ -74,8 +75,6 @@ class ResultFiles:
         self._names.append(path.stem)
 
     def __exit__(self, *error: object) -> None:
-        if error[0] is None:
-            self._json.write("\n]\n")
         self._files.__exit__(*error)
         if error[0] is None:
             write_json(self.folder / ORIGIN, self.origin | {"classes": list(self.class_names), "images": self._names})

@@ -20,9 +20,8 @@ from datasets.xml_labels import KINDS, Annotation, ObjectError, read_annotation,
 from DOTA_devkit.clipping import clip_quads
 from DOTA_devkit.labels import LabelError, Labels, geometry_faults, read_labels, read_names, write_labels
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.data import report_problems
+from tools.messages import report_problems, warn
 from tools.progress import progress_bar
-from tools.run_folder import warn
 
 ROUNDING = 1e-3  # pixels by which a box may stick out and still count as inside: XML holds four decimals
 SHOWN_NAMES = 3

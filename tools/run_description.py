@@ -12,8 +12,8 @@ from datasets.image_sizes import read_header
 from datasets.images import ImageError
 from datasets.readers import DOTA_CLASSES, Sample
 from tools.config import Config
+from tools.messages import warn
 from tools.outcomes import is_much_larger
-from tools.run_folder import warn
 from tools.run_state import Run
 
 LOOKED_AT = 50  # pictures whose size is looked at
@@ -43,12 +43,13 @@ def describe(run: Run, train_samples: Sequence[Sample]) -> None:
     others = "; objects of others are background (--classes)" if config.classes else ""
     run.log(f"classes: {', '.join(run.architecture.class_names)}{others}")
     run.log(f"recipe {config.recipe}: batch {config.batch_size}, {run.num_steps} steps, {config.optimizer}")
-    if is_batch_small_for_gpu(config, engine.device):
+    is_new = not (run.progress.epoch or run.progress.step)
+    if is_new and is_batch_small_for_gpu(config, engine.device):
         warn("a batch of 2 leaves a GPU waiting; --batch_size 8 --init_lr 6e-4 is faster (README.md, Results)")
     _warn_of_data(run, train_samples)
     if not num_objects:
         warn("no training picture holds an object; the network will learn to see nothing")
-    if run.progress.epoch or run.progress.step:
+    if not is_new:
         run.log(f"going on after {run.progress.epoch} epochs and {run.progress.step} steps")
 
 

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tools.config import Config, SettingsError
+from tools.folder_lock import HAS_LOCKS
+from tools.messages import warn
 from tools.ranks import is_main_process
 
-try:
-    import fcntl
-except ImportError:  # Windows has none; there two trainings in one folder are not noticed
-    fcntl = None
-
 RUNS_DIR = Path("runs")
-LOCK = ".lock"
 LAST, BEST, SETTINGS, LOG, METRICS = "last.pth", "best.pth", "settings.toml", "log.txt", "metrics.json"
 
 
@@ -37,13 +30,6 @@ class Log:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
 
 
-def warn(line: str) -> None:
-    """A warning on the standard error stream, once for all processes."""
-    if not is_main_process():
-        return
-    print(f"warning: {line}", file=sys.stderr, flush=True)
-
-
 def refuse_inputs(out: Path, inputs: Path | None, is_data_dir: bool = False) -> None:
     """Raises SettingsError when files of `out` would lie beside the inputs or over them; in a data folder nowhere."""
     if inputs is None:
@@ -60,7 +46,7 @@ def new_run_dir(config: Config, data_name: str) -> Path:
     if config.out is not None:
         refuse_inputs(config.out, config.data_dir, is_data_dir=True)
         # Settings alone are of a run that was stopped while it started; without locks, perhaps of one that starts.
-        if any((config.out / name).exists() for name in (LAST, BEST, *(() if fcntl else (SETTINGS,)))):
+        if any((config.out / name).exists() for name in (LAST, BEST, *(() if HAS_LOCKS else (SETTINGS,)))):
             remedy = f"continue it with --resume_train {config.out}, name another folder or remove it"
             raise SettingsError(f"--out {config.out} already holds a run; {remedy}")
         return config.out
@@ -88,25 +74,6 @@ def newest_run(file_name: str) -> Path:
     if begun.parent != newest.parent and begun.stat().st_mtime > newest.stat().st_mtime:
         warn(f"{begun.parent} is newer but has no {file_name} yet; taking {newest.parent}")
     return newest
-
-
-@contextmanager
-def locked(run_dir: Path) -> Iterator[None]:
-    """The run folder for one process alone. Raises SettingsError when another one trains in it."""
-    path = run_dir / LOCK
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise SettingsError(f"{run_dir}: another process is training in this folder; wait for it") from error
-            except OSError:  # Lustre without -o flock, for instance
-                warn(f"{run_dir}: its disk knows no locks; nothing keeps a second training out of this folder")
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def checkpoint_path(config: Config) -> Path:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,9 +38,9 @@ from DOTA_devkit.tiling import (
     write_index,
 )
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.data import report_problems
+from tools.folder_lock import locked
+from tools.messages import report_problems, warn
 from tools.processes import run_tasks
-from tools.run_folder import warn
 from tools.setting_rules import is_value_range
 from tools.stop_request import StopRequest
 from tools.tile_pictures import JPEG_QUALITY, MARKERS, PictureTask, SplitSettings, finished_record, split_picture
@@ -87,8 +88,6 @@ def split_folder(src: Path, dst: Path, settings: SplitSettings, num_workers: int
         settings = SplitSettings(**{**asdict(settings), "class_names": read_classes("dota", src, [])})
     elif is_labelled:
         _check_classes(src, images)
-    _open_destination(src, dst, settings, images)
-
     scored = {name for kind in VAL_LISTS for name in lists.get(kind, ())}
     tasks = [
         PictureTask(
@@ -100,25 +99,34 @@ def split_folder(src: Path, dst: Path, settings: SplitSettings, num_workers: int
         )
         for name, path in images.items()
     ]
+    wanted = json.loads(json.dumps({"source": str(src.resolve()), **asdict(settings)}))
+    _check_destination(src, dst, wanted, images)
+    with locked(dst / SETTINGS.parent, "cutting tiles into"):
+        _clear_leftovers(dst)
+        write_json(dst / SETTINGS, wanted)
+        records = _cut(tasks, num_workers, stop)
+        index = _make_index(src, settings, records)
+        _write_lists(dst, lists, index)
+        if index.class_names:
+            write_text(dst / "classes.txt", "".join(f"{name}\n" for name in index.class_names))
+        write_index(dst / INDEX_NAME, index)
+    _report(src, dst, settings, records, index)
+    return index
+
+
+def _cut(tasks: Sequence[PictureTask], num_workers: int, stop: StopRequest) -> dict[str, dict[str, Any]]:
+    """Cut the pictures that no earlier run has finished; returns the records of all, in order."""
     records = {task.name: record for task in tasks if (record := finished_record(task))}
     remaining = [task for task in tasks if task.name not in records]
     if remaining:
-        (dst / INDEX_NAME).unlink(missing_ok=True)  # an index says that all is there
+        (tasks[0].dst / INDEX_NAME).unlink(missing_ok=True)  # an index says that all is there
     if records:
         print(f"{len(records)} of {len(tasks)} pictures were split before", flush=True)
     remaining.sort(key=lambda task: task.image_path.stat().st_size, reverse=True)  # so that none is left at the end
     clip_quads(np.zeros((0, 4, 2)), 0, 0, 1, 1)  # compiled here once, and not in every process
     done = run_tasks(split_picture, remaining, num_workers, stop, desc="splitting", unit="picture")
     records |= {task.name: record for task, record in zip(remaining, done, strict=True)}
-    records = {name: records[name] for name in images}
-
-    index = _make_index(src, settings, records)
-    _write_lists(dst, lists, index)
-    if index.class_names:
-        write_text(dst / "classes.txt", "".join(f"{name}\n" for name in index.class_names))
-    write_index(dst / INDEX_NAME, index)
-    _report(src, dst, settings, records, index)
-    return index
+    return {task.name: records[task.name] for task in tasks}
 
 
 def _read_lists(
@@ -151,13 +159,12 @@ def _read_lists(
     return lists
 
 
-def _open_destination(src: Path, dst: Path, settings: SplitSettings, images: Mapping[str, Path]) -> None:
-    """Make the folder, or check that it holds an earlier run of the same kind, and clear what that left half done."""
+def _check_destination(src: Path, dst: Path, wanted: Mapping[str, object], images: Mapping[str, Path]) -> None:
+    """Raises SettingsError for a folder that holds anything but an earlier run by the same settings, `wanted`."""
     if dst.resolve().is_relative_to(src.resolve()):
         raise SettingsError(
             f"{dst}: is {src} or inside it, and nothing is written beside the source; name another folder"
         )
-    wanted = json.loads(json.dumps({"source": str(src.resolve()), **asdict(settings)}))
     path = dst / SETTINGS
     if path.is_file():
         try:
@@ -172,12 +179,15 @@ def _open_destination(src: Path, dst: Path, settings: SplitSettings, images: Map
         if vanished:
             remedy = "name another folder, or remove it"
             raise SettingsError(f"{dst}: holds tiles of '{vanished[0]}', which is not in {src} any more; {remedy}")
-    elif dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
+    elif dst.exists() and (not dst.is_dir() or any(item != path.parent for item in dst.iterdir())):
         raise SettingsError(f"{dst}: is in use and not by an earlier run of this command; name a new or empty folder")
+
+
+def _clear_leftovers(dst: Path) -> None:
+    """Remove what a run that was killed left half written."""
     for folder in ("images", "labelTxt", MARKERS):
         for leftover in (dst / folder).glob(".*.tmp"):
             leftover.unlink()
-    write_json(path, wanted)
 
 
 def _refuse_other_formats(src: Path) -> None:

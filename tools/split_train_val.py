@@ -26,9 +26,9 @@ from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.tiling import INDEX_NAME, check_picture_name, read_index
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.data import none_readable, report_bad_labels, report_problems
+from tools.data import none_readable
+from tools.messages import report_bad_labels, report_problems, warn
 from tools.progress import progress_bar
-from tools.run_folder import warn
 
 LISTS = ("train", "val", "test")
 SHOWN_NAMES = 3

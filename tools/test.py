@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,15 +15,16 @@ from models import CTRBOX
 from tools.checkpoint import Architecture, check_flags, load_checkpoint
 from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
-from tools.data import open_data, report_problems, split_of, warn_of_known_pictures
+from tools.data import open_data, split_of, warn_of_known_pictures
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
 from tools.drawing import as_bgr, draw_boxes, numbered_classes, remove_drawings, write_picture
 from tools.engine import Engine
-from tools.outcomes import SOUND_SCORE, is_much_larger, too_large_hint
+from tools.messages import report_problems, warn
+from tools.outcomes import cut_hint, is_much_larger, too_large_hint
 from tools.own_backbone import run_named_file
 from tools.progress import progress_bar
 from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, drawing_path, origin_of
-from tools.run_folder import Log, checkpoint_path, refuse_inputs, results_dir, warn
+from tools.run_folder import Log, checkpoint_path, refuse_inputs, results_dir
 from tools.stop_request import StopRequest
 from tools.video_flags import no_picture_there, refuse_video
 
@@ -45,11 +45,14 @@ def run(config: Config) -> int:
     loaded = load_run(config)
     images, source = pictures_of(loaded.config, loaded.checkpoint.parent)
     engine = Engine(config.device)
+
+    def work() -> int:
+        num_problems = run_detector(loaded, engine, images, source, stop)
+        engine.close()  # not after an error: to leave the group takes all processes, and the others wait elsewhere
+        return int(num_problems > 0)
+
     with StopRequest() as stop:
-        work = partial(run_detector, loaded, engine, images, source, stop)
-        code = exit_code(lambda: int(work() > 0), stop, "stopped; no results written")
-    engine.close()
-    return code
+        return exit_code(work, stop, "stopped; no results written")
 
 
 def load_run(config: Config) -> LoadedRun:
@@ -167,7 +170,7 @@ class _Report:
         if not self._hinted and is_much_larger(item.size, self._usual_hw):
             warn(f"{path.name} {too_large_hint(item.size, self._usual_hw)}")
             self._hinted = True
-        self.num_cut += item.is_cut
+        self.num_cut += item.num_cut
         self.num_boxes += len(item.detections.scores)
         self.best_score = max(self.best_score, item.detections.scores.max(initial=0.0))
         return True
@@ -176,10 +179,7 @@ class _Report:
         """Warn where there may have been more objects than are kept."""
         if self.num_cut:
             most, what = self._config.K, "tile" if self._config.tile else "picture"
-            warn(
-                f"in {self.num_cut} pictures all {most} boxes that are kept of a {what} score {SOUND_SCORE} and more, "
-                f"so that others may be missing; give --K {2 * most}, or cut smaller tiles with --tile"
-            )
+            warn(cut_hint(self.num_cut, most, what, f"give --K {2 * most}"))
 
 
 def _detect_share(loaded: LoadedRun, engine: Engine, paths: Sequence[Path]) -> Iterator[Found]:

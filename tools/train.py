@@ -11,13 +11,14 @@ import torch
 from datasets.images import ImageError
 from datasets.loader import Batch
 from tools.config import Config, with_settings
-from tools.data import report_problems
+from tools.folder_lock import locked
 from tools.history import validation_columns
+from tools.messages import report_problems, warn
 from tools.optimizer import learning_rate, set_rate
 from tools.own_backbone import run_named_file
 from tools.progress import progress_bar
 from tools.ranks import is_main_process
-from tools.run_folder import BEST, LAST, locked, warn
+from tools.run_folder import BEST, LAST
 from tools.run_state import Run
 from tools.stop_request import StopRequest
 from tools.training_run import find_run, prepare, run_checkpoint
@@ -49,7 +50,9 @@ def run(config: Config) -> int:
             code = _train(training)
         finally:
             training.close()
-    training.engine.close()  # not after an error: to leave the group takes all processes, and the others wait elsewhere
+    # Not after an error or a stop at once: to leave the group takes all processes, and the others wait elsewhere.
+    if not training.stop.at_once:
+        training.engine.close()
     return code
 
 

@@ -48,11 +48,12 @@ from tools.data import (
 from tools.engine import Engine
 from tools.history import History
 from tools.memory import free_memory
+from tools.messages import warn
 from tools.optimizer import make_criterion, make_optimizer, restore_optimizer
 from tools.own_backbone import same_backbone
 from tools.progress import progress_bar
 from tools.run_description import describe
-from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run, warn, weights_in
+from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run, weights_in
 from tools.run_state import Meter, Progress, Run
 from tools.training_step import TrainingStep
 from tools.weights import preprocessing_of, pretrained_backbone, start_from
@@ -84,7 +85,7 @@ def find_run(config: Config, path: Path) -> tuple[Config, Path, dict]:
             )
     if changed.setdefault("out", path.parent).resolve() != path.parent.resolve():
         raise SettingsError(f"--out {changed['out']} differs from the run in {path.parent}; leave it out to go on")
-    return with_settings(kept, **changed), path.parent, content
+    return with_settings(kept, **changed, explicit=config.explicit), path.parent, content
 
 
 def _check_backbone(name: str) -> None:
@@ -287,7 +288,8 @@ def _assemble(
         network.features = torch.compile(network.features)
     model, optimizer = engine.prepare(network, optimizer)
     if state is not None and engine.accelerator.scaler is not None and state.get("scaler_state_dict"):
-        engine.accelerator.scaler.load_state_dict(state["scaler_state_dict"])
+        with restoring(run_dir / LAST, "state of the loss scale"):
+            engine.accelerator.scaler.load_state_dict(state["scaler_state_dict"])
     step = TrainingStep(
         engine,
         model,

@@ -14,9 +14,9 @@ from DOTA_devkit.labels import LabelError
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index
 from tools.config import Config
-from tools.data import left_out_classes, none_readable, report_bad_labels, truths_of
+from tools.data import left_out_classes, none_readable, truths_of
 from tools.merge_results import merge_images
-from tools.run_folder import warn
+from tools.messages import report_bad_labels, warn
 
 
 class WholePictures(NamedTuple):

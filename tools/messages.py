@@ -1,0 +1,38 @@
+"""What is said beside the results, on the standard error stream: warnings, and bad labels and pictures left out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tools.ranks import is_main_process
+
+if TYPE_CHECKING:  # else `--help` of every command would wait for their packages
+    from datasets.readers import Sample
+    from DOTA_devkit.labels import LabelError
+
+SHOWN_PROBLEMS = 5
+
+
+def warn(line: str) -> None:
+    """A warning, once for all processes."""
+    if is_main_process():
+        print(f"warning: {line}", file=sys.stderr, flush=True)
+
+
+def report_problems(problems: Sequence[str], what: str) -> None:
+    """Warn of the first few and count them all."""
+    for problem in problems[:SHOWN_PROBLEMS]:
+        warn(problem)
+    if problems:
+        warn(f"{len(problems)} {what}")
+
+
+def report_bad_labels(
+    problems: Sequence[LabelError], samples: Sequence[Sample], bad_labels: str, bad_files: str
+) -> None:
+    """Warn of what `read_samples` reported: of bad labels, and of label files that took their pictures along."""
+    kept = {sample.name for sample in samples}
+    report_problems([str(problem) for problem in problems if problem.path.stem in kept], bad_labels)
+    report_problems([str(problem) for problem in problems if problem.path.stem not in kept], bad_files)
