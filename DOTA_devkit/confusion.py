@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from DOTA_devkit.evaluation import EVERY_CLASS, IGNORE, ImageTruth
+from DOTA_devkit.evaluation import EVERY_CLASS, ImageTruth
 from DOTA_devkit.iou import intersection_over_first, poly_iou
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 
@@ -57,8 +57,7 @@ def _count(
 ) -> None:
     """Add one picture; the boxes are in the order in which they choose."""
     nothing = len(matrix) - 1
-    is_region = (truth.labels == EVERY_CLASS) | (truth.difficult == IGNORE)
-    objects = np.flatnonzero(~is_region)
+    objects = np.flatnonzero(~truth.ignored)
     quads, labels, difficult = truth.quads[objects], truth.labels[objects], truth.difficult[objects]
     box_of, truth_of, iou = _pairs(boxes.quads, quads, min_iou)
     taken = np.full(len(boxes.scores), -1)
@@ -75,7 +74,7 @@ def _count(
             matrix[labels[target], boxes.labels[box]] += 1
     np.add.at(matrix, (labels[is_free & (difficult == 0)], nothing), 1)
     false = np.flatnonzero(taken < 0)
-    hidden = _in_regions(boxes, false, truth, np.flatnonzero(is_region), ignore_overlap)
+    hidden = _in_regions(boxes, false, truth, np.flatnonzero(truth.ignored), ignore_overlap)
     np.add.at(matrix, (nothing, boxes.labels[false[~hidden]]), 1)
 
 

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from DOTA_devkit.iou import Shapes, prepare
+from DOTA_devkit.labels import IGNORE_FLAG
 from DOTA_devkit.matching import largest_overlap
 from DOTA_devkit.task_files import ImageDetections, check_detections
 
@@ -25,7 +26,6 @@ IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 # Of the metric of VOC 2007, as published to the last bit: 0.3 here is 0.30000000000000004, which 3 of 10 miss.
 RECALL_LEVELS = np.arange(0.0, 1.1, 0.1)
 EVERY_CLASS = -1  # label of an ignore region that holds for every class
-IGNORE = 2  # difficult flag of an ignore region of its own class
 
 
 class ImageTruth(NamedTuple):
@@ -38,6 +38,11 @@ class ImageTruth(NamedTuple):
     quads: np.ndarray
     labels: np.ndarray
     difficult: np.ndarray
+
+    @property
+    def ignored(self) -> np.ndarray:
+        """(n,) bool: ignore regions, of every class or of their own."""
+        return (self.labels == EVERY_CLASS) | (self.difficult == IGNORE_FLAG)
 
 
 class Curve(NamedTuple):
@@ -123,13 +128,13 @@ def evaluate(
     own = truth.labels != EVERY_CLASS
     counted = own & (truth.difficult == 0)
     if difficult == "count":
-        counted |= own & ((truth.difficult == 1) | ((truth.difficult == IGNORE) & (ignore_overlap is None)))
+        counted |= own & ((truth.difficult == 1) | ((truth.difficult == IGNORE_FLAG) & (ignore_overlap is None)))
     rivals, starts = _grouped(truth_group, own, len(images) * num_classes)
     best, overlap = largest_overlap(shapes, group, prepare(truth.quads[rivals]), starts, True)
     in_region = np.zeros(len(order), dtype=bool)
     if ignore_overlap is not None:
         in_region |= _cover(shapes, found_image, truth.quads, truth_image, ~own) > ignore_overlap
-        regions = own & (truth.difficult == IGNORE)
+        regions = own & (truth.difficult == IGNORE_FLAG)
         in_region |= _cover(shapes, group, truth.quads, truth_group, regions) > ignore_overlap
 
     edges = np.searchsorted(found.labels, np.arange(num_classes + 1))

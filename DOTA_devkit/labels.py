@@ -20,7 +20,9 @@ from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.boxes import polygon_area, self_crossing
 
 HEADERS = ("imagesource:", "gsd:")
-FLAGS = {"0": 0, "1": 1, "2": 2}  # normal, difficult, ignore region (a fragment too small to be judged)
+IGNORED_CLASS = "DontCare"  # its objects are ignore regions: neither objects, of any class, nor background
+IGNORE_FLAG = 2  # difficult flag of an ignore region of its own class, such as a fragment too small to be judged
+FLAGS = {"0": 0, "1": 1, "2": IGNORE_FLAG}  # normal, difficult, ignore region
 FARTHEST = 1e9  # pixels; a corner beyond is a slip of the pen, and its area would overflow soon
 THINNEST = 1e-12  # area over squared length below which a quad is a line
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -52,6 +54,11 @@ class Labels(NamedTuple):
     names: list[str]
     difficult: np.ndarray
     lines: np.ndarray
+
+    @property
+    def ignored(self) -> np.ndarray:
+        """(N,) bool: ignore regions, by their flag or their class."""
+        return (self.difficult == IGNORE_FLAG) | np.array([name == IGNORED_CLASS for name in self.names], bool)
 
 
 NO_LABELS = Labels(np.zeros((0, 4, 2)), [], np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -157,6 +164,26 @@ def read_names(path: Path, on_bad: OnBad = None) -> dict[str, int]:
     if not names and not faults:
         raise LabelError(path, 1, "the list is empty; write one name a line")
     return names
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """Read a list of classes, one name a line, white space in names as `read_labels` has it; ignore regions, which are
+    no class, are left out.
+
+    Raises LabelError for a name that stands twice, for a list without a name and as `read_names` does.
+    """
+    names: dict[str, int] = {}
+    faults: list[LabelError] = []
+    for number, line in numbered_lines(path, faults):
+        name = " ".join(line.split())
+        if name in names:
+            faults.append(LabelError(path, number, f"the class '{name}' stands in line {names[name]} already"))
+        elif name and name != IGNORED_CLASS:
+            names[name] = number
+    report_faults(faults, None)
+    if not names:
+        raise LabelError(path, 1, "the list holds no class name; write one a line")
+    return tuple(names)
 
 
 def geometry_faults(quads: np.ndarray) -> dict[int, str]:

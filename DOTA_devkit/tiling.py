@@ -20,11 +20,13 @@ import numpy as np
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.boxes import as_quads
 from DOTA_devkit.clipping import clip_quads
-from DOTA_devkit.labels import geometry_faults
+from DOTA_devkit.labels import (
+    IGNORE_FLAG,
+    geometry_faults,
+)
 
 INDEX_NAME = "tiles.json"
 MIN_VISIBLE = 0.7  # of an object's area; less of it in a tile is no object to learn from
-HIDDEN = 2  # difficult flag of an ignore region
 SLACK = 1e-9  # rounding must not cost a pixel, nor make an object hidden that is visible to just the fraction asked for
 
 
@@ -156,7 +158,7 @@ def cut_labels(
     padded = ((quads > last) & (last < size)).any(axis=(1, 2)) & (in_picture < min_visible - SLACK)
     pieces[padded] = shown[rows[padded]]
     hidden = padded | (visible < min_visible - SLACK)
-    flags = np.where(hidden, HIDDEN, flags[rows])
+    flags = np.where(hidden, IGNORE_FLAG, flags[rows])
     cut = np.flatnonzero(padded | (visible < 1))
     slivers = cut[list(geometry_faults(pieces[cut]))]
     if len(slivers):
@@ -166,7 +168,7 @@ def cut_labels(
 
 def unlearnt_objects(difficult: np.ndarray, cuts: Sequence[CutLabels]) -> np.ndarray:
     """Indices of the objects, flags difficult (N,), that no tile shows enough of; ignore regions are not asked for."""
-    shown = np.asarray(difficult).reshape(-1) == HIDDEN
+    shown = np.asarray(difficult).reshape(-1) == IGNORE_FLAG
     for cut in cuts:
         shown[cut.rows[~cut.hidden]] = True
     return np.flatnonzero(~shown)

@@ -13,12 +13,27 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.images import find_images
-from datasets.label_formats.annotations import IGNORED_CLASS, file_in, files_in, take
+from datasets.label_formats.annotations import (
+    file_in,
+    files_in,
+    take,
+)
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
 from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo, picture_in
 from datasets.label_formats.yolo_obb import read_yolo_obb
 from datasets.xml_labels import read_annotation, read_hrsc, read_rolabelimg, turned_fault
-from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, nearest_class, read_labels, report_faults
+from DOTA_devkit.labels import (
+    IGNORE_FLAG,
+    IGNORED_CLASS,
+    NO_LABELS,
+    LabelError,
+    Labels,
+    OnBad,
+    nearest_class,
+    read_class_names,
+    read_labels,
+    report_faults,
+)
 
 IGNORED_LABEL = -1
 DEGREES = "the angle is beyond a full turn of 2 pi: degrees? roLabelImg's are radians, so multiply them by pi / 180"
@@ -60,7 +75,7 @@ class Sample:
     @property
     def ignored(self) -> np.ndarray:
         """(N,) bool: regions that are neither objects nor background."""
-        return (self.labels == IGNORED_LABEL) | (self.difficult == 2)
+        return (self.labels == IGNORED_LABEL) | (self.difficult == IGNORE_FLAG)
 
 
 class Format(NamedTuple):
@@ -134,7 +149,7 @@ def read_classes(dataset: str, data_dir: Path, names: Sequence[str]) -> tuple[st
     """The class names of a data folder: its classes.txt, else what the format knows."""
     listed = data_dir / "classes.txt"
     if listed.is_file():
-        return _read_class_file(listed)
+        return read_class_names(listed)
     reader = get_format(dataset)
     return reader.class_names(data_dir, [reader.label_path(data_dir, name) for name in names])
 
@@ -233,20 +248,6 @@ def unknown_class(name: str, class_names: Iterable[str]) -> str:
         f"unknown class '{name}'; {meant}known: {', '.join(known)}; correct the line, or write classes.txt with all "
         "classes, one a line"
     )
-
-
-def _read_class_file(path: Path) -> tuple[str, ...]:
-    try:
-        names = [" ".join(line.split()) for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    names = [name for name in names if name and name != IGNORED_CLASS]
-    if not names:
-        raise ValueError(f"{path}: holds no class name; write one a line")
-    repeated = {name for name in names if names.count(name) > 1}
-    if repeated:
-        raise ValueError(f"{path}: class names stand twice: {', '.join(sorted(repeated))}")
-    return tuple(names)
 
 
 def _dota_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from DOTA_devkit.evaluation import ImageTruth
+from DOTA_devkit.iou import intersection_over_first
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.comparison_page import FALSE_COLOR, MISSED_COLOR, PAGE_WIDTH, PageItem, draw_page, match
 
@@ -61,6 +62,15 @@ def test_as_many_objects_are_found_as_predictions_are_right(truth, found):
     matches = match(_truth(*truth), _found(*found))
     assert (matches.of_truth == 1).sum() == (matches.of_found == 1).sum()
     assert set(matches.of_truth.tolist()) | set(matches.of_found.tolist()) <= {-1, 0, 1}
+
+
+def test_how_much_of_a_false_alarm_an_ignore_region_must_hold_is_as_in_the_scores():
+    """The page counted by one half whatever --ignore_overlap was, and showed other errors than it was ranked by."""
+    truth, found = _truth((0, -1, 0)), _found((3, 0, 0.9))
+    cover = float(intersection_over_first(found.quads, truth.quads)[0, 0])
+    assert 0.5 < cover < 1
+    assert match(truth, found).of_found.tolist() == [-1]
+    assert match(truth, found, ignore_overlap=cover).of_found.tolist() == [0]
 
 
 def _has(page: np.ndarray, color: tuple[int, int, int]) -> bool:

@@ -50,10 +50,10 @@ def test_the_pictures_with_most_errors_come_first_and_old_ones_go(tmp_path: Path
     images["图 9"].write_bytes(b"damaged since")
     found = confusion(detections, truths, [0.5])
     assert list(found.errors.values()) == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert write_worst(tmp_path, found, images, truths, detections, ["car"], [0.5], read_image)
+    assert write_worst(tmp_path, found, images, truths, detections, ["car"], [0.5], read_image, 0.5)
     page = cv2.imdecode(np.fromfile(tmp_path / WORST, np.uint8), cv2.IMREAD_COLOR)
     assert page.shape[0] > 7 * 60
     assert not write_worst(
-        tmp_path, Confusion(found.matrix, {}), images, truths, detections, ["car"], [0.5], read_image
+        tmp_path, Confusion(found.matrix, {}), images, truths, detections, ["car"], [0.5], read_image, 0.5
     )
     assert not (tmp_path / WORST).exists()

@@ -273,7 +273,7 @@ def test_an_empty_class_list_is_refused(files: Files, capsys: pytest.CaptureFixt
     files.result("ship", f"a 0.9 {SQUARE}")
     path = files.list("", "  ")
     assert files.run("--classes", path) == 1
-    assert capsys.readouterr().err == f"error: {path}:1: the list is empty; write one name a line\n"
+    assert capsys.readouterr().err == f"error: {path}:1: the list holds no class name; write one a line\n"
 
 
 def test_a_list_that_is_not_utf_8_is_refused(files: Files, capsys: pytest.CaptureFixture) -> None:

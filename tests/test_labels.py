@@ -272,6 +272,13 @@ def test_an_existing_label_file_survives_a_refusal(tmp_path: Path) -> None:
     assert path.read_text() == "old"
 
 
+def test_ignore_regions_are_known_by_flag_and_by_class(tmp_path: Path) -> None:
+    lines = (f"{SQUARE} car 0", f"{SQUARE} car 1", f"{SQUARE} car 2", f"{SQUARE} DontCare 0")
+    labels = read_labels(label_file(tmp_path, "\n".join(lines)))
+    assert labels.ignored.tolist() == [False, False, True, True]
+    assert read_labels(label_file(tmp_path, "")).ignored.shape == (0,)
+
+
 def test_geometry_faults_of_nothing_are_none() -> None:
     assert geometry_faults(np.empty((0, 4, 2))) == {}
 

@@ -43,7 +43,7 @@ def benchmark_nms(
     )
     bar = progress_bar(found, total=len(samples), unit="picture", desc="detecting")
     boxes = {samples[item.row].name: item.detections for item in bar}
-    total = sum(int(_objects(truth).sum()) for truth in truths.values())
+    total = sum(int((~truth.ignored).sum()) for truth in truths.values())
     print(f"{run_dir} on {split.source}: {len(samples)} pictures, {total} objects")
     print("  threshold   true objects dropped    mAP50")
     outcome = {}
@@ -61,15 +61,10 @@ def count_dropped(truths: Mapping[str, ImageTruth], threshold: float) -> int:
     """How many true objects NMS at this threshold would drop, were they all detected exactly and scored alike."""
     dropped = 0
     for truth in truths.values():
-        objects = _objects(truth)
+        objects = ~truth.ignored
         kept = poly_nms(truth.quads[objects], np.ones(objects.sum()), threshold, truth.labels[objects])
         dropped += int(objects.sum()) - len(kept)
     return dropped
-
-
-def _objects(truth: ImageTruth) -> np.ndarray:
-    """(n,) bool: those that are no ignore regions."""
-    return (truth.labels >= 0) & (truth.difficult < 2)
 
 
 def _suppressed(boxes: ImageDetections, threshold: float) -> ImageDetections:

@@ -37,7 +37,8 @@ TEXT_SCALE = 0.45
 
 class Truth(Protocol):
     """What is in a picture: a `Sample` or an `ImageTruth`. quads (n, 4, 2) in its pixels, labels (n,), -1 for an
-    ignore region of every class, difficult (n,): 0 normal, 1 not scored, 2 an ignore region of its class."""
+    ignore region of every class, difficult (n,): 0 normal, 1 not scored, 2 an ignore region of its class; ignored (n,):
+    whether it is one of these regions."""
 
     @property
     def quads(self) -> np.ndarray: ...
@@ -45,6 +46,8 @@ class Truth(Protocol):
     def labels(self) -> np.ndarray: ...
     @property
     def difficult(self) -> np.ndarray: ...
+    @property
+    def ignored(self) -> np.ndarray: ...
 
 
 class PageItem(NamedTuple):
@@ -74,10 +77,12 @@ def draw_page(
     min_score: float = 0.3,
     title: str = "",
     page_width: int = PAGE_WIDTH,
+    ignore_overlap: float = 0.5,
 ) -> np.ndarray:
     """The first eight items as a page (h, w, 3) uint8 BGR, w up to `page_width`, a picture a row: the truth at the
     left, at the right what was found with a score of at least `min_score`. A colour a class; solid lines have a
-    counterpart on the other side, dashed ones have none: an object missed (red dot) or a false alarm (orange dot)."""
+    counterpart on the other side, dashed ones have none: an object missed (red dot) or a false alarm (orange dot).
+    A false alarm of which more than `ignore_overlap` lies in an ignore region does not count."""
     items = items[:MOST_PICTURES]
     most = (page_width - 3 * GAP) // 2
     scales = [_scale(item.picture, most) for item in items]
@@ -89,23 +94,23 @@ def draw_page(
         found = ImageDetections(*(np.asarray(part)[keep] for part in item.found))
         seen |= set(np.asarray(item.truth.labels).tolist()) | set(found.labels.tolist())
         name = drawable(item.name, f"picture {number}, {item.name.encode('ascii', 'replace').decode()}")
-        rows.append(_draw_row(name, item._replace(found=found), scale, cell_width))
+        rows.append(_draw_row(name, item._replace(found=found), scale, cell_width, ignore_overlap))
     head = draw_legend(_legend(class_names, sorted(seen - {-1}), min_score, title), 2 * cell_width + 3 * GAP)
     return np.concatenate([head, *rows])
 
 
-def match(truth: Truth, found: ImageDetections, min_iou: float = MATCH_IOU) -> Matches:
+def match(truth: Truth, found: ImageDetections, min_iou: float = MATCH_IOU, ignore_overlap: float = 0.5) -> Matches:
     """Pair what was found with the objects of its class: the best score chooses first, and takes the object of the
     largest IoU, at least `min_iou`, that is still free."""
     quads, labels = np.asarray(truth.quads, np.float64).reshape(-1, 4, 2), np.asarray(truth.labels)
-    regions = (labels < 0) | (np.asarray(truth.difficult) == 2)
+    regions = np.asarray(truth.ignored)
     counts = ~regions & (np.asarray(truth.difficult) == 0)
     boxes = np.asarray(found.quads, np.float64).reshape(-1, 4, 2)
     same = found.labels[:, None] == labels[None]
     overlap = np.where(same & ~regions, poly_iou(boxes, quads), 0.0)
     cover = np.where((same | (labels < 0)) & regions, intersection_over_first(boxes, quads), 0.0)
     of_truth = np.where(counts, 0, -1)
-    of_found = np.where((cover > 0.5).any(axis=1), -1, 0)
+    of_found = np.where((cover > ignore_overlap).any(axis=1), -1, 0)
     free = np.ones(len(labels), bool)
     for row in np.argsort(-np.asarray(found.scores), kind="stable"):
         candidates = np.where(free, overlap[row], 0.0)
@@ -124,9 +129,9 @@ def _scale(picture: np.ndarray, cell_width: int) -> float:
     return min(cell_width / picture.shape[1], CELL_HEIGHT / picture.shape[0], LARGEST_ZOOM)
 
 
-def _draw_row(name: str, item: PageItem, scale: float, cell_width: int) -> np.ndarray:
+def _draw_row(name: str, item: PageItem, scale: float, cell_width: int, ignore_overlap: float) -> np.ndarray:
     """One picture twice, (h, 2 cells and 3 gaps, 3), with what is counted in it above."""
-    matches = match(item.truth, item.found)
+    matches = match(item.truth, item.found, ignore_overlap=ignore_overlap)
     size = [max(1, round(side * scale)) for side in item.picture.shape[1::-1]]
     picture = cv2.resize(item.picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     truth = _draw_truth(picture.copy(), item.truth, matches.of_truth, scale)
@@ -151,7 +156,7 @@ def _draw_truth(canvas: np.ndarray, truth: Truth, outcome: np.ndarray, scale: fl
     for row in np.argsort(-outcome, kind="stable"):  # the missed ones on top
         label = int(truth.labels[row])
         if outcome[row] < 0:
-            draw_quad(canvas, quads[row], GREY, 1, dashed=label < 0 or int(truth.difficult[row]) == 2)
+            draw_quad(canvas, quads[row], GREY, 1, dashed=bool(truth.ignored[row]))
             continue
         draw_quad(canvas, quads[row], class_color(label), 2 if outcome[row] else 1, dashed=not outcome[row])
         if not outcome[row]:

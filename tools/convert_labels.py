@@ -102,17 +102,16 @@ def _read(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
 def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     """The set with the class names in their order: of --classes, whose others are faults; else the source's own, DOTA's
     where its labels name no others, and what else is found, sorted."""
-    from datasets.label_formats.annotations import IGNORED_CLASS
     from datasets.label_formats.class_names import keep_classes, rename_classes
     from datasets.readers import DOTA_CLASSES
-    from DOTA_devkit.labels import read_names
+    from DOTA_devkit.labels import IGNORED_CLASS, read_class_names
 
     try:
         annotated = rename_classes(annotated, options.rename)
     except ValueError as error:
         raise SettingsError(f"--rename: {error}") from error
     if options.classes is not None:
-        return keep_classes(annotated, [" ".join(name.split()) for name in read_names(options.classes)], ledger)
+        return keep_classes(annotated, read_class_names(options.classes), ledger)
     found = {name for picture in annotated.pictures for name in picture.labels.names} - {IGNORED_CLASS}
     known = annotated.class_names
     if not known and options.source == "dota" and not options.rename:

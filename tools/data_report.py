@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.readers import IGNORED_CLASS
+from DOTA_devkit.labels import IGNORED_CLASS
 from tools.data_checks import KINDS, Finding, escaped
 from tools.data_statistics import ANGLE_EDGES, COUNT_EDGES, SIDE_EDGES, bin_names
 from tools.data_survey import Survey, SurveySettings

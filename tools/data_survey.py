@@ -13,9 +13,14 @@ import numpy as np
 
 from datasets.image_sizes import read_header
 from datasets.images import ImageError, read_image
-from datasets.readers import DOTA_CLASSES, IGNORED_CLASS, Read, dota_classes, read_classes
+from datasets.readers import (
+    DOTA_CLASSES,
+    Read,
+    dota_classes,
+    read_classes,
+)
 from datasets.xml_labels import Annotation, read_annotation, turned_fault
-from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, nearest_class
+from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels, nearest_class
 from tools.data_checks import (
     FEW_OBJECTS,
     HORIZONTAL_SHARE,
@@ -151,12 +156,11 @@ def join_objects(of_pictures: Sequence[Labels], sizes: Sequence[tuple[float, flo
     """The labels of several pictures as one array of objects."""
     names = [name for labels in of_pictures for name in labels.names]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    difficult = np.concatenate([labels.difficult for labels in of_pictures])
     return Objects(
         np.ascontiguousarray(np.concatenate([labels.quads for labels in of_pictures]), dtype=np.float64),
         np.array([numbers[name] for name in names], np.int64),
-        (difficult == 2) | np.array([name == IGNORED_CLASS for name in names], bool),
-        difficult,
+        np.concatenate([labels.ignored for labels in of_pictures]),
+        np.concatenate([labels.difficult for labels in of_pictures]),
         np.repeat(np.arange(len(of_pictures)), [len(labels.names) for labels in of_pictures]),
         np.array(sizes, np.float64).reshape(-1, 2),
     )
@@ -225,11 +229,8 @@ def _read_labels(pair: Pair, chunk: Chunk, size: tuple[float, float], survey: Su
     survey.num_lines.update(labels.names)
     survey.roles.update((name, pair.role) for name in labels.names)
     statistics.pictures.update(set(labels.names))
-    statistics.objects.update(
-        (name, pair.part)
-        for name, flag in zip(labels.names, labels.difficult.tolist(), strict=True)
-        if flag != 2 and name != IGNORED_CLASS
-    )
+    counted = zip(labels.names, labels.ignored.tolist(), strict=True)
+    statistics.objects.update((name, pair.part) for name, is_ignored in counted if not is_ignored)
     for name, line in zip(labels.names, labels.lines.tolist(), strict=True):
         if name not in survey.first_places:
             survey.first_places[name] = (pair.name, path, line)

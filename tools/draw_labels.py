@@ -12,7 +12,6 @@ import numpy as np
 from datasets.images import IMAGE_SUFFIXES, ImageError, read_image
 from datasets.readers import (
     FORMATS,
-    IGNORED_CLASS,
     Read,
     detect_format,
     get_format,
@@ -21,7 +20,7 @@ from datasets.readers import (
     read_classes,
 )
 from datasets.splits import choose_split
-from DOTA_devkit.labels import NO_LABELS, LabelError, Labels
+from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.data_checks import escaped
 from tools.drawing import check_drawings, write_picture
@@ -76,8 +75,7 @@ def draw_folder(
         except ImageError as error:
             problems.append(error)
             continue
-        ignored = (labels.difficult == 2) | np.array([name == IGNORED_CLASS for name in labels.names], bool)
-        write_picture(out_dir / f"{name}.jpg", draw_truth(picture, labels, ignored, class_names))
+        write_picture(out_dir / f"{name}.jpg", draw_truth(picture, labels, labels.ignored, class_names))
         strange |= {*labels.names} - {*class_names, IGNORED_CLASS}
         num_drawn, num_objects = num_drawn + 1, num_objects + len(labels.names)
         stop.check()

@@ -44,6 +44,7 @@ def write_worst(
     class_names: Sequence[str],
     min_scores: Sequence[float],
     read: Callable[[Path], np.ndarray],
+    ignore_overlap: float,
 ) -> bool:
     """most_errors.jpg: the pictures with most objects missed, confused and invented, truth beside what was found from
     the least score of each class on; whether there is one."""
@@ -59,7 +60,8 @@ def write_worst(
     path = run_dir / WORST
     path.unlink(missing_ok=True)
     if items:
-        write_picture(path, draw_page(items, class_names, min_score=min(min_scores), title="most errors"))
+        looks = {"min_score": min(min_scores), "title": "most errors"}
+        write_picture(path, draw_page(items, class_names, ignore_overlap=ignore_overlap, **looks))
     return bool(items)
 
 

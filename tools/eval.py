@@ -105,7 +105,8 @@ def _write_errors(
     if images is None:
         (loaded.run_dir / WORST).unlink(missing_ok=True)  # of an earlier evaluation
         return names
-    what = (images, truths, detections, class_names, scores, loaded.architecture.read_picture)
+    read = loaded.architecture.read_picture
+    what = (images, truths, detections, class_names, scores, read, config.ignore_overlap)
     return [*names, WORST] if write_worst(loaded.run_dir, errors, *what) else names
 
 

@@ -12,11 +12,23 @@ from typing import Any, Literal
 import numpy as np
 
 from datasets.images import IMAGE_SUFFIXES
-from datasets.readers import DOTA_CLASSES, IGNORED_CLASS
+from datasets.readers import (
+    DOTA_CLASSES,
+)
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
 from DOTA_devkit.evaluation import EVERY_CLASS, IOU_THRESHOLDS, Evaluation, ImageTruth, evaluate, outer_quads
-from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, OnBad, nearest_class, read_labels, read_names
+from DOTA_devkit.labels import (
+    IGNORED_CLASS,
+    NO_LABELS,
+    LabelError,
+    Labels,
+    OnBad,
+    nearest_class,
+    read_class_names,
+    read_labels,
+    read_names,
+)
 from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import Results, read_results, result_classes
 from tools.command_line import Parser, exit_code
@@ -89,7 +101,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.version:
         class_names = DOTA_CLASSES[options.version]
     elif options.classes:
-        class_names = _read_classes(options.classes)
+        class_names = read_class_names(options.classes)
     ignore_overlap = None if options.published else options.ignore_overlap
     problems: list[LabelError] = []
     scored = score_files(
@@ -153,11 +165,6 @@ def _picture_name(entry: str, there: Mapping[str, Path]) -> str:
     stem, _, suffix = base.rpartition(".")
     bare = stem if stem and f".{suffix.lower()}" in IMAGE_SUFFIXES else base
     return next((name for name in (entry, base, bare) if name in there), bare)
-
-
-def _read_classes(path: Path) -> tuple[str, ...]:
-    names = dict.fromkeys(" ".join(name.split()) for name in read_names(path))  # as `read_labels` has class names
-    return tuple(name for name in names if name != IGNORED_CLASS)
 
 
 def _classes_found(labels: Mapping[str, Labels], of_results: Sequence[str]) -> tuple[str, ...]:

@@ -15,10 +15,17 @@ from datasets.image_sizes import picture_size
 from datasets.images import ImageError, find_images
 from datasets.label_formats.annotations import files_in, take
 from datasets.label_formats.class_names import strangers
-from datasets.readers import IGNORED_CLASS
 from datasets.xml_labels import KINDS, Annotation, ObjectError, read_annotation, turned_fault
 from DOTA_devkit.clipping import clip_quads
-from DOTA_devkit.labels import LabelError, Labels, geometry_faults, read_labels, read_names, write_labels
+from DOTA_devkit.labels import (
+    IGNORED_CLASS,
+    LabelError,
+    Labels,
+    geometry_faults,
+    read_class_names,
+    read_labels,
+    write_labels,
+)
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.messages import report_problems, warn
 from tools.progress import progress_bar
@@ -67,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.txt_dir,
             options.clip,
             find_images(options.images) if options.images else None,
-            tuple(" ".join(name.split()) for name in read_names(options.classes)) if options.classes else None,
+            read_class_names(options.classes) if options.classes else None,
             options.overwrite,
         )
         summary = convert_folder(options.xml_dir, conversion)

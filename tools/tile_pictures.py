@@ -12,10 +12,9 @@ import cv2
 import numpy as np
 
 from datasets.images import read_image
-from datasets.readers import IGNORED_CLASS
 from datasets.tiles import scale_picture
 from DOTA_devkit.atomic import atomic_write
-from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, read_labels, write_labels
+from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels, read_labels, write_labels
 from DOTA_devkit.tiling import CutLabels, Tile, cut_labels, lay_tiles, unlearnt_objects
 
 MARKERS = Path(".split/pictures")

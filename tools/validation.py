@@ -53,7 +53,11 @@ def validate(run: Run) -> Outcome:
     )
     if run.progress.epoch + 1 == run.num_epochs and metrics["mAP50"] is not None:
         run.log(format_table(metrics))
-    page = draw_page(items, names, min_score=config.draw_score) if run.engine.is_main and items else None
+    page = (
+        draw_page(items, names, min_score=config.draw_score, ignore_overlap=config.ignore_overlap)
+        if run.engine.is_main and items
+        else None
+    )
     return Outcome(metrics, problems, page)
 
 

@@ -16,7 +16,6 @@ from datasets.images import IMAGE_SUFFIXES
 from DOTA_devkit.boxes import minimum_area_rectangles
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, geometry_faults, is_text
 
-IGNORED_CLASS = "DontCare"
 ROLES = {"train": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 BY_FOLDER = (
     "pictures are called by folder and name, cam1_0001, since others of the same name lie in other folders; take them "

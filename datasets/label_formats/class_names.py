@@ -7,8 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.label_formats.annotations import IGNORED_CLASS, AnnotatedSet, Ledger, name_fault, take_objects
-from DOTA_devkit.labels import LabelError, Labels, nearest_class
+from datasets.label_formats.annotations import (
+    AnnotatedSet,
+    Ledger,
+    name_fault,
+    take_objects,
+)
+from DOTA_devkit.labels import IGNORED_CLASS, LabelError, Labels, nearest_class
 
 OTHERS = "*"  # as an old name: every class without one of its own
 

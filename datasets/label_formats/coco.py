@@ -18,7 +18,6 @@ import numpy as np
 
 from datasets.images import folders_of
 from datasets.label_formats.annotations import (
-    IGNORED_CLASS,
     ROLES,
     AnnotatedSet,
     Ledger,
@@ -43,7 +42,13 @@ from datasets.label_formats.json_documents import (
 )
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.boxes import polygon_area
-from DOTA_devkit.labels import LabelError, OnBad, report_faults
+from DOTA_devkit.labels import (
+    IGNORE_FLAG,
+    IGNORED_CLASS,
+    LabelError,
+    OnBad,
+    report_faults,
+)
 
 ROBOFLOW = "_annotations.coco.json"
 RADIANS = "rotated boxes have angles that all lie within 3.15: radians? they were read as degrees"
@@ -181,7 +186,7 @@ def _as_annotation(quad: np.ndarray, flag: int, name: str) -> dict[str, Any]:
         "segmentation": [quad.ravel().tolist()],
         "bbox": [left, top, width, height],
         "area": float(polygon_area(quad[None])[0]),
-        "iscrowd": int(flag == 2 or name == IGNORED_CLASS),
+        "iscrowd": int(flag == IGNORE_FLAG or name == IGNORED_CLASS),
         "difficult": flag,
     }
 

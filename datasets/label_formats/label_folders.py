@@ -8,7 +8,6 @@ from pathlib import Path
 
 from datasets.images import folders_of, may_be_one
 from datasets.label_formats.annotations import (
-    IGNORED_CLASS,
     ROLES,
     AnnotatedSet,
     Ledger,
@@ -31,10 +30,12 @@ from datasets.xml_labels import read_annotation, read_hrsc
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import (
     HEADERS,
+    IGNORED_CLASS,
     LabelError,
     Labels,
     OnBad,
     numbered_lines,
+    read_class_names,
     read_labels,
     read_names,
     report_faults,
@@ -205,7 +206,7 @@ def _placed(
 def _class_list(src: Path) -> tuple[str, ...]:
     listed = src / CLASS_LIST
     is_there = listed.is_file() and _is_list(listed)
-    return tuple(" ".join(name.split()) for name in read_names(listed)) if is_there else ()
+    return read_class_names(listed) if is_there else ()
 
 
 def _is_list(path: Path) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.boxes import boxes_to_quads, order_clockwise, quads_to_boxes
+from DOTA_devkit.labels import IGNORE_FLAG
 
 CLOSE = 5e-4  # pixels by which a quad may miss a rectangle and still be written as one, half of what is promised
 PLACES = 9  # decimals, so that 19 does not come back as 19.000000000000014
@@ -73,8 +74,8 @@ def write_rolabelimg_file(path: Path, picture: Picture, ledger: Ledger) -> None:
     boxes, num_free = rectangles_of(picture.labels.quads)
     if num_free:
         ledger.changed[FREE] += num_free
-    if (picture.labels.difficult == 2).any():
-        ledger.changed[FLAG_2] += int((picture.labels.difficult == 2).sum())
+    if (picture.labels.difficult == IGNORE_FLAG).any():
+        ledger.changed[FLAG_2] += int((picture.labels.difficult == IGNORE_FLAG).sum())
     for box, name, flag in zip(boxes.tolist(), picture.labels.names, picture.labels.difficult.tolist(), strict=True):
         values = dict(zip(("cx", "cy", "w", "h", "angle"), box, strict=True))
         parts.append(OBJECT.format(name=escape(name), difficult=flag, **values))

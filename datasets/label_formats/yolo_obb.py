@@ -14,7 +14,6 @@ import numpy as np
 from datasets.image_sizes import read_header
 from datasets.images import ImageError, folders_of
 from datasets.label_formats.annotations import (
-    IGNORED_CLASS,
     AnnotatedSet,
     Ledger,
     Picture,
@@ -31,6 +30,7 @@ from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.boxes import order_clockwise
 from DOTA_devkit.clipping import clip_quads
 from DOTA_devkit.labels import (
+    IGNORED_CLASS,
     NO_LABELS,
     LabelError,
     Labels,
@@ -202,9 +202,8 @@ def _parse(words: list[str], class_names: Sequence[str]) -> tuple[np.ndarray, st
 def _holdable(picture: Picture, ledger: Ledger, drop_ignored: bool) -> Labels:
     """The objects that YOLO can hold, as normal ones; the others and the flags that get lost go to the ledger."""
     labels = picture.labels
-    ignored = (labels.difficult == 2) | np.array([name == IGNORED_CLASS for name in labels.names], bool)
-    counts = Counter({DROPPED if drop_ignored else IGNORED: int(ignored.sum())})
-    labels = take(labels, np.flatnonzero(~ignored))
+    counts = Counter({DROPPED if drop_ignored else IGNORED: int(labels.ignored.sum())})
+    labels = take(labels, np.flatnonzero(~labels.ignored))
     quads, fits = _fitting(labels.quads, picture.hw)
     counts[OUTSIDE] = int((~fits).sum())
     counts[CUT] = int((quads != labels.quads).any(axis=(1, 2))[fits].sum())
