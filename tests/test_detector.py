@@ -47,6 +47,22 @@ def test_what_is_no_picture_is_a_sentence(finding_checkpoint: Path, picture: obj
         Detector(finding_checkpoint).detect([picture])
 
 
+@pytest.mark.parametrize(
+    ("number", "what"),
+    [
+        ({"conf_thresh": 2}, "conf_thresh is 2; it must lie between 0 and 1"),
+        ({"nms_thresh": -1}, "nms_thresh is -1"),
+        ({"num_peaks": 0}, "K, the most boxes of a picture, is 0"),
+        ({"tta_views": 3}, "the views of a picture are 3; there can be 1, 2 or 4"),
+    ],
+)
+def test_a_number_out_of_range_is_a_sentence_and_not_no_boxes(
+    finding_checkpoint: Path, number: dict[str, int], what: str
+) -> None:
+    with pytest.raises(ValueError, match=what):
+        Detector(finding_checkpoint, **number)
+
+
 def test_what_is_no_checkpoint_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_bytes(b"no")
     with pytest.raises(CheckpointError, match=r"a\.pth"):

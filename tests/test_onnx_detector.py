@@ -106,3 +106,29 @@ def test_pictures_of_a_pixel_are_pictures(exported, hw) -> None:
 def test_the_class_names_are_at_hand_as_in_a_detector_of_torchs(exported) -> None:
     detector = OnnxDetector(str(exported(nms=True)))
     assert detector.class_names == tuple(detector.facts.class_names)
+
+
+@pytest.mark.parametrize(
+    ("picture", "what"),
+    [
+        (None, "not NoneType; was the file found"),
+        (SCENE.astype(np.uint16) * 37, "not uint16"),  # its values were taken modulo 256
+        (SCENE.astype(np.float32) / 255, "not float32"),
+        (SCENE[:, :, 0], "not uint8"),
+        (SCENE[:0], "without pixels"),
+    ],
+)
+def test_what_is_no_picture_is_a_sentence_and_not_other_boxes(exported, picture, what) -> None:
+    detector = OnnxDetector(exported(nms=True))
+    with pytest.raises(ValueError, match=what):
+        detector.detect([SCENE, picture])
+    with pytest.raises(ValueError, match=what):
+        detector.detect_tiled(picture, Tiling(96, 32))
+
+
+def test_pictures_of_several_sizes_have_the_boxes_that_each_has_alone(exported) -> None:
+    detector = OnnxDetector(exported(nms=True))
+    pictures = [SCENE[:80, :120], SCENE[:90, :60], SCENE[80:160, :120]]
+    for found, picture in zip(detector.detect(pictures), pictures, strict=True):
+        _assert_same(found, detector.detect([picture])[0], atol=1e-3)
+    assert detector.detect([]) == []

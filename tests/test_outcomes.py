@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from DOTA_devkit.task_files import ImageDetections
 from DOTA_devkit.tiling import lay_tiles, tile_windows
-from tools.outcomes import DetectionSettings, TileBoxes, is_cut, survivors
+from tools.outcomes import DetectionSettings, TileBoxes, Tiling, is_cut, survivors
 
 SQUARE = np.array([[0.0, 0], [8, 0], [8, 8], [0, 8]])
 SETTINGS = DetectionSettings(conf_thresh=0.1, nms_thresh=0.3)
@@ -32,6 +33,19 @@ def test_agnostic_boxes_compete_with_those_of_other_classes_in_a_picture_and_ove
         boxes.add(row, ImageDetections(np.stack([SQUARE + 46]), np.array([0.5 + 0.1 * row]), np.array([3 + row])))
     assert boxes.merged(60, (60, 100), SETTINGS).labels.tolist() == [4, 3]
     assert boxes.merged(60, (60, 100), agnostic).labels.tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    ("parts", "what"),
+    [
+        ((64, 64), "the overlap must lie within"),
+        ((64, 8, ()), "at no scale"),
+        ((64, 8, (1.0, 0.0)), "scale"),
+    ],
+)
+def test_tiles_that_make_no_progress_are_refused(parts: tuple, what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        Tiling(*parts)
 
 
 def test_a_picture_is_cut_where_all_of_the_peaks_that_are_kept_may_be_objects() -> None:

@@ -13,7 +13,7 @@ from DOTA_devkit.task_files import ImageDetections
 from tools.checkpoint import PUBLISHED_BACKBONE, load_checkpoint
 from tools.detect import detect_batch, select, tiled_boxes
 from tools.device import pick_device
-from tools.outcomes import DetectionSettings, Tiling, is_cut
+from tools.outcomes import DetectionSettings, Tiling, check_picture, is_cut
 from tools.own_backbone import register_from_file
 from tools.run_folder import weights_in
 
@@ -39,7 +39,8 @@ class Detector:
         --nms_thresh, --K and --tta_views of main.py. `backbone`: FILE.py:CLASS of a network with a backbone of your
         own; the file is run.
 
-        Raises CheckpointError for what is no such file, SettingsError for a device that is not there.
+        Raises CheckpointError for what is no such file, SettingsError for a device that is not there,
+        ValueError for a number out of range.
         """
         self.settings = DetectionSettings(num_peaks, conf_thresh, nms_thresh, num_views=tta_views)
         self._device = pick_device(device)
@@ -65,14 +66,14 @@ class Detector:
     ) -> ImageDetections:
         """The boxes in a picture that is cut into tiles, at each of the scales, and merged; `batch_size` tiles at a
         time. With a `name` progress is shown. Raises ValueError as `detect`."""
-        self._check(picture)
+        check_picture(picture, self.num_channels)
         how = {"device": self._device, "batch_size": batch_size, "name": name}
         boxes, num_cut = tiled_boxes(self._model, self._architecture, picture, tiling, self.settings, **how)
         self.num_cut += num_cut
         return boxes
 
     def _detect(self, picture: np.ndarray) -> ImageDetections:
-        self._check(picture)
+        check_picture(picture, self.num_channels)
         hw = self._architecture.input_hw
         image = letterbox_image(picture, hw, self._architecture.preprocessing.fill_bgr)
         found = detect_batch(
@@ -80,15 +81,3 @@ class Detector:
         )
         self.num_cut += is_cut(found.scores[0].numpy(), self.settings)
         return select(found, 0, letterbox_scale(picture.shape[:2], hw), self.settings)
-
-    def _check(self, picture: np.ndarray) -> None:
-        channels = self._architecture.in_channels
-        if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape[2:] != (channels,):
-            what = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
-            raise ValueError(
-                f"a picture is (height, width, {channels}) uint8, not {what}; was the file found and read, and are "
-                "pictures handed over in a list? (datasets.images.read_image reads any file as training does, "
-                "datasets.layouts.spread_values makes uint8 of deeper values)"
-            )
-        if not picture.size:
-            raise ValueError("a picture without pixels; was it cut too small?")

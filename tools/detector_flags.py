@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from DOTA_devkit.tiling import check_grid, scaled_size
 from tools.command_line import SettingsError
 from tools.messages import warn
 from tools.onnx_detector import OnnxDetector
@@ -87,9 +86,6 @@ def tiling_of(options: argparse.Namespace) -> Tiling | None:
     if options.tile is None:
         return None
     try:
-        check_grid(options.tile, options.overlap)
-        for scale in options.scales:
-            scaled_size(1, 1, scale)
+        return Tiling(options.tile, options.overlap, tuple(options.scales))
     except ValueError as error:
         raise SettingsError(f"--tile, --overlap, --scales: {error}") from error
-    return Tiling(options.tile, options.overlap, tuple(options.scales))

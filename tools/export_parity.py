@@ -22,8 +22,8 @@ from models.preprocessing import Preprocessing
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import DetectionSettings, survivors
 
-# What float32 decides and not the network: differences below these in a logit, a probability and an IoU.
-NEAR_LOGIT, NEAR_THETA, NEAR_IOU = 1e-4, 1e-4, 1e-3
+# What float32 decides and not the network: differences below these in a probability and an IoU.
+NEAR_THETA, NEAR_IOU = 1e-4, 1e-3
 THETA = 0.8
 REACH = 4.0  # pixels; farther apart two boxes are not the same
 
@@ -31,16 +31,18 @@ REACH = 4.0  # pixels; farther apart two boxes are not the same
 @dataclass(frozen=True)
 class Limits:
     """How much the file may differ: a corner (pixels of the picture), a score, and the part of the boxes that only one
-    of the two has (beside those whose score is so near the threshold that the difference allowed decides); and the
-    largest value that its numbers can hold, which on a CPU, where they are widened, does not show."""
+    of the two has (beside those whose score is so near the threshold that the difference allowed decides); the
+    largest value that its numbers can hold, which on a CPU, where they are widened, does not show; and the difference
+    of two logits of the heat map below which rounding decides which of them is the peak."""
 
     pixels: float = 1e-2
     score: float = 1e-4
     unmatched: float = 0.0
     largest: float = math.inf
+    near_logit: float = 1e-4
 
 
-HALF_LIMITS = Limits(2.0, 2e-2, 2e-2, 65504.0)  # what 11 bits of a number leave of it after a network's depth
+HALF_LIMITS = Limits(2.0, 2e-2, 2e-2, 65504.0, 2e-2)  # what 11 bits of a number leave of it after a network's depth
 
 
 class ParityError(ValueError):
@@ -98,7 +100,7 @@ def measure_parity(
     parity = Parity()
     for pictures in batches:
         with _watched(network, parity):
-            expected = _reference(network, preprocessing, detector, pictures)
+            expected = _reference(network, preprocessing, detector, pictures, limits.near_logit)
         for picture, rows, torch_found in zip(pictures, detector.rows(pictures, as_inputs=True), expected, strict=True):
             parity.num_pictures += 1
             what = f"{picture.shape[1]} x {picture.shape[0]}"
@@ -132,7 +134,11 @@ class Expected(NamedTuple):
 
 
 def _reference(
-    network: nn.Module, preprocessing: Preprocessing, detector: OnnxDetector, pictures: Sequence[np.ndarray]
+    network: nn.Module,
+    preprocessing: Preprocessing,
+    detector: OnnxDetector,
+    pictures: Sequence[np.ndarray],
+    near_logit: float,
 ) -> list[Expected]:
     """What torch finds in each picture, in its pixels."""
     facts, settings = detector.facts, detector.settings
@@ -145,7 +151,7 @@ def _reference(
         found = [
             decode(maps, settings.num_peaks, theta_threshold=THETA + shift) for shift in (0, -NEAR_THETA, NEAR_THETA)
         ]
-        ties = [decode(maps._replace(hm=hm), settings.num_peaks) for hm in _near_ties(maps.hm)]
+        ties = [decode(maps._replace(hm=hm), settings.num_peaks) for hm in _near_ties(maps.hm, near_logit)]
     expected = []
     for index in range(len(pictures)):
         variants = [
@@ -172,14 +178,14 @@ def _kept(boxes: ImageDetections, settings: DetectionSettings, nms: bool, shift:
     return survivors(*boxes, replace(settings, nms_thresh=thresh))
 
 
-def _near_ties(hm: torch.Tensor) -> Iterator[torch.Tensor]:
+def _near_ties(hm: torch.Tensor, near_logit: float) -> Iterator[torch.Tensor]:
     """The heat maps (B, C, h, w) with nothing but the cells that might be peaks and might not: those that are about as
     high as their highest neighbour. Nine times a ninth of them, so that none is beside another and all are peaks."""
     height, width = hm.shape[-2:]
     padded = functional.pad(hm, (1, 1, 1, 1), value=-torch.inf)
     shifts = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
     around = torch.stack([padded[..., y : y + height, x : x + width] for y, x in shifts]).amax(0)
-    is_tie = (hm - around).abs() <= NEAR_LOGIT
+    is_tie = (hm - around).abs() <= near_logit
     for y, x in np.ndindex(3, 3):
         ninth = torch.full_like(hm, -torch.inf)
         ninth[..., y::3, x::3] = torch.where(is_tie, hm, -torch.inf)[..., y::3, x::3]
@@ -197,25 +203,32 @@ def _compare(
     floor += limits.score
     possible = Counter(key for variant in expected.variants for key in _by_row(variant))
     partner = _matched(list(_by_row(rows)), list(possible))
-    for key, other in partner.items():
-        parity.num_boxes += key[1] >= settings.conf_thresh
-        if other is not None and key[1] >= settings.conf_thresh:
-            parity.pixels = max(parity.pixels, float(np.abs(np.subtract(key[2:], other[2:])).max()))
-            parity.score = max(parity.score, abs(key[1] - other[1]))
+    parity.num_boxes += sum(key[1] >= settings.conf_thresh for key in partner)
+    pairs = [pair for pair in partner.items() if pair[1] is not None and pair[0][1] >= settings.conf_thresh]
+    pixels = [float(np.abs(np.subtract(key[2:], other[2:])).max()) for key, other in pairs]
+    # Of neighbours that are about equal each side may have chosen its own, a cell apart: two boxes, and no difference.
+    two_peaks = [
+        far > limits.pixels and _excused(pair, expected.doubtful, settings).all()
+        for pair, far in zip(pairs, pixels, strict=True)
+    ]
+    for (key, other), far, is_none in zip(pairs, pixels, two_peaks, strict=True):
+        if not is_none:
+            parity.pixels, parity.score = max(parity.pixels, far), max(parity.score, abs(key[1] - other[1]))
     certain = {key for key, count in possible.items() if count == len(expected.variants)}
     alone = [(key, "in the file alone") for key, other in partner.items() if other is None]
     alone += [(key, "in torch alone") for key in certain - set(partner.values())]
     alone = [(key, where) for key, where in alone if key[1] > floor]
-    for (key, where), excused in zip(alone, _excused(alone, expected.doubtful, settings), strict=True):
+    excuses = _excused([key for key, _ in alone], expected.doubtful, settings)
+    for (key, where), excused in zip(alone, excuses, strict=True):
         if not excused:
             parity.unmatched.append(f"a box of class {key[0]} and score {key[1]:.4f} {where}, {what}")
 
 
-def _excused(alone: Sequence[tuple], doubtful: ImageDetections, settings: DetectionSettings) -> np.ndarray:
-    """Which of the boxes without a partner are of a doubtful peak, or may have been suppressed by one."""
-    if not alone or not len(doubtful.scores):
-        return np.zeros(len(alone), bool)
-    keys = np.array([key for key, _ in alone])
+def _excused(boxes: Sequence[tuple], doubtful: ImageDetections, settings: DetectionSettings) -> np.ndarray:
+    """Which of the boxes are of a doubtful peak, or may have been suppressed by one."""
+    if not boxes or not len(doubtful.scores):
+        return np.zeros(len(boxes), bool)
+    keys = np.array(boxes)
     same = keys[:, :1] == doubtful.labels[None]
     return ((poly_iou(keys[:, 2:].reshape(-1, 4, 2), doubtful.quads) > settings.nms_thresh - NEAR_IOU) & same).any(1)
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.tiles import TileSet
-from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.tiling import lay_tiles, tile_windows
 from tools.command_line import SettingsError
 from tools.onnx_facts import FileFacts, read_properties
-from tools.outcomes import DetectionSettings, TileBoxes, Tiling, is_cut, survivors
+from tools.outcomes import DetectionSettings, TileBoxes, Tiling, check_picture, is_cut, survivors
 from tools.progress import progress_bar
 from tools.runtimes import open_runtime
 
@@ -53,8 +53,19 @@ class OnnxDetector:
         self.num_cut = 0
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
-        """The boxes in pictures of one size, each (H, W, 3) uint8 BGR, in their pixels, best first."""
-        found = self.rows(pictures)
+        """The boxes in pictures of any sizes, each (H, W, 3) uint8 BGR as OpenCV reads them (or with the channels of
+        the network; float32 of 0..255 where that is the file's input), in their pixels, best first.
+
+        Raises ValueError for another shape or kind.
+        """
+        kinds = tuple(dict.fromkeys((np.uint8, np.dtype(self.facts.input_kind).type)))
+        for picture in pictures:
+            check_picture(picture, self.num_channels, kinds)
+        found: list[ImageDetections] = [NO_DETECTIONS] * len(pictures)
+        for hw in dict.fromkeys(picture.shape[:2] for picture in pictures):  # those of a size go together
+            rows = [row for row, picture in enumerate(pictures) if picture.shape[:2] == hw]
+            for row, boxes in zip(rows, self.rows([pictures[row] for row in rows]), strict=True):
+                found[row] = boxes
         self.num_cut += sum(is_cut(boxes.scores, self.settings) for boxes in found)
         if not self.facts.nms:
             return [survivors(*boxes, self.settings) for boxes in found]
@@ -83,7 +94,8 @@ class OnnxDetector:
         self, picture: np.ndarray, tiling: Tiling, batch_size: int = 1, name: str | None = None
     ) -> ImageDetections:
         """The boxes in a picture that is cut into tiles, at each of the scales, and merged; with a `name` progress is
-        shown."""
+        shown. Raises ValueError as `detect`."""
+        check_picture(picture, self.num_channels)
         hw = picture.shape[:2]
         tiles = lay_tiles(name or "picture", *hw, tiling.size, tiling.overlap, tiling.scales)
         tile_set = TileSet(picture, tiles, tiling.size, self.facts.input_hw, tuple(self.facts.fill_bgr))

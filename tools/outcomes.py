@@ -11,7 +11,7 @@ import numpy as np
 from DOTA_devkit import poly_nms
 from DOTA_devkit.merging import merge_tiles
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
-from DOTA_devkit.tiling import Tile
+from DOTA_devkit.tiling import Tile, check_grid, scaled_size
 
 SOUND_SCORE = 0.1  # what lies below are guesses, of which a few more or less are no loss
 MUCH_LARGER = 2.5  # times the input's side: what a picture shrinks by, and small objects with it
@@ -30,6 +30,16 @@ class DetectionSettings:
     agnostic: bool = False
     num_views: int = 1
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number out of range."""
+        if self.num_peaks < 1:
+            raise ValueError(f"K, the most boxes of a picture, is {self.num_peaks}; it must be at least 1")
+        for name, value in (("conf_thresh", self.conf_thresh), ("nms_thresh", self.nms_thresh)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value}; it must lie between 0 and 1")
+        if self.num_views not in (1, 2, 4):
+            raise ValueError(f"the views of a picture are {self.num_views}; there can be 1, 2 or 4")
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -38,6 +48,14 @@ class Tiling:
     size: int
     overlap: int = 100
     scales: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for tiles that make no progress, for no scale and for one that is not above 0."""
+        check_grid(self.size, self.overlap)
+        if not self.scales:
+            raise ValueError("tiles are cut at no scale; give at least one, such as 1")
+        for scale in self.scales:
+            scaled_size(1, 1, scale)
 
 
 class Found(NamedTuple):
@@ -67,6 +85,21 @@ class PictureDetector(Protocol):
     def detect_tiled(
         self, picture: np.ndarray, tiling: Tiling, batch_size: int = 1, name: str | None = None
     ) -> ImageDetections: ...
+
+
+def check_picture(picture: object, num_channels: int, kinds: Sequence[type] = (np.uint8,)) -> None:
+    """Raises ValueError for anything but an array (H, W, num_channels) of one of the kinds, with pixels in it."""
+    is_picture = isinstance(picture, np.ndarray) and picture.dtype in kinds and picture.shape[2:] == (num_channels,)
+    if not is_picture:
+        what = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+        kind = " or ".join(np.dtype(kind).name for kind in kinds)
+        raise ValueError(
+            f"a picture is (height, width, {num_channels}) {kind}, not {what}; was the file found and read, and are "
+            "pictures handed over in a list? (datasets.images.read_image reads any file as training does, "
+            "datasets.layouts.spread_values makes uint8 of deeper values)"
+        )
+    if not picture.size:
+        raise ValueError("a picture without pixels; was it cut too small?")
 
 
 def survivors(
