@@ -95,11 +95,13 @@ def test_no_torch_is_imported(exported, pictures, tmp_path, settings) -> None:
 
 
 def test_a_bad_picture_stops_by_name_or_is_left_out_with_exit_code_1(exported, pictures, tmp_path, capsys) -> None:
+    """What was found before it is kept: it was lost."""
     (pictures / "cut.png").write_bytes((pictures / "b__c.png").read_bytes()[:300])
     arguments = [str(exported(nms=True)), str(pictures), str(tmp_path / "out")]
     assert main(arguments) == 1
     assert "cut.png: the file is cut off" in capsys.readouterr().err
-    assert not (tmp_path / "out" / "results" / "origin.json").exists()
+    origin = read_origin(tmp_path / "out" / "results")
+    assert (origin["images"], origin["stopped"]) == (["b__c"], True)
     assert main([*arguments, "--on_bad_picture", "skip"]) == 1
     assert "cut" not in read_origin(tmp_path / "out" / "results")["images"]
 

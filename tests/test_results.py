@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from DOTA_devkit.task_files import ImageDetections, read_results
+from tools.command_line import SettingsError
 from tools.outcomes import Found
 from tools.results import ResultFiles, read_origin
 
@@ -79,9 +80,25 @@ def test_a_stop_in_the_last_moment_leaves_no_results(tmp_path, monkeypatch):
     assert list((tmp_path / "r").iterdir()) == []
 
 
-def test_old_results_lose_their_origin_before_new_ones_begin(tmp_path):
+def test_old_results_go_before_new_ones_begin(tmp_path):
+    """A job of the night that failed left the boxes of the night before, and who came next took them for its own."""
     with ResultFiles(tmp_path, ["a"], {"sha256": "old"}) as files:
         files.write(Path("a.png"), _found(0))
+    (tmp_path / "notes.txt").touch()
     with pytest.raises(KeyboardInterrupt), ResultFiles(tmp_path, ["a"], {"sha256": "new"}):
         raise KeyboardInterrupt
-    assert read_origin(tmp_path) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path):
+    with ResultFiles(tmp_path, ["a"], {}) as files:
+        files.write(Path("a.png"), _found(0))
+        during = sorted(tmp_path.iterdir())
+        with pytest.raises(SettingsError, match="another process is writing results"), ResultFiles(tmp_path, ["a"], {}):
+            pass
+        assert sorted(tmp_path.iterdir()) == during
+    for name in (".detections.json.0123.tmp", ".Task1_a.txt.0123.tmp"):
+        (tmp_path / name).write_text("half", encoding="utf-8")
+    with ResultFiles(tmp_path, ["a"], {}):
+        pass
+    assert not list(tmp_path.glob(".*"))

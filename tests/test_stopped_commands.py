@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -62,9 +63,10 @@ def assert_nothing_half_written(folder: Path) -> None:
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("command", ["test", "test --tile 96 --overlap 32", "eval", "infer_onnx"])
-def test_detection_that_is_stopped_writes_no_results(
+def test_detection_that_is_stopped_keeps_the_pictures_so_far_and_is_not_scored(
     finding_checkpoint, exported: Callable, dota_folder, tmp_path, monkeypatch, command: str, number: int, code: int
 ) -> None:
+    """A night of pictures was lost to a stop in the morning."""
     data_dir, out = dota_folder(lists={"val": [f"scene_{n}" for n in range(4)], "train": []}), tmp_path / "out"
     work, *flags = command.split()
     if work == "infer_onnx":
@@ -77,9 +79,35 @@ def test_detection_that_is_stopped_writes_no_results(
         calls = signal_in_the_second(ResultFiles, "write", number, patch)
         assert main(arguments) == code
     assert len(calls) == 2
-    assert_nothing_half_written(out)
-    assert not list((out / "results").glob("*"))
+    if work == "eval":
+        assert_nothing_half_written(out)
+        assert not list((out / "results").glob("*"))
+    else:
+        assert not [path for path in out.rglob("*") if path.name.startswith(".") or path.suffix == ".tmp"]
+        origin = read_origin(out / "results")
+        assert (origin["images"], origin["stopped"]) == (["scene_0", "scene_1"], True)
+        assert len(json.loads((out / "results" / "detections.json").read_text("utf-8"))) == 2
     assert main(arguments) == 0
+    origin = read_origin(out / "results")
+    assert (len(origin["images"]), "stopped" in origin) == (4, False)
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_a_second_signal_stops_at_once_and_writes_nothing(
+    finding_checkpoint, dota_folder, tmp_path, monkeypatch, number: int, code: int
+) -> None:
+    out, images = tmp_path / "out", dota_folder() / "images"
+    write = ResultFiles.write
+
+    def twice(*parts: object) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), number)
+        write(*parts)
+
+    monkeypatch.setattr(ResultFiles, "write", twice)
+    flags = ["--resume", str(finding_checkpoint), "--input", str(images), "--num_workers", "0", "--out", str(out)]
+    assert program.main(["--phase", "test", *flags]) == code
+    assert not list((out / "results").glob("*"))
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)

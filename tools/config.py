@@ -48,7 +48,11 @@ class Config:
         "train on these classes of the data alone; objects of others are background [default: all]",
         metavar="NAME",
     )
-    input: Path | None = _setting(None, "test: a picture or a folder of pictures to detect on, labelled or not")
+    input: Path | None = _setting(
+        None,
+        "test: what to detect on, labelled or not: a picture, a folder of pictures, or a pattern in quotes, such as "
+        "'/data/flights/**/*.tif' (** is any folder)",
+    )
     tile: int | None = _setting(
         None,
         "test, eval: cut big pictures into tiles of this side and merge what is found, pixels of the scaled picture",

@@ -1,4 +1,4 @@
-"""The command that detects with an exported file: `python -m tools.infer_onnx model.onnx PICTURE_OR_FOLDER OUT`.
+"""The command that detects with an exported file: `python -m tools.infer_onnx model.onnx INPUT OUT`.
 
 It needs nothing but the file, and imports no torch.
 """
@@ -9,107 +9,94 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from datasets.images import ImageError, find_images
+from datasets.images import ImageError
 from DOTA_devkit.task_files import NO_DETECTIONS
-from tools.command_line import Parser, SettingsError, exit_code
-from tools.detector_flags import add_detector_flags, add_drawing_flags, open_detector, tiling_of, warn_of_cuts
-from tools.drawing import as_bgr, draw_boxes, remove_drawings, write_picture
-from tools.messages import warn
+from tools.command_line import Parser, exit_code
+from tools.detector_flags import add_detector_flags, add_drawing_flags, open_detector, tiling_of
+from tools.drawing import remove_drawings
+from tools.input_pictures import INPUTS, check_headers, input_folder, input_pictures
 from tools.onnx_detector import OnnxDetector
-from tools.outcomes import Found, Tiling, is_much_larger, too_large_hint
+from tools.outcomes import Found, Tiling
+from tools.picture_results import STOPPED, Report, draw_found, write_found
 from tools.progress import progress_bar
-from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, drawing_path, origin_of
+from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, origin_of
 from tools.run_folder import refuse_inputs
-from tools.video_flags import no_picture_there, refuse_video
+from tools.stop_request import StopRequest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Detect, write results and drawings; returns the exit code: 0 done, 1 a picture could not be read or something
-    else that a person can mend, 2 a wrong flag, 130 stopped by Ctrl-C."""
-    return exit_code(lambda: _run(_parse(arguments)), stopped="stopped; no results written")
+    else that a person can mend, 2 a wrong flag, 130 and 143 stopped by Ctrl-C and SIGTERM."""
+    stop = StopRequest()
+
+    def work() -> int:
+        options = _parse(arguments)
+        with stop:
+            return _run(options, stop)
+
+    return exit_code(work, stop, STOPPED)
 
 
 def detect_pictures(
-    detector: OnnxDetector, images: Mapping[str, Path], tiling: Tiling | None = None, batch_size: int = 1
+    detector: OnnxDetector,
+    images: Mapping[str, Path],
+    tiling: Tiling | None = None,
+    batch_size: int = 1,
+    num_kept: int = 0,
 ) -> Iterator[Found]:
-    """Detect on pictures, one after the other, whole or in tiles (then `batch_size` at a time); the pictures are handed
-    on. Of one that cannot be read comes the problem."""
+    """Detect on pictures, one after the other, whole or in tiles (then `batch_size` at a time); the first `num_kept`
+    are handed on. Of one that cannot be read comes the problem."""
     for row, path in enumerate(images.values()):
         try:
             picture = detector.facts.read_picture(path)
         except ImageError as error:
             yield Found(row, NO_DETECTIONS, (0, 0), problem=str(error))
             continue
+        num_cut = detector.num_cut
         if tiling is None:
             boxes = detector.detect([picture])[0]
         else:
             boxes = detector.detect_tiled(picture, tiling, batch_size, name=path.name)
-        yield Found(row, boxes, picture.shape[:2], picture)
+        kept = picture if row < num_kept else None
+        yield Found(row, boxes, picture.shape[:2], kept, num_cut=detector.num_cut - num_cut)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     tiling = tiling_of(options)
-    images = _pictures(options.input)
-    refuse_inputs(options.out, options.input)
+    images = input_pictures(options.input, str(options.input))
+    folder = input_folder(options.input)
+    refuse_inputs(options.out, folder, is_data_dir=folder != options.input)
     check_outputs(options.out, images, options.num_drawings)
+    if options.on_bad_picture == "error":
+        check_headers(images.values())
     started = time.perf_counter()
     detector = open_detector(options)
     class_names = detector.facts.class_names
     print(f"detecting with {options.model} ({detector.facts.backbone}) on {len(images)} pictures", flush=True)
     remove_drawings(options.out / DRAWINGS)
-    problems, num_boxes, best, hinted = 0, 0, 0.0, tiling is not None
     paths = list(images.values())
     origin = origin_of(options.model, str(options.input), images.values(), detector.settings, tiling)
-    with ResultFiles(options.out / RESULTS, class_names, origin) as results:
-        found = detect_pictures(detector, images, tiling, options.batch_size)
-        for item in progress_bar(found, total=len(paths), unit="picture", desc="detecting"):
-            path = paths[item.row]
-            if item.problem is not None:
-                if options.on_bad_picture == "error":
-                    raise ImageError(f"{item.problem} (--on_bad_picture skip leaves such pictures out)")
-                warn(item.problem)
-                problems += 1
-                continue
-            if not hinted and is_much_larger(item.size, detector.usual_hw):
-                warn(f"{path.name} {too_large_hint(item.size, detector.usual_hw)}")
-                hinted = True
-            results.write(path, item)
-            num_boxes += len(item.detections.scores)
-            best = max(best, float(item.detections.scores.max(initial=0.0)))
-            if item.row < options.num_drawings:
-                drawing = draw_boxes(
-                    as_bgr(item.picture),
-                    item.detections,
-                    class_names,
-                    min_score=options.draw_score,
-                    line_width=options.line_width,
-                    labels=options.draw_labels,
-                    in_place=True,
-                )
-                write_picture(drawing_path(options.out, path), drawing)
+    report = Report(options.on_bad_picture, "--on_bad_picture", detector.usual_hw, tiling is not None)
+    found = detect_pictures(detector, images, tiling, options.batch_size, num_kept=options.num_drawings)
+    looks = {"min_score": options.draw_score, "line_width": options.line_width, "labels": options.draw_labels}
+    write_found(
+        progress_bar(found, total=len(paths), unit="picture", desc="detecting"),
+        paths,
+        ResultFiles(options.out / RESULTS, class_names, origin),
+        report,
+        partial(draw_found, options.out, class_names, looks),
+        stop,
+    )
     speed = len(paths) / max(time.perf_counter() - started, 1e-9)
     floor = detector.settings.conf_thresh
-    print(f"{num_boxes} boxes of score {floor} and more, {speed:.1f} pictures/s: {options.out / RESULTS}")
+    print(f"{report.num_boxes} boxes of score {floor} and more, {speed:.1f} pictures/s: {options.out / RESULTS}")
     print(f"drawings (score {options.draw_score} and more): {options.out / DRAWINGS}")
-    warn_of_cuts(detector, options)
-    if num_boxes and best < options.draw_score:
-        warn(f"the best score is {best:.2f}, so no box was drawn; lower --draw_score")
-    return int(problems > 0)
-
-
-def _pictures(source: Path) -> dict[str, Path]:
-    """The picture, or those of the folder, by name."""
-    refuse_video(source, str(source))
-    if source.is_file():
-        return {source.stem: source}
-    if not source.exists():
-        raise SettingsError(f"{source}: no such file or folder")
-    images = find_images(source)
-    if not images:
-        raise SettingsError(f"{source}: {no_picture_there(source)}")
-    return images
+    most = detector.settings.num_peaks
+    report.warn(most, f"export it with --K {2 * most}", options.draw_score)
+    return int(bool(report.problems))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -122,7 +109,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL", help="file of tools.export_onnx or tools.quantize_onnx")
-    add("input", type=Path, metavar="PICTURE_OR_FOLDER", help="what to detect on")
+    add("input", type=Path, metavar="INPUT", help=f"what to detect on: {INPUTS}")
     add("out", type=Path, metavar="OUT", help="folder for results and drawings")
     add_detector_flags(parser)
     add("--num_drawings", type=int, default=50, metavar="N", help="most pictures to draw [default: %(default)s]")

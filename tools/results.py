@@ -14,6 +14,7 @@ from DOTA_devkit.boxes import quads_to_boxes
 from DOTA_devkit.task_files import ResultWriter, result_path
 from DOTA_devkit.tiling import check_picture_name
 from tools.drawing import check_drawings
+from tools.folder_lock import locked
 from tools.outcomes import DetectionSettings, Found, Tiling
 
 # cx, cy, w, h in pixels and the angle of w, the long side, in radians, clockwise from +x, -pi/2 to pi/2.
@@ -24,8 +25,9 @@ RESULTS, DETECTIONS, ORIGIN, DRAWINGS = "results", "detections.json", "origin.js
 class ResultFiles:
     """Context manager that writes the results of one picture after the other; held in memory is one at a time.
 
-    All files appear when the block ends well, none when it does not; `origin.json` comes last, so that results without
-    it are not taken for whole ones.
+    All files appear when the block ends well, none when it does not: earlier results of ours go when it begins, lest
+    they be taken for the new ones. `origin.json` comes last, so that results without it are not taken for whole ones.
+    Raises SettingsError where another process writes results into the folder.
     """
 
     def __init__(self, folder: Path, class_names: Sequence[str], origin: dict) -> None:
@@ -34,10 +36,9 @@ class ResultFiles:
         self.origin = origin
 
     def __enter__(self) -> ResultFiles:
-        if (self.folder / ORIGIN).is_file() or (self.folder / DETECTIONS).is_file():  # results of ours
-            remove_other_classes(self.folder, self.class_names)
-        (self.folder / ORIGIN).unlink(missing_ok=True)
         with ExitStack() as stack:
+            stack.enter_context(locked(self.folder, "writing results into"))
+            self._clear()
             self._json = stack.enter_context(atomic_write(self.folder / DETECTIONS))
             self._writer = stack.enter_context(ResultWriter(self.folder, self.class_names))
             stack.push(lambda *error: None if error[0] else self._json.write("\n]\n"))
@@ -45,6 +46,16 @@ class ResultFiles:
         self._json.write("[")
         self._names: list[str] = []
         return self
+
+    def _clear(self) -> None:
+        """Remove earlier results of ours, and what a process that was killed left half written."""
+        if (self.folder / ORIGIN).is_file() or (self.folder / DETECTIONS).is_file():
+            remove_other_classes(self.folder, ())
+        for name in (ORIGIN, DETECTIONS):
+            (self.folder / name).unlink(missing_ok=True)
+        for name in (DETECTIONS, "Task1_"):
+            for leftover in self.folder.glob(f".{name}*.tmp"):
+                leftover.unlink()
 
     def write(self, path: Path, found: Found) -> None:
         """Add the boxes found in the picture at `path`."""

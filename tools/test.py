@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from datasets.images import ImageError, find_images
 from models import CTRBOX
 from tools.checkpoint import Architecture, check_flags, load_checkpoint
 from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.data import open_data, split_of, warn_of_known_pictures
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
-from tools.drawing import as_bgr, draw_boxes, numbered_classes, remove_drawings, write_picture
+from tools.drawing import numbered_classes, remove_drawings
 from tools.engine import Engine
-from tools.messages import report_problems, warn
-from tools.outcomes import cut_hint, is_much_larger, too_large_hint
+from tools.input_pictures import check_headers, input_folder, input_pictures
 from tools.own_backbone import run_named_file
+from tools.picture_results import STOPPED, Report, draw_found, write_found
 from tools.progress import progress_bar
-from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, drawing_path, origin_of
+from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, origin_of
 from tools.run_folder import Log, checkpoint_path, refuse_inputs, results_dir
 from tools.stop_request import StopRequest
-from tools.video_flags import no_picture_there, refuse_video
 
 
 class LoadedRun(NamedTuple):
@@ -52,7 +50,7 @@ def run(config: Config) -> int:
         return int(num_problems > 0)
 
     with StopRequest() as stop:
-        return exit_code(work, stop, "stopped; no results written")
+        return exit_code(work, stop, STOPPED)
 
 
 def load_run(config: Config) -> LoadedRun:
@@ -75,7 +73,11 @@ def load_run(config: Config) -> LoadedRun:
             f"{known}; leave the flag out"
         )
     run_dir = results_dir(config, path)
-    refuse_inputs(run_dir, config.input or config.data_dir, is_data_dir=config.input is None)
+    if config.input is None:
+        refuse_inputs(run_dir, config.data_dir, is_data_dir=True)
+    else:  # the pictures of a pattern may lie in any folder below
+        folder = input_folder(config.input)
+        refuse_inputs(run_dir, folder, is_data_dir=folder != config.input)
     return LoadedRun(config, path, run_dir, model, architecture)
 
 
@@ -91,15 +93,7 @@ def pictures_of(config: Config, run_dir: Path | None = None) -> tuple[Mapping[st
         split = split_of(config, data, "val")
         warn_of_known_pictures(split, data)
         return {name: data.images[name] for name in split.names}, split.source
-    refuse_video(config.input, f"--input {config.input}")
-    if config.input.is_file():
-        return {config.input.stem: config.input}, str(config.input)
-    if not config.input.exists():
-        raise SettingsError(f"--input {config.input}: no such file or folder")
-    images = find_images(config.input)
-    if not images:
-        raise SettingsError(f"--input {config.input}: {no_picture_there(config.input)}")
-    return images, str(config.input)
+    return input_pictures(config.input, f"--input {config.input}"), str(config.input)
 
 
 def detection_settings(config: Config) -> DetectionSettings:
@@ -122,64 +116,29 @@ def run_detector(
     folder. Returns the number of bad pictures."""
     config, paths, log = loaded.config, list(images.values()), Log(loaded.run_dir)
     check_outputs(loaded.run_dir, images, config.num_drawings if engine.is_main else 0)
+    if config.on_bad_label == "error":
+        check_headers(paths)
     log(f"detecting with {loaded.checkpoint} ({loaded.architecture.title}) on {len(paths)} pictures of {source}")
-    started, report = time.perf_counter(), _Report(loaded)
+    started, class_names = time.perf_counter(), loaded.architecture.class_names
+    report = Report(config.on_bad_label, "--on_bad_label", loaded.architecture.usual_hw, config.tile is not None)
+    files = ResultFiles(loaded.run_dir / RESULTS, class_names, run_origin(loaded, images, source))
     if engine.is_main:
         remove_drawings(loaded.run_dir / DRAWINGS)
     found = engine.gathered(_detect_share(loaded, engine, paths), len(paths))
-    writer = ResultFiles(loaded.run_dir / RESULTS, loaded.architecture.class_names, run_origin(loaded, images, source))
-    with writer if engine.is_main else nullcontext() as results:
-        for item in progress_bar(found, total=len(paths), unit="picture", desc="detecting"):
-            if stop is not None:
-                stop.check()
-            if report.takes(paths[item.row], item):
-                results.write(paths[item.row], item)
-                if item.picture is not None:
-                    _draw(loaded, paths[item.row], item)
+    found = progress_bar(found, total=len(paths), unit="picture", desc="detecting")
+    looks = {"min_score": config.draw_score, "line_width": config.line_width, "labels": config.draw_labels}
+    draw = partial(draw_found, loaded.run_dir, class_names, looks)
+    write_found(found, paths, files if engine.is_main else None, report, draw, stop)
     if engine.is_main:
-        report_problems(report.problems, "pictures could not be read and have no results")
-        report.warn_of_cuts()
+        report.warn(config.K, f"give --K {2 * config.K}", config.draw_score)
     speed = len(paths) / max(time.perf_counter() - started, 1e-9)
     folder = loaded.run_dir / RESULTS
     log(f"{report.num_boxes} boxes of score {config.conf_thresh} and more, {speed:.1f} pictures/s: {folder}")
     log(f"drawings (score {config.draw_score} and more): {loaded.run_dir / DRAWINGS}")
-    numbered = numbered_classes(loaded.architecture.class_names)
+    numbered = numbered_classes(class_names)
     if numbered and config.num_drawings:
         log(f"classes that no font here can write are drawn as numbers: {numbered}")
-    if report.num_boxes and report.best_score < config.draw_score:
-        warn(f"the best score is {report.best_score:.2f}, so no box was drawn; lower --draw_score, or train longer")
     return len(report.problems)
-
-
-class _Report:
-    """Counts what is found, and warns of pictures that are too large for the input."""
-
-    def __init__(self, loaded: LoadedRun) -> None:
-        self._config, self._usual_hw = loaded.config, loaded.architecture.usual_hw
-        self.problems: list[str] = []
-        self.num_boxes, self.best_score, self.num_cut = 0, 0.0, 0
-        self._hinted = loaded.config.tile is not None
-
-    def takes(self, path: Path, item: Found) -> bool:
-        """Whether the picture has results. Raises ImageError for an unreadable one, unless they are skipped."""
-        if item.problem is not None:
-            if self._config.on_bad_label == "error":
-                raise ImageError(f"{item.problem} (--on_bad_label skip leaves such pictures out)")
-            self.problems.append(item.problem)
-            return False
-        if not self._hinted and is_much_larger(item.size, self._usual_hw):
-            warn(f"{path.name} {too_large_hint(item.size, self._usual_hw)}")
-            self._hinted = True
-        self.num_cut += item.num_cut
-        self.num_boxes += len(item.detections.scores)
-        self.best_score = max(self.best_score, item.detections.scores.max(initial=0.0))
-        return True
-
-    def warn_of_cuts(self) -> None:
-        """Warn where there may have been more objects than are kept."""
-        if self.num_cut:
-            most, what = self._config.K, "tile" if self._config.tile else "picture"
-            warn(cut_hint(self.num_cut, most, what, f"give --K {2 * most}"))
 
 
 def _detect_share(loaded: LoadedRun, engine: Engine, paths: Sequence[Path]) -> Iterator[Found]:
@@ -204,17 +163,3 @@ def _detect_share(loaded: LoadedRun, engine: Engine, paths: Sequence[Path]) -> I
 def _tiling(config: Config) -> Tiling | None:
     """How pictures are cut, None where they are not."""
     return None if config.tile is None else Tiling(config.tile, config.overlap, config.scales)
-
-
-def _draw(loaded: LoadedRun, path: Path, item: Found) -> None:
-    config = loaded.config
-    drawing = draw_boxes(
-        as_bgr(item.picture),
-        item.detections,
-        loaded.architecture.class_names,
-        min_score=config.draw_score,
-        line_width=config.line_width,
-        labels=config.draw_labels,
-        in_place=True,  # a big picture is not held twice
-    )
-    write_picture(drawing_path(loaded.run_dir, path), drawing)

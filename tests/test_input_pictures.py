@@ -1,0 +1,61 @@
+"""What a source of pictures stands for: a file, a folder, a pattern; and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets.images import ImageError
+from tools.command_line import SettingsError
+from tools.input_pictures import check_headers, input_folder, input_pictures
+
+PNG = cv2.imencode(".png", np.zeros((4, 5, 3), np.uint8))[1].tobytes()
+
+
+@pytest.fixture
+def flights(tmp_path: Path) -> Path:
+    for name in ("north/a.tif", "north/a.jpg", "south/2026/b.TIF", "south/.c.tif", "south/notes.txt", "d [1].png"):
+        path = tmp_path / "飞行" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(PNG)
+    return tmp_path / "飞行"
+
+
+def test_a_pattern_takes_pictures_of_any_folder_below_and_of_one_suffix(flights: Path) -> None:
+    """Else a preview beside each GeoTIFF stops the work: both have one name."""
+    found = input_pictures(flights / "**" / "*.[tT][iI][fF]", "--input")
+    assert found == {"a": flights / "north" / "a.tif", "b": flights / "south" / "2026" / "b.TIF"}
+    assert input_pictures(flights / "north" / "*.jpg", "--input") == {"a": flights / "north" / "a.jpg"}
+    assert input_folder(flights / "**" / "*.tif") == flights
+
+
+def test_a_name_with_brackets_that_is_there_is_no_pattern(flights: Path) -> None:
+    path = flights / "d [1].png"
+    assert input_pictures(path, "--input") == {"d [1]": path}
+    assert input_folder(path) == path
+    assert input_pictures(flights, "--input") == {"d [1]": path}
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("**/*", "a.jpg and .*a.tif have one name"),
+        ("**/*.bmp", "no picture matches"),
+        ("gone", "no such file or folder"),
+        ("gone/*.tif", "no picture matches"),
+        ("south", "in folders of it, such as 2026"),
+    ],
+)
+def test_what_gives_no_pictures_is_refused_in_a_sentence(flights: Path, source: str, sentence: str) -> None:
+    with pytest.raises(SettingsError, match=f"^--input x: .*{sentence}"):
+        input_pictures(flights / source, "--input x")
+
+
+def test_a_header_that_cannot_be_read_is_told_of_before_the_work(flights: Path) -> None:
+    check_headers([flights / "north" / "a.tif"])
+    (flights / "z.png").write_bytes(PNG[:20])
+    with pytest.raises(ImageError, match=r"z\.png: the file is cut off in its header"):
+        check_headers([flights / "north" / "a.tif", flights / "z.png"])

@@ -1,0 +1,63 @@
+"""Results as they come: what ends the work, what is kept of it, and what is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets.images import ImageError
+from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
+from tools.outcomes import Found
+from tools.picture_results import Report, write_found
+from tools.results import ResultFiles, read_origin
+from tools.stop_request import StopRequest
+
+PATHS = [Path("a.png"), Path("b.png"), Path("c.png")]
+BOX = ImageDetections(np.array([[[0.0, 0], [4, 0], [4, 4], [0, 4]]]), np.array([0.4]), np.array([0]))
+
+
+def work(folder: Path, found: list[Found], on_bad: str = "error", stop: StopRequest | None = None) -> Report:
+    report = Report(on_bad, "--on_bad_label", (100, 100), is_tiled=False)
+    drawn: list[Path] = []
+    write_found(found, PATHS, ResultFiles(folder, ["car"], {}), report, lambda path, _: drawn.append(path), stop)
+    assert drawn == [PATHS[item.row] for item in found if item.picture is not None]
+    return report
+
+
+def test_a_picture_that_cannot_be_read_ends_the_work_and_what_was_found_stays(tmp_path: Path) -> None:
+    found = [Found(0, BOX, (9, 9)), Found(1, NO_DETECTIONS, (0, 0), problem="b.png: damaged"), Found(2, BOX, (9, 9))]
+    with pytest.raises(ImageError, match=r"b\.png: damaged \(--on_bad_label skip leaves such pictures out\)"):
+        work(tmp_path, found)
+    origin = read_origin(tmp_path)
+    assert (origin["images"], origin["stopped"]) == (["a"], True)
+    report = work(tmp_path, found, "skip")
+    assert (report.num_boxes, report.problems) == (2, ["b.png: damaged"])
+    assert read_origin(tmp_path) == {"classes": ["car"], "images": ["a", "c"]}
+
+
+def test_another_error_writes_nothing(tmp_path: Path) -> None:
+    def found():
+        yield Found(0, BOX, (9, 9))
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        work(tmp_path, found())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_that_are_to_be_drawn_come_with_their_pixels(tmp_path: Path) -> None:
+    work(tmp_path, [Found(0, BOX, (9, 9), np.zeros((9, 9, 3), np.uint8)), Found(1, BOX, (9, 9))])
+    assert len(json.loads((tmp_path / "detections.json").read_text("utf-8"))) == 2
+
+
+def test_what_is_said_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    report = work(tmp_path, [Found(0, BOX, (900, 900), num_cut=2), Found(1, BOX, (900, 900))])
+    report.warn(5, "give --K 10", draw_score=0.5)
+    said = capsys.readouterr().err
+    assert said.count("much larger than the network is used to") == 1
+    assert "in 2 pictures all 5 boxes that are kept of a picture" in said
+    assert "give --K 10" in said
+    assert "the best score is 0.40, so no box was drawn" in said

@@ -1,0 +1,93 @@
+"""What is found in pictures, one after the other -> results and drawings, and what there is to say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+from datasets.images import ImageError
+from tools.drawing import as_bgr, draw_boxes, write_picture
+from tools.messages import report_problems, warn
+from tools.outcomes import Found, cut_hint, is_much_larger, too_large_hint
+from tools.results import ResultFiles, drawing_path
+from tools.stop_request import StopRequest
+
+STOPPED = "stopped; results, if there are any, are of the pictures so far"
+
+
+class Report:
+    """Counts what is found. problems: pictures that could not be read; best_score; num_boxes; num_cut: of `Found`."""
+
+    def __init__(self, on_bad: Literal["error", "skip"], flag: str, usual_hw: tuple[int, int], is_tiled: bool) -> None:
+        """on_bad: what a picture that cannot be read is, as `flag` says. usual_hw: of `PictureDetector`."""
+        self._on_bad, self._flag, self._usual_hw, self._is_tiled = on_bad, flag, usual_hw, is_tiled
+        self._is_hinted = is_tiled
+        self.problems: list[str] = []
+        self.num_boxes, self.best_score, self.num_cut = 0, 0.0, 0
+
+    def takes(self, path: Path, item: Found) -> bool:
+        """Whether the picture has results. Raises ImageError for an unreadable one, unless they are skipped."""
+        if item.problem is not None:
+            if self._on_bad == "error":
+                raise ImageError(f"{item.problem} ({self._flag} skip leaves such pictures out)")
+            self.problems.append(item.problem)
+            return False
+        if not self._is_hinted and is_much_larger(item.size, self._usual_hw):
+            warn(f"{path.name} {too_large_hint(item.size, self._usual_hw)}")
+            self._is_hinted = True
+        self.num_cut += item.num_cut
+        self.num_boxes += len(item.detections.scores)
+        self.best_score = max(self.best_score, float(item.detections.scores.max(initial=0.0)))
+        return True
+
+    def warn(self, num_peaks: int, remedy: str, draw_score: float) -> None:
+        """Warn of pictures without results, of boxes that may be missing (what to do: `remedy`), and of none drawn."""
+        report_problems(self.problems, "pictures could not be read and have no results")
+        if self.num_cut:
+            warn(cut_hint(self.num_cut, num_peaks, "tile" if self._is_tiled else "picture", remedy))
+        if self.num_boxes and self.best_score < draw_score:
+            warn(f"the best score is {self.best_score:.2f}, so no box was drawn; lower --draw_score, or train longer")
+
+
+def write_found(
+    found: Iterable[Found],
+    paths: Sequence[Path],
+    files: ResultFiles | None,
+    report: Report,
+    draw: Callable[[Path, Found], None],
+    stop: StopRequest | None = None,
+) -> None:
+    """Write the results of each picture, and draw those that come with their pixels.
+
+    A stop that was asked for, or a picture that cannot be read, ends the work: what was found so far is written, with
+    `stopped` in origin.json, and then the KeyboardInterrupt or ImageError is raised. Any other end writes nothing. On
+    other processes than the main one there are no `files`.
+    """
+    ended: BaseException | None = None
+    with files or nullcontext():
+        try:
+            for item in found:
+                if stop is not None:
+                    stop.check()
+                if report.takes(paths[item.row], item):
+                    if files is not None:
+                        files.write(paths[item.row], item)
+                    if item.picture is not None:
+                        draw(paths[item.row], item)
+        except (ImageError, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt) and (stop is None or stop.at_once):  # perhaps within a line
+                raise
+            ended = error
+            if files is not None:
+                files.origin["stopped"] = True
+    if ended is not None:
+        raise ended
+
+
+def draw_found(out: Path, class_names: Sequence[str], looks: Mapping[str, Any], path: Path, item: Found) -> None:
+    """Draw the boxes into the picture that was found in, which is not held twice, and write it. looks: keywords of
+    `draw_boxes`."""
+    drawing = draw_boxes(as_bgr(item.picture), item.detections, class_names, in_place=True, **looks)
+    write_picture(drawing_path(out, path), drawing)
