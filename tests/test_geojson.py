@@ -63,6 +63,25 @@ def test_a_box_is_written_where_it_was_worked_out(tmp_path: Path) -> None:
     assert shapely.LinearRing(ring).is_ccw, "RFC 7946, section 3.1.6"
 
 
+@pytest.mark.parametrize(
+    ("crs", "affine"),
+    [("EPSG:32601", from_origin(165_871, 100_000, 10, 10)), ("EPSG:4326", from_origin(179.999, 0.9, 1e-5, 1e-5))],
+)
+def test_a_box_across_the_antimeridian_is_none_around_the_earth(tmp_path: Path, crs: str, affine: object) -> None:
+    """Fiji, Chukotka: in UTM zones 1 and 60 boxes were 360 degrees wide."""
+    geotiff(tmp_path / "images" / "a.tif", affine, crs)
+    quads = [QUAD + np.array([shift, 0.0]) for shift in range(-40, 45, 5)]
+    picture = Picture("a", labels(*quads), path=tmp_path / "images" / "a.tif")
+    write_geojson(tmp_path / "out.geojson", AnnotatedSet([picture]), Ledger())
+    features = json.loads((tmp_path / "out.geojson").read_text("utf-8"))["features"]
+    rings = np.array([item["geometry"]["coordinates"][0] for item in features])
+    assert np.ptp(rings[..., 0], axis=1).max() < 0.02
+    assert rings[..., 0].max() > 180
+    back = read_geojson(tmp_path / "out.geojson", Ledger(), tmp_path / "images")
+    there = back.pictures[0].labels.quads.mean(axis=1)
+    np.testing.assert_allclose(there, np.array(quads).mean(axis=1), atol=1e-2)
+
+
 def test_predictions_keep_their_scores_and_empty_pictures_write_nothing(tmp_path: Path) -> None:
     path = geotiff(tmp_path / "a.tif", from_origin(500_000, 5_400_000, 0.1, 0.1))
     picture = Picture("a", labels(QUAD, QUAD), path=path, scores=np.array([0.75, 0.25]))

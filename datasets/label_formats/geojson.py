@@ -118,7 +118,7 @@ def _features(picture: Picture, ledger: Ledger) -> list[dict[str, Any]]:
         return []
     points = between(place.crs, read_crs(LONGITUDE_LATITUDE), place.to_map(labels.quads.reshape(-1, 2)))
     features = []
-    for row, quad in enumerate(points.reshape(-1, 4, 2)):
+    for row, quad in enumerate(_beyond_180(points.reshape(-1, 4, 2))):
         if not np.isfinite(quad).all():
             ledger.left_out[NO_PLACE] += 1
             continue
@@ -131,6 +131,14 @@ def _features(picture: Picture, ledger: Ledger) -> list[dict[str, Any]]:
         geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
     return features
+
+
+def _beyond_180(quads: np.ndarray) -> np.ndarray:
+    """Quads (N, 4, 2) in longitude and latitude; those across the antimeridian go on beyond 180 degrees, as QGIS draws
+    them where they lie, instead of around the Earth."""
+    x, y = quads[..., 0], quads[..., 1]
+    is_across = np.ptp(x, axis=1, keepdims=True) > 180
+    return np.stack([np.where(is_across & (x < 0), x + 360, x), y], axis=-1)
 
 
 def _counter_clockwise(ring: np.ndarray) -> np.ndarray:
