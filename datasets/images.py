@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from datasets.layouts import Layout, read_layout, spread_values
+from datasets.tiff_blocks import damage, unreadable
 
 # Else a line for each tag of a GeoTIFF and for each damaged picture, of which we tell in words of our own.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_FATAL)
@@ -88,6 +89,9 @@ def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, floa
                 f"{path}: its header tells of more than 2^30 pixels, the most that OpenCV reads; {remedy}"
             ) from error
         image = None
+    fault = unreadable(data) if image is None else damage(data)
+    if fault is not None:
+        raise ImageError(f"{path}: {fault}")
     if image is None and layout.has_grey_bands:
         remedy = "its bands are not called colours; write them anew with gdal_translate -co PHOTOMETRIC=RGB"
         raise ImageError(f"{path}: cannot be decoded; {remedy}")

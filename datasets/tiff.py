@@ -9,7 +9,8 @@ from typing import IO, NamedTuple
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two of BigTIFF, for files beyond 4 GiB
 # Tags of TIFF 6.0, section 8, and GDAL's own.
 WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, BANDS, PLANES, OPACITY = 256, 257, 258, 262, 274, 277, 284, 338
-GDAL_NO_DATA = 42113
+COMPRESSION, STRIP_OFFSETS, STRIP_LENGTHS, TILE_OFFSETS, TILE_LENGTHS = 259, 273, 279, 324, 325
+SAMPLE_FORMAT, GDAL_NO_DATA = 339, 42113
 TEXT, SHORT, LONG, LONG8 = 2, 3, 4, 16
 _CODES = {TEXT: "s", SHORT: "H", LONG: "I", LONG8: "Q"}
 MOST_TEXT, MOST_ENTRIES = 64, 4096  # bytes of a text; fields of a directory, more are of a damaged file
@@ -17,11 +18,14 @@ MOST_TEXT, MOST_ENTRIES = 64, 4096  # bytes of a text; fields of a directory, mo
 
 class Field(NamedTuple):
     """What the directory says of a tag. `value`: its first number, or its text; `place`: the byte in the file of the
-    least digit of that number, to write another below 256 there."""
+    least digit of that number, to write another below 256 there; `start`: the byte at which it begins; `code`: byte
+    order and kind of its numbers, as `struct` has them."""
 
     value: int | bytes
     count: int
     place: int
+    start: int
+    code: str
 
 
 def read_tags(file: IO[bytes], start: int = 0) -> dict[int, Field]:
@@ -55,7 +59,8 @@ def read_tags(file: IO[bytes], start: int = 0) -> dict[int, Field]:
         raw = _read(file, place, size)
         if len(raw) == size:
             (value,) = struct.unpack(f"{order}{code}", raw)
-            fields[tag] = Field(value, count, place if order == "<" else place + size - 1)
+            least = place if order == "<" else place + size - 1
+            fields[tag] = Field(value, count, least, place, f"{order}{_CODES[kind]}")
     return fields
 
 
@@ -66,6 +71,13 @@ def _read(file: IO[bytes], place: int, size: int) -> bytes:
     except (OSError, OverflowError, ValueError):  # of a damaged file, beyond what a system may be asked for
         return b""
     return file.read(size)
+
+
+def numbers(data: bytes, field: Field) -> tuple[int, ...]:
+    """All numbers of a field of the file with these bytes; of one that is cut off, those that are there."""
+    size = struct.calcsize(field.code)
+    count = max(0, min(field.count, (len(data) - field.start) // size))
+    return struct.unpack_from(f"{field.code[0]}{count}{field.code[1]}", data, field.start)
 
 
 def number(tags: Mapping[int, Field], tag: int, usual: int) -> int:
