@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from copy import deepcopy
 
 import pytest
 import torch
@@ -150,7 +151,7 @@ def test_a_checkpoint_of_ours_starts_a_run_with_all_its_weights(model, tmp_path)
     assert str(start.report) == "168 tensors matched (100 %), 0 re-shaped, 0 missing, 0 unknown"
 
 
-@pytest.mark.parametrize("names", [("car",), ("a", "b", "c"), ("boat", "car"), ("ship", "plane")])
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("ship", "plane")])
 def test_other_classes_renew_the_last_layer_of_hm_alone(model, tmp_path, names):
     save_checkpoint(tmp_path / "best.pth", model, ARCHITECTURE)
     start = start_from(tmp_path / "best.pth", names, (96, 160))
@@ -163,6 +164,33 @@ def test_other_classes_renew_the_last_layer_of_hm_alone(model, tmp_path, names):
     assert str(start.report).endswith(
         "(100 %), 0 re-shaped, 0 missing, 0 unknown, started anew: hm.3.weight, hm.3.bias"
     )
+
+
+@pytest.mark.parametrize("names", [("boat", "car"), ("car",), ("bus", "boat", "car"), ("boat", "van")])
+def test_known_classes_keep_what_was_learnt_of_them_in_any_order(model, tmp_path, names):
+    """The same data with its classes in another order went from mAP50 0.48 to 0.16 by one step of training."""
+    save_checkpoint(tmp_path / "best.pth", model, ARCHITECTURE)
+    start = start_from(tmp_path / "best.pth", names, (96, 160))
+    old, new, fresh = model.hm[3], start.model.hm[3], start.architecture.build().hm[3]
+    for number, name in enumerate(names):
+        if name in ARCHITECTURE.class_names:
+            row = ARCHITECTURE.class_names.index(name)
+            assert torch.equal(new.weight[number], old.weight[row])
+            assert new.bias[number] == old.bias[row]
+        else:
+            assert not set(new.weight[number].ravel().tolist()) & set(old.weight.ravel().tolist())
+            assert new.bias[number] == fresh.bias[number]
+    kept = ", ".join(name for name in names if name in ARCHITECTURE.class_names)
+    assert str(start.report).endswith(f"started anew: hm.3.weight, hm.3.bias, but for the classes {kept}")
+
+
+def test_a_known_class_of_damaged_weights_is_refused(model, tmp_path):
+    damaged = deepcopy(model)
+    with torch.no_grad():
+        damaged.hm[3].bias[0] = torch.nan
+    save_checkpoint(tmp_path / "best.pth", damaged, ARCHITECTURE)
+    with pytest.raises(CheckpointError, match="not finite"):
+        start_from(tmp_path / "best.pth", ("boat", "car"), (96, 160))
 
 
 def test_the_average_is_taken_where_there_is_one(model, tmp_path):

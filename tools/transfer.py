@@ -37,7 +37,8 @@ class TransferReport(NamedTuple):
     """What of some weights fits a network, by the names of the tensors; step counters of batch norms are not counted.
 
     matched: of the same name and shape; reshaped: of the same name only; missing: only in the network; unknown: only
-    in the file; renewed: starts anew on purpose, whatever the file holds, and is in no other part.
+    in the file; renewed: starts anew on purpose, whatever the file holds, and is in no other part; kept_classes: whose
+    rows of it are the file's all the same.
     """
 
     matched: tuple[str, ...]
@@ -45,6 +46,7 @@ class TransferReport(NamedTuple):
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
     renewed: tuple[str, ...] = ()
+    kept_classes: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
@@ -65,7 +67,8 @@ class TransferReport(NamedTuple):
             names = getattr(self, word)
             parts.append(f"{len(names)} {word.replace('reshaped', 're-shaped')}{_in_brackets(names)}")
         if self.renewed:
-            parts.append(f"started anew: {', '.join(self.renewed)}")
+            kept = f", but for the classes {', '.join(self.kept_classes)}" if self.kept_classes else ""
+            parts.append(f"started anew: {', '.join(self.renewed)}{kept}")
         return ", ".join(parts)
 
     def _percent(self) -> str:

@@ -28,7 +28,7 @@ from tools.checkpoint import (
     weights_of,
 )
 from tools.timm_weights import load_by_timm, timm_weights
-from tools.transfer import BASE, TransferReport, base_weights, transfer
+from tools.transfer import BASE, TransferReport, base_weights, num_not_finite, transfer
 
 PROBE_SECONDS = 3.0  # how long `auto` waits for a network that may not be there
 
@@ -56,8 +56,9 @@ def start_from(
     the latter two `backbone_if_foreign` is the backbone, resnet101 if None. Height and width of the input are
     those of the checkpoint where `keeps_hw` and it tells them.
 
-    For other classes the last layer of `hm` starts anew, and that alone. Raises CheckpointError for a file that is no
-    such thing, or of which less than 90 % match (unless `allow_partial`).
+    For other classes the last layer of `hm` starts anew, and that alone; there, too, classes that the file has under
+    the same name, in any place, keep what it has learnt of them. Raises CheckpointError for a file that is no such
+    thing, or of which less than 90 % match (unless `allow_partial`).
     """
     content = load_file(path)
     # The average (EMA) where there is one: it is what a run's scores were scores of, and an optimiser that starts anew
@@ -85,7 +86,28 @@ def start_from(
         allow_partial=allow_partial,
         cause="its architecture and its weights contradict each other; edited?" if "architecture" in content else "",
     )
+    if not is_same:
+        report = report._replace(kept_classes=_keep_classes(model, weights, found.class_names, class_names, path))
     return StartingPoint(model, architecture, report)
+
+
+def _keep_classes(
+    model: CTRBOX, weights: Mapping[str, Tensor], there: Sequence[str], wanted: Sequence[str], path: Path
+) -> tuple[str, ...]:
+    """Copy the rows of the last layer of `hm` of the wanted classes that are there; returns their names. Raises
+    CheckpointError for values that are not finite."""
+    layer, last = model.hm[-1], f"hm.{len(model.hm) - 1}"
+    known = [name for name in wanted if name in there]
+    for kind, own in (("weight", layer.weight), ("bias", layer.bias)):
+        given = weights.get(f"{last}.{kind}")
+        if given is None or given.shape != (len(there), *own.shape[1:]):
+            return ()
+        rows = given[[there.index(name) for name in known]]
+        if num_not_finite(rows):
+            raise CheckpointError(f"{path}: holds weights that are not finite; damaged, or of a run that diverged")
+        with torch.no_grad():
+            own[[wanted.index(name) for name in known]] = rows.to(own.dtype)
+    return tuple(known)
 
 
 def pretrained_backbone(
