@@ -12,14 +12,9 @@ from datasets.images import read_image
 from DOTA_devkit.confusion import Confusion, confusion
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.task_files import ImageDetections
-from tools.error_report import CONFUSION_CSV, CONFUSION_PLOT, WORST, least_scores, write_confusion, write_worst
+from tools.error_report import CONFUSION_CSV, CONFUSION_PLOT, WORST, write_confusion, write_worst
 
 SQUARE = np.array([[4.0, 4], [24, 4], [24, 24], [4, 24]])
-
-
-def test_the_least_score_of_a_class_is_that_of_its_best_f1() -> None:
-    metrics = {"classes": {"a": {"score_threshold": 0.4}, "b": {"score_threshold": None}}}
-    assert least_scores(metrics, 0.3) == [0.4, 0.3]
 
 
 def test_the_table_opens_in_a_spreadsheet_and_the_plot_is_a_picture(tmp_path: Path) -> None:

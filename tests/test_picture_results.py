@@ -20,7 +20,7 @@ BOX = ImageDetections(np.array([[[0.0, 0], [4, 0], [4, 4], [0, 4]]]), np.array([
 
 
 def work(folder: Path, found: list[Found], on_bad: str = "error", stop: StopRequest | None = None) -> Report:
-    report = Report(on_bad, "--on_bad_label", (100, 100), is_tiled=False)
+    report = Report(on_bad, "--on_bad_label", (100, 100), False, [0.5])
     drawn: list[Path] = []
     write_found(found, PATHS, ResultFiles(folder, ["car"], {}), report, lambda path, _: drawn.append(path), stop)
     assert drawn == [PATHS[item.row] for item in found if item.picture is not None]
@@ -34,7 +34,7 @@ def test_a_picture_that_cannot_be_read_ends_the_work_and_what_was_found_stays(tm
     origin = read_origin(tmp_path)
     assert (origin["images"], origin["stopped"]) == (["a"], True)
     report = work(tmp_path, found, "skip")
-    assert (report.num_boxes, report.problems) == (2, ["b.png: damaged"])
+    assert (report.num_boxes, report.num_shown, report.problems) == (2, 0, ["b.png: damaged"])
     assert read_origin(tmp_path) == {"classes": ["car"], "images": ["a", "c"]}
 
 
@@ -55,7 +55,7 @@ def test_pictures_that_are_to_be_drawn_come_with_their_pixels(tmp_path: Path) ->
 
 def test_what_is_said_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     report = work(tmp_path, [Found(0, BOX, (900, 900), num_cut=2), Found(1, BOX, (900, 900))])
-    report.warn(5, "give --K 10", draw_score=0.5)
+    report.warn(5, "give --K 10")
     said = capsys.readouterr().err
     assert said.count("much larger than the network is used to") == 1
     assert "in 2 pictures all 5 boxes that are kept of a picture" in said

@@ -23,8 +23,8 @@ from tools.run_folder import LOG, RUNS_DIR, SETTINGS
 
 # Settings that say where and how a run works, and not what it learns.
 _NOT_LEARNT = frozenset(
-    "phase out num_workers device compile cache tensorboard save_every num_drawings draw_score line_width draw_labels "
-    "bootstrap".split()
+    "phase out num_workers device compile cache tensorboard save_every num_drawings draw_score scores line_width "
+    "draw_labels bootstrap".split()
 )
 # Settings that decide what a validation finds, besides its pictures and classes.
 _VALIDATING = ("data_dir", "K", "conf_thresh", "nms_thresh", "agnostic_nms", "ignore_overlap", "tta_views")

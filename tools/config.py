@@ -16,6 +16,10 @@ from tools.setting_rules import check_settings
 
 PHASES = ("train", "test", "eval")
 PRETRAINED = ("auto", "imagenet", "none")
+SCORES_HELP = (
+    "metrics.json of an evaluation, or its run folder: each class from the score of its best F1 there on; classes "
+    "without one as the flag above says"
+)
 AUTO = ("batch_size",)  # settings of which 0 stands for auto
 
 
@@ -188,6 +192,7 @@ class Config:
     # drawing
     num_drawings: int = _setting(50, "most pictures to draw boxes on")
     draw_score: float = _setting(0.3, "lowest score that is drawn, 0 to 1")
+    scores: Path | None = _setting(None, f"test: {SCORES_HELP}", metavar="PATH")
     line_width: int = _setting(0, "width of the drawn lines, pixels; 0 chooses by the picture's size")
     draw_labels: bool = _setting(True, "write class and score at the boxes")
     # machine

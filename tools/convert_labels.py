@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tools.class_scores import read_scores
 from tools.command_line import Parser, SettingsError, exit_code
+from tools.config import SCORES_HELP
 from tools.messages import warn
 from tools.picture_links import copy_picture, link_or_copy
 from tools.progress import progress_bar
@@ -91,7 +93,8 @@ def _read(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     from datasets import label_formats
 
     if options.source in PREDICTIONS:
-        return label_formats.PREDICTIONS[options.source](options.src, ledger, options.min_score)
+        scores = {} if options.scores is None else read_scores(options.scores)
+        return label_formats.PREDICTIONS[options.source](options.src, ledger, options.min_score, scores)
     track = partial(progress_bar, desc="reading", unit="file")
     if options.source in ON_THE_MAP:
         read = label_formats.ON_THE_MAP[options.source]
@@ -261,6 +264,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="S",
         help="of predictions, leave out boxes with a lower score, 0 to 1 [default: %(default)s]",
     )
+    add("--scores", type=Path, metavar="PATH", help=f"of predictions: {SCORES_HELP}")
     add(
         "--class_field",
         metavar="NAME",

@@ -15,12 +15,14 @@ from datasets.images import brightness
 from datasets.videos import Frame, Video, VideoError, frame_name
 from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.task_files import ImageDetections
+from tools.class_scores import shown_scores
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.detector_flags import (
     THRESHOLDS,
     add_detector_flags,
     add_drawing_flags,
     check_thresholds,
+    least_scores_of,
     open_detector,
     tiling_of,
     warn_of_cuts,
@@ -47,8 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     check_every(options.every)
-    if not 0 <= options.draw_score <= 1:
-        raise SettingsError(f"--draw_score {options.draw_score} must lie within 0 and 1")
     if options.K is not None and options.K < 1:
         raise SettingsError(f"--K {options.K} must be at least 1")
     tiling, paths = tiling_of(options), videos_of(options.videos, options.out)
@@ -58,23 +58,26 @@ def _run(options: argparse.Namespace) -> int:
             next(video.frames(), None)
     options.model = weights_in(options.model)
     detector = _detector(options)
+    least = least_scores_of(options, detector.class_names)
     print(f"detecting with {options.model} in {len(paths)} {'video' if len(paths) == 1 else 'videos'}", flush=True)
     started = time.perf_counter()
     origin = origin_of(options.model, _named(paths), paths, detector.settings, tiling) | {"every": options.every}
     with StopRequest() as stop, ResultFiles(options.out / RESULTS, detector.class_names, origin) as results:
-        work = _Work(options, detector, tiling, results, stop)
+        for path in (*(_drawn(options.out, path) for path in paths), options.out / COUNTS):
+            path.unlink(missing_ok=True)  # of an earlier run, as its results are
+        work = _Work(options, detector, tiling, least, results, stop)
         num_bad = sum(not work.detect_in(path) for path in paths)
         origin["stopped"] = work.is_stopped
     write_csv(options.out / COUNTS, [("image", "video", "frame", "seconds", *detector.class_names), *work.rows])
     speed = len(work.rows) / max(time.perf_counter() - started, 1e-9)
     floor = detector.settings.conf_thresh
     print(f"boxes of score {floor} and more in {len(work.rows)} frames, {speed:.1f} frames/s: {options.out / RESULTS}")
-    print(f"how many of score {max(options.draw_score, floor)} and more: {options.out / COUNTS}")
+    print(f"how many of score {shown_scores(work.least)} and more: {options.out / COUNTS}")
     drawn = [path for path in (_drawn(options.out, path) for path in paths) if path.is_file()]
     if drawn:
         print(f"drawn: {', '.join(map(str, drawn))}")
     warn_of_cuts(detector, options)
-    if 0 < work.best < options.draw_score:
+    if work.best > 0 and not work.num_shown:
         warn(f"the best score is {work.best:.2f}, so no box was drawn or counted; lower --draw_score")
     if work.is_stopped:
         print("stopped; what is written is of the frames so far", file=sys.stderr)
@@ -85,7 +88,8 @@ def _run(options: argparse.Namespace) -> int:
 class _Work:
     """Detection in one video after the other, for the same results, until a stop is requested.
 
-    rows: of the table of counts. best: the highest score so far. is_stopped: whether frames were left.
+    rows: of the table of counts. best: the highest score so far. least: score of each class from which on its boxes are
+    drawn and counted, num_shown of them so far. is_stopped: whether frames were left.
     """
 
     def __init__(
@@ -93,18 +97,19 @@ class _Work:
         options: argparse.Namespace,
         detector: PictureDetector,
         tiling: Tiling | None,
+        least: Sequence[float],
         results: ResultFiles,
         stop: StopRequest,
     ) -> None:
         self.options, self.detector, self.tiling = options, detector, tiling
         self.results, self.stop = results, stop
         self.rows: list[tuple[object, ...]] = []
-        self.best, self.is_stopped = 0.0, False
+        self.best, self.num_shown, self.is_stopped = 0.0, 0, False
+        self.least = [max(score, detector.settings.conf_thresh) for score in least]
 
     def detect_in(self, path: Path) -> bool:
         """Detect in a video; returns whether it is whole. Of one that is not, what was found counts."""
         drawn = _drawn(self.options.out, path)
-        drawn.unlink(missing_ok=True)  # of an earlier run
         try:
             with Video(path) as video, VideoFile(drawn, self._rate(video)) as file:
                 self._detect_in_frames(video, file)
@@ -122,7 +127,7 @@ class _Work:
 
     def _detect_in_frames(self, video: Video, file: VideoFile) -> None:
         options, every = self.options, self.options.every
-        looks = {"min_score": options.draw_score, "line_width": options.line_width, "labels": options.draw_labels}
+        looks = {"min_score": self.least, "line_width": options.line_width, "labels": options.draw_labels}
         frames = video.frames(every)
         for frame in progress_bar(frames, total=video.num_chosen(every), unit="frame", desc=video.path.name):
             if self.stop.is_requested:
@@ -145,7 +150,8 @@ class _Work:
             boxes = detector.detect_tiled(picture, self.tiling, self.options.batch_size)
         name = frame_name(path, frame.number)
         self.results.write(Path(f"{name}.jpg"), Found(frame.number, boxes, hw))
-        counted = boxes.labels[boxes.scores >= self.options.draw_score]
+        counted = boxes.labels[boxes.scores >= np.asarray(self.least)[boxes.labels]]
+        self.num_shown += len(counted)
         counts = np.bincount(counted, minlength=len(detector.class_names)).tolist()
         self.rows.append((name, path.name, frame.number, f"{frame.seconds:.3f}", *counts))
         self.best = max(self.best, float(boxes.scores.max(initial=0.0)))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from tools.class_scores import least_scores, read_scores
 from tools.command_line import SettingsError
+from tools.config import SCORES_HELP
 from tools.messages import warn
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import PictureDetector, Tiling, cut_hint
@@ -48,8 +52,17 @@ def add_drawing_flags(parser: argparse.ArgumentParser, shown: str = "drawn") -> 
     add = parser.add_argument
     help_text = f"lowest score that is {shown} [default: %(default)s]"
     add("--draw_score", type=float, default=0.3, metavar="X", help=help_text)
+    add("--scores", type=Path, metavar="PATH", help=SCORES_HELP)
     add("--line_width", type=int, default=0, metavar="PX", help="of the boxes; 0: by the picture's size [default: 0]")
     add("--no_draw_labels", dest="draw_labels", action="store_false", help="draw no class and score at the boxes")
+
+
+def least_scores_of(options: argparse.Namespace, class_names: Sequence[str]) -> list[float]:
+    """The score of each class from which on its boxes are shown. Raises SettingsError for one out of range."""
+    if not 0 <= options.draw_score <= 1:
+        raise SettingsError(f"--draw_score {options.draw_score} must lie within 0 and 1")
+    scores = {} if options.scores is None else read_scores(options.scores)
+    return least_scores(class_names, scores, options.draw_score)
 
 
 def open_detector(options: argparse.Namespace) -> OnnxDetector:

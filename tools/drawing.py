@@ -40,20 +40,21 @@ def draw_boxes(
     boxes: ImageDetections,
     class_names: Sequence[str],
     *,
-    min_score: float = 0.0,
+    min_score: float | Sequence[float] = 0.0,
     line_width: int = 0,
     labels: bool = True,
     in_place: bool = False,
 ) -> np.ndarray:
     """A copy of the picture (H, W, 3) uint8 BGR, or the picture itself with `in_place`, with the boxes that score at
-    least `min_score`, the best on top.
+    least `min_score`, or as much as it tells for their class, the best on top.
 
     `line_width` in pixels; 0 chooses by the picture's size. With `labels`, class and score stand above a box where no
     better box's label does: in a crowd all boxes are drawn but only some are named (colours tell the classes apart).
     """
     canvas = picture if in_place else np.ascontiguousarray(picture).copy()
     width = line_width or max(1, round(max(canvas.shape[:2]) / 700))
-    shown = np.flatnonzero(boxes.scores >= min_score)[::-1]
+    least = np.broadcast_to(np.asarray(min_score), len(class_names))
+    shown = np.flatnonzero(boxes.scores >= least[boxes.labels])[::-1]
     for row in shown:
         draw_quad(canvas, boxes.quads[row], class_color(int(boxes.labels[row])), width)
     if labels:

@@ -21,12 +21,6 @@ MISSED, BACKGROUND = "missed", "background"
 NUMBERED_UP_TO = 25  # classes; the squares of more are too small for numbers
 
 
-def least_scores(metrics: Mapping, fallback: float) -> list[float]:
-    """The score of each class from which on its boxes count: that of its best F1, as the AP table has it."""
-    scores = (item["score_threshold"] for item in metrics["classes"].values())
-    return [fallback if score is None else score for score in scores]
-
-
 def write_confusion(run_dir: Path, found: Confusion, class_names: Sequence[str]) -> None:
     """confusion.csv (a row an object's class, a column what it was taken for) and its plot."""
     rows = zip([*class_names, BACKGROUND], found.matrix.tolist(), strict=True)

@@ -13,6 +13,7 @@ from DOTA_devkit.confusion import confusion
 from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate
 from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, result_path, write_results
+from tools.class_scores import least_scores, scores_of
 from tools.config import Config
 from tools.data import open_data, read_split, split_of, truths_of, warn_of_known_pictures
 from tools.drawing import numbered_classes, plot_fonts, plot_names
@@ -21,7 +22,6 @@ from tools.error_report import (
     CONFUSION_CSV,
     CONFUSION_PLOT,
     WORST,
-    least_scores,
     write_confusion,
     write_worst,
 )
@@ -98,7 +98,7 @@ def _write_errors(
     """The confusion matrix, and where the pictures are at hand (merged ones are too large to look at side by side)
     those with most errors; returns the files' names."""
     config, class_names = loaded.config, loaded.architecture.class_names
-    scores = least_scores(metrics, config.draw_score)
+    scores = least_scores(class_names, scores_of(metrics), config.draw_score)
     errors = confusion(detections, truths, scores, ignore_overlap=config.ignore_overlap)
     write_confusion(loaded.run_dir, errors, class_names)
     names = [CONFUSION_CSV, CONFUSION_PLOT]

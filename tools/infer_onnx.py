@@ -14,8 +14,15 @@ from pathlib import Path
 
 from datasets.images import ImageError
 from DOTA_devkit.task_files import NO_DETECTIONS
+from tools.class_scores import shown_scores
 from tools.command_line import Parser, exit_code
-from tools.detector_flags import add_detector_flags, add_drawing_flags, open_detector, tiling_of
+from tools.detector_flags import (
+    add_detector_flags,
+    add_drawing_flags,
+    least_scores_of,
+    open_detector,
+    tiling_of,
+)
 from tools.drawing import remove_drawings
 from tools.input_pictures import INPUTS, check_headers, input_folder, input_pictures
 from tools.onnx_detector import OnnxDetector
@@ -79,9 +86,10 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     remove_drawings(options.out / DRAWINGS)
     paths = list(images.values())
     origin = origin_of(options.model, str(options.input), images.values(), detector.settings, tiling)
-    report = Report(options.on_bad_picture, "--on_bad_picture", detector.usual_hw, tiling is not None)
+    least = least_scores_of(options, class_names)
+    report = Report(options.on_bad_picture, "--on_bad_picture", detector.usual_hw, tiling is not None, least)
     found = detect_pictures(detector, images, tiling, options.batch_size, num_kept=options.num_drawings)
-    looks = {"min_score": options.draw_score, "line_width": options.line_width, "labels": options.draw_labels}
+    looks = {"min_score": least, "line_width": options.line_width, "labels": options.draw_labels}
     write_found(
         progress_bar(found, total=len(paths), unit="picture", desc="detecting"),
         paths,
@@ -93,9 +101,9 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     speed = len(paths) / max(time.perf_counter() - started, 1e-9)
     floor = detector.settings.conf_thresh
     print(f"{report.num_boxes} boxes of score {floor} and more, {speed:.1f} pictures/s: {options.out / RESULTS}")
-    print(f"drawings (score {options.draw_score} and more): {options.out / DRAWINGS}")
+    print(f"drawings (score {shown_scores(least)} and more): {options.out / DRAWINGS}")
     most = detector.settings.num_peaks
-    report.warn(most, f"export it with --K {2 * most}", options.draw_score)
+    report.warn(most, f"export it with --K {2 * most}")
     return int(bool(report.problems))
 
 

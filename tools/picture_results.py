@@ -7,6 +7,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from datasets.images import ImageError
 from tools.drawing import as_bgr, draw_boxes, write_picture
 from tools.messages import report_problems, warn
@@ -18,14 +20,23 @@ STOPPED = "stopped; results, if there are any, are of the pictures so far"
 
 
 class Report:
-    """Counts what is found. problems: pictures that could not be read; best_score; num_boxes; num_cut: of `Found`."""
+    """Counts what is found. problems: pictures that could not be read; num_boxes, and num_shown of these: as much as
+    `least` says for their class; best_score; num_cut: of `Found`."""
 
-    def __init__(self, on_bad: Literal["error", "skip"], flag: str, usual_hw: tuple[int, int], is_tiled: bool) -> None:
-        """on_bad: what a picture that cannot be read is, as `flag` says. usual_hw: of `PictureDetector`."""
+    def __init__(
+        self,
+        on_bad: Literal["error", "skip"],
+        flag: str,
+        usual_hw: tuple[int, int],
+        is_tiled: bool,
+        least: Sequence[float],
+    ) -> None:
+        """on_bad: what a picture that cannot be read is, as `flag` says. usual_hw: of `PictureDetector`. least: score
+        of each class from which on its boxes are drawn."""
         self._on_bad, self._flag, self._usual_hw, self._is_tiled = on_bad, flag, usual_hw, is_tiled
-        self._is_hinted = is_tiled
+        self._least, self._is_hinted = np.asarray(least), is_tiled
         self.problems: list[str] = []
-        self.num_boxes, self.best_score, self.num_cut = 0, 0.0, 0
+        self.num_boxes, self.num_shown, self.best_score, self.num_cut = 0, 0, 0.0, 0
 
     def takes(self, path: Path, item: Found) -> bool:
         """Whether the picture has results. Raises ImageError for an unreadable one, unless they are skipped."""
@@ -38,16 +49,18 @@ class Report:
             warn(f"{path.name} {too_large_hint(item.size, self._usual_hw)}")
             self._is_hinted = True
         self.num_cut += item.num_cut
-        self.num_boxes += len(item.detections.scores)
-        self.best_score = max(self.best_score, float(item.detections.scores.max(initial=0.0)))
+        scores, labels = item.detections.scores, item.detections.labels
+        self.num_boxes += len(scores)
+        self.num_shown += int((scores >= self._least[labels]).sum())
+        self.best_score = max(self.best_score, float(scores.max(initial=0.0)))
         return True
 
-    def warn(self, num_peaks: int, remedy: str, draw_score: float) -> None:
+    def warn(self, num_peaks: int, remedy: str) -> None:
         """Warn of pictures without results, of boxes that may be missing (what to do: `remedy`), and of none drawn."""
         report_problems(self.problems, "pictures could not be read and have no results")
         if self.num_cut:
             warn(cut_hint(self.num_cut, num_peaks, "tile" if self._is_tiled else "picture", remedy))
-        if self.num_boxes and self.best_score < draw_score:
+        if self.num_boxes and not self.num_shown:
             warn(f"the best score is {self.best_score:.2f}, so no box was drawn; lower --draw_score, or train longer")
 
 

@@ -12,6 +12,7 @@ import torch
 
 from models import CTRBOX
 from tools.checkpoint import Architecture, check_flags, load_checkpoint
+from tools.class_scores import least_scores, read_scores, shown_scores
 from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.data import open_data, split_of, warn_of_known_pictures
@@ -120,21 +121,24 @@ def run_detector(
         check_headers(paths)
     log(f"detecting with {loaded.checkpoint} ({loaded.architecture.title}) on {len(paths)} pictures of {source}")
     started, class_names = time.perf_counter(), loaded.architecture.class_names
-    report = Report(config.on_bad_label, "--on_bad_label", loaded.architecture.usual_hw, config.tile is not None)
+    scores = {} if config.scores is None else read_scores(config.scores)
+    least = least_scores(class_names, scores, config.draw_score)
+    usual_hw, is_tiled = loaded.architecture.usual_hw, config.tile is not None
+    report = Report(config.on_bad_label, "--on_bad_label", usual_hw, is_tiled, least)
     files = ResultFiles(loaded.run_dir / RESULTS, class_names, run_origin(loaded, images, source))
     if engine.is_main:
         remove_drawings(loaded.run_dir / DRAWINGS)
     found = engine.gathered(_detect_share(loaded, engine, paths), len(paths))
     found = progress_bar(found, total=len(paths), unit="picture", desc="detecting")
-    looks = {"min_score": config.draw_score, "line_width": config.line_width, "labels": config.draw_labels}
+    looks = {"min_score": least, "line_width": config.line_width, "labels": config.draw_labels}
     draw = partial(draw_found, loaded.run_dir, class_names, looks)
     write_found(found, paths, files if engine.is_main else None, report, draw, stop)
     if engine.is_main:
-        report.warn(config.K, f"give --K {2 * config.K}", config.draw_score)
+        report.warn(config.K, f"give --K {2 * config.K}")
     speed = len(paths) / max(time.perf_counter() - started, 1e-9)
     folder = loaded.run_dir / RESULTS
     log(f"{report.num_boxes} boxes of score {config.conf_thresh} and more, {speed:.1f} pictures/s: {folder}")
-    log(f"drawings (score {config.draw_score} and more): {loaded.run_dir / DRAWINGS}")
+    log(f"drawings (score {shown_scores(least)} and more): {loaded.run_dir / DRAWINGS}")
     numbered = numbered_classes(class_names)
     if numbered and config.num_drawings:
         log(f"classes that no font here can write are drawn as numbers: {numbered}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,14 @@ BELOW = "boxes with a score below {} were left out, as asked"
 
 
 def read_task1(
-    src: Path, on_bad: OnBad = None, changed: Counter[str] | None = None, min_score: float = 0.0
+    src: Path,
+    on_bad: OnBad = None,
+    changed: Counter[str] | None = None,
+    min_score: float = 0.0,
+    scores: Mapping[str, float] = MappingProxyType({}),
 ) -> AnnotatedSet:
-    """A folder of Task1 files, or one of them: the pictures with a box, and those that origin.json names besides."""
+    """A folder of Task1 files, or one of them: the pictures with a box, and those that origin.json names besides. Boxes
+    below `min_score`, or below what `scores` has for their class, are left out."""
     results = read_results(src, on_bad=on_bad)
     faults: list[LabelError] = []
     pictures: list[Picture] = []
@@ -47,7 +53,7 @@ def read_task1(
         of_file: dict[int, list[Row]] = {}
         columns = (boxes.quads, boxes.labels.tolist(), boxes.scores.tolist(), places)
         for quad, label, score, (file, line) in zip(*columns, strict=True):
-            if _is_wanted(score, min_score, changed):
+            if _is_wanted(score, scores.get(results.class_names[label], min_score), changed):
                 of_file.setdefault(file, []).append(Row(quad, results.class_names[label], 0, line, score))
         rows = [row for file, its in of_file.items() for row in sound_rows(results.files[file], its, faults)]
         pictures.append(_with_scores(Picture(name, file_name=image), rows))
@@ -60,15 +66,20 @@ def read_task1(
 
 
 def read_detections(
-    src: Path, on_bad: OnBad = None, changed: Counter[str] | None = None, min_score: float = 0.0
+    src: Path,
+    on_bad: OnBad = None,
+    changed: Counter[str] | None = None,
+    min_score: float = 0.0,
+    scores: Mapping[str, float] = MappingProxyType({}),
 ) -> AnnotatedSet:
-    """detections.json, or the folder that it is in: every picture that was looked at, with its size."""
+    """detections.json, or the folder that it is in: every picture that was looked at, with its size; boxes as
+    `read_task1` has them."""
     path = src / FILE_NAME if src.is_dir() else src
     faults: list[LabelError] = []
     pictures: list[Picture] = []
     for line, record in read_document(path).entries(ROOT):
         try:
-            pictures.append(_picture(path, record, line, faults, changed, min_score))
+            pictures.append(_picture(path, record, line, faults, changed, min_score, scores))
         except ValueError as error:
             faults.append(LabelError(path, line, str(error)))
     refuse_same_names((picture.name, f"{path}: {picture.file_name}") for picture in pictures)
@@ -101,7 +112,13 @@ def _in_order(known: Sequence[str], found: Sequence[str]) -> tuple[str, ...]:
 
 
 def _picture(
-    path: Path, record: Any, line: int, faults: list[LabelError], changed: Counter[str] | None, min_score: float
+    path: Path,
+    record: Any,
+    line: int,
+    faults: list[LabelError],
+    changed: Counter[str] | None,
+    min_score: float,
+    scores: Mapping[str, float],
 ) -> Picture:
     fields = fields_of(record, "the record of a picture")
     name = picture_name(fields.get("image"))
@@ -115,7 +132,7 @@ def _picture(
         except ValueError as error:
             faults.append(LabelError(path, line, str(error)))
             continue
-        if _is_wanted(row.score, min_score, changed):
+        if _is_wanted(row.score, scores.get(row.name, min_score), changed):
             rows.append(row)
     picture = Picture(name, file_name=fields["image"], hw=picture_hw(fields, "height", "width"))
     return _with_scores(picture, sound_rows(path, rows, faults))
