@@ -7,7 +7,7 @@ import pytest
 
 from DOTA_devkit.task_files import ImageDetections
 from DOTA_devkit.tiling import lay_tiles, tile_windows
-from tools.outcomes import DetectionSettings, TileBoxes, Tiling, is_cut, survivors
+from tools.outcomes import DetectionSettings, TileBoxes, Tiling, is_cut, survivors, usual_tile
 
 SQUARE = np.array([[0.0, 0], [8, 0], [8, 8], [0, 8]])
 SETTINGS = DetectionSettings(conf_thresh=0.1, nms_thresh=0.3)
@@ -76,3 +76,9 @@ def test_the_same_object_in_two_tiles_is_one_on_the_picture() -> None:
 def test_tiles_without_a_box_merge_to_nothing() -> None:
     tiles = lay_tiles("a", 60, 100, 60, 20)
     assert len(TileBoxes(tiles, tile_windows(tiles, 60)).merged(60, (60, 100), SETTINGS).scores) == 0
+
+
+def test_a_usual_tile_is_enlarged_as_training_pictures_were() -> None:
+    assert usual_tile((512, 640), (512, 640)) == 512
+    assert usual_tile((1080, 1920), (608, 608)) == 1920
+    assert usual_tile((256, 256), (608, 608)) == 256

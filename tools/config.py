@@ -59,7 +59,8 @@ class Config:
     )
     tile: int | None = _setting(
         None,
-        "test, eval: cut big pictures into tiles of this side and merge what is found, pixels of the scaled picture",
+        "test, eval: cut big pictures into tiles of this side and merge what is found, pixels of the scaled picture; "
+        "tiles are scaled to fit the input, so that it should be about the side of the training pictures",
     )
     overlap: int = _setting(100, "with --tile: what neighbouring tiles share, pixels of the scaled picture")
     scales: tuple[float, ...] = _setting((1.0,), "with --tile: factors on a big picture, which is cut at each of them")

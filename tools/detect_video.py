@@ -29,7 +29,7 @@ from tools.detector_flags import (
 )
 from tools.drawing import draw_boxes
 from tools.messages import warn
-from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, too_large_hint
+from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, tile_hint, too_large_hint
 from tools.progress import progress_bar
 from tools.results import DETECTIONS, RESULTS, ResultFiles, origin_of, read_origin
 from tools.run_folder import weights_in
@@ -59,6 +59,8 @@ def _run(options: argparse.Namespace) -> int:
     options.model = weights_in(options.model)
     detector = _detector(options)
     least = least_scores_of(options, detector.class_names)
+    if tiling is not None and (hint := tile_hint(tiling, detector.usual_hw, detector.input_hw)):
+        warn(hint)
     print(f"detecting with {options.model} in {len(paths)} {'video' if len(paths) == 1 else 'videos'}", flush=True)
     started = time.perf_counter()
     origin = origin_of(options.model, _named(paths), paths, detector.settings, tiling) | {"every": options.every}
@@ -141,7 +143,7 @@ class _Work:
         """The boxes of a frame, which are written and counted."""
         hw, detector, picture = frame.picture.shape[:2], self.detector, frame.picture
         if frame.number == 0 and self.tiling is None and is_much_larger(hw, detector.usual_hw):
-            warn(f"{path.name} {too_large_hint(hw, detector.usual_hw)}")
+            warn(f"{path.name} {too_large_hint(hw, detector.usual_hw, detector.input_hw)}")
         if detector.num_channels == 1:
             picture = brightness(picture)
         if self.tiling is None:

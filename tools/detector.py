@@ -20,9 +20,9 @@ from tools.run_folder import weights_in
 
 class Detector:
     """A checkpoint ready to detect. class_names: what the labels stand for; settings: K and the thresholds; usual_hw:
-    of pictures in which objects are as large as they were in training; num_channels: of the network; value_range: in
-    pictures of more than 8 bits, the values that training made black and white, if it was the same in all; num_cut:
-    pictures and tiles so far of which boxes may be missing, because there were more than K."""
+    of pictures in which objects are as large as they were in training; input_hw and num_channels: of the network;
+    value_range: in pictures of more than 8 bits, the values that training made black and white, if it was the same in
+    all; num_cut: pictures and tiles so far of which boxes may be missing, because there were more than K."""
 
     def __init__(
         self,
@@ -50,7 +50,8 @@ class Detector:
         model, self._architecture, _ = load_checkpoint(path, backbone or PUBLISHED_BACKBONE, averaged=True)
         self._model = model.to(self._device, memory_format=torch.channels_last).eval()
         self.class_names = tuple(self._architecture.class_names)
-        self.usual_hw, self.num_channels = self._architecture.usual_hw, self._architecture.in_channels
+        self.usual_hw, self.input_hw = self._architecture.usual_hw, self._architecture.input_hw
+        self.num_channels = self._architecture.in_channels
         self.value_range, self.num_cut = self._architecture.value_range, 0
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:

@@ -87,7 +87,8 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     paths = list(images.values())
     origin = origin_of(options.model, str(options.input), images.values(), detector.settings, tiling)
     least = least_scores_of(options, class_names)
-    report = Report(options.on_bad_picture, "--on_bad_picture", detector.usual_hw, tiling is not None, least)
+    sizes = (detector.usual_hw, detector.input_hw)
+    report = Report(options.on_bad_picture, "--on_bad_picture", *sizes, tiling, least)
     found = detect_pictures(detector, images, tiling, options.batch_size, num_kept=options.num_drawings)
     looks = {"min_score": least, "line_width": options.line_width, "labels": options.draw_labels}
     write_found(

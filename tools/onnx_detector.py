@@ -22,10 +22,10 @@ from tools.runtimes import open_runtime
 
 class OnnxDetector:
     """A loaded file. facts: what it says of itself. class_names: what the labels stand for. settings: K and the
-    thresholds that hold. usual_hw: of pictures in which objects are as large as they were in training. num_channels: of
-    the network. num_cut: pictures and tiles so far of which boxes may be missing, because there were more than K (with
-    NMS inside the file only the boxes that survived it are seen). batch: pictures at once, None where any number will
-    do."""
+    thresholds that hold. usual_hw: of pictures in which objects are as large as they were in training. input_hw and
+    num_channels: of the network. num_cut: pictures and tiles so far of which boxes may be missing, because there were
+    more than K (with NMS inside the file only the boxes that survived it are seen). batch: pictures at once, None where
+    any number will do."""
 
     def __init__(
         self,
@@ -45,7 +45,8 @@ class OnnxDetector:
         path = Path(path)
         self.facts = FileFacts.from_properties(read_properties(path), path)
         self.class_names = tuple(self.facts.class_names)
-        self.usual_hw, self.num_channels = self.facts.usual_hw, self.facts.num_channels
+        self.usual_hw, self.input_hw = self.facts.usual_hw, self.facts.input_hw
+        self.num_channels = self.facts.num_channels
         thresholds = _thresholds(self.facts, path, conf_thresh, nms_thresh)
         self.settings = DetectionSettings(self.facts.num_peaks, *thresholds, num_views=self.facts.num_views)
         self._run = open_runtime(path, runtime, provider, threads)

@@ -12,7 +12,7 @@ import numpy as np
 from datasets.images import ImageError
 from tools.drawing import as_bgr, draw_boxes, write_picture
 from tools.messages import report_problems, warn
-from tools.outcomes import Found, cut_hint, is_much_larger, too_large_hint
+from tools.outcomes import Found, Tiling, cut_hint, is_much_larger, tile_hint, too_large_hint
 from tools.results import ResultFiles, drawing_path
 from tools.stop_request import StopRequest
 
@@ -28,13 +28,16 @@ class Report:
         on_bad: Literal["error", "skip"],
         flag: str,
         usual_hw: tuple[int, int],
-        is_tiled: bool,
+        input_hw: tuple[int, int],
+        tiling: Tiling | None,
         least: Sequence[float],
     ) -> None:
-        """on_bad: what a picture that cannot be read is, as `flag` says. usual_hw: of `PictureDetector`. least: score
-        of each class from which on its boxes are drawn."""
-        self._on_bad, self._flag, self._usual_hw, self._is_tiled = on_bad, flag, usual_hw, is_tiled
-        self._least, self._is_hinted = np.asarray(least), is_tiled
+        """on_bad: what a picture that cannot be read is, as `flag` says. usual_hw, input_hw: of `PictureDetector`.
+        least: score of each class from which on its boxes are drawn. Warns of tiles of an unusual size."""
+        self._on_bad, self._flag, self._usual_hw, self._input_hw = on_bad, flag, usual_hw, input_hw
+        self._least, self._is_tiled, self._is_hinted = np.asarray(least), tiling is not None, tiling is not None
+        if tiling is not None and (hint := tile_hint(tiling, usual_hw, input_hw)):
+            warn(hint)
         self.problems: list[str] = []
         self.num_boxes, self.num_shown, self.best_score, self.num_cut = 0, 0, 0.0, 0
 
@@ -46,7 +49,7 @@ class Report:
             self.problems.append(item.problem)
             return False
         if not self._is_hinted and is_much_larger(item.size, self._usual_hw):
-            warn(f"{path.name} {too_large_hint(item.size, self._usual_hw)}")
+            warn(f"{path.name} {too_large_hint(item.size, self._usual_hw, self._input_hw)}")
             self._is_hinted = True
         self.num_cut += item.num_cut
         scores, labels = item.detections.scores, item.detections.labels

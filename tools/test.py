@@ -123,8 +123,8 @@ def run_detector(
     started, class_names = time.perf_counter(), loaded.architecture.class_names
     scores = {} if config.scores is None else read_scores(config.scores)
     least = least_scores(class_names, scores, config.draw_score)
-    usual_hw, is_tiled = loaded.architecture.usual_hw, config.tile is not None
-    report = Report(config.on_bad_label, "--on_bad_label", usual_hw, is_tiled, least)
+    sizes = (loaded.architecture.usual_hw, loaded.architecture.input_hw)
+    report = Report(config.on_bad_label, "--on_bad_label", *sizes, _tiling(config), least)
     files = ResultFiles(loaded.run_dir / RESULTS, class_names, run_origin(loaded, images, source))
     if engine.is_main:
         remove_drawings(loaded.run_dir / DRAWINGS)
