@@ -126,11 +126,20 @@ def detect_format(data_dir: Path) -> str:
     if xml_files:
         remedy = f"python -m tools.convert_labels {data_dir} NEW_FOLDER --from cvat --to dota --copy_images"
         raise ValueError(f"{data_dir}: holds CVAT's {CVAT_FILE}, which is not trained on as it is; {remedy}")
+    if looks_like_coco(data_dir):
+        remedy = f"python -m tools.convert_labels {data_dir} NEW_FOLDER --from coco --to dota --link_images"
+        raise ValueError(f"{data_dir}: holds labels in COCO's JSON, which are not trained on as they are; {remedy}")
     raise ValueError(
         f"{data_dir}: no known dataset; looked for labelTxt/ or annfiles/, also in train/ and val/ (dota), AllImages/ "
         "and Annotations/ (hrsc), roLabelImg's *.xml in the folder itself or in xml/, data.yaml or images/ and labels/ "
         "(yolo_obb); name it with --dataset or convert it with tools.convert_labels"
     )
+
+
+def looks_like_coco(data_dir: Path) -> bool:
+    """Whether there is JSON where COCO or Roboflow have it, or beside the pictures."""
+    places = ("annotations/*.json", "*/_annotations.coco.json", "*.coco.json", "instances*.json")
+    return any(next(data_dir.glob(place), None) is not None for place in places)
 
 
 def list_images(dataset: str, data_dir: Path) -> dict[str, Path]:
@@ -205,6 +214,9 @@ def dota_classes(found: Set[str]) -> tuple[str, ...]:
 
 def get_format(dataset: str) -> Format:
     """The registered format of this name. Raises ValueError with the known names."""
+    if dataset == "coco":
+        remedy = "python -m tools.convert_labels FOLDER NEW_FOLDER --from coco --to dota --link_images"
+        raise ValueError(f"COCO's JSON is not trained on as it is; {remedy}")
     if dataset not in FORMATS:
         raise ValueError(f"unknown dataset '{dataset}'; known: {', '.join(['auto', *FORMATS])}")
     return FORMATS[dataset]

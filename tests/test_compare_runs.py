@@ -62,6 +62,11 @@ def test_the_best_is_first_and_only_what_differs_is_told(runs: Path, capsys) -> 
     assert lines[3].split()[1:4] == ["0", "0", "0.0"]  # before the first epoch has ended
 
 
+def test_epochs_are_not_told_where_pictures_were_counted(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "--num_images 900", (0.5,))
+    assert "num_epoch" not in read_run(tmp_path / "a", "a").settings
+
+
 def test_two_runs_are_told_apart_in_a_table_and_a_plot(runs: Path, tmp_path: Path, capsys) -> None:
     table, plot = tmp_path / "out" / "table.csv", tmp_path / "out" / "plot.png"
     assert main([str(runs / "slow"), str(runs / "船"), "--csv", str(table), "--plot", str(plot)]) == 0

@@ -57,6 +57,12 @@ def test_a_wrong_folder_names_the_flag(flags, message):
         open_data(parse_settings(flags))
 
 
+def test_a_data_yaml_in_place_of_its_folder_names_the_folder(tmp_path):
+    (tmp_path / "data.yaml").touch()
+    with pytest.raises(SettingsError, match=rf"data\.yaml: is a file; name its folder, {tmp_path}"):
+        open_data(parse_settings(["--data_dir", str(tmp_path / "data.yaml")]))
+
+
 def test_missing_test_pictures_are_a_warning(tmp_path, capsys):
     data_dir = yolo_folder(tmp_path, {"train/a": "", "val/b": ""}, f"{DATA_YAML}test: ../test/images\n")
     assert {*open_data(parse_settings(["--data_dir", str(data_dir)])).images} == {"a", "b"}

@@ -105,6 +105,7 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path, capsys) -> None:
     for arguments, code, message in (
         ([str(tmp_path / "none.mp4"), out], 1, "none.mp4: no such video file"),
         ([str(tmp_path / "empty"), out], 2, "empty: no video there"),
+        ([str(tmp_path), out], 2, "no video there but in folders of it, such as in; name these folders"),
         ([str(clip), str(clip.parent)], 2, "lies in the inputs"),
         ([str(clip), str(twin), out], 2, "would give frames of the same names"),
         ([str(clip), out, "--every", "-1"], 2, "--every -1.0 must be a time in seconds"),

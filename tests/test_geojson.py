@@ -15,9 +15,12 @@ from datasets.georeference import between, read_crs
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 from datasets.label_formats.geojson import CUT, ELSEWHERE, NO_PICTURE, read_geojson, write_geojson
 from DOTA_devkit.labels import LabelError, Labels, read_labels
+from DOTA_devkit.task_files import ImageDetections
 from tests.label_documents import QUAD, write
 from tests.test_georeference import UTM_32N, geotiff
 from tools.convert_labels import main
+from tools.outcomes import Found
+from tools.results import ResultFiles
 
 # A hundred-thousandth of a degree a pixel, from 9 E 48.8 N on: the corners on the map can be read off those in pixels.
 DEGREES = from_origin(9, 48.8, 1e-5, 1e-5)
@@ -212,6 +215,19 @@ def test_detections_go_onto_the_map_by_the_command(tmp_path: Path, capsys: pytes
     (item,) = json.loads((tmp_path / "map.geojson").read_text("utf-8"))["features"]
     assert item["properties"] == {"image": "a.tif", "class": "car", "score": 0.9}
     assert "scores" not in capsys.readouterr().err
+
+
+def test_of_a_run_folder_its_results_and_the_pictures_that_they_are_of_are_taken(tmp_path: Path) -> None:
+    """Where they lie stood in origin.json, and had to be named all the same."""
+    geotiff(tmp_path / "images" / "a.tif", DEGREES, "EPSG:4326")
+    with ResultFiles(tmp_path / "run" / "results", ["car"], {"pictures": str(tmp_path / "images")}) as files:
+        found = ImageDetections(np.array([QUAD], np.float64), np.array([0.9]), np.array([0]))
+        files.write(Path("a.tif"), Found(0, found, (160, 200)))
+    for number, source in enumerate(("detections", "task1")):
+        out = tmp_path / f"{number}.geojson"
+        assert main([str(tmp_path / "run"), str(out), "--from", source, "--to", "geojson"]) == 0
+        (item,) = json.loads(out.read_text("utf-8"))["features"]
+        assert item["properties"]["image"] == "a.tif"
 
 
 @pytest.mark.parametrize(

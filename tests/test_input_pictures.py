@@ -32,6 +32,17 @@ def test_a_pattern_takes_pictures_of_any_folder_below_and_of_one_suffix(flights:
     assert input_folder(flights / "**" / "*.tif") == flights
 
 
+def test_pictures_in_folders_of_a_folder_with_pictures_are_told_of(
+    flights: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """One of four was looked at, and nothing was said."""
+    assert list(input_pictures(flights, "--input x")) == ["d [1]"]
+    said = capsys.readouterr().err
+    assert "--input x: pictures in folders of it, such as north, are not looked at" in said
+    input_pictures(flights / "north" / "*.tif", "--input x")
+    assert capsys.readouterr().err == ""
+
+
 def test_a_name_with_brackets_that_is_there_is_no_pattern(flights: Path) -> None:
     path = flights / "d [1].png"
     assert input_pictures(path, "--input") == {"d [1]": path}

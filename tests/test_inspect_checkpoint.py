@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -55,6 +56,12 @@ def test_the_range_of_values_is_told(tmp_path, capsys):
     save_checkpoint(tmp_path / "best.pth", architecture.build(), architecture)
     assert main([str(tmp_path / "best.pth")]) == 0
     assert "std 0.229 0.224 0.225; of more than 8 bits -20 becomes 0 and 60.5 255" in capsys.readouterr().out
+
+
+def test_of_a_run_folder_the_best_checkpoint_is_inspected(ours, tmp_path, capsys):
+    shutil.copy(ours[0], tmp_path / "best.pth")
+    assert main([str(tmp_path)]) == 0
+    assert "a checkpoint of this program, mobilenetv2" in capsys.readouterr().out
 
 
 def test_json_is_the_same_in_any_terminal(ours):

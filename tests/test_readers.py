@@ -104,10 +104,20 @@ def test_a_folder_of_no_known_format_tells_what_was_looked_for(tmp_path: Path) -
         detect_format(tmp_path)
 
 
+@pytest.mark.parametrize("place", ["annotations/instances_train.json", "train/_annotations.coco.json", "a.coco.json"])
+def test_a_folder_in_coco_tells_how_to_convert_it(tmp_path: Path, place: str) -> None:
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("{}", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"labels in COCO's JSON.*--from coco --to dota --link_images"):
+        detect_format(tmp_path)
+    with pytest.raises(ValueError, match=r"COCO's JSON is not trained on as it is.*--from coco"):
+        get_format("coco")
+
+
 def test_an_unknown_format_tells_the_known_ones() -> None:
     assert get_format("dota") is FORMATS["dota"]
-    with pytest.raises(ValueError, match="unknown dataset 'coco'; known: auto, demo, dota, hrsc, rolabelimg, yolo_obb"):
-        get_format("coco")
+    with pytest.raises(ValueError, match="unknown dataset 'voc'; known: auto, demo, dota, hrsc, rolabelimg, yolo_obb"):
+        get_format("voc")
 
 
 @pytest.mark.parametrize(("xml", "images"), [("xml", "images"), ("Annotations", "images"), (".", "."), ("xml", ".")])

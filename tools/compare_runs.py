@@ -66,6 +66,8 @@ def read_run(folder: Path, name: str) -> RunSummary:
     rows = read_history(folder)
     # A setting that a run of an older version does not know was what is now the default.
     settings = settings_dict(Config()) | tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8-sig"))
+    if settings.get("num_images") is not None:
+        settings.pop("num_epoch")  # it had no effect
     scored = [row for row in rows if row.get("mAP50") is not None]
     best_by = settings["best_by"]  # what best.pth was chosen by
     best = max(scored, key=lambda row: (row.get(best_by, row["mAP50"]), row["epoch"]), default={})

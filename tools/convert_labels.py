@@ -62,6 +62,8 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         refuse_turned,
     )
 
+    if options.source in PREDICTIONS:
+        _settle_results(options)
     _check_places(options)
     target = WRITERS[options.to]
     annotated = _with_classes(_read(options, ledger), options, ledger)
@@ -120,6 +122,19 @@ def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: 
     if not known and options.source == "dota" and not options.rename:
         known = next((names for names in DOTA_CLASSES.values() if found <= {*names}), ())
     return annotated._replace(class_names=(*known, *sorted(found - {*known})))
+
+
+def _settle_results(options: argparse.Namespace) -> None:
+    """Of a run folder its results are the source, and where no pictures are named, those that they are of."""
+    from tools.results import RESULTS, read_origin
+
+    if (options.src / RESULTS).is_dir():
+        options.src = options.src / RESULTS
+    origin = read_origin(options.src if options.src.is_dir() else options.src.parent)
+    told = (origin or {}).get("pictures")
+    if options.images is None and isinstance(told, str) and told:
+        pictures = Path(told).parent if Path(told).is_file() else Path(told)
+        options.images = pictures if pictures.is_dir() else None
 
 
 def _check_places(options: argparse.Namespace) -> None:

@@ -42,6 +42,9 @@ def open_data(config: Config, run_dir: Path | None = None) -> DataFolder:
         if is_main_process():
             print(f"data: the embedded demo set in {DEMO_DIR}", flush=True)
         return DataFolder("demo", DEMO_DIR, list_images("demo", ensure_demo(DEMO_DIR)), run_dir)
+    if config.data_dir.is_file():
+        remedy = f"name its folder, {config.data_dir.parent}"
+        raise SettingsError(f"--data_dir {config.data_dir}: is a file; {remedy} (a data.yaml there is read)")
     if not config.data_dir.is_dir():
         raise SettingsError(f"--data_dir {config.data_dir}: no such folder")
     dataset = detect_format(config.data_dir) if config.dataset == "auto" else config.dataset

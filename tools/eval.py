@@ -146,7 +146,7 @@ def _draw_curves(path: Path, scored: Evaluation, metrics: Mapping) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 5), dpi=120, layout="constrained")
+    figure = Figure(figsize=(8.5, 5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     for number, ((name, item), shown) in enumerate(
@@ -161,7 +161,9 @@ def _draw_curves(path: Path, scored: Evaluation, metrics: Mapping) -> None:
             axes.plot(curve.recall, curve.precision, style, color=f"C{number % 10}", label=label, linewidth=1.5)
     axes.grid(alpha=0.3)
     if axes.lines:
-        axes.legend(loc="lower left", fontsize=8 if len(scored.classes) < 12 else 6)
+        axes.legend(
+            loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8 if len(scored.classes) < 12 else 6
+        )
     axes.set_title("IoU 0.5 (solid) and 0.75 (dashed)", fontsize=10)
     with atomic_write(path, "wb") as file:
         figure.savefig(file, format="png")

@@ -8,8 +8,9 @@ from pathlib import Path
 from datasets.image_sizes import read_header
 from datasets.images import IMAGE_SUFFIXES, find_images
 from tools.command_line import SettingsError
+from tools.messages import warn
 from tools.progress import progress_bar
-from tools.video_flags import no_picture_there, refuse_video
+from tools.video_flags import folder_with_pictures, no_picture_there, refuse_video
 
 WILD = frozenset("*?[")
 INPUTS = "a picture, a folder of pictures, or a pattern in quotes, such as '/data/flights/**/*.tif' (** is any folder)"
@@ -28,6 +29,9 @@ def input_pictures(source: Path, what: str) -> dict[str, Path]:
         images = find_images(source)
         if not images:
             raise SettingsError(f"{what}: {no_picture_there(source)}")
+        below = folder_with_pictures(source)
+        if below:
+            warn(f"{what}: pictures in folders of it, such as {below}, are not looked at; '{source}/**/*' takes them")
         return images
     folder = input_folder(source)
     if folder == source:

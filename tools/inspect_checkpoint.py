@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools.command_line import Parser, exit_code
+from tools.run_folder import weights_in
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         options = _parse(arguments)
-        found = inspect_file(options.file)
+        found = inspect_file(weights_in(options.file))
         # In ASCII: whatever the terminal's encoding is, it stays JSON.
         print(json.dumps(found, indent=2, allow_nan=False) if options.json else _as_text(found))
 
@@ -239,7 +240,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "weights, 2 a wrong flag.",
         allow_abbrev=False,
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="file to look into; it is not changed")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="file to look into, which is not changed; of a run folder best.pth"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, with sizes in bytes and numbers of values")
     return parser.parse_args(arguments)
 

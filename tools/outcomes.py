@@ -147,7 +147,8 @@ def tile_hint(tiling: Tiling, usual_hw: tuple[int, int], input_hw: tuple[int, in
         return None
     return (
         f"tiles are scaled to fit the network's input, and objects come out {factor:.2g} times as large as in "
-        f"training, so that few of them are found; give --tile {side}, or --scales {tiling.size / side:.2g} with these tiles"
+        f"training, so that few of them are found; give --tile {side}, or with these tiles --scales "
+        f"{tiling.size / side:.2g}"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ import torch
 from datasets.image_sizes import read_header
 from datasets.images import ImageError
 from datasets.readers import DOTA_CLASSES, Sample
+from DOTA_devkit.tiling import INDEX_NAME
 from tools.config import Config
 from tools.messages import warn
 from tools.outcomes import is_much_larger
@@ -66,8 +68,11 @@ def _warn_of_data(run: Run, samples: Sequence[Sample]) -> None:
         with suppress(ImageError):  # told of when its turn comes
             header = read_header(sample.image_path)
             if is_much_larger((header.height, header.width), run.architecture.input_hw):
+                remedy = "cut such pictures first: python -m tools.split_tiles"
+                if (run.config.data_dir or Path()).joinpath(INDEX_NAME).is_file():
+                    remedy = "give a larger --input_h and --input_w, or cut smaller tiles"
                 warn(
                     f"{sample.image_path.name} is {header.width} x {header.height} and is shrunk to the input size, "
-                    "where small objects get lost; cut such pictures first: python -m tools.split_tiles"
+                    f"where small objects get lost; {remedy}"
                 )
                 return

@@ -42,6 +42,11 @@ def find_videos(source: Path) -> list[Path]:
     if not source.is_dir():
         return [source]
     found = sorted(path for path in source.iterdir() if is_video(path))
+    below = next((path for path in sorted(source.glob("*/*")) if is_video(path)), None)
+    if not found and below:
+        raise SettingsError(
+            f"{source}: no video there but in folders of it, such as {below.parent.name}; name these folders"
+        )
     if not found:
         raise SettingsError(f"{source}: no video there; known suffixes: {', '.join(sorted(VIDEO_SUFFIXES))}")
     return found
@@ -62,10 +67,16 @@ def no_picture_there(folder: Path) -> str:
     """What to say of a folder in which no picture was found."""
     if any(is_video(path) for path in folder.iterdir()):
         return "no picture there but videos, which python -m tools.detect_video takes"
-    below = next((path for path in sorted(folder.glob("*/*")) if path.suffix.lower() in IMAGE_SUFFIXES), None)
+    below = folder_with_pictures(folder)
     if below:
-        return f"no picture there but in folders of it, such as {below.parent.name}; name one of them"
+        return f"no picture there but in folders of it, such as {below}; name one of them, or '{folder}/**/*'"
     return f"no picture there; known suffixes: {', '.join(sorted(IMAGE_SUFFIXES))}"
+
+
+def folder_with_pictures(folder: Path) -> str | None:
+    """The name of the first folder in this one that holds a picture, if any does."""
+    pictures = (path for path in sorted(folder.glob("*/*")) if path.suffix.lower() in IMAGE_SUFFIXES)
+    return next((path.parent.name for path in pictures), None)
 
 
 def videos_of(sources: Sequence[Path], out: Path) -> list[Path]:

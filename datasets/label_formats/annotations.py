@@ -18,8 +18,8 @@ from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, geometry_faults, i
 
 ROLES = {"train": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 BY_FOLDER = (
-    "pictures are called by folder and name, cam1_0001, since others of the same name lie in other folders; take them "
-    "along with --copy_images or --link_images"
+    "pictures are called by folder and name (cam1/0001 is cam1_0001), since others of the same name lie in other "
+    "folders; take them along with --copy_images or --link_images"
 )
 AS_RECTANGLE = "outlines of another number of corners than four became their minimum-area rectangles"
 
