@@ -277,6 +277,20 @@ def test_the_folder_of_a_picture_is_kept_where_it_lies_in_it(tmp_path: Path) -> 
     assert names == ["子/a.png", "b.PNG", "子/c.png", "d.png", "e"]
 
 
+def test_predictions_keep_their_scores(tmp_path: Path) -> None:
+    """COCO's files of results are lists of such entries."""
+    rows = [Row(QUAD, "car", 0, 1, score) for score in (0.75, 0.5)]
+    pictures = [Picture("a", as_labels(rows), scores=np.array([0.75, 0.5])), Picture("b", as_labels(rows[:1]))]
+    write_coco(tmp_path / "out.json", AnnotatedSet(pictures, ("car",)), Ledger())
+    entries = json.loads((tmp_path / "out.json").read_text("utf-8"))["annotations"]
+    assert [(entry["image_id"], entry["category_id"], entry.get("score")) for entry in entries] == [
+        (1, 1, 0.75),
+        (1, 1, 0.5),
+        (2, 1, None),
+    ]
+    assert len(read_coco(tmp_path / "out.json").pictures[0].labels.names) == 2
+
+
 def test_nothing_is_written_and_read_too(tmp_path: Path) -> None:
     write_coco(tmp_path / "none.json", AnnotatedSet([]), Ledger())
     assert read_coco(tmp_path / "none.json") == AnnotatedSet([])

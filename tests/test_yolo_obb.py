@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Row, as_labels
+from datasets.label_formats.annotations import AS_RECTANGLE, AnnotatedSet, Ledger, Picture, Row, as_labels
 from datasets.label_formats.data_yaml import read_data_yaml
 from datasets.label_formats.yolo_obb import (
     CUT,
     DIFFICULT,
     DROPPED,
+    HORIZONTAL,
     IGNORED,
     OUTSIDE,
+    SCORED,
     UNLISTED,
     keep_holdable,
     read_yolo_folder,
@@ -60,7 +63,8 @@ def test_corners_are_fractions_of_the_pictures_width_and_height(tmp_path: Path) 
         (f"0.5 {FRACTIONS}", r"class 0\.5 has no name"),
         (f"nan {FRACTIONS}", "class nan has no name"),
         (f"car {FRACTIONS}", "a word is not a number"),
-        (f"0 {FRACTIONS} 0.9", "10 numbers, where an oriented box has 9"),
+        (f"0 {FRACTIONS} 0.9", r"10 numbers \(a box with its score.*\), where .* has 9; .*tools\.convert_labels"),
+        (f"0 {FRACTIONS} 0.9 1 2", "12 numbers, where an oriented box has 9"),
         ("0 0.5 0.5 0.1 0.1", r"5 numbers \(a horizontal box of YOLO detection\), where"),
         (f"0 {FRACTIONS} 0.5 0.5", r"11 numbers \(an outline of YOLO segmentation\), where an oriented box has 9"),
         ("0 75 50 155 110 125 150 45 90", "a corner is no fraction"),
@@ -149,7 +153,26 @@ def test_what_would_cost_ultralytics_the_whole_picture_is_cut_at_the_border(tmp_
     assert (ledger.left_out, ledger.changed) == ({}, {CUT: 3})
 
 
+def test_other_labels_of_ultralytics_become_boxes_in_a_conversion_and_are_counted(tmp_path: Path) -> None:
+    """As those of COCO, labelme and VOC; detection, segmentation and predictions were faults."""
+    outline = "0.1 0.1 0.5 0.1 0.5 0.3 0.3 0.3 0.1 0.3"
+    boxes = (f"0 {FRACTIONS}", "1 0.5 0.5 0.2 0.1", f"0 {outline}")
+    lines = (*boxes, f"{boxes[0]} 0.75", f"{boxes[1]} 0.25", "0 0.5 0.5")
+    data_dir = yolo_folder(tmp_path / "数据", {"train/图 1": "\n".join(lines)})
+    path = data_dir / "labels" / "train" / "图 1.txt"
+    faults, changed = [], Counter()
+    labels = read_yolo_obb(path, faults.append, None, changed)
+    upright = [[80.0, 72], [120, 72], [120, 88], [80, 88]]
+    np.testing.assert_allclose(labels.quads[[0, 3]], [QUAD, QUAD], atol=1e-9)
+    np.testing.assert_allclose(labels.quads[[1, 4]], [upright] * 2, atol=1e-9)
+    assert sorted(map(tuple, labels.quads[2].round(6).tolist())) == [(20, 16), (20, 48), (100, 16), (100, 48)]
+    assert changed == {HORIZONTAL: 2, AS_RECTANGLE: 1, SCORED: 2}
+    assert [fault.line for fault in faults] == [6]
+    assert len(read_yolo_obb(path, lambda fault: None).names) == 1, "training stays strict"
+
+
 @given(values=st.lists(st.floats(-3000, 3000), min_size=8, max_size=8))
+@example(values=[0.0, 0.0, 0.485, 1.0, 292.0, 1.0, -296.0, 405.0])  # as large as the picture but for the last bit
 @settings(deadline=None, max_examples=300)
 def test_ultralytics_takes_whatever_is_kept(values: list[float]) -> None:
     """The rule of `verify_image_label` in its data/utils."""

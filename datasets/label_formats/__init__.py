@@ -94,7 +94,7 @@ PREDICTIONS: dict[str, Prediction] = {
 TARGETS: dict[str, Target] = {
     "dota": Target(_write_dota, _in_images, tells_size=False),
     "yolo_obb": Target(write_yolo_obb, yolo_image_folder, needs_size=True, keep=keep_holdable),
-    "coco": Target(write_coco, _in_images, file_suffixes=(".json",)),
+    "coco": Target(write_coco, _in_images, holds_scores=True, file_suffixes=(".json",)),
     "rolabelimg": Target(_write_rolabelimg, _in_images),
     "geojson": Target(
         write_geojson, _in_images, tells_size=False, needs_path=True, holds_scores=True, file_suffixes=SUFFIXES

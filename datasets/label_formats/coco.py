@@ -133,7 +133,8 @@ def write_coco(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
     """Write one file, if `dst` is called *.json, else `annotations/instances_<split>.json` for each split in a folder.
 
     An entry a line. Quads become `segmentation`, exactly, `bbox` their outer box of four numbers. Ignore regions get
-    `iscrowd` 1; the difficult flag stands in a key `difficult`, which other programs pass over.
+    `iscrowd` 1; the difficult flag stands in a key `difficult`, which other programs pass over, and the score of a
+    prediction in `score`, as in COCO's files of results, for which `annotations` can be taken.
     """
     splits: dict[str, list[Picture]] = {}
     for picture in annotated.pictures:
@@ -158,9 +159,11 @@ def _write_file(path: Path, pictures: Sequence[Picture], class_names: Sequence[s
         else:
             image |= {"height": picture.hw[0], "width": picture.hw[1]}
         images.append(image)
-        for quad, name, flag in zip(picture.labels.quads, picture.labels.names, picture.labels.difficult, strict=True):
+        labels = picture.labels
+        for row, (quad, name, flag) in enumerate(zip(labels.quads, labels.names, labels.difficult, strict=True)):
             entry = {"id": len(annotations) + 1, "image_id": image_id, "category_id": ids[name]}
-            annotations.append(entry | _as_annotation(quad, int(flag), name))
+            entry |= _as_annotation(quad, int(flag), name)
+            annotations.append(entry if picture.scores is None else entry | {"score": float(picture.scores[row])})
     categories = [{"id": number, "name": name} for name, number in ids.items()]
     parts = {"images": images, "annotations": annotations, "categories": categories}
     with atomic_write(path, sync=False) as file:

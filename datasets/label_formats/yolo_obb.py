@@ -20,6 +20,7 @@ from datasets.label_formats.annotations import (
     Row,
     Track,
     as_labels,
+    outline_to_quad,
     sound_rows,
     take,
     tell_apart,
@@ -56,10 +57,20 @@ NO_TEST = "entries of data.yaml for test pictures were passed over, such as {}, 
 NO_SPLIT = "no split is known: val repeats train; tools.split_train_val makes one"
 
 
-def read_yolo_obb(path: Path, on_bad: OnBad = None, class_names: Sequence[str] | None = None) -> Labels:
+HORIZONTAL = "horizontal boxes of YOLO detection became boxes with upright sides"
+SCORED = "scores of YOLO predictions were left out"
+
+
+def read_yolo_obb(
+    path: Path,
+    on_bad: OnBad = None,
+    class_names: Sequence[str] | None = None,
+    changed: Counter[str] | None = None,
+) -> Labels:
     """Objects of a label file, quads (N, 4, 2) in pixels of its picture, which must lie where Ultralytics looks for it:
     in `images` in place of `labels`. Names are `class_names`, those of the data.yaml that led to the file; without
-    them those of the data.yaml, else of the classes.txt, in the folder of `labels`.
+    them those of the data.yaml, else of the classes.txt, in the folder of `labels`. With `changed` Ultralytics' other
+    labels and its predictions are read too, and counted there: horizontal boxes, outlines, a score at the end.
 
     Raises LabelError for a line that cannot be used, or reports to `on_bad` and leaves it out; raises it in any case
     where the size of the picture or the class names are not to be had.
@@ -73,11 +84,11 @@ def read_yolo_obb(path: Path, on_bad: OnBad = None, class_names: Sequence[str] |
         class_names = class_names or class_names_of(path)
         for number, words in lines:
             try:
-                quad, name = _parse(words, class_names)
+                quad, name = _parse(words, class_names, (width, height), changed)
             except ValueError as error:
                 faults.append(LabelError(path, number, str(error)))
                 continue
-            rows.append(Row(quad * (width, height), name, 0, number))
+            rows.append(Row(quad, name, 0, number))
         labels = as_labels(sound_rows(path, rows, faults))
     report_faults(faults, on_bad)
     return labels
@@ -97,7 +108,9 @@ def read_yolo_folder(
     for key, path in track(list(folder.images.items())):
         label_path = label_of(path)
         try:
-            labels = read_yolo_obb(label_path, on_bad, folder.class_names) if label_path.exists() else NO_LABELS
+            labels = NO_LABELS
+            if label_path.exists():
+                labels = read_yolo_obb(label_path, on_bad, folder.class_names, changed)
         except LabelError as error:
             faults.append(error)
             continue
@@ -176,27 +189,44 @@ def _stored_size(label_path: Path) -> tuple[int, int]:
     return header.height, header.width
 
 
-def _parse(words: list[str], class_names: Sequence[str]) -> tuple[np.ndarray, str]:
-    """Corners as fractions and the class name. Raises ValueError with what is wrong and what to do."""
+def _parse(
+    words: list[str], class_names: Sequence[str], size: tuple[int, int], changed: Counter[str] | None
+) -> tuple[np.ndarray, str]:
+    """Corners (4, 2) in pixels of a picture of size (width, height), and the class name. Raises ValueError with what is
+    wrong and what to do."""
     try:
         values = [float(word) for word in words]
     except ValueError:
         raise ValueError("a word is not a number; a line is: class x1 y1 x2 y2 x3 y3 x4 y4") from None
-    if len(values) != 9:
-        kinds = {5: " (a horizontal box of YOLO detection)", 6: " (a horizontal box of YOLO detection, and its score)"}
-        kind = kinds.get(
-            len(values), " (an outline of YOLO segmentation)" if len(values) % 2 and len(values) > 6 else ""
-        )
-        why = f"{len(values)} numbers{kind}, where an oriented box has 9"
-        raise ValueError(f"{why}; write class x1 y1 x2 y2 x3 y3 x4 y4")
-    number, corners = values[0], np.array(values[1:]).reshape(4, 2)
+    kind = _KINDS.get(len(values), "outline of YOLO segmentation" if len(values) % 2 and len(values) > 6 else None)
+    if len(values) != 9 and (kind is None or changed is None):
+        why = f"{len(values)} numbers{f' (a {kind})'.replace('a outline', 'an outline') if kind else ''}"
+        remedy = "write class x1 y1 x2 y2 x3 y3 x4 y4"
+        remedy += "" if kind is None else ", or convert all with tools.convert_labels --from yolo_obb --to dota"
+        raise ValueError(f"{why}, where an oriented box has 9; {remedy}")
+    if kind is not None and len(values) % 2 == 0:
+        changed[SCORED] += 1
+        values.pop()
+    number, corners = values[0], np.array(values[1:]).reshape(-1, 2)
+    if len(values) == 5:
+        changed[HORIZONTAL] += 1
+        corners = corners[0] + corners[1] * _CORNERS
     if not (np.isfinite(number) and number % 1 == 0 and 0 <= number < len(class_names)):
         raise ValueError(
             f"class {words[0]} has no name; data.yaml names 0 to {len(class_names) - 1}; correct one of them"
         )
     if not (np.abs(corners) <= FARTHEST_FRACTION).all():  # nor is NaN
         raise ValueError("a corner is no fraction of the picture's size; divide pixels by its width and height")
-    return corners, class_names[int(number)]
+    corners = corners * size
+    return corners if len(corners) == 4 else outline_to_quad(corners.tolist(), changed), class_names[int(number)]
+
+
+_KINDS = {
+    5: "horizontal box of YOLO detection",
+    6: "horizontal box of YOLO detection, and its score",
+    10: "box with its score, as Ultralytics predicts it",
+}
+_CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])  # of a box from its middle, in its sides
 
 
 def _holdable(picture: Picture, ledger: Ledger, drop_ignored: bool) -> Labels:
@@ -253,9 +283,11 @@ def _shortened(rectangles: np.ndarray, side: np.ndarray) -> np.ndarray:
 def _is_taken(quads: np.ndarray, side: np.ndarray) -> np.ndarray:
     """Whether centre and size of the outer box lie within 0 and 1 (N,): `verify_image_label` of Ultralytics' data/utils
     refuses a picture for one that does not. Since 2025 it allows a hundredth more; releases before do not."""
-    low, high = quads.min(axis=1) / side, quads.max(axis=1) / side
-    centre = (low + high) / 2
-    return ((centre >= 0) & (centre <= 1) & (high - low <= 1)).all(axis=1)
+    low, high = quads.min(axis=1), quads.max(axis=1)
+    centre = (low + high) / 2 / side
+    # By either order of the operations, for the last bit decides where a box is as large as its picture.
+    is_small = ((high - low) / side <= 1) & (high / side - low / side <= 1)
+    return ((centre >= 0) & (centre <= 1) & is_small).all(axis=1)
 
 
 def _fraction(pixel: float, side: int) -> str:
