@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from datasets.label_formats.json_documents import ROOT, read_document
+from datasets.label_formats import json_documents
+from datasets.label_formats.json_documents import ROOT, entries_by_line, read_document
 from DOTA_devkit.labels import LabelError
 from tests.label_documents import write
 
@@ -61,3 +64,42 @@ def test_bytes_that_are_no_text_and_files_that_are_not_there_are_named(tmp_path:
 def test_numbers_of_thousands_of_digits_are_infinite_and_not_an_error_of_python(tmp_path: Path) -> None:
     document = read_document(write(tmp_path / "a.json", f'{{"a": [{"9" * 5000}, -{"9" * 5000}, 1e999]}}'))
     assert document.fields["a"] == [float("inf"), float("-inf"), float("inf")]
+
+
+RECORDS = [{"image": f"图 {number}.png", "boxes": [{"score": 0.5}] * number} for number in range(4)]
+
+
+def by_line(records: list[dict]) -> str:
+    return "[" + ",".join("\n" + json.dumps(record, ensure_ascii=False) for record in records) + "\n]\n"
+
+
+@pytest.mark.parametrize("records", [RECORDS, RECORDS[:1], []])
+def test_entries_of_a_line_each_are_those_of_the_whole_document(tmp_path: Path, records: list[dict]) -> None:
+    for text in (by_line(records), json.dumps(records, indent=1), json.dumps(records)):
+        path = tmp_path / "a.json"
+        path.write_text(text, encoding="utf-8")
+        assert list(entries_by_line(path)) == read_document(path).entries(ROOT)
+
+
+def test_entries_of_a_line_each_are_read_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million boxes took seven times the size of their file."""
+    (tmp_path / "a.json").write_text(by_line(RECORDS), encoding="utf-8")
+    monkeypatch.setattr(json_documents, "read_document", lambda path: pytest.fail("all at once"))
+    assert [line for line, _ in entries_by_line(tmp_path / "a.json")] == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda text: text[: len(text) // 2], 4),  # cut off
+        (lambda text: text.replace('"boxes": []', '"boxes": [}'), 2),
+        (lambda text: text.replace('"boxes": []', '"image": "b"'), 2),  # twice
+        (lambda text: text + "x", 7),
+        (lambda text: text.replace("},\n", "}\n", 1), 3),
+    ],
+)
+def test_a_damaged_entry_is_told_with_its_line(tmp_path: Path, change: Callable[[str], str], line: int) -> None:
+    (tmp_path / "a.json").write_text(change(by_line(RECORDS)), encoding="utf-8")
+    with pytest.raises(LabelError) as caught:
+        list(entries_by_line(tmp_path / "a.json"))
+    assert caught.value.line == line

@@ -22,7 +22,14 @@ from datasets.label_formats.annotations import (
     refuse_same_names,
     sound_rows,
 )
-from datasets.label_formats.json_documents import ROOT, fields_of, number, numbers, picture_hw, read_document
+from datasets.label_formats.json_documents import (
+    entries_by_line,
+    fields_of,
+    number,
+    numbers,
+    picture_hw,
+    read_document,
+)
 from DOTA_devkit.labels import LabelError, OnBad, report_faults
 from DOTA_devkit.task_files import read_results
 
@@ -77,7 +84,7 @@ def read_detections(
     path = src / FILE_NAME if src.is_dir() else src
     faults: list[LabelError] = []
     pictures: list[Picture] = []
-    for line, record in read_document(path).entries(ROOT):
+    for line, record in entries_by_line(path):
         try:
             pictures.append(_picture(path, record, line, faults, changed, min_score, scores))
         except ValueError as error:

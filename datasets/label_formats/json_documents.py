@@ -6,7 +6,7 @@ import bisect
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,6 +52,41 @@ def read_document(path: Path) -> Document:
     return _Parser(path, text).parse()
 
 
+def entries_by_line(path: Path) -> Iterator[tuple[int, Any]]:
+    """(line, entry) of a file that is a list, one after the other where each has a line of its own, as we write the
+    results of a night, which would not fit into memory at once; of any other layout all at once. Raises LabelError as
+    `read_document`."""
+    if not _has_entries_by_line(path):
+        yield from read_document(path).entries(ROOT)
+        return
+    decoder = _decoder()
+    with path.open("rb") as file:
+        for number, data in enumerate(file, start=1):
+            if data.startswith(b"{"):
+                try:
+                    entry = decoder.decode(data.decode().strip().removesuffix(","))
+                except (ValueError, RecursionError, _RepeatedKeyError):
+                    read_document(path)  # which tells what is wrong
+                    raise
+                yield number, entry
+
+
+def _has_entries_by_line(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            if file.readline().strip() != b"[":
+                return False
+            is_last = False
+            while not is_last:
+                line = file.readline()
+                is_last = not line.endswith(b"},\n")
+                if not line.startswith(b"{") or not line.endswith((b"},\n", b"}\n")):
+                    return False
+            return file.read(9).strip() == b"]"
+    except OSError:  # told of by `read_document`
+        return False
+
+
 def fields_of(value: Any, what: str) -> dict[str, Any]:
     """`value`, if it is an object. Raises ValueError otherwise."""
     if not isinstance(value, dict):
@@ -92,13 +127,17 @@ def difficult_flag(value: Any) -> int:
     return int(value)
 
 
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=_distinct, parse_int=_whole)
+
+
 class _Parser:
     """Walks through the outer two levels of a document by hand, and leaves their entries to the json module."""
 
     def __init__(self, path: Path, text: str) -> None:
         self.path, self.text, self.place = path, text, 0
         self.ends = [match.start() for match in re.finditer("\n", text)]
-        self.decoder = json.JSONDecoder(object_pairs_hook=_distinct, parse_int=_whole)
+        self.decoder = _decoder()
 
     def parse(self) -> Document:
         try:
