@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from DOTA_devkit.labels import NO_LABELS, Labels
-from tools.drawing import class_color
-from tools.truth_drawing import GREY, draw_outline, draw_truth, shown_name
+from tools.drawing import PAPER, class_color
+from tools.truth_drawing import GREY, draw_truth
 
 SIDE = 800  # large enough not to be enlarged
 BOX = np.array([[200.0, 300.0], [600.0, 300.0], [600.0, 500.0], [200.0, 500.0]])
@@ -58,7 +58,7 @@ def test_small_pictures_are_enlarged_and_a_legend_is_below():
     drawn = draw_truth(np.zeros((100, 200, 3), np.uint8), NO_LABELS, np.zeros(0, bool), ["car"])
     assert drawn.shape[1] == 800
     assert drawn.shape[0] > 400
-    assert (drawn[-1] == 255).all()
+    assert (drawn[-1] == PAPER).all()
 
 
 def test_the_given_picture_stays_as_it_was():
@@ -74,18 +74,6 @@ def test_boxes_far_outside_and_strange_names_do_no_harm():
     draw(quad=BOX * 1e6, difficult=1)
 
 
-def test_names_that_cannot_be_drawn_are_numbers():
-    numbers = {"car": 0, "港口": 1}
-    assert [shown_name(name, numbers) for name in numbers] == ["car", "#1"]
-
-
-def test_an_outline_is_drawn_between_pixels():
-    canvas = np.zeros((20, 20, 3), np.uint8)
-    draw_outline(canvas, np.array([[5.0, 5.0], [15.0, 5.0], [15.0, 15.0], [5.0, 15.0]]), (255, 255, 255), 1)
-    assert canvas[4, 10, 0] == pytest.approx(canvas[5, 10, 0], abs=12)
-    assert canvas[5, 10, 0] > 100
-
-
 def test_the_legend_has_the_colours_of_the_boxes():
     labels = Labels(np.stack([BOX, BOX + 50, BOX - 90]), ["car", "DontCare", "boat"], np.zeros(3, int), np.arange(3))
     ignored = np.array([False, True, False])
@@ -93,3 +81,14 @@ def test_the_legend_has_the_colours_of_the_boxes():
     legend = drawn[SIDE:].reshape(-1, 3).tolist()
     assert all(list(color) in legend for color in (class_color(0), class_color(1), GREY))
     assert list(class_color(2)) not in legend
+
+
+def test_names_in_a_script_that_a_font_here_has_are_written_and_others_are_numbers(monkeypatch):
+    """They were numbers whatever fonts there were, in these pictures alone."""
+    number, name = (draw(name=name)[250:300, 100:300] for name in ("#0", "Грузовик"))
+    assert (number != name).any()
+    monkeypatch.setattr("tools.drawing._font_path", lambda text: None)
+    picture, labels = np.zeros((SIDE, SIDE, 3), np.uint8), Labels(BOX[None], ["Грузовик"], np.array([0]), np.array([1]))
+    unknown = draw_truth(picture, labels, np.array([False]), ["Грузовик"])
+    same = draw_truth(picture, labels._replace(names=["#0"]), np.array([False]), ["#0"])
+    assert np.array_equal(unknown, same)

@@ -13,7 +13,7 @@ from datasets.readers import Read
 from DOTA_devkit.labels import LabelError
 from tools.data_checks import LABELTXT, Finding, raw_corners
 from tools.data_folder import Pair
-from tools.truth_drawing import draw_outline
+from tools.drawing import draw_quad
 
 WIDTH, HEIGHT = 320, 240  # pixels of a thumbnail
 LEAST_WINDOW = 64.0  # pixels of the picture that it shows at least
@@ -50,7 +50,7 @@ class Thumbnails:
         thumbnail = _window(pictures[0], window, (WIDTH, HEIGHT))
         if quad is not None:
             scale = WIDTH / (window[2] - window[0])
-            draw_outline(thumbnail, (quad - window[:2]) * scale, BOX_BGR, 2)
+            draw_quad(thumbnail, (quad - window[:2]) * scale, BOX_BGR, 2)
         return _data_address(thumbnail)
 
     def _read(self, name: str) -> np.ndarray | None:

@@ -23,11 +23,11 @@ from datasets.splits import choose_split
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.data_checks import escaped
-from tools.drawing import check_drawings, write_picture
+from tools.drawing import check_drawings, numbered_classes, write_picture
 from tools.messages import warn
 from tools.progress import progress_bar
 from tools.stop_request import StopRequest
-from tools.truth_drawing import draw_truth, shown_name
+from tools.truth_drawing import draw_truth
 
 SHOWN_PROBLEMS = 5
 
@@ -85,10 +85,9 @@ def draw_folder(
         warn(f"and {len(problems) - SHOWN_PROBLEMS} more; python -m tools.check_data {data_dir} lists them")
     if strange:
         warn(f"not among the classes: {escaped(', '.join(sorted(strange)))}")
-    numbers = {name: number for number, name in enumerate(class_names)}
-    by_number = [f"{shown_name(name, numbers)} is {name}" for name in class_names if shown_name(name, numbers) != name]
-    if by_number:
-        print(f"names that cannot be drawn are drawn as numbers: {', '.join(by_number)}")
+    numbered = numbered_classes(class_names)
+    if numbered:
+        print(f"classes that no font here can write are drawn as numbers: {numbered}")
     print(f"{num_drawn} pictures of {len(names)} with {num_objects} labels drawn to {out_dir}")
     return 1 if problems else 0
 

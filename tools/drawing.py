@@ -21,8 +21,8 @@ from tools.command_line import SettingsError
 Color = tuple[int, int, int]  # blue, green, red
 
 WHITE, GREY, PAPER = (255, 255, 255), (190, 190, 190), (32, 32, 32)
-_SUBPIXEL_BITS = 4
-_DASH = 6.0  # pixels, about, of a dash and of a gap
+SUBPIXEL_BITS = 4
+_DASH = 5.0  # line widths, about, of a dash and of a gap
 _MARK = b"Comment\0drawn, not a photograph"  # in the head of what is written here, so that it may be replaced
 _EM = 29.0  # pixels of a font's em at which its capitals are as high as OpenCV's at scale 1
 
@@ -96,17 +96,18 @@ def numbered_classes(class_names: Sequence[str]) -> str:
 
 def drawable(text: str, otherwise: str) -> str:
     """`text` if its letters can be drawn here, else `otherwise`."""
-    return text if text.isascii() or _font_path(text) is not None else otherwise
+    has_letters = text.isprintable() if text.isascii() else _font_path(text) is not None
+    return text if has_letters else otherwise
 
 
 def draw_quad(canvas: np.ndarray, quad: np.ndarray, color: Color, width: int = 1, dashed: bool = False) -> None:
     """Draw the outline of a quad (4, 2), in pixels of the canvas (H, W, 3); dashes begin and end at the corners."""
     if not dashed:
-        cv2.polylines(canvas, [_fixed_point(quad)], True, color, width, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.polylines(canvas, [fixed_point(quad)], True, color, width, cv2.LINE_AA, SUBPIXEL_BITS)
         return
-    corners = np.clip(np.nan_to_num(np.asarray(quad, np.float64)), -1e5, 1e5)
+    corners, dash = np.clip(np.nan_to_num(np.asarray(quad, np.float64)), -1e5, 1e5), _DASH * width
     for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        num_parts = 2 * int(min(np.linalg.norm(end - start) / (2 * _DASH), 1000)) + 1
+        num_parts = 2 * int(min(np.linalg.norm(end - start) / (2 * dash), 1000)) + 1
         stops = start + (end - start) * np.linspace(0, 1, num_parts + 1)[:, None]
         for part in range(0, num_parts if num_parts > 1 else 0, 2):
             draw_line(canvas, stops[part], stops[part + 1], color, width)
@@ -116,8 +117,8 @@ def draw_quad(canvas: np.ndarray, quad: np.ndarray, color: Color, width: int = 1
 
 def draw_line(canvas: np.ndarray, start: np.ndarray, end: np.ndarray, color: Color, width: int = 1) -> None:
     """Draw a line between two points (2,), in pixels of the canvas (H, W, 3)."""
-    first, second = (tuple(map(int, _fixed_point(point))) for point in (start, end))
-    cv2.line(canvas, first, second, color, width, cv2.LINE_AA, _SUBPIXEL_BITS)
+    first, second = (tuple(map(int, fixed_point(point))) for point in (start, end))
+    cv2.line(canvas, first, second, color, width, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def label_quad(
@@ -125,7 +126,7 @@ def label_quad(
 ) -> None:
     """Write above the quad's top corner, unless another label is `taken` there: (x1, y1, x2, y2) of those so far."""
     longest = max(canvas.shape[:2])
-    scale = 0.3 if longest < 500 else 0.4 if longest < 1500 else 0.5
+    scale = 0.3 if longest < 500 else max(0.4, longest / 2200)
     width, height, baseline = text_size(text, scale)
     top = np.nan_to_num(quad[np.argmin(quad[:, 1])])
     x = int(np.clip(top[0] - width / 2, 0, max(0, canvas.shape[1] - width)))
@@ -184,7 +185,7 @@ def draw_legend(entries: Sequence[LegendEntry], width: int, scale: float = 0.45)
         box = np.array([[left, middle - half], [left + mark, middle - half], [left + mark, middle + half],
                         [left, middle + half]])  # fmt: skip
         if entry.mark == "patch":
-            cv2.fillPoly(strip, [_fixed_point(box)], entry.color, cv2.LINE_AA, _SUBPIXEL_BITS)
+            cv2.fillPoly(strip, [fixed_point(box)], entry.color, cv2.LINE_AA, SUBPIXEL_BITS)
         elif entry.mark != "none":
             draw_quad(strip, box, entry.color, 2, dashed=entry.mark == "dashed")
         start = left if entry.mark == "none" else left + mark + gap // 3
@@ -250,9 +251,9 @@ def _marked(data: bytes) -> bytes:
     return data
 
 
-def _fixed_point(points: np.ndarray) -> np.ndarray:
+def fixed_point(points: np.ndarray) -> np.ndarray:
     """Points (..., 2) in pixels, as OpenCV's drawing takes them: it counts from the middle of the first pixel."""
-    return np.rint((points - 0.5) * (1 << _SUBPIXEL_BITS)).clip(-(2**30), 2**30).astype(np.int32)
+    return np.rint((points - 0.5) * (1 << SUBPIXEL_BITS)).clip(-(2**30), 2**30).astype(np.int32)
 
 
 @lru_cache(maxsize=1024)
