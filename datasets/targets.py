@@ -48,7 +48,7 @@ def make_targets(
     objects = inside & ~ignored
     centers, cells, vectors = boxes.center[objects], cells[objects], boxes.vectors[objects]
     if len(cells):
-        height, width = _half_axes(vectors)
+        height, width = _side_lengths(vectors)
         _draw_gaussians(hm, labels[objects], cells, gaussian_radius(height, width))
     if not objects.all():
         regions = np.ascontiguousarray(quads[~objects], np.float64) / DOWN_RATIO
@@ -84,14 +84,14 @@ def gaussian_radius(height: np.ndarray, width: np.ndarray, overlap: float = 0.7)
     return np.maximum(np.min(roots, axis=0), 0).astype(np.int64)
 
 
-def _half_axes(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _side_lengths(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Height |b - t| and width |r - l| of the rectangles, in cells."""
     top, right, bottom, left = (vectors[:, side] for side in range(4))
     return np.hypot(*(bottom - top).T), np.hypot(*(right - left).T)
 
 
 @njit
-def _draw_gaussians(hm, labels, cells, radii):
+def _draw_gaussians(hm: np.ndarray, labels: np.ndarray, cells: np.ndarray, radii: np.ndarray) -> None:
     """Raise hm (C, h, w) to a Gaussian of diameter 2r + 1 and sigma = diameter / 6 around every cell (N, 2)."""
     map_h, map_w = hm.shape[1], hm.shape[2]
     for n in range(len(labels)):
@@ -106,7 +106,7 @@ def _draw_gaussians(hm, labels, cells, radii):
 
 
 @njit
-def _draw_ignored(hm, labels, quads):
+def _draw_ignored(hm: np.ndarray, labels: np.ndarray, quads: np.ndarray) -> None:
     """Mark the cells whose middle lies in a quad (N, 4, 2), and the cell of its centre; centres of objects stay."""
     num_classes, map_h, map_w = hm.shape
     for n in range(len(labels)):
@@ -124,7 +124,7 @@ def _draw_ignored(hm, labels, quads):
 
 
 @njit
-def _contains(quad, x, y):
+def _contains(quad: np.ndarray, x: float, y: float) -> bool:
     """Even-odd rule."""
     inside = False
     for i in range(4):

@@ -103,7 +103,7 @@ class CTRBOX(Freezable):
             return Maps(hm=self.hm(x), wh=self.wh(x), reg=self.reg(x), cls_theta=self.cls_theta(x))
         sparse = {"wh": self.wh, "reg": self.reg, "cls_theta": self.cls_theta}
         # Before the backbone: their number is read here, and a GPU would be waited for until it has done all of that.
-        hidden = hidden_cells(sparse, (len(images), images.shape[2] // 4, images.shape[3] // 4), cells)
+        hidden = hidden_cells(sparse, (len(images), *(side // self.down_ratio for side in images.shape[2:])), cells)
         x = self.features(images)
         return MapsAtCells(self.hm(x), **heads_at(sparse, x, cells, hidden))
 

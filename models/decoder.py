@@ -12,6 +12,8 @@ from DOTA_devkit.boxes import free_quads, horizontal_quads, rectangle_quads
 from models.ctrbox import CTRBOX, Maps
 from models.peak_heads import PeakMaps
 
+THETA_THRESHOLD = 0.8  # probability from which on the published decoder calls a box rotated
+
 
 class Detections(NamedTuple):
     """The K best boxes of each image, best first. Slots without a peak have score 0 and all else 0 as well."""
@@ -22,7 +24,7 @@ class Detections(NamedTuple):
 
 
 def decode(
-    maps: Maps | PeakMaps, num_peaks: int = 500, true_rectangles: bool = True, theta_threshold: float = 0.8
+    maps: Maps | PeakMaps, num_peaks: int = 500, true_rectangles: bool = True, theta_threshold: float = THETA_THRESHOLD
 ) -> Detections:
     """Turn the maps into boxes (Yi et al., WACV 2021, section 3.4).
 

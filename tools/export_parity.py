@@ -18,13 +18,13 @@ from datasets.letterbox import letterbox_image, letterbox_scale
 from DOTA_devkit import poly_iou
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from models import Detections, decode, normalize
+from models.decoder import THETA_THRESHOLD
 from models.preprocessing import Preprocessing
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import DetectionSettings, survivors
 
 # What float32 decides and not the network: differences below these in a probability and an IoU.
 NEAR_THETA, NEAR_IOU = 1e-4, 1e-3
-THETA = 0.8
 REACH = 4.0  # pixels; farther apart two boxes are not the same
 
 
@@ -149,7 +149,8 @@ def _reference(
     with torch.inference_mode():
         maps = network(normalize(torch.from_numpy(boxed), preprocessing))
         found = [
-            decode(maps, settings.num_peaks, theta_threshold=THETA + shift) for shift in (0, -NEAR_THETA, NEAR_THETA)
+            decode(maps, settings.num_peaks, theta_threshold=THETA_THRESHOLD + shift)
+            for shift in (0, -NEAR_THETA, NEAR_THETA)
         ]
         ties = [decode(maps._replace(hm=hm), settings.num_peaks) for hm in _near_ties(maps.hm, near_logit)]
     expected = []

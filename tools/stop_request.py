@@ -11,9 +11,9 @@ SECONDS_TO_STOP = 20  # torchrun kills ten seconds later
 
 
 class StopRequest:
-    """Context manager that makes the first Ctrl-C or SIGTERM a request, which `check` grants between two steps,
-    where weights and optimiser agree; a second one stops at once, wherever that is (`at_once`). `exit_code`: 128 + the
-    signal's number."""
+    """Context manager that makes the first Ctrl-C or SIGTERM a request, which `check` grants between two steps of the
+    work, where all that is held agrees, weights and optimiser for instance; a second one stops at once, wherever that
+    is (`at_once`). `exit_code`: 128 + the signal's number."""
 
     def __init__(self) -> None:
         self.exit_code = 128 + signal.SIGINT

@@ -27,6 +27,7 @@ from tools.checkpoint import (
     unnamed_classes,
     weights_of,
 )
+from tools.config import PRETRAINED
 from tools.timm_weights import load_by_timm, timm_weights
 from tools.transfer import BASE, TransferReport, base_weights, num_not_finite, transfer
 
@@ -133,7 +134,7 @@ def pretrained_backbone(
 def preprocessing_of(pretrained: str) -> Preprocessing:
     """How the weights of `--pretrained` read pixels: as ImageNet's do, but the base network of a whole model as that
     model does. Raises CheckpointError for a file that cannot be read."""
-    if pretrained in ("auto", "imagenet", "none"):
+    if pretrained in PRETRAINED:
         return IMAGENET
     path = Path(pretrained)
     content = load_file(path)
