@@ -128,7 +128,7 @@ def test_real_geotiffs_are_read(real_folder):
 
 
 def test_a_worker_takes_its_task_from_another_process(dota_folder, tmp_path):
-    settings = SplitSettings(64, 40, (1.0,), 0.7, 0.0, "auto", 3, "error", "error", None)
+    settings = SplitSettings(64, 40, (1.0,), 0.7, 0.0, "auto", 3, None, "error", "error", None)
     src = dota_folder()
     task = PictureTask(src / "images/scene_0.png", src / "labelTxt/scene_0.txt", tmp_path / "tiles", settings, 0.0)
     (record,) = run_tasks(split_picture, [task], 1, StopRequest())

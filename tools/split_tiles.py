@@ -228,9 +228,9 @@ def _make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict])
         tuple(classes),
         pictures,
         tiles,
-        str(src.resolve()),
-        skipped,
-        settings.value_range,
+        source=str(src.resolve()),
+        num_skipped=skipped,
+        value_range=settings.value_range,
     )
 
 
@@ -289,18 +289,12 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
         raise SettingsError(f"--value_range {options.value_range}: give the value of black and a larger one of white")
     if options.workers < 0:
         raise SettingsError(f"--workers is {options.workers}; it must be at least 0")
+    alike = ("size", "overlap", "min_visible", "skip_empty", "suffix", "in_channels", "missing_labels", "on_bad_label")
     return SplitSettings(
-        options.size,
-        options.overlap,
-        tuple(options.scales),
-        options.min_visible,
-        options.skip_empty,
-        options.suffix,
-        options.in_channels,
-        options.value_range and tuple(options.value_range),
-        options.missing_labels,
-        options.on_bad_label,
-        None,
+        **{name: getattr(options, name) for name in alike},
+        scales=tuple(options.scales),
+        value_range=options.value_range and tuple(options.value_range),
+        class_names=None,
     )
 
 
