@@ -89,7 +89,7 @@ def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, floa
                 f"{path}: its header tells of more than 2^30 pixels, the most that OpenCV reads; {remedy}"
             ) from error
         image = None
-    fault = unreadable(data) if image is None else damage(data)
+    fault = unreadable(data) if image is None else _damage(path, data)
     if fault is not None:
         raise ImageError(f"{path}: {fault}")
     if image is None and layout.has_grey_bands:
@@ -104,6 +104,24 @@ def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, floa
     if bands.dtype != np.uint8:
         bands = spread_values(bands, layout.no_data, value_range)
     return np.ascontiguousarray(bands if bands.shape[2] == num_channels else np.repeat(bands, num_channels, axis=2))
+
+
+def _damage(path: Path, data: bytes) -> str | None:
+    """`damage`, of each file once: it takes as long as decoding, and a training reads it again in every epoch."""
+    try:
+        status = path.stat()
+    except OSError:  # gone since it was read
+        return damage(data)
+    key = (str(path), status.st_size, status.st_mtime_ns)
+    if key in _sound:
+        return None
+    fault = damage(data)
+    if fault is None:
+        _sound.add(key)
+    return fault
+
+
+_sound: set[tuple[str, int, int]] = set()
 
 
 def _colours(bands: np.ndarray) -> np.ndarray:

@@ -62,13 +62,13 @@ def spread_values(
     `value_range`, or the 0.5th and the 99.5th percentile of the data, become black and white.
 
     No data, and black, is a pixel that is `no_data` in every band (where the file does not tell, 0, unless there are
-    values below), and a value that is not a number or beyond 1e30.
+    values below, or a range is given), and a value that is not a number or beyond 1e30.
     """
     pixels = raw.reshape(len(raw), raw.shape[1], -1)
     step = max(1, int(np.sqrt(pixels.size / MOST_SAMPLES)))
     samples = pixels[::step, ::step]
-    if no_data is None and not ((samples < 0) & (samples > -BEYOND)).any():
-        no_data = 0.0
+    if no_data is None and value_range is None and not ((samples < 0) & (samples > -BEYOND)).any():
+        no_data = 0.0  # by a range a value is the same grey in every picture, 0, too
     low, high = value_range or _percentiles(samples, no_data)
     factor = 255 / (high - low) if high > low else 0.0
     image = np.empty(pixels.shape, np.uint8)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from datasets import tiff
 
@@ -17,6 +17,7 @@ NONE, LZW, JPEG, DEFLATE, PACKBITS, OLD_DEFLATE = 1, 5, 7, 8, 32773, 32946
 FOREIGN = {34887: "LERC", 34925: "LZMA", 50000: "ZSTD", 50001: "WebP", 50002: "JPEG XL", 34712: "JPEG 2000"}
 
 SPARSE = "parts of it were never written (a sparse file); fill it with gdal_translate -co SPARSE_OK=FALSE"
+CUT = "is cut off before its end; copy it again"
 
 
 def damage(data: bytes) -> str | None:
@@ -26,14 +27,15 @@ def damage(data: bytes) -> str | None:
     end are looked at: a copy that broke off is often of its full length, filled up with zeros.
     """
     tags = _tags(data)
-    if tiff.number(tags, tiff.BITS, 1) > 8:  # there OpenCV heeds what libtiff tells
-        return None
-    is_whole = _CHECKS.get(tiff.number(tags, tiff.COMPRESSION, NONE), bool)
+    if tiff.number(tags, tiff.BITS, 1) > 8 or tiff.number(tags, tiff.FILL_ORDER, 1) != 1:
+        return None  # deeper ones OpenCV refuses itself; of bits in another order nothing is known here
+    is_whole = _CHECKS.get(tiff.number(tags, tiff.COMPRESSION, NONE))
     blocks = list(_blocks(data, tags))
-    if not all(blocks):
-        return SPARSE
-    for number, block in enumerate(blocks):
-        if not is_whole(block):
+    missing = _missing(data, blocks, is_whole is not None)
+    if missing or is_whole is None:
+        return missing
+    for number, (offset, length) in enumerate(blocks):
+        if not is_whole(memoryview(data)[offset : offset + length]):
             return f"part {number + 1} of the {len(blocks)} in which it is stored is damaged; copy it again"
     return None
 
@@ -44,8 +46,9 @@ def unreadable(data: bytes) -> str | None:
     compression, sample_format = tiff.number(tags, tiff.COMPRESSION, NONE), tiff.number(tags, tiff.SAMPLE_FORMAT, 1)
     if compression in FOREIGN:
         return f"it is compressed by {FOREIGN[compression]}; write it anew with gdal_translate -co COMPRESS=DEFLATE"
-    if not all(_blocks(data, tags)):
-        return SPARSE
+    missing = _missing(data, list(_blocks(data, tags)), compression != NONE)
+    if missing:
+        return missing
     if tiff.number(tags, tiff.BITS, 1) >= 32 and sample_format == 1:
         return "it holds integers of 32 bits; write it anew with gdal_translate -ot UInt16, or -ot Float32"
     if sample_format > 3:
@@ -60,24 +63,32 @@ def _tags(data: bytes) -> Mapping[int, tiff.Field]:
         return {}
 
 
-def _blocks(data: bytes, tags: Mapping[int, tiff.Field]) -> Iterator[memoryview]:
-    """The bytes of each strip or tile; none of one that was never written."""
-    view = memoryview(data)
+def _blocks(data: bytes, tags: Mapping[int, tiff.Field]) -> Iterator[tuple[int, int]]:
+    """Where each strip or tile begins, and how long it is."""
     for offsets, lengths in ((tiff.STRIP_OFFSETS, tiff.STRIP_LENGTHS), (tiff.TILE_OFFSETS, tiff.TILE_LENGTHS)):
         if offsets in tags and lengths in tags:
-            places = (tiff.numbers(data, tags[tag]) for tag in (offsets, lengths))
-            for offset, length in zip(*places, strict=False):
-                yield view[offset : offset + length] if offset else view[:0]
+            yield from zip(*(tiff.numbers(data, tags[tag]) for tag in (offsets, lengths)), strict=False)
+
+
+def _missing(data: bytes, blocks: Sequence[tuple[int, int]], is_compressed: bool) -> str | None:
+    """What to say of parts that are not there; of uncompressed ones the length may be left to the reader, as 0."""
+    if any(not offset or (is_compressed and not length) for offset, length in blocks):
+        return SPARSE
+    return CUT if any(offset + length > len(data) for offset, length in blocks) else None
 
 
 def _is_inflated(block: memoryview) -> bool:
-    inflating = zlib.decompressobj()
     try:
-        while block and not inflating.eof:
-            inflating.decompress(block, 1 << 24)  # in pieces, for a part may be the whole picture
-            block = inflating.unconsumed_tail
+        return _ends(zlib.decompressobj(), block) or _ends(zlib.decompressobj(-zlib.MAX_WBITS), block[2:])
     except zlib.error:
         return False
+
+
+def _ends(inflating: zlib._Decompress, block: memoryview) -> bool:
+    """Whether the stream comes to its end; some programs write no check sum behind it. Raises zlib.error."""
+    while block and not inflating.eof:
+        inflating.decompress(block, 1 << 24)  # in pieces, for a part may be the whole picture
+        block = inflating.unconsumed_tail
     return inflating.eof
 
 

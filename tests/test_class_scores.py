@@ -40,7 +40,10 @@ def test_scores_are_shown_as_one_or_as_a_range() -> None:
     assert shown_scores([0.41372, 0.3]) == "0.3 to 0.414, by class,"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"classes": 3}', '{"classes": {"car": {}}}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"classes": 3}', '{"classes": {"car": {}}}', '{"classes": {"car": {"score_threshold": 7}}}'],
+)
 def test_what_is_no_evaluation_is_a_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / "metrics.json").write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError, match=r"--scores: .*metrics\.json: is no metrics\.json of an evaluation"):
@@ -66,3 +69,8 @@ def test_predictions_become_labels_from_the_score_of_their_class_on(run_dir: Pat
         flags = ["--from", source, "--to", "dota", "--min_score", "0.3", "--scores", str(run_dir)]
         assert convert([str(tmp_path / "results"), str(out), *flags]) == 0
         assert sorted(read_labels(out / "labelTxt" / "a.txt").names) == ["bus", "car", "小船"]
+
+
+def test_scores_of_other_classes_are_told_of(capsys: pytest.CaptureFixture) -> None:
+    assert least_scores(["x"], {"zebra": 0.4}, 0.3) == [0.3]
+    assert "--scores tells of zebra, and of none of the classes x" in capsys.readouterr().err

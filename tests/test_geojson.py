@@ -230,6 +230,20 @@ def test_of_a_run_folder_its_results_and_the_pictures_that_they_are_of_are_taken
         assert item["properties"]["image"] == "a.tif"
 
 
+@pytest.mark.parametrize("pictures", ["gone", "v.mp4", "x" * 300, 3])
+def test_results_whose_pictures_are_elsewhere_by_now_are_converted_all_the_same(
+    tmp_path: Path, pictures: object
+) -> None:
+    """Those of videos, for instance: their frames lie nowhere, and a format such as DOTA's needs no picture."""
+    (tmp_path / "v.mp4").touch()
+    told = str(tmp_path / pictures) if isinstance(pictures, str) and len(pictures) < 99 else pictures
+    with ResultFiles(tmp_path / "run" / "results", ["car"], {"pictures": told}) as files:
+        found = ImageDetections(np.array([QUAD], np.float64), np.array([0.9]), np.array([0]))
+        files.write(Path("v_000000.jpg"), Found(0, found, (160, 200)))
+    assert main([str(tmp_path / "run"), str(tmp_path / "out"), "--from", "detections", "--to", "dota"]) == 0
+    assert len(read_labels(tmp_path / "out" / "labelTxt" / "v_000000.txt").names) == 1
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [

@@ -261,6 +261,9 @@ def test_a_range_makes_the_same_value_the_same_grey_in_every_picture(tmp_path: P
         assert first.shape == second.shape == (9, 5, channels)
         assert (first[0] == np.array([0, 0, 20, 40, 255])[:, None]).all(), "0 is no data, and 5000 is beyond the range"
         assert (second[0] == np.array([0, 200, 220, 240, 255])[:, None]).all()
+    cold = saved_tiff(tmp_path / "cold.tif", np.array([[0, 10, -5]], np.float32).repeat(9, axis=0))
+    warm = saved_tiff(tmp_path / "warm.tif", np.array([[0, 10, 20]], np.float32).repeat(9, axis=0))
+    assert read_image(cold, 1, (-20, 100))[0, :2, 0].tolist() == read_image(warm, 1, (-20, 100))[0, :2, 0].tolist()
     assert np.array_equal(read_image(write(tmp_path / "a.png", code(".png", picture())), 3, (0, 1)), picture()), (
         "8 bits stay as they are"
     )

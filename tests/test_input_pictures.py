@@ -10,7 +10,7 @@ import pytest
 
 from datasets.images import ImageError
 from tools.command_line import SettingsError
-from tools.input_pictures import check_headers, input_folder, input_pictures
+from tools.input_pictures import check_headers, input_pictures, refuse_pictures
 
 PNG = cv2.imencode(".png", np.zeros((4, 5, 3), np.uint8))[1].tobytes()
 
@@ -29,7 +29,6 @@ def test_a_pattern_takes_pictures_of_any_folder_below_and_of_one_suffix(flights:
     found = input_pictures(flights / "**" / "*.[tT][iI][fF]", "--input")
     assert found == {"a": flights / "north" / "a.tif", "b": flights / "south" / "2026" / "b.TIF"}
     assert input_pictures(flights / "north" / "*.jpg", "--input") == {"a": flights / "north" / "a.jpg"}
-    assert input_folder(flights / "**" / "*.tif") == flights
 
 
 def test_pictures_in_folders_of_a_folder_with_pictures_are_told_of(
@@ -46,7 +45,6 @@ def test_pictures_in_folders_of_a_folder_with_pictures_are_told_of(
 def test_a_name_with_brackets_that_is_there_is_no_pattern(flights: Path) -> None:
     path = flights / "d [1].png"
     assert input_pictures(path, "--input") == {"d [1]": path}
-    assert input_folder(path) == path
     assert input_pictures(flights, "--input") == {"d [1]": path}
 
 
@@ -57,6 +55,7 @@ def test_a_name_with_brackets_that_is_there_is_no_pattern(flights: Path) -> None
         ("**/*.bmp", "no picture matches"),
         ("gone", "no such file or folder"),
         ("gone/*.tif", "no picture matches"),
+        ("a**/x.png", "is no pattern"),
         ("south", "in folders of it, such as 2026"),
     ],
 )
@@ -70,3 +69,24 @@ def test_a_header_that_cannot_be_read_is_told_of_before_the_work(flights: Path) 
     (flights / "z.png").write_bytes(PNG[:20])
     with pytest.raises(ImageError, match=r"z\.png: the file is cut off in its header"):
         check_headers([flights / "north" / "a.tif", flights / "z.png"])
+
+
+def test_a_pattern_in_a_folder_with_brackets_and_in_ones_home_is_found(
+    flights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = flights / "[2024] x"
+    odd.mkdir()
+    (odd / "e.png").write_bytes(PNG)
+    assert list(input_pictures(odd / "*.png", "--input")) == ["e"]
+    monkeypatch.setenv("HOME", str(odd))
+    assert list(input_pictures(Path("~/*.png"), "--input")) == ["e"]
+
+
+def test_outputs_may_lie_beside_the_folders_of_a_pattern_and_not_beside_pictures(
+    flights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(flights)
+    images = input_pictures(Path("*/*.tif"), "--input").values()
+    refuse_pictures(Path("runs/found"), images)
+    with pytest.raises(SettingsError, match="lies in the inputs"):
+        refuse_pictures(Path("north"), images)

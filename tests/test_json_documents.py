@@ -103,3 +103,9 @@ def test_a_damaged_entry_is_told_with_its_line(tmp_path: Path, change: Callable[
     with pytest.raises(LabelError) as caught:
         list(entries_by_line(tmp_path / "a.json"))
     assert caught.value.line == line
+
+
+def test_two_entries_on_a_line_are_read_too(tmp_path: Path) -> None:
+    text = '[\n{"a": 1},\n{"b": 2}, {"c": 3},\n{"d": 4}\n]\n'
+    path = write(tmp_path / "a.json", text)
+    assert list(entries_by_line(path)) == [(2, {"a": 1}), (3, {"b": 2}), (3, {"c": 3}), (4, {"d": 4})]

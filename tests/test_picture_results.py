@@ -10,6 +10,9 @@ import pytest
 
 from datasets.images import ImageError
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
+from tools.command_line import SettingsError
+from tools.drawing import write_picture
+from tools.folder_lock import locked
 from tools.outcomes import Found, Tiling
 from tools.picture_results import Report, write_found
 from tools.results import ResultFiles, read_origin
@@ -28,7 +31,15 @@ def work(
 ) -> Report:
     report = Report(on_bad, "--on_bad_label", (100, 100), (100, 100), tiling, [0.5])
     drawn: list[Path] = []
-    write_found(found, PATHS, ResultFiles(folder, ["car"], {}), report, lambda path, _: drawn.append(path), stop)
+    write_found(
+        found,
+        PATHS,
+        ResultFiles(folder, ["car"], {}),
+        report,
+        lambda path, _: drawn.append(path),
+        folder / "drawings",
+        stop,
+    )
     assert drawn == [PATHS[item.row] for item in found if item.picture is not None]
     return report
 
@@ -42,6 +53,18 @@ def test_a_picture_that_cannot_be_read_ends_the_work_and_what_was_found_stays(tm
     report = work(tmp_path, found, "skip")
     assert (report.num_boxes, report.num_shown, report.problems) == (2, 0, ["b.png: damaged"])
     assert read_origin(tmp_path) == {"classes": ["car"], "images": ["a", "c"]}
+
+
+def test_drawings_of_a_process_that_is_at_work_stay(tmp_path: Path) -> None:
+    """They were removed before the lock was looked at."""
+    drawing = tmp_path / "drawings" / "a.png"
+    drawing.parent.mkdir()
+    write_picture(drawing, np.zeros((9, 9, 3), np.uint8))
+    with locked(tmp_path), pytest.raises(SettingsError, match="another process"):
+        work(tmp_path, [])
+    assert drawing.exists()
+    work(tmp_path, [])
+    assert not drawing.exists()
 
 
 def test_another_error_writes_nothing(tmp_path: Path) -> None:

@@ -63,6 +63,27 @@ def test_a_copy_that_broke_off_and_was_filled_up_is_refused(tmp_path: Path, comp
         read_image(path)
 
 
+def test_what_other_programs_leave_out_is_no_damage(tmp_path: Path) -> None:
+    """libtiff estimates a length that is 0, and needs no check sum; both were refused."""
+    one = saved("raw", PICTURE[:2])
+    assert damage(changed(one, tiff.STRIP_LENGTHS, 0)) is None
+    data = saved("tiff_adobe_deflate")
+    tags = tiff.read_tags(io.BytesIO(data))
+    length = tiff.numbers(data, tags[tiff.STRIP_LENGTHS])[0]
+    assert damage(changed(data, tiff.STRIP_LENGTHS, length - 4)) is None
+    assert damage(changed(data, tiff.STRIP_LENGTHS, length // 2)) is not None
+
+
+def test_a_file_that_is_cut_off_is_not_called_sparse(tmp_path: Path) -> None:
+    data = saved()
+    tags = tiff.read_tags(io.BytesIO(data))
+    last = tiff.numbers(data, tags[tiff.STRIP_OFFSETS])[-1]
+    moved = changed(data, tiff.STRIP_OFFSETS, len(data) - 5)
+    assert last
+    for reason in (damage(moved), unreadable(moved)):
+        assert "cut off before its end" in reason
+
+
 def test_opencv_itself_says_nothing_of_it() -> None:
     """Else the checks were for nothing."""
     for compression in ("tiff_adobe_deflate", "tiff_lzw"):

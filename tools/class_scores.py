@@ -7,13 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools.config import SettingsError
+from tools.messages import warn
 from tools.run_folder import METRICS
 
 
 def scores_of(metrics: Mapping) -> dict[str, float]:
-    """{class: score of its best F1}, of those that have one, in the metrics of an evaluation."""
+    """{class: score of its best F1}, of those that have one, in the metrics of an evaluation. Raises ValueError for one
+    that is none."""
     found = {name: item["score_threshold"] for name, item in metrics["classes"].items()}
-    return {name: float(score) for name, score in found.items() if score is not None}
+    scores = {name: float(score) for name, score in found.items() if score is not None}
+    if not all(0 <= score <= 1 for score in scores.values()):
+        raise ValueError("a score lies between 0 and 1")
+    return scores
 
 
 def read_scores(path: Path) -> dict[str, float]:
@@ -24,12 +29,14 @@ def read_scores(path: Path) -> dict[str, float]:
     except OSError as error:
         remedy = "python main.py --phase eval writes it"
         raise SettingsError(f"--scores: {path}: cannot be read ({error.strerror or error}); {remedy}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise SettingsError(f"--scores: {path}: is no {METRICS} of an evaluation") from error
 
 
 def least_scores(class_names: Sequence[str], scores: Mapping[str, float], fallback: float) -> list[float]:
-    """The least score of each class; `fallback` of one that has none."""
+    """The least score of each class; `fallback` of one that has none. Warns where none has."""
+    if scores and not scores.keys() & set(class_names):
+        warn(f"--scores tells of {', '.join(scores)}, and of none of the classes {', '.join(class_names)}")
     return [scores.get(name, fallback) for name in class_names]
 
 

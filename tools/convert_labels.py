@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,7 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         refuse_turned,
     )
 
+    options.pictures = options.images
     if options.source in PREDICTIONS:
         _settle_results(options)
     _check_places(options)
@@ -77,7 +79,7 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     if not target.holds_scores:
         annotated = without_scores(annotated, ledger)
     if target.tells_size or target.needs_path or options.copy_images or options.link_images:
-        annotated = locate_pictures(annotated, options.src, options.images, ledger)
+        annotated = locate_pictures(annotated, options.src, options.pictures, ledger)
     if target.tells_size:
         track = partial(progress_bar, desc="measuring", unit="picture")
         annotated = measure_pictures(annotated, ledger, track, target.needs_size)
@@ -125,16 +127,20 @@ def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: 
 
 
 def _settle_results(options: argparse.Namespace) -> None:
-    """Of a run folder its results are the source, and where no pictures are named, those that they are of."""
+    """Of a run folder its results are the source, and pictures are looked for where those lie that they are of, if no
+    folder is named."""
+    from datasets.images import IMAGE_SUFFIXES
     from tools.results import RESULTS, read_origin
 
     if (options.src / RESULTS).is_dir():
         options.src = options.src / RESULTS
     origin = read_origin(options.src if options.src.is_dir() else options.src.parent)
     told = (origin or {}).get("pictures")
-    if options.images is None and isinstance(told, str) and told:
-        pictures = Path(told).parent if Path(told).is_file() else Path(told)
-        options.images = pictures if pictures.is_dir() else None
+    with suppress(OSError):  # of a text that is no path
+        if isinstance(told, str) and told:
+            pictures = Path(told)
+            pictures = pictures.parent if pictures.suffix.lower() in IMAGE_SUFFIXES else pictures
+            options.pictures = options.pictures or (pictures if pictures.is_dir() else None)
 
 
 def _check_places(options: argparse.Namespace) -> None:

@@ -28,6 +28,7 @@ from tools.detector_flags import (
     warn_of_cuts,
 )
 from tools.drawing import draw_boxes
+from tools.folder_lock import LOCK
 from tools.messages import warn
 from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, tile_hint, too_large_hint
 from tools.progress import progress_bar
@@ -68,7 +69,12 @@ def _run(options: argparse.Namespace) -> int:
         for path in (*(_drawn(options.out, path) for path in paths), options.out / COUNTS):
             path.unlink(missing_ok=True)  # of an earlier run, as its results are
         work = _Work(options, detector, tiling, least, results, stop)
-        num_bad = sum(not work.detect_in(path) for path in paths)
+        try:
+            num_bad = sum(not work.detect_in(path) for path in paths)
+        except BaseException:  # then there are no results; a video without them would stand in the way of the next run
+            for path in paths:
+                _drawn(options.out, path).unlink(missing_ok=True)
+            raise
         origin["stopped"] = work.is_stopped
     write_csv(options.out / COUNTS, [("image", "video", "frame", "seconds", *detector.class_names), *work.rows])
     speed = len(work.rows) / max(time.perf_counter() - started, 1e-9)
@@ -171,7 +177,9 @@ def _refuse_other_results(out: Path, videos: Sequence[Path]) -> None:
     origin = read_origin(out / RESULTS)
     if origin is not None and origin.get("pictures") != _named(videos):
         raise SettingsError(f"{out} holds results of {origin.get('pictures')}; name another folder")
-    is_ours = (out / RESULTS / DETECTIONS).is_file()  # also after a run that was broken off
+    is_ours = any(
+        (out / RESULTS / name).is_file() for name in (DETECTIONS, LOCK)
+    )  # the latter of a run that was killed
     for path in () if is_ours else (*(_drawn(out, video) for video in videos), out / COUNTS):
         if path.exists():
             raise SettingsError(f"{path} is there, and no earlier result of this command; name another folder")

@@ -23,14 +23,12 @@ from tools.detector_flags import (
     open_detector,
     tiling_of,
 )
-from tools.drawing import remove_drawings
-from tools.input_pictures import INPUTS, check_headers, input_folder, input_pictures
+from tools.input_pictures import INPUTS, check_headers, input_pictures, refuse_pictures
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Found, Tiling
 from tools.picture_results import STOPPED, Report, draw_found, write_found
 from tools.progress import progress_bar
 from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, origin_of
-from tools.run_folder import refuse_inputs
 from tools.stop_request import StopRequest
 
 
@@ -74,8 +72,7 @@ def detect_pictures(
 def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     tiling = tiling_of(options)
     images = input_pictures(options.input, str(options.input))
-    folder = input_folder(options.input)
-    refuse_inputs(options.out, folder, is_data_dir=folder != options.input)
+    refuse_pictures(options.out, images.values())
     check_outputs(options.out, images, options.num_drawings)
     if options.on_bad_picture == "error":
         check_headers(images.values())
@@ -83,7 +80,6 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     detector = open_detector(options)
     class_names = detector.facts.class_names
     print(f"detecting with {options.model} ({detector.facts.backbone}) on {len(images)} pictures", flush=True)
-    remove_drawings(options.out / DRAWINGS)
     paths = list(images.values())
     origin = origin_of(options.model, str(options.input), images.values(), detector.settings, tiling)
     least = least_scores_of(options, class_names)
@@ -97,6 +93,7 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
         ResultFiles(options.out / RESULTS, class_names, origin),
         report,
         partial(draw_found, options.out, class_names, looks),
+        options.out / DRAWINGS,
         stop,
     )
     speed = len(paths) / max(time.perf_counter() - started, 1e-9)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from datasets.image_sizes import read_header
 from datasets.images import IMAGE_SUFFIXES, find_images
+from DOTA_devkit.reasons import first_line
 from tools.command_line import SettingsError
 from tools.messages import warn
 from tools.progress import progress_bar
+from tools.run_folder import refuse_inputs
 from tools.video_flags import folder_with_pictures, no_picture_there, refuse_video
 
 WILD = frozenset("*?[")
@@ -23,6 +25,7 @@ def input_pictures(source: Path, what: str) -> dict[str, Path]:
     in a folder that differ in their suffix only.
     """
     refuse_video(source, what)
+    source = source.expanduser()  # in quotes no shell does it
     if source.is_file():
         return {source.stem: source}
     if source.is_dir():
@@ -33,17 +36,15 @@ def input_pictures(source: Path, what: str) -> dict[str, Path]:
         if below:
             warn(f"{what}: pictures in folders of it, such as {below}, are not looked at; '{source}/**/*' takes them")
         return images
-    folder = input_folder(source)
-    if folder == source:
+    if not WILD & set(str(source)):
         raise SettingsError(f"{what}: no such file or folder")
-    return _matching(source, folder, what)
+    return _matching(source, what)
 
 
-def input_folder(source: Path) -> Path:
-    """The folder in which a pattern begins; any other source as it is."""
-    if source.exists() or not WILD & set(str(source)):
-        return source
-    return next(parent for parent in source.parents if not WILD & set(str(parent)))
+def refuse_pictures(out: Path, images: Iterable[Path]) -> None:
+    """Raises SettingsError when files of `out` would lie beside one of the pictures."""
+    for folder in dict.fromkeys(path.parent for path in images):
+        refuse_inputs(out, folder)
 
 
 def check_headers(images: Iterable[Path]) -> None:
@@ -52,9 +53,14 @@ def check_headers(images: Iterable[Path]) -> None:
         read_header(path)
 
 
-def _matching(pattern: Path, folder: Path, what: str) -> dict[str, Path]:
+def _matching(pattern: Path, what: str) -> dict[str, Path]:
+    folder = next(parent for parent in pattern.parents if parent.is_dir())  # its name may hold brackets
+    try:
+        found = sorted(folder.glob(str(pattern.relative_to(folder))))
+    except ValueError as error:
+        raise SettingsError(f"{what}: is no pattern ({first_line(error)})") from error
     images: dict[str, Path] = {}
-    for path in sorted(folder.glob(str(pattern.relative_to(folder)))):
+    for path in found:
         if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file() or path.name.startswith("."):
             continue
         first = images.setdefault(path.stem, path)

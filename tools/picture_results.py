@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from datasets.images import ImageError
-from tools.drawing import as_bgr, draw_boxes, write_picture
+from tools.drawing import as_bgr, draw_boxes, remove_drawings, write_picture
 from tools.messages import report_problems, warn
 from tools.outcomes import Found, Tiling, cut_hint, is_much_larger, tile_hint, too_large_hint
 from tools.results import ResultFiles, drawing_path
@@ -73,9 +73,11 @@ def write_found(
     files: ResultFiles | None,
     report: Report,
     draw: Callable[[Path, Found], None],
+    drawings: Path,
     stop: StopRequest | None = None,
 ) -> None:
-    """Write the results of each picture, and draw those that come with their pixels.
+    """Write the results of each picture, and draw those that come with their pixels; earlier drawings in the folder
+    `drawings` go.
 
     A stop that was asked for, or a picture that cannot be read, ends the work: what was found so far is written, with
     `stopped` in origin.json, and then the KeyboardInterrupt or ImageError is raised. Any other end writes nothing. On
@@ -83,6 +85,8 @@ def write_found(
     """
     ended: BaseException | None = None
     with files or nullcontext():
+        if files is not None:  # only now: another process may be at work there
+            remove_drawings(drawings)
         try:
             for item in found:
                 if stop is not None:

@@ -17,9 +17,9 @@ from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.data import open_data, split_of, warn_of_known_pictures
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
-from tools.drawing import numbered_classes, remove_drawings
+from tools.drawing import numbered_classes
 from tools.engine import Engine
-from tools.input_pictures import check_headers, input_folder, input_pictures
+from tools.input_pictures import check_headers, input_pictures, refuse_pictures
 from tools.own_backbone import run_named_file
 from tools.picture_results import STOPPED, Report, draw_found, write_found
 from tools.progress import progress_bar
@@ -43,6 +43,8 @@ def run(config: Config) -> int:
     """Detect by the settings; returns the exit code."""
     loaded = load_run(config)
     images, source = pictures_of(loaded.config, loaded.checkpoint.parent)
+    if config.input is not None:
+        refuse_pictures(loaded.run_dir, images.values())
     engine = Engine(config.device)
 
     def work() -> int:
@@ -76,9 +78,6 @@ def load_run(config: Config) -> LoadedRun:
     run_dir = results_dir(config, path)
     if config.input is None:
         refuse_inputs(run_dir, config.data_dir, is_data_dir=True)
-    else:  # the pictures of a pattern may lie in any folder below
-        folder = input_folder(config.input)
-        refuse_inputs(run_dir, folder, is_data_dir=folder != config.input)
     return LoadedRun(config, path, run_dir, model, architecture)
 
 
@@ -126,13 +125,11 @@ def run_detector(
     sizes = (loaded.architecture.usual_hw, loaded.architecture.input_hw)
     report = Report(config.on_bad_label, "--on_bad_label", *sizes, _tiling(config), least)
     files = ResultFiles(loaded.run_dir / RESULTS, class_names, run_origin(loaded, images, source))
-    if engine.is_main:
-        remove_drawings(loaded.run_dir / DRAWINGS)
     found = engine.gathered(_detect_share(loaded, engine, paths), len(paths))
     found = progress_bar(found, total=len(paths), unit="picture", desc="detecting")
     looks = {"min_score": least, "line_width": config.line_width, "labels": config.draw_labels}
     draw = partial(draw_found, loaded.run_dir, class_names, looks)
-    write_found(found, paths, files if engine.is_main else None, report, draw, stop)
+    write_found(found, paths, files if engine.is_main else None, report, draw, loaded.run_dir / DRAWINGS, stop)
     if engine.is_main:
         report.warn(config.K, f"give --K {2 * config.K}")
     speed = len(paths) / max(time.perf_counter() - started, 1e-9)

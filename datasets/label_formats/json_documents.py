@@ -66,8 +66,9 @@ def entries_by_line(path: Path) -> Iterator[tuple[int, Any]]:
                 try:
                     entry = decoder.decode(data.decode().strip().removesuffix(","))
                 except (ValueError, RecursionError, _RepeatedKeyError):
-                    read_document(path)  # which tells what is wrong
-                    raise
+                    # It tells what is wrong, if anything is: a line may hold two entries.
+                    yield from (item for item in read_document(path).entries(ROOT) if item[0] >= number)
+                    return
                 yield number, entry
 
 
