@@ -188,6 +188,9 @@ def test_results_of_another_video_and_files_of_others_are_not_replaced(
         patch.setattr(ResultFiles, "write", stop)
         assert main([model, str(north), str(out)]) == 130
     assert not (out / "results" / "origin.json").exists()
+    assert not (out / "north_found.mp4").exists()
+    (out / "results" / ".lock").touch()  # of one that was killed, with a finished video beside
+    (out / "north_found.mp4").write_bytes(b"of the run that was killed")
     assert main([model, str(north), str(out)]) == 0
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "counts.csv").write_text("mine")
