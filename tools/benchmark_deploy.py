@@ -56,6 +56,7 @@ class Detector(Protocol):
     """What can be measured: pictures (H, W, 3) uint8 BGR of one size in, boxes after NMS out."""
 
     facts: FileFacts
+    num_cut: int
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]: ...
 
@@ -146,6 +147,7 @@ class EagerDetector:
         self._preprocessing = architecture.preprocessing
         self.facts = facts
         self._settings = DetectionSettings(facts.num_peaks, facts.conf_thresh, facts.nms_thresh)
+        self.num_cut = 0  # as detectors have it; here nobody is told
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
         """The boxes in pictures of one size, each (H, W, 3) uint8 BGR, in their pixels, best first."""
