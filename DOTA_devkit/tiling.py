@@ -20,10 +20,7 @@ import numpy as np
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.boxes import as_quads
 from DOTA_devkit.clipping import clip_quads
-from DOTA_devkit.labels import (
-    IGNORE_FLAG,
-    geometry_faults,
-)
+from DOTA_devkit.labels import IGNORE_FLAG, geometry_faults
 
 INDEX_NAME = "tiles.json"
 MIN_VISIBLE = 0.7  # of an object's area; less of it in a tile is no object to learn from

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -31,12 +31,24 @@ def find_images(folder: Path) -> dict[str, Path]:
         raise ImageError(f"{folder}: no such folder of pictures")
     images: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file() or path.name.startswith("."):
+        if not is_image(path):
             continue
         if path.stem in images:
             raise ImageError(f"{path}: same name as {images[path.stem].name} but for the suffix; rename one of them")
         images[path.stem] = path
     return images
+
+
+def is_image(path: Path) -> bool:
+    """Whether the file is a picture by its name; hidden ones are not looked at."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
+
+
+def first_folder_with(folder: Path, is_wanted: Callable[[Path], bool]) -> str | None:
+    """The name of the first folder directly in this one in which a wanted file lies, None where there is none; folders
+    after it are not listed."""
+    below = (path for path in sorted(folder.glob("*")) if any(map(is_wanted, path.glob("*"))))
+    return next((path.name for path in below), None)
 
 
 def folders_of(file_name: str | None) -> list[str]:

@@ -12,12 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.images import find_images
-from datasets.label_formats.annotations import (
-    file_in,
-    files_in,
-    take,
-)
+from datasets.images import find_images, first_folder_with
+from datasets.label_formats.annotations import file_in, files_in, take
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
 from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo, picture_in
 from datasets.label_formats.yolo_obb import read_yolo_obb
@@ -116,18 +112,17 @@ def detect_format(data_dir: Path) -> str:
         raise ValueError(f"{data_dir}: no such data folder")
     if (data_dir / "FullDataSet" / "AllImages").is_dir():
         raise ValueError(f"{data_dir}: HRSC2016's pictures lie in {data_dir / 'FullDataSet'}; give that folder")
-    below = next((path for path in sorted(_xml_dir(data_dir).glob("*/*")) if path.suffix.lower() == ".xml"), None)
+    below = first_folder_with(_xml_dir(data_dir), lambda path: path.suffix.lower() == ".xml")
     if below:
-        remedy = f"python -m tools.convert_labels {data_dir} NEW_FOLDER --from rolabelimg --to dota --link_images"
         raise ValueError(
-            f"{data_dir}: labels lie in folders of it, such as {below.parent.name}; name one of them, or bring them "
-            f"together: {remedy}"
+            f"{data_dir}: labels lie in folders of it, such as {below}; name one of them, or bring them together: "
+            f"{conversion_to_dota(data_dir, 'rolabelimg')}"
         )
     if xml_files:
-        remedy = f"python -m tools.convert_labels {data_dir} NEW_FOLDER --from cvat --to dota --copy_images"
+        remedy = conversion_to_dota(data_dir, "cvat", "--copy_images")
         raise ValueError(f"{data_dir}: holds CVAT's {CVAT_FILE}, which is not trained on as it is; {remedy}")
-    if looks_like_coco(data_dir):
-        remedy = f"python -m tools.convert_labels {data_dir} NEW_FOLDER --from coco --to dota --link_images"
+    if _looks_like_coco(data_dir):
+        remedy = conversion_to_dota(data_dir, "coco")
         raise ValueError(f"{data_dir}: holds labels in COCO's JSON, which are not trained on as they are; {remedy}")
     raise ValueError(
         f"{data_dir}: no known dataset; looked for labelTxt/ or annfiles/, also in train/ and val/ (dota), AllImages/ "
@@ -136,7 +131,12 @@ def detect_format(data_dir: Path) -> str:
     )
 
 
-def looks_like_coco(data_dir: Path) -> bool:
+def conversion_to_dota(folder: Path | str, source: str, placing: str = "--link_images") -> str:
+    """The command that makes a folder of another format one that is trained on."""
+    return f"python -m tools.convert_labels {folder} NEW_FOLDER --from {source} --to dota {placing}"
+
+
+def _looks_like_coco(data_dir: Path) -> bool:
     """Whether there is JSON where COCO or Roboflow have it, or beside the pictures."""
     places = ("annotations/*.json", "*/_annotations.coco.json", "*.coco.json", "instances*.json")
     return any(next(data_dir.glob(place), None) is not None for place in places)
@@ -215,8 +215,7 @@ def dota_classes(found: Set[str]) -> tuple[str, ...]:
 def get_format(dataset: str) -> Format:
     """The registered format of this name. Raises ValueError with the known names."""
     if dataset == "coco":
-        remedy = "python -m tools.convert_labels FOLDER NEW_FOLDER --from coco --to dota --link_images"
-        raise ValueError(f"COCO's JSON is not trained on as it is; {remedy}")
+        raise ValueError(f"COCO's JSON is not trained on as it is; {conversion_to_dota('FOLDER', 'coco')}")
     if dataset not in FORMATS:
         raise ValueError(f"unknown dataset '{dataset}'; known: {', '.join(['auto', *FORMATS])}")
     return FORMATS[dataset]

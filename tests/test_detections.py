@@ -36,7 +36,7 @@ def test_boxes_above_the_score_are_taken_and_pictures_without_one_stay(tmp_path:
     write(tmp_path / "detections.json", text(record(*boxes), record(image="a.b.tif")))
     for source in (tmp_path, tmp_path / "detections.json"):
         changed: Counter[str] = Counter()
-        annotated = read_detections(source, changed=changed, min_score=0.3)
+        annotated = read_detections(source, changed=changed, least=lambda class_name: 0.3)
         assert [item.name for item in annotated.pictures] == ["图 1", "a.b"]
         assert annotated.class_names == ("car", "船")
         assert annotated.pictures[0].labels.quads.tolist() == [QUAD] * 2
@@ -80,7 +80,7 @@ def test_a_bad_record_is_named_with_its_line_or_left_out(tmp_path: Path, bad: ob
 def test_result_files_are_taken_with_the_pictures_that_had_no_box(tmp_path: Path) -> None:
     found = ImageDetections(np.array([QUAD, QUAD], float), np.array([0.9, 0.1]), np.array([0, 1]))
     write_results(tmp_path, ["car", "船"], {"图 1": found})
-    annotated = read_task1(tmp_path, min_score=0.3)
+    annotated = read_task1(tmp_path, least=lambda class_name: 0.3)
     assert [(item.name, item.labels.names) for item in annotated.pictures] == [("图 1", ["car"])]
     assert annotated.class_names == ("car", "船")
     write(tmp_path / "origin.json", json.dumps({"checkpoint": "x", "images": ["b", "图 1"]}))
@@ -106,7 +106,7 @@ def test_faults_of_result_files_name_file_and_line(tmp_path: Path) -> None:
     write(tmp_path / "Task1_boat.txt", f"a 0.5 {good}\nb 0.5 {good}\n\nb 0.5 {flat}\n")
     write(tmp_path / "Task1_car.txt", f"b 0.1 {flat}\na 0.5 {flat}\n../ 0.5 {good}\nb 0.5 {good}\n")
     reported: list[LabelError] = []
-    annotated = read_task1(tmp_path, reported.append, min_score=0.3)
+    annotated = read_task1(tmp_path, reported.append, least=lambda class_name: 0.3)
     assert [(item.name, item.labels.names) for item in annotated.pictures] == [("a", ["boat"]), ("b", ["boat", "car"])]
     told = sorted((error.path.name, error.line, error.reason.split(";")[0]) for error in reported)
     assert [item[:2] for item in told] == [("Task1_boat.txt", 4), ("Task1_car.txt", 2), ("Task1_car.txt", 3)]

@@ -318,17 +318,18 @@ def check_flags(
     config: Config, architecture: Architecture, path: Path, names: Sequence[str] = ARCHITECTURE_FLAGS
 ) -> None:
     """Raises SettingsError when a flag among `names` that the user gave contradicts the checkpoint."""
-    names_there = (*NETWORK_FLAGS, "in_channels", "value_range")
-    facts: dict[str, object] = {name: getattr(architecture, name) for name in names_there}
+    own = (*NETWORK_FLAGS, "in_channels", "value_range")
+    facts: dict[str, object] = {name: getattr(architecture, name) for name in own}
     facts["input_h"], facts["input_w"] = architecture.input_hw
     if architecture.neck != "fpn":
         facts["neck_width"] = f"--neck {architecture.neck}, which has none"
+    if architecture.value_range is None:
+        facts["value_range"] = "that each picture has its own range"
     for name in names:
         value, fact = getattr(config, name), facts[name]
         is_same = value == fact or (name == "backbone" and same_backbone(value, fact))
         if name in config.explicit and value is not None and not is_same:
             said, fact = (" ".join(f"{entry:g}" for entry in x) if isinstance(x, tuple) else x for x in (value, fact))
-            fact = "that each picture has its own range" if name == "value_range" and fact is None else fact
             raise SettingsError(
                 f"--{name} {said} contradicts the checkpoint {path}, which says {fact}; leave the flag out"
             )

@@ -98,7 +98,9 @@ def _read(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
 
     if options.source in PREDICTIONS:
         scores = {} if options.scores is None else read_scores(options.scores)
-        return label_formats.PREDICTIONS[options.source](options.src, ledger, options.min_score, scores)
+        return label_formats.PREDICTIONS[options.source](
+            options.src, ledger, lambda class_name: scores.get(class_name, options.min_score)
+        )
     track = partial(progress_bar, desc="reading", unit="file")
     if options.source in ON_THE_MAP:
         read = label_formats.ON_THE_MAP[options.source]

@@ -13,12 +13,7 @@ import numpy as np
 
 from datasets.image_sizes import read_header
 from datasets.images import ImageError, read_image
-from datasets.readers import (
-    DOTA_CLASSES,
-    Read,
-    dota_classes,
-    read_classes,
-)
+from datasets.readers import DOTA_CLASSES, Read, dota_classes, read_classes
 from datasets.xml_labels import Annotation, read_annotation, turned_fault
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels, nearest_class
 from tools.data_checks import (

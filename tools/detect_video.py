@@ -177,9 +177,8 @@ def _refuse_other_results(out: Path, videos: Sequence[Path]) -> None:
     origin = read_origin(out / RESULTS)
     if origin is not None and origin.get("pictures") != _named(videos):
         raise SettingsError(f"{out} holds results of {origin.get('pictures')}; name another folder")
-    is_ours = any(
-        (out / RESULTS / name).is_file() for name in (DETECTIONS, LOCK)
-    )  # the latter of a run that was killed
+    # A run that was killed leaves its lock.
+    is_ours = any((out / RESULTS / name).is_file() for name in (DETECTIONS, LOCK))
     for path in () if is_ours else (*(_drawn(out, video) for video in videos), out / COUNTS):
         if path.exists():
             raise SettingsError(f"{path} is there, and no earlier result of this command; name another folder")

@@ -10,15 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.images import IMAGE_SUFFIXES, ImageError, read_image
-from datasets.readers import (
-    FORMATS,
-    Read,
-    detect_format,
-    get_format,
-    label_reader,
-    list_images,
-    read_classes,
-)
+from datasets.readers import FORMATS, Read, detect_format, get_format, label_reader, list_images, read_classes
 from datasets.splits import choose_split
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels
 from tools.command_line import Parser, SettingsError, exit_code

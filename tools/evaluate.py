@@ -12,9 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from datasets.images import IMAGE_SUFFIXES
-from datasets.readers import (
-    DOTA_CLASSES,
-)
+from datasets.readers import DOTA_CLASSES
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
 from DOTA_devkit.evaluation import EVERY_CLASS, IOU_THRESHOLDS, Evaluation, ImageTruth, evaluate, outer_quads

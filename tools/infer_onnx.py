@@ -16,13 +16,7 @@ from datasets.images import ImageError
 from DOTA_devkit.task_files import NO_DETECTIONS
 from tools.class_scores import shown_scores
 from tools.command_line import Parser, exit_code
-from tools.detector_flags import (
-    add_detector_flags,
-    add_drawing_flags,
-    least_scores_of,
-    open_detector,
-    tiling_of,
-)
+from tools.detector_flags import add_detector_flags, add_drawing_flags, least_scores_of, open_detector, tiling_of
 from tools.input_pictures import INPUTS, check_headers, input_pictures, refuse_pictures
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import Found, Tiling

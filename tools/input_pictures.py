@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from datasets.image_sizes import read_header
-from datasets.images import IMAGE_SUFFIXES, find_images
+from datasets.images import IMAGE_SUFFIXES, find_images, is_image
 from DOTA_devkit.reasons import first_line
 from tools.command_line import SettingsError
 from tools.messages import warn
@@ -61,7 +61,7 @@ def _matching(pattern: Path, what: str) -> dict[str, Path]:
         raise SettingsError(f"{what}: is no pattern ({first_line(error)})") from error
     images: dict[str, Path] = {}
     for path in found:
-        if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file() or path.name.startswith("."):
+        if not is_image(path):
             continue
         first = images.setdefault(path.stem, path)
         if first is not path:

@@ -71,8 +71,7 @@ def check_settings(config: Config) -> None:
         raise SettingsError(f"--init_lr is {config.init_lr}; it must be above 0 and finite")
     if config.in_channels not in (None, 1, 3, 4):
         raise SettingsError(f"--in_channels is {config.in_channels}; pictures of 1, 3 and 4 bands can be read")
-    if config.value_range is not None and not is_value_range(config.value_range):
-        raise SettingsError(f"--value_range is {config.value_range}; give the value of black and a larger one of white")
+    check_value_range(config.value_range)
     if not 0 < config.backbone_lr_scale < math.inf:
         raise SettingsError(
             f"--backbone_lr_scale is {config.backbone_lr_scale}; it must be above 0 and finite (--freeze 5 trains "
@@ -88,9 +87,10 @@ def check_settings(config: Config) -> None:
         raise SettingsError("--resume starts from weights, --resume_train continues a run; give one of them")
 
 
-def is_value_range(values: Sequence[float]) -> bool:
-    """Whether these are the value that becomes black and a larger one that becomes white."""
-    return len(values) == 2 and -math.inf < values[0] < values[1] < math.inf
+def check_value_range(values: Sequence[float] | None) -> None:
+    """Raises SettingsError for anything but None, or the value of black and a larger one of white."""
+    if values is not None and not (len(values) == 2 and -math.inf < values[0] < values[1] < math.inf):
+        raise SettingsError(f"--value_range is {values}; give the value of black and a larger one of white")
 
 
 _LEAST = {

@@ -18,6 +18,7 @@ from datasets.label_formats.dota_folder import is_dota_folder, label_dir_in, ope
 from datasets.readers import (
     DOTA_CLASSES,
     FORMATS,
+    conversion_to_dota,
     detect_format,
     dota_classes,
     names_found,
@@ -41,7 +42,7 @@ from tools.command_line import Parser, SettingsError, exit_code
 from tools.folder_lock import locked
 from tools.messages import report_problems, warn
 from tools.processes import run_tasks
-from tools.setting_rules import is_value_range
+from tools.setting_rules import check_value_range
 from tools.stop_request import StopRequest
 from tools.tile_pictures import JPEG_QUALITY, MARKERS, PictureTask, SplitSettings, finished_record, split_picture
 
@@ -197,7 +198,7 @@ def _refuse_other_formats(src: Path) -> None:
     except ValueError:  # pictures alone are cut as well
         return
     if found != "dota":
-        remedy = f"python -m tools.convert_labels {src} NEW_FOLDER --from {found} --to dota --link_images"
+        remedy = conversion_to_dota(src, found)
         raise SettingsError(f"{src}: its labels are of the format {found}; make DOTA's of them first: {remedy}")
 
 
@@ -285,8 +286,7 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
             raise SettingsError(f"--{name} is {getattr(options, name)}; it must lie between 0 and 1")
     if options.in_channels == 4 and options.suffix == "jpg":
         raise SettingsError("--suffix jpg: a JPEG holds no fourth band; give png, or --in_channels 3")
-    if options.value_range is not None and not is_value_range(options.value_range):
-        raise SettingsError(f"--value_range {options.value_range}: give the value of black and a larger one of white")
+    check_value_range(options.value_range)
     if options.workers < 0:
         raise SettingsError(f"--workers is {options.workers}; it must be at least 0")
     alike = ("size", "overlap", "min_visible", "skip_empty", "suffix", "in_channels", "missing_labels", "on_bad_label")

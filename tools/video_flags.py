@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.images import IMAGE_SUFFIXES
+from datasets.images import IMAGE_SUFFIXES, first_folder_with
 from datasets.videos import VIDEO_SUFFIXES
 from DOTA_devkit.tiling import check_picture_name
 from tools.command_line import SettingsError
@@ -42,14 +42,12 @@ def find_videos(source: Path) -> list[Path]:
     if not source.is_dir():
         return [source]
     found = sorted(path for path in source.iterdir() if is_video(path))
-    below = next((path for path in sorted(source.glob("*/*")) if is_video(path)), None)
-    if not found and below:
-        raise SettingsError(
-            f"{source}: no video there but in folders of it, such as {below.parent.name}; name these folders"
-        )
-    if not found:
-        raise SettingsError(f"{source}: no video there; known suffixes: {', '.join(sorted(VIDEO_SUFFIXES))}")
-    return found
+    if found:
+        return found
+    below = first_folder_with(source, is_video)
+    if below:
+        raise SettingsError(f"{source}: no video there but in folders of it, such as {below}; name these folders")
+    raise SettingsError(f"{source}: no video there; known suffixes: {', '.join(sorted(VIDEO_SUFFIXES))}")
 
 
 def is_video(path: Path) -> bool:
@@ -75,8 +73,7 @@ def no_picture_there(folder: Path) -> str:
 
 def folder_with_pictures(folder: Path) -> str | None:
     """The name of the first folder in this one that holds a picture, if any does."""
-    pictures = (path for path in sorted(folder.glob("*/*")) if path.suffix.lower() in IMAGE_SUFFIXES)
-    return next((path.parent.name for path in pictures), None)
+    return first_folder_with(folder, lambda path: path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def videos_of(sources: Sequence[Path], out: Path) -> list[Path]:

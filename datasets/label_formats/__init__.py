@@ -6,7 +6,7 @@ LabelError and is left out; without one it is raised.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from datasets.label_formats.rolabelimg_xml import write_rolabelimg
 from datasets.label_formats.yolo_obb import keep_holdable, read_yolo_folder, write_yolo_obb, yolo_image_folder
 
 Source = Callable[[Path, Ledger, Track], AnnotatedSet]
-Prediction = Callable[[Path, Ledger, float, Mapping[str, float]], AnnotatedSet]
+Prediction = Callable[[Path, Ledger, Callable[[str], float]], AnnotatedSet]
 
 
 def _keep_all(annotated: AnnotatedSet, ledger: Ledger, drop_ignored: bool) -> AnnotatedSet:
@@ -88,8 +88,8 @@ SOURCES: dict[str, Source] = {
 }
 ON_THE_MAP = {"geojson": read_geojson}  # which knows places on the Earth alone, and needs the pictures that lie there
 PREDICTIONS: dict[str, Prediction] = {
-    "task1": lambda src, ledger, *least: read_task1(src, ledger.faults.append, ledger.changed, *least),
-    "detections": lambda src, ledger, *least: read_detections(src, ledger.faults.append, ledger.changed, *least),
+    "task1": lambda src, ledger, least: read_task1(src, ledger.faults.append, ledger.changed, least),
+    "detections": lambda src, ledger, least: read_detections(src, ledger.faults.append, ledger.changed, least),
 }
 TARGETS: dict[str, Target] = {
     "dota": Target(_write_dota, _in_images, tells_size=False),

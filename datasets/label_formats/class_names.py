@@ -7,12 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.label_formats.annotations import (
-    AnnotatedSet,
-    Ledger,
-    name_fault,
-    take_objects,
-)
+from datasets.label_formats.annotations import AnnotatedSet, Ledger, name_fault, take_objects
 from DOTA_devkit.labels import IGNORED_CLASS, LabelError, Labels, nearest_class
 
 OTHERS = "*"  # as an old name: every class without one of its own

@@ -33,22 +33,10 @@ from datasets.label_formats.annotations import (
     tell_apart,
 )
 from datasets.label_formats.coco_shapes import annotation_quad
-from datasets.label_formats.json_documents import (
-    Document,
-    difficult_flag,
-    fields_of,
-    picture_hw,
-    read_document,
-)
+from datasets.label_formats.json_documents import Document, difficult_flag, fields_of, picture_hw, read_document
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.boxes import polygon_area
-from DOTA_devkit.labels import (
-    IGNORE_FLAG,
-    IGNORED_CLASS,
-    LabelError,
-    OnBad,
-    report_faults,
-)
+from DOTA_devkit.labels import IGNORE_FLAG, IGNORED_CLASS, LabelError, OnBad, report_faults
 
 ROBOFLOW = "_annotations.coco.json"
 RADIANS = "rotated boxes have angles that all lie within 3.15: radians? they were read as degrees"

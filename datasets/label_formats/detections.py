@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,7 @@ from datasets.label_formats.annotations import (
     refuse_same_names,
     sound_rows,
 )
-from datasets.label_formats.json_documents import (
-    entries_by_line,
-    fields_of,
-    number,
-    numbers,
-    picture_hw,
-    read_document,
-)
+from datasets.label_formats.json_documents import entries_by_line, fields_of, number, numbers, picture_hw, read_document
 from DOTA_devkit.labels import LabelError, OnBad, report_faults
 from DOTA_devkit.task_files import read_results
 
@@ -42,11 +34,10 @@ def read_task1(
     src: Path,
     on_bad: OnBad = None,
     changed: Counter[str] | None = None,
-    min_score: float = 0.0,
-    scores: Mapping[str, float] = MappingProxyType({}),
+    least: Callable[[str], float] = lambda class_name: 0.0,
 ) -> AnnotatedSet:
     """A folder of Task1 files, or one of them: the pictures with a box, and those that origin.json names besides. Boxes
-    below `min_score`, or below what `scores` has for their class, are left out."""
+    below the `least` score of their class are left out."""
     results = read_results(src, on_bad=on_bad)
     faults: list[LabelError] = []
     pictures: list[Picture] = []
@@ -60,7 +51,7 @@ def read_task1(
         of_file: dict[int, list[Row]] = {}
         columns = (boxes.quads, boxes.labels.tolist(), boxes.scores.tolist(), places)
         for quad, label, score, (file, line) in zip(*columns, strict=True):
-            if _is_wanted(score, scores.get(results.class_names[label], min_score), changed):
+            if _is_wanted(score, least(results.class_names[label]), changed):
                 of_file.setdefault(file, []).append(Row(quad, results.class_names[label], 0, line, score))
         rows = [row for file, its in of_file.items() for row in sound_rows(results.files[file], its, faults)]
         pictures.append(_with_scores(Picture(name, file_name=image), rows))
@@ -76,8 +67,7 @@ def read_detections(
     src: Path,
     on_bad: OnBad = None,
     changed: Counter[str] | None = None,
-    min_score: float = 0.0,
-    scores: Mapping[str, float] = MappingProxyType({}),
+    least: Callable[[str], float] = lambda class_name: 0.0,
 ) -> AnnotatedSet:
     """detections.json, or the folder that it is in: every picture that was looked at, with its size; boxes as
     `read_task1` has them."""
@@ -86,7 +76,7 @@ def read_detections(
     pictures: list[Picture] = []
     for line, record in entries_by_line(path):
         try:
-            pictures.append(_picture(path, record, line, faults, changed, min_score, scores))
+            pictures.append(_picture(path, record, line, faults, changed, least))
         except ValueError as error:
             faults.append(LabelError(path, line, str(error)))
     refuse_same_names((picture.name, f"{path}: {picture.file_name}") for picture in pictures)
@@ -124,8 +114,7 @@ def _picture(
     line: int,
     faults: list[LabelError],
     changed: Counter[str] | None,
-    min_score: float,
-    scores: Mapping[str, float],
+    least: Callable[[str], float],
 ) -> Picture:
     fields = fields_of(record, "the record of a picture")
     name = picture_name(fields.get("image"))
@@ -139,7 +128,7 @@ def _picture(
         except ValueError as error:
             faults.append(LabelError(path, line, str(error)))
             continue
-        if _is_wanted(row.score, scores.get(row.name, min_score), changed):
+        if _is_wanted(row.score, least(row.name), changed):
             rows.append(row)
     picture = Picture(name, file_name=fields["image"], hw=picture_hw(fields, "height", "width"))
     return _with_scores(picture, sound_rows(path, rows, faults))
