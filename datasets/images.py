@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.layouts import Layout, read_layout, spread_values
+from datasets.layouts import read_layout, spread_values
 from datasets.tiff_blocks import damage, unreadable
 
 # Else a line for each tag of a GeoTIFF and for each damaged picture, of which we tell in words of our own.
@@ -85,7 +85,10 @@ def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, floa
     if _is_truncated(data):
         raise ImageError(f"{path}: the file is cut off before its end; copy it again")
     layout = read_layout(data)
-    _refuse_bands(path, layout)
+    check_num_bands(path, layout.num_bands)
+    if layout.is_planar and layout.num_bands > 1:
+        remedy = "write them pixel by pixel, for instance with gdal_translate -co INTERLEAVE=PIXEL"
+        raise ImageError(f"{path}: its bands are stored one after the other, which cannot be read whole; {remedy}")
     is_colour = num_channels == 3 and layout.is_usual
     flags = cv2.IMREAD_COLOR if is_colour else cv2.IMREAD_UNCHANGED
     values = np.frombuffer(data, np.uint8)
@@ -96,7 +99,10 @@ def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, floa
         image = cv2.imdecode(values, flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" in str(error):
-            remedy = "cut it, for instance with gdal_translate -srcwin, or set OPENCV_IO_MAX_IMAGE_PIXELS to more"
+            remedy = (
+                "a TIFF file is read in windows where it is cut into tiles (--tile, python -m tools.split_tiles); or "
+                "cut it with gdal_translate -srcwin, or set OPENCV_IO_MAX_IMAGE_PIXELS to more"
+            )
             raise ImageError(
                 f"{path}: its header tells of more than 2^30 pixels, the most that OpenCV reads; {remedy}"
             ) from error
@@ -111,8 +117,7 @@ def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, floa
         raise ImageError(f"{path}: cannot be decoded as a picture; is it damaged or of another format?")
     if is_colour:
         return image
-    bands = image.reshape(*image.shape[:2], -1)
-    bands = _colours(bands) if num_channels == 3 else _bands(path, bands, num_channels, layout.no_data)
+    bands = wanted_bands(path, image.reshape(*image.shape[:2], -1), num_channels, layout.no_data)
     if bands.dtype != np.uint8:
         bands = spread_values(bands, layout.no_data, value_range)
     return np.ascontiguousarray(bands if bands.shape[2] == num_channels else np.repeat(bands, num_channels, axis=2))
@@ -136,13 +141,12 @@ def _damage(path: Path, data: bytes) -> str | None:
 _sound: set[tuple[str, int, int]] = set()
 
 
-def _colours(bands: np.ndarray) -> np.ndarray:
-    """The bands (H, W, n) that are colours: the first three, or of fewer the first."""
-    return bands[:, :, : 3 if bands.shape[2] >= 3 else 1]
-
-
-def _bands(path: Path, bands: np.ndarray, num_channels: int, no_data: float | None) -> np.ndarray:
-    """The bands (H, W, n) that are asked for. Raises ImageError where there are others."""
+def wanted_bands(path: Path, bands: np.ndarray, num_channels: int, no_data: float | None) -> np.ndarray:
+    """Of the bands (H, W, n) of a picture, colours as blue, green, red, those that so many channels are made of: for
+    three the colours, or one that is grey; for one the grey, or the brightness; for four all four. Raises ImageError
+    where there are others."""
+    if num_channels == 3:
+        return bands[:, :, : 3 if bands.shape[2] >= 3 else 1]
     if num_channels == 1 and bands.shape[2] == 3:
         is_grey = (bands == bands[:, :, :1]).all()
         bands = bands[:, :, :1] if is_grey else brightness(bands, no_data)
@@ -166,13 +170,11 @@ def brightness(colours: np.ndarray, no_data: float | None = None) -> np.ndarray:
     return grey[:, :, None]
 
 
-def _refuse_bands(path: Path, layout: Layout) -> None:
-    if layout.num_bands not in (1, 3, 4):
+def check_num_bands(path: Path, num_bands: int) -> None:
+    """Raises ImageError for a number of bands of which it is not known which are the colours."""
+    if num_bands not in (1, 3, 4):
         remedy = "choose one or three, for instance with gdal_translate -b 1 -b 2 -b 3"
-        raise ImageError(f"{path}: has {layout.num_bands} bands; pictures of 1, 3 and 4 can be read; {remedy}")
-    if layout.is_planar and layout.num_bands > 1:
-        remedy = "write them pixel by pixel, for instance with gdal_translate -co INTERLEAVE=PIXEL"
-        raise ImageError(f"{path}: its bands are stored one after the other, which cannot be read; {remedy}")
+        raise ImageError(f"{path}: has {num_bands} bands; pictures of 1, 3 and 4 can be read; {remedy}")
 
 
 def _is_truncated(data: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
@@ -55,6 +56,29 @@ def read_layout(data: bytes) -> Layout:
     return Layout()
 
 
+class Spread(NamedTuple):
+    """Which values become black and white, and which stands for no data."""
+
+    low: float
+    high: float
+    no_data: float | None
+
+    def __call__(self, raw: np.ndarray) -> np.ndarray:
+        """Values (H, W) or (H, W, bands) as grey levels, uint8; no data are black."""
+        pixels = raw.reshape(len(raw), raw.shape[1], -1)
+        factor = 255 / (self.high - self.low) if self.high > self.low else 0.0
+        image = np.empty(pixels.shape, np.uint8)
+        for row in range(0, len(image), 512):  # in strips, so that not the whole picture is held in floating point
+            strip = pixels[row : row + 512]
+            with np.errstate(over="ignore"):
+                values = strip.astype(np.float32)
+            values[~(np.abs(values) < BEYOND)] = self.low
+            grey = np.rint(np.clip((values - self.low) * factor, 0, 255)).astype(np.uint8)
+            grey[_is_empty(strip, self.no_data)] = 0
+            image[row : row + 512] = grey
+        return image.reshape(raw.shape)
+
+
 def spread_values(
     raw: np.ndarray, no_data: float | None = None, value_range: tuple[float, float] | None = None
 ) -> np.ndarray:
@@ -65,22 +89,20 @@ def spread_values(
     values below, or a range is given), and a value that is not a number or beyond 1e30.
     """
     pixels = raw.reshape(len(raw), raw.shape[1], -1)
-    step = max(1, int(np.sqrt(pixels.size / MOST_SAMPLES)))
-    samples = pixels[::step, ::step]
+    step = sample_step(pixels.shape)
+    return spread_of(pixels[::step, ::step], no_data, value_range)(raw)
+
+
+def sample_step(shape: tuple[int, int, int]) -> int:
+    """Every how many pixels, either way, a picture (H, W, bands) is looked at for its percentiles."""
+    return max(1, int(math.sqrt(math.prod(shape) / MOST_SAMPLES)))
+
+
+def spread_of(samples: np.ndarray, no_data: float | None, value_range: tuple[float, float] | None) -> Spread:
+    """How values are spread, by samples (h, w, bands) of them; see `spread_values`."""
     if no_data is None and value_range is None and not ((samples < 0) & (samples > -BEYOND)).any():
         no_data = 0.0  # by a range a value is the same grey in every picture, 0, too
-    low, high = value_range or _percentiles(samples, no_data)
-    factor = 255 / (high - low) if high > low else 0.0
-    image = np.empty(pixels.shape, np.uint8)
-    for row in range(0, len(image), 512):  # in strips, so that not the whole picture is held in floating point
-        strip = pixels[row : row + 512]
-        with np.errstate(over="ignore"):
-            values = strip.astype(np.float32)
-        values[~(np.abs(values) < BEYOND)] = low
-        grey = np.rint(np.clip((values - low) * factor, 0, 255)).astype(np.uint8)
-        grey[_is_empty(strip, no_data)] = 0
-        image[row : row + 512] = grey
-    return image.reshape(raw.shape)
+    return Spread(*(value_range or _percentiles(samples, no_data)), no_data)
 
 
 def _percentiles(samples: np.ndarray, no_data: float | None) -> tuple[float, float]:

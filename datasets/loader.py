@@ -245,15 +245,36 @@ def make_picture_loader(picture_set: PictureSet, batch_size: int, num_workers: i
     )
 
 
-def make_tile_loader(tile_set: TileSet, batch_size: int, num_workers: int) -> DataLoader:
-    """Loader of (inputs (B, input_h, input_w, 3) float32, numbers of the tiles (B,)), in order."""
+def tile_batches(tile_set: TileSet, batch_size: int, num_workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(inputs (B, input_h, input_w, 3) float32, numbers of the tiles (B,)), in order. Raises ImageError as the set."""
     _before_workers(num_workers)
-    return DataLoader(
-        tile_set,
+    batches = DataLoader(
+        _ToldErrors(tile_set),
         batch_size=batch_size,
         num_workers=num_workers,
+        collate_fn=_collate_tiles,
         worker_init_fn=_start_worker,
     )
+    for batch in batches:
+        if isinstance(batch, ImageError):
+            raise batch
+        yield batch
+
+
+class _ToldErrors(Dataset):
+    """A set of tiles that gives an ImageError for an item: raised in a worker, it would come with its traceback."""
+
+    def __init__(self, tile_set: TileSet) -> None:
+        self._tile_set = tile_set
+
+    def __len__(self) -> int:
+        return len(self._tile_set)
+
+    def __getitem__(self, row: int) -> tuple[np.ndarray, int] | ImageError:
+        try:
+            return self._tile_set[row]
+        except ImageError as error:
+            return error
 
 
 def _before_workers(num_workers: int) -> None:
@@ -308,6 +329,14 @@ def _pad(arrays: list[np.ndarray], length: int) -> torch.Tensor:
     for row, array in enumerate(arrays):
         padded[row, : len(array)] = array
     return torch.from_numpy(padded)
+
+
+def _collate_tiles(items: list[tuple[np.ndarray, int] | ImageError]) -> tuple[torch.Tensor, torch.Tensor] | ImageError:
+    for item in items:
+        if isinstance(item, ImageError):
+            return item
+    inputs, rows = zip(*items, strict=True)
+    return torch.from_numpy(np.stack(inputs)), torch.tensor(rows)
 
 
 def _collate_pictures(picture_set: PictureSet, items: list) -> PictureBatch:

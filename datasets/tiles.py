@@ -1,4 +1,4 @@
-"""The tiles of one picture held in memory, as inputs of a network and as pictures; imports no torch."""
+"""The tiles of one picture, as inputs of a network and as pictures; imports no torch."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 
 from datasets.letterbox import letterbox_image, letterbox_scale
+from datasets.picture_windows import PictureWindows, ScaledWindows
 from DOTA_devkit.tiling import Tile, scaled_size, tile_windows
 
 
 class TileSet:
     """The tiles of one picture, cut when asked for. Held beside the picture are the versions of it at scales below 1,
-    made as `tools.split_tiles` makes them, so that the network sees the tiles that it was trained on; at other scales
-    the batch is all that is held.
+    made as `tools.split_tiles` makes them, so that the network sees the tiles that it was trained on; at other scales,
+    and of a picture that is read in windows, the batch is all that is held.
 
     Items are (input (input_h, input_w, channels) float32, number of the tile). A crop is the tile as it lies in the
     picture, or in the version of it at the tile's scale.
@@ -23,7 +24,7 @@ class TileSet:
 
     def __init__(
         self,
-        picture: np.ndarray,
+        picture: np.ndarray | PictureWindows,
         tiles: Sequence[Tile],
         size: int,
         input_hw: tuple[int, int],
@@ -41,6 +42,7 @@ class TileSet:
         return len(self._tiles)
 
     def __getitem__(self, row: int) -> tuple[np.ndarray, int]:
+        """Raises ImageError where the picture is read in windows and the file is damaged there."""
         left, top, right, bottom = self._pixels(row)
         crop = self._picture(row)[top:bottom, left:right]
         return letterbox_image(crop, self.input_hw, self.fill_bgr, self.scale(row)), row
@@ -69,7 +71,7 @@ class TileSet:
         left, top, _, _ = self._pixels(row)
         return (quads + np.array([left, top], np.float64)) / min(1.0, self._tiles[row].scale)
 
-    def _picture(self, row: int) -> np.ndarray:
+    def _picture(self, row: int) -> np.ndarray | PictureWindows | ScaledWindows:
         return self._pictures[self._tiles[row].scale]
 
     def _pixels(self, row: int) -> tuple[int, int, int, int]:
@@ -79,10 +81,13 @@ class TileSet:
         return int(left), int(top), min(width, math.ceil(right)), min(height, math.ceil(bottom))
 
 
-def scale_picture(picture: np.ndarray, scale: float) -> np.ndarray:
-    """The picture (H, W) or (H, W, bands), scaled exactly; sides are rounded up, the last pixels repeated as needed."""
+def scale_picture(picture: np.ndarray | PictureWindows, scale: float) -> np.ndarray | PictureWindows | ScaledWindows:
+    """The picture (H, W) or (H, W, bands), scaled exactly; sides are rounded up, the last pixels repeated as needed. Of
+    one that is read in windows these are scaled when they are asked for."""
     if scale == 1:
         return picture
+    if isinstance(picture, PictureWindows):
+        return ScaledWindows(picture, scale)
     height, width = scaled_size(*picture.shape[:2], scale)
     missing = [
         int(np.ceil(side / scale - 1e-9)) - had for side, had in zip((height, width), picture.shape[:2], strict=True)

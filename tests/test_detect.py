@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from datasets import picture_windows
 from datasets.tiles import TileSet
 from DOTA_devkit.tiling import lay_tiles
 from models import IMAGENET, PUBLISHED, Detections, Maps, Preprocessing
+from tools import outcomes
+from tools.benchmark_windows import draw_survey
 from tools.checkpoint import Architecture
 from tools.detect import DetectionSettings, Tiling, detect, detect_tiled, select
 
@@ -143,6 +146,22 @@ def test_objects_of_a_big_picture_are_found_where_they_are_and_once(tmp_path, sc
     nearest = np.abs(offsets).max(axis=2).argmin(axis=1)
     assert sorted(nearest) == list(range(len(corners)))
     np.testing.assert_allclose(np.abs(offsets[range(len(corners)), nearest]), away, atol=1e-4)
+
+
+def test_a_picture_that_is_read_in_windows_gives_the_same_boxes_and_an_overview(network, tmp_path, monkeypatch):
+    path = draw_survey(tmp_path / "a.tif", 300)
+    settings = DetectionSettings(conf_thresh=0.02)
+    whole = detect_tiled(*network, path, Tiling(128, 32), settings, is_kept=True, **OPTIONS)
+    assert whole.picture.shape == (300, 300, 3)
+    monkeypatch.setattr(picture_windows, "LEAST_PIXELS", 1)
+    monkeypatch.setattr(outcomes, "LONGEST_DRAWN", 100)
+    found = detect_tiled(*network, path, Tiling(128, 32), settings, is_kept=True, **OPTIONS)
+    assert len(found.detections.scores) == len(whole.detections.scores) > 5
+    np.testing.assert_allclose(found.detections.quads, whole.detections.quads, atol=1e-3)
+    assert (found.size, found.picture.shape, found.picture_scale) == ((300, 300), (100, 100, 3), pytest.approx(1 / 3))
+    path.write_bytes(path.read_bytes()[:-60_000])
+    broken = detect_tiled(*network, path, Tiling(128, 32), settings, **OPTIONS)
+    assert "a.tif: cannot be read" in broken.problem
 
 
 def test_a_damaged_big_picture_is_a_problem_not_a_crash(network, tmp_path):

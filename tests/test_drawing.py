@@ -21,6 +21,7 @@ from tools.drawing import (
     draw_text,
     drawable,
     numbered_classes,
+    pen_for,
     remove_drawings,
     text_size,
     write_picture,
@@ -41,6 +42,18 @@ def test_the_line_lies_on_the_box_and_the_picture_is_not_changed():
     # A corner at 20.5 is the middle of pixel 20.
     assert (columns.min(), columns.max(), rows.min(), rows.max()) == (20, 60, 30, 50)
     np.testing.assert_allclose(drawn[30, 40], class_color(0), atol=30)  # smoothed, so a little darker
+
+
+def test_small_objects_of_a_large_picture_are_not_hidden_by_their_boxes():
+    """Lines and letters went by the picture's size alone: in one of 4096 pixels six wide around a car of twelve."""
+    corners = np.stack(np.meshgrid(np.arange(20), np.arange(15)), axis=-1).reshape(300, 1, 2) * 190 + 60.5
+    small = corners + np.array([[0, 0], [24, 0], [24, 12], [0, 12]])
+    boxes = ImageDetections(small, np.full(300, 0.9), np.zeros(300, np.int64))
+    picture = np.zeros((4096, 4096, 3), np.uint8)
+    assert pen_for(picture, small) == (2, 0.4)
+    drawn = draw_boxes(picture, boxes, ["car"], labels=False)
+    assert not drawn[tuple(small.mean(axis=1)[:, ::-1].astype(int).T)].any()
+    assert pen_for(picture, small[:0]) == pen_for(picture, small * 100) == (6, pytest.approx(4096 / 2200))
 
 
 def test_low_scores_are_not_drawn_and_no_box_is_fine():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ from tools.command_line import SettingsError
 from tools.drawing import write_picture
 from tools.folder_lock import locked
 from tools.outcomes import Found, Tiling
-from tools.picture_results import Report, write_found
+from tools.picture_results import Report, draw_found, write_found
 from tools.results import ResultFiles, read_origin
 from tools.stop_request import StopRequest
 
@@ -53,6 +54,14 @@ def test_a_picture_that_cannot_be_read_ends_the_work_and_what_was_found_stays(tm
     report = work(tmp_path, found, "skip")
     assert (report.num_boxes, report.num_shown, report.problems) == (2, 0, ["b.png: damaged"])
     assert read_origin(tmp_path) == {"classes": ["car"], "images": ["a", "c"]}
+
+
+def test_boxes_lie_on_the_overview_of_a_picture_that_is_too_large_to_draw(tmp_path: Path) -> None:
+    box = ImageDetections(np.array([[[100.0, 200], [300, 200], [300, 280], [100, 280]]]), np.ones(1), np.array([0]))
+    overview = np.zeros((40, 50, 3), np.uint8)
+    draw_found(tmp_path, ["car"], {"labels": False}, PATHS[0], Found(0, box, (400, 500), overview, picture_scale=0.1))
+    rows, columns = np.nonzero(cv2.imread(str(tmp_path / "drawings" / "a.png")).max(axis=2) > 100)
+    assert (columns.min(), columns.max(), rows.min(), rows.max()) == pytest.approx((10, 30, 20, 28), abs=1)
 
 
 def test_drawings_of_a_process_that_is_at_work_stay(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The benchmarks, ratios in one run: `python -m tools.benchmark data|train|network|deploy|devkit|nms|check`."""
+"""The benchmarks, ratios in one run: `python -m tools.benchmark data|train|network|deploy|devkit|nms|check|windows`."""
 
 from __future__ import annotations
 
@@ -94,9 +94,16 @@ def benchmark_check(options: argparse.Namespace) -> None:
     )
 
 
+def _benchmark_windows(options: argparse.Namespace) -> None:
+    """`windows`, of `tools/benchmark_windows`."""
+    from tools.benchmark_windows import benchmark_windows as measure
+
+    measure(options.side)
+
+
 def _make_parser() -> Parser:
     parser = Parser(prog="python -m tools.benchmark", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="{data,train,network,deploy,devkit,nms,check}")
+    commands = parser.add_subparsers(required=True, metavar="{data,train,network,deploy,devkit,nms,check,windows}")
     data = commands.add_parser("data", help="a training sample, decoding left out, as a multiple of one cv2.warpAffine")
     data.add_argument("--size", type=int, default=608, help="side of picture and input, pixels [default: %(default)s]")
     data.add_argument("--classes", type=int, default=15, help="number of classes [default: %(default)s]")
@@ -129,6 +136,9 @@ def _make_parser() -> Parser:
     check.add_argument("--files", type=int, default=100_000, help="label files to draw [default: %(default)s]")
     check.add_argument("--workers", type=int, default=2, help="processes; 0: this one [default: %(default)s]")
     check.set_defaults(run=lambda options: benchmark_check(options))
+    windows = commands.add_parser("windows", help="a big TIFF file in tiles, read in windows and whole: time, memory")
+    windows.add_argument("--side", type=int, default=24_000, metavar="PX", help="pixels [default: %(default)s]")
+    windows.set_defaults(run=lambda options: _benchmark_windows(options))
     return parser
 
 

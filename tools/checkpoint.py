@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from datasets.images import read_image
+from datasets.picture_windows import PictureWindows, open_picture
 from datasets.readers import DOTA_CLASSES
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.reasons import first_line
@@ -78,6 +79,10 @@ class Architecture:
     def read_picture(self, path: Path) -> np.ndarray:
         """A picture as it was read in training. Raises ImageError as `read_image`."""
         return read_image(path, self.in_channels, self.value_range)
+
+    def open_picture(self, path: Path) -> np.ndarray | PictureWindows:
+        """A picture to cut tiles from, in windows where it is large. Raises ImageError as `open_picture`."""
+        return open_picture(path, self.in_channels, self.value_range)
 
     @property
     def title(self) -> str:

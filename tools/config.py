@@ -194,7 +194,7 @@ class Config:
     num_drawings: int = _setting(50, "most pictures to draw boxes on")
     draw_score: float = _setting(0.3, "lowest score that is drawn, 0 to 1")
     scores: Path | None = _setting(None, f"test: {SCORES_HELP}", metavar="PATH")
-    line_width: int = _setting(0, "width of the drawn lines, pixels; 0 chooses by the picture's size")
+    line_width: int = _setting(0, "width of the drawn lines, pixels; 0 chooses by the sizes of picture and boxes")
     draw_labels: bool = _setting(True, "write class and score at the boxes")
     # machine
     out: Path | None = _setting(None, "run folder [default: runs/<data>-<backbone>-<time>]")

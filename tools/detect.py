@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from datasets.images import ImageError
-from datasets.loader import PictureSet, make_picture_loader, make_tile_loader
+from datasets.loader import PictureSet, make_picture_loader, tile_batches
+from datasets.picture_windows import PictureWindows
 from datasets.tiles import TileSet
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.tiling import lay_tiles, tile_windows
 from models import CTRBOX, Detections, decode, maps_of_views, normalize
 from tools.checkpoint import Architecture
-from tools.outcomes import DetectionSettings, Found, TileBoxes, Tiling, is_cut, survivors
+from tools.outcomes import DetectionSettings, Found, TileBoxes, Tiling, is_cut, survivors, to_draw
 from tools.progress import progress_bar
 
 
@@ -65,22 +66,25 @@ def detect_tiled(
     device: torch.device,
     batch_size: int,
     num_workers: int,
+    is_kept: bool = False,
 ) -> Found:
     """Detect on one picture in tiles, at each of the scales, and merge: no tile is written, and beside the picture
-    the batch is held, and versions of the picture at scales below 1. The picture is always handed on; `row` is 0."""
+    the batch is held, and versions of the picture at scales below 1; of one that is read in windows the batch alone.
+    With `is_kept` it is handed on; `row` is 0."""
+    how = {"device": device, "batch_size": batch_size, "num_workers": num_workers}
     try:
-        picture = architecture.read_picture(path)
+        picture = architecture.open_picture(path)
+        boxes, num_cut = tiled_boxes(model, architecture, picture, tiling, settings, name=path.name, **how)
+        kept = to_draw(picture) if is_kept else (None, 1.0)
     except ImageError as error:
         return Found(0, NO_DETECTIONS, (0, 0), problem=str(error))
-    how = {"device": device, "batch_size": batch_size, "num_workers": num_workers}
-    boxes, num_cut = tiled_boxes(model, architecture, picture, tiling, settings, name=path.name, **how)
-    return Found(0, boxes, picture.shape[:2], picture, num_cut=num_cut)
+    return Found(0, boxes, picture.shape[:2], kept[0], num_cut=num_cut, picture_scale=kept[1])
 
 
 def tiled_boxes(
     model: CTRBOX,
     architecture: Architecture,
-    picture: np.ndarray,
+    picture: np.ndarray | PictureWindows,
     tiling: Tiling,
     settings: DetectionSettings,
     *,
@@ -90,13 +94,13 @@ def tiled_boxes(
     name: str | None = None,
 ) -> tuple[ImageDetections, int]:
     """The boxes in a picture (H, W, channels) uint8 that is cut into tiles, and in how many of these `is_cut` holds.
-    With a `name` progress is shown."""
+    With a `name` progress is shown. Raises ImageError where windows of the picture cannot be read."""
     model.eval()
     hw = picture.shape[:2]
     tiles = lay_tiles(name or "picture", *hw, tiling.size, tiling.overlap, tiling.scales)
     tile_set = TileSet(picture, tiles, tiling.size, architecture.input_hw, architecture.preprocessing.fill_bgr)
     boxes = TileBoxes(tiles, tile_windows(tiles, tiling.size))
-    batches = make_tile_loader(tile_set, batch_size, min(num_workers, len(tiles) - 1))
+    batches = tile_batches(tile_set, batch_size, min(num_workers, len(tiles) - 1))
     if name is not None:
         total = -(-len(tiles) // batch_size)
         batches = progress_bar(batches, total=total, unit="batch", desc=f"{name}: {len(tiles)} tiles")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from datasets.letterbox import letterbox_image, letterbox_scale
+from datasets.picture_windows import PictureWindows
 from DOTA_devkit.task_files import ImageDetections
 from tools.checkpoint import PUBLISHED_BACKBONE, load_checkpoint
 from tools.detect import detect_batch, select, tiled_boxes
@@ -63,11 +64,12 @@ class Detector:
         return [self._detect(picture) for picture in pictures]
 
     def detect_tiled(
-        self, picture: np.ndarray, tiling: Tiling, batch_size: int = 1, name: str | None = None
+        self, picture: np.ndarray | PictureWindows, tiling: Tiling, batch_size: int = 1, name: str | None = None
     ) -> ImageDetections:
         """The boxes in a picture that is cut into tiles, at each of the scales, and merged; `batch_size` tiles at a
-        time. With a `name` progress is shown. Raises ValueError as `detect`."""
-        check_picture(picture, self.num_channels)
+        time. With a `name` progress is shown. Raises ValueError as `detect`, ImageError
+        where a picture that is read in windows is damaged."""
+        check_picture(picture, self.num_channels, is_tiled=True)
         how = {"device": self._device, "batch_size": batch_size, "name": name}
         boxes, num_cut = tiled_boxes(self._model, self._architecture, picture, tiling, self.settings, **how)
         self.num_cut += num_cut

@@ -53,7 +53,7 @@ def add_drawing_flags(parser: argparse.ArgumentParser, shown: str = "drawn") -> 
     help_text = f"lowest score that is {shown} [default: %(default)s]"
     add("--draw_score", type=float, default=0.3, metavar="X", help=help_text)
     add("--scores", type=Path, metavar="PATH", help=SCORES_HELP)
-    add("--line_width", type=int, default=0, metavar="PX", help="of the boxes; 0: by the picture's size [default: 0]")
+    add("--line_width", type=int, default=0, metavar="PX", help="of the boxes; 0: by picture and boxes [default: 0]")
     add("--no_draw_labels", dest="draw_labels", action="store_false", help="draw no class and score at the boxes")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import math
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 
 from DOTA_devkit.atomic import atomic_write
+from DOTA_devkit.boxes import rectangle_sides
 from DOTA_devkit.task_files import ImageDetections
 from tools.command_line import SettingsError
 
@@ -35,6 +37,13 @@ class LegendEntry(NamedTuple):
     mark: Literal["line", "dashed", "patch", "none"] = "line"
 
 
+class Pen(NamedTuple):
+    """Width of lines in pixels, scale of letters as OpenCV has it."""
+
+    width: int
+    letters: float
+
+
 def draw_boxes(
     picture: np.ndarray,
     boxes: ImageDetections,
@@ -48,21 +57,30 @@ def draw_boxes(
     """A copy of the picture (H, W, 3) uint8 BGR, or the picture itself with `in_place`, with the boxes that score at
     least `min_score`, or as much as it tells for their class, the best on top.
 
-    `line_width` in pixels; 0 chooses by the picture's size. With `labels`, class and score stand above a box where no
-    better box's label does: in a crowd all boxes are drawn but only some are named (colours tell the classes apart).
+    `line_width` in pixels; 0 chooses by the sizes of picture and boxes. With `labels`, class and score stand above a
+    box where no better box's label does: in a crowd all boxes are drawn but only some are named (colours tell the
+    classes apart).
     """
     canvas = picture if in_place else np.ascontiguousarray(picture).copy()
-    width = line_width or max(1, round(max(canvas.shape[:2]) / 700))
     least = np.broadcast_to(np.asarray(min_score), len(class_names))
     shown = np.flatnonzero(boxes.scores >= least[boxes.labels])[::-1]
+    pen = pen_for(canvas, boxes.quads[shown])
     for row in shown:
-        draw_quad(canvas, boxes.quads[row], class_color(int(boxes.labels[row])), width)
+        draw_quad(canvas, boxes.quads[row], class_color(int(boxes.labels[row])), line_width or pen.width)
     if labels:
         taken: list[tuple[int, int, int, int]] = []
         for row in shown[::-1]:
             text = f"{class_text(class_names, int(boxes.labels[row]))} {boxes.scores[row]:.2f}"
-            label_quad(canvas, boxes.quads[row], text, class_color(int(boxes.labels[row])), taken)
+            label_quad(canvas, boxes.quads[row], text, class_color(int(boxes.labels[row])), taken, pen.letters)
     return canvas
+
+
+def pen_for(canvas: np.ndarray, quads: np.ndarray) -> Pen:
+    """What to draw with on a canvas (H, W, 3): as its size asks for, but no coarser than most of the quads (N, 4, 2)
+    can bear, lest small objects of a large picture vanish beneath."""
+    longest = max(canvas.shape[:2])
+    typical = float(np.median(rectangle_sides(np.nan_to_num(quads))[:, 0])) if len(quads) else math.inf
+    return Pen(max(1, round(min(longest / 700, typical / 8))), min(_letters_on(longest), max(0.4, typical / 30)))
 
 
 def as_bgr(picture: np.ndarray) -> np.ndarray:
@@ -122,11 +140,16 @@ def draw_line(canvas: np.ndarray, start: np.ndarray, end: np.ndarray, color: Col
 
 
 def label_quad(
-    canvas: np.ndarray, quad: np.ndarray, text: str, color: Color, taken: list[tuple[int, int, int, int]]
+    canvas: np.ndarray,
+    quad: np.ndarray,
+    text: str,
+    color: Color,
+    taken: list[tuple[int, int, int, int]],
+    scale: float | None = None,
 ) -> None:
-    """Write above the quad's top corner, unless another label is `taken` there: (x1, y1, x2, y2) of those so far."""
-    longest = max(canvas.shape[:2])
-    scale = 0.3 if longest < 500 else max(0.4, longest / 2200)
+    """Write above the quad's top corner, unless another label is `taken` there: (x1, y1, x2, y2) of those so far.
+    `scale` of the letters: by the canvas's size if not given."""
+    scale = _letters_on(max(canvas.shape[:2])) if scale is None else scale
     width, height, baseline = text_size(text, scale)
     top = np.nan_to_num(quad[np.argmin(quad[:, 1])])
     x = int(np.clip(top[0] - width / 2, 0, max(0, canvas.shape[1] - width)))
@@ -136,6 +159,11 @@ def label_quad(
         return
     taken.append(place)
     draw_text(canvas, text, (x, y), color, scale)
+
+
+def _letters_on(longest: int) -> float:
+    """Scale of letters on a canvas whose longer side is so many pixels."""
+    return 0.3 if longest < 500 else max(0.4, longest / 2200)
 
 
 def text_size(text: str, scale: float) -> tuple[int, int, int]:

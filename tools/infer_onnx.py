@@ -19,7 +19,7 @@ from tools.command_line import Parser, exit_code
 from tools.detector_flags import add_detector_flags, add_drawing_flags, least_scores_of, open_detector, tiling_of
 from tools.input_pictures import INPUTS, check_headers, input_pictures, refuse_pictures
 from tools.onnx_detector import OnnxDetector
-from tools.outcomes import Found, Tiling
+from tools.outcomes import Found, Tiling, to_draw
 from tools.picture_results import STOPPED, Report, draw_found, write_found
 from tools.progress import progress_bar
 from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, origin_of
@@ -49,18 +49,20 @@ def detect_pictures(
     """Detect on pictures, one after the other, whole or in tiles (then `batch_size` at a time); the first `num_kept`
     are handed on. Of one that cannot be read comes the problem."""
     for row, path in enumerate(images.values()):
+        num_cut = detector.num_cut
         try:
-            picture = detector.facts.read_picture(path)
+            if tiling is None:
+                picture = detector.facts.read_picture(path)
+                boxes = detector.detect([picture])[0]
+            else:
+                picture = detector.facts.open_picture(path)
+                boxes = detector.detect_tiled(picture, tiling, batch_size, name=path.name)
+            kept, scale = to_draw(picture) if row < num_kept else (None, 1.0)
         except ImageError as error:
             yield Found(row, NO_DETECTIONS, (0, 0), problem=str(error))
             continue
-        num_cut = detector.num_cut
-        if tiling is None:
-            boxes = detector.detect([picture])[0]
-        else:
-            boxes = detector.detect_tiled(picture, tiling, batch_size, name=path.name)
-        kept = picture if row < num_kept else None
-        yield Found(row, boxes, picture.shape[:2], kept, num_cut=detector.num_cut - num_cut)
+        num_cut = detector.num_cut - num_cut
+        yield Found(row, boxes, picture.shape[:2], kept, num_cut=num_cut, picture_scale=scale)
 
 
 def _run(options: argparse.Namespace, stop: StopRequest) -> int:

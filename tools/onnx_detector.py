@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.letterbox import letterbox_image, letterbox_scale
+from datasets.picture_windows import PictureWindows
 from datasets.tiles import TileSet
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.tiling import lay_tiles, tile_windows
@@ -92,11 +93,12 @@ class OnnxDetector:
         return boxed if dtype == np.float32 else np.rint(boxed).astype(dtype), letterbox_scale(hw, target)
 
     def detect_tiled(
-        self, picture: np.ndarray, tiling: Tiling, batch_size: int = 1, name: str | None = None
+        self, picture: np.ndarray | PictureWindows, tiling: Tiling, batch_size: int = 1, name: str | None = None
     ) -> ImageDetections:
         """The boxes in a picture that is cut into tiles, at each of the scales, and merged; with a `name` progress is
-        shown. Raises ValueError as `detect`."""
-        check_picture(picture, self.num_channels)
+        shown. Raises ValueError as `detect`, ImageError
+        where a picture that is read in windows is damaged."""
+        check_picture(picture, self.num_channels, is_tiled=True)
         hw = picture.shape[:2]
         tiles = lay_tiles(name or "picture", *hw, tiling.size, tiling.overlap, tiling.scales)
         tile_set = TileSet(picture, tiles, tiling.size, self.facts.input_hw, tuple(self.facts.fill_bgr))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.images import read_image
+from datasets.picture_windows import PictureWindows, open_picture
 
 PROJECT = "bbavectors"
 VERSION = "1.0"  # of this project's exported files; the first number changes when readers of old ones must
@@ -80,6 +81,10 @@ class FileFacts:
     def read_picture(self, path: Path) -> np.ndarray:
         """A picture as it was read in training. Raises ImageError as `read_image`."""
         return read_image(path, self.num_channels, self.value_range)
+
+    def open_picture(self, path: Path) -> np.ndarray | PictureWindows:
+        """A picture to cut tiles from, in windows where it is large. Raises ImageError as `open_picture`."""
+        return open_picture(path, self.num_channels, self.value_range)
 
     def to_properties(self) -> dict[str, str]:
         """The entries of `metadata_props`."""

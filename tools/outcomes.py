@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from datasets.picture_windows import PictureWindows
 from DOTA_devkit import poly_nms
 from DOTA_devkit.merging import merge_tiles
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
@@ -16,6 +17,7 @@ from DOTA_devkit.tiling import Tile, check_grid, scaled_size
 
 SOUND_SCORE = 0.1  # what lies below are guesses, of which a few more or less are no loss
 MOST_RESIZED = 1.5  # factor on objects' sizes that a network bears; by 1.33 one of the demo lost two fifths of mAP50
+LONGEST_DRAWN = 4096  # pixels; of a picture that is too large to be held
 MUCH_LARGER = 2.5  # times the input's side: what a picture shrinks by, and small objects with it
 
 
@@ -62,8 +64,9 @@ class Tiling:
 
 class Found(NamedTuple):
     """One picture's outcome: its row in the list, its boxes in its own pixels, its size (height, width), the picture
-    itself where it was to be kept, what was wrong with it where it could not be read (then there are no boxes), and
-    in how many of its tiles (of a whole picture in 1) boxes of a sound score may be missing: there were more than K."""
+    itself where it was to be kept, what was wrong with it where it could not be read (then there are no boxes), in how
+    many of its tiles (of a whole picture in 1) boxes of a sound score may be missing: there were more than K; the scale
+    of the picture that was kept."""
 
     row: int
     detections: ImageDetections
@@ -71,6 +74,7 @@ class Found(NamedTuple):
     picture: np.ndarray | None = None
     problem: str | None = None
     num_cut: int = 0
+    picture_scale: float = 1.0
 
 
 class PictureDetector(Protocol):
@@ -86,22 +90,31 @@ class PictureDetector(Protocol):
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]: ...
 
     def detect_tiled(
-        self, picture: np.ndarray, tiling: Tiling, batch_size: int = 1, name: str | None = None
+        self, picture: np.ndarray | PictureWindows, tiling: Tiling, batch_size: int = 1, name: str | None = None
     ) -> ImageDetections: ...
 
 
-def check_picture(picture: object, num_channels: int, kinds: Sequence[type] = (np.uint8,)) -> None:
-    """Raises ValueError for anything but an array (H, W, num_channels) of one of the kinds, with pixels in it."""
-    is_picture = isinstance(picture, np.ndarray) and picture.dtype in kinds and picture.shape[2:] == (num_channels,)
-    if not is_picture:
-        what = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+def to_draw(picture: np.ndarray | PictureWindows) -> tuple[np.ndarray, float]:
+    """The picture, or one that is read in windows so much smaller that it can be held and looked at, and its scale.
+    Raises ImageError where it cannot be read."""
+    return (picture, 1.0) if isinstance(picture, np.ndarray) else picture.overview(LONGEST_DRAWN)
+
+
+def check_picture(
+    picture: object, num_channels: int, kinds: Sequence[type] = (np.uint8,), is_tiled: bool = False
+) -> None:
+    """Raises ValueError for anything but an array (H, W, num_channels) of one of the kinds, with pixels in it; one that
+    is cut into tiles may be `PictureWindows`."""
+    is_array = isinstance(picture, np.ndarray) or (is_tiled and isinstance(picture, PictureWindows))
+    if not is_array or picture.dtype not in kinds or picture.shape[2:] != (num_channels,):
+        what = f"{picture.dtype} {picture.shape}" if is_array else type(picture).__name__
         kind = " or ".join(np.dtype(kind).name for kind in kinds)
         raise ValueError(
             f"a picture is (height, width, {num_channels}) {kind}, not {what}; was the file found and read, and are "
             "pictures handed over in a list? (datasets.images.read_image reads any file as training does, "
             "datasets.layouts.spread_values makes uint8 of deeper values)"
         )
-    if not picture.size:
+    if 0 in picture.shape:
         raise ValueError("a picture without pixels; was it cut too small?")
 
 

@@ -109,5 +109,6 @@ def write_found(
 def draw_found(out: Path, class_names: Sequence[str], looks: Mapping[str, Any], path: Path, item: Found) -> None:
     """Draw the boxes into the picture that was found in, which is not held twice, and write it. looks: keywords of
     `draw_boxes`."""
-    drawing = draw_boxes(as_bgr(item.picture), item.detections, class_names, in_place=True, **looks)
+    boxes = item.detections._replace(quads=item.detections.quads * item.picture_scale)
+    drawing = draw_boxes(as_bgr(item.picture), boxes, class_names, in_place=True, **looks)
     write_picture(drawing_path(out, path), drawing)

@@ -157,8 +157,8 @@ def _detect_share(loaded: LoadedRun, engine: Engine, paths: Sequence[Path]) -> I
             yield found._replace(row=rows[found.row])
         return
     for number, row in enumerate(rows):
-        found = detect_tiled(model, architecture, paths[row], tiling, settings, **how)
-        yield found._replace(row=row, picture=found.picture if number in kept else None)
+        found = detect_tiled(model, architecture, paths[row], tiling, settings, is_kept=number in kept, **how)
+        yield found._replace(row=row)
 
 
 def _tiling(config: Config) -> Tiling | None:

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from datasets.images import read_image
+from datasets.picture_windows import PictureWindows, ScaledWindows, open_picture
 from datasets.tiles import scale_picture
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels, read_labels, write_labels
@@ -132,13 +132,19 @@ def finished_record(task: PictureTask) -> dict[str, Any] | None:
     return record if is_whole else None
 
 
-def read_picture(path: Path, num_channels: int = 3, value_range: tuple[float, float] | None = None) -> np.ndarray:
-    """Decode a picture with `read_image`, to (H, W) uint8 if it is grey, for grey tiles stay small, else (H, W, 3) BGR;
-    of four channels always to (H, W, 4)."""
-    image = read_image(path, num_channels, value_range)
+def read_picture(
+    path: Path, num_channels: int = 3, value_range: tuple[float, float] | None = None
+) -> np.ndarray | PictureWindows:
+    """A picture by `open_picture`, (H, W, 1) uint8 if it is grey, for grey tiles stay small (of one that is read in
+    windows: if it has one band), else (H, W, 3) BGR; of four channels always (H, W, 4)."""
+    picture = open_picture(path, num_channels, value_range)
+    if num_channels != 3:
+        return picture
+    if isinstance(picture, PictureWindows):
+        return PictureWindows(path, 1, value_range) if picture.num_bands == 1 else picture
     # A glance at some pixels spares colour pictures the whole comparison.
-    is_grey = num_channels == 3 and all(_has_equal_bands(part) for part in (image[::32, ::32], image))
-    return np.ascontiguousarray(image[:, :, 0]) if is_grey else image
+    is_grey = all(_has_equal_bands(part) for part in (picture[::32, ::32], picture))
+    return np.ascontiguousarray(picture[:, :, :1]) if is_grey else picture
 
 
 def _stamp(task: PictureTask) -> list[Any]:
@@ -185,12 +191,12 @@ def _read_objects(task: PictureTask) -> tuple[Labels, list[str]]:
     return labels, [str(problem) for problem in problems]
 
 
-def _write_tile(path: Path, scaled: np.ndarray, tile: Tile, size: int) -> int:
+def _write_tile(path: Path, scaled: np.ndarray | PictureWindows | ScaledWindows, tile: Tile, size: int) -> int:
     """Cut a tile out of its scaled picture, pad it to its size, write it; returns the number of bytes."""
     pixels = scaled[tile.y : tile.y + size, tile.x : tile.x + size]
     missing = [size - side for side in pixels.shape[:2]]
     if any(missing):
-        colour = (*PADDING_BGR, PADDING_FOURTH) if pixels.ndim == 3 else round(sum(PADDING_BGR) / 3)
+        colour = round(sum(PADDING_BGR) / 3) if pixels.shape[2] == 1 else (*PADDING_BGR, PADDING_FOURTH)
         pixels = cv2.copyMakeBorder(pixels, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT, value=colour)
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
     data = cv2.imencode(path.suffix, pixels, options)[1]

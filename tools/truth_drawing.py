@@ -20,6 +20,7 @@ from tools.drawing import (
     draw_quad,
     fixed_point,
     label_quad,
+    pen_for,
 )
 
 SMALLEST = 768  # pixels; the longer side of a smaller picture is enlarged to that, or more
@@ -39,10 +40,10 @@ def draw_truth(picture: np.ndarray, labels: Labels, ignored: np.ndarray, class_n
     """
     times = max(1, -(-SMALLEST // max(picture.shape[:2])))
     canvas = cv2.resize(picture, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
-    width = max(1, round(max(canvas.shape[:2]) / 700))
     names = list(dict.fromkeys([*class_names, *labels.names]))
     numbers = {name: number for number, name in enumerate(names)}
     quads = labels.quads * times
+    width, letters = pen_for(canvas, quads)
     largest_first = np.argsort(-np.prod(np.ptp(quads, axis=1), axis=1), kind="stable").tolist() if len(quads) else []
     for row in largest_first:  # so that small ones are not hidden
         color = GREY if ignored[row] else class_color(numbers[labels.names[row]])
@@ -55,7 +56,7 @@ def draw_truth(picture: np.ndarray, labels: Labels, ignored: np.ndarray, class_n
     for row in reversed(largest_first):
         number = numbers[labels.names[row]]
         color = GREY if ignored[row] else class_color(number)
-        label_quad(canvas, quads[row], class_text(names, number), color, taken)
+        label_quad(canvas, quads[row], class_text(names, number), color, taken, letters)
     entries = []
     for name in dict.fromkeys(labels.names):
         of_name = np.array([other == name for other in labels.names])

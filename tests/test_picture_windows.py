@@ -1,0 +1,207 @@
+"""Windows of a file are parts of the decoded picture, whatever it holds; and what OpenCV cannot read, GDAL does."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datasets import picture_windows
+from datasets.images import ImageError, read_image
+from datasets.loader import tile_batches
+from datasets.picture_windows import PictureWindows, ScaledWindows, open_picture
+from datasets.tiles import TileSet, scale_picture
+from DOTA_devkit.tiling import lay_tiles
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+HW = (150, 210)
+
+
+def raster(path: Path, pixels: np.ndarray, **options: object) -> Path:
+    """A TIFF file of (bands, H, W)."""
+    bands, height, width = pixels.shape
+    shape = {"height": height, "width": width, "count": bands, "dtype": pixels.dtype}
+    with rasterio.open(path, "w", driver="GTiff", **shape, **options) as file:
+        file.write(pixels)
+    return path
+
+
+def drawn(bands: int, kind: str = "uint8", hw: tuple[int, int] = HW) -> np.ndarray:
+    """Random values (bands, H, W); signed ones on both sides of 0."""
+    low, high = {"uint8": (0, 256), "int16": (-900, 900)}.get(kind, (0, 5000))
+    return np.random.default_rng(0).integers(low, high, (bands, *hw)).astype(kind)
+
+
+@pytest.fixture
+def in_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small pictures, too."""
+    monkeypatch.setattr(picture_windows, "LEAST_PIXELS", 1)
+
+
+@pytest.mark.usefixtures("in_windows")
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("bands", [1, 3, 4])
+@pytest.mark.parametrize(
+    "options", [{}, {"tiled": True, "blockxsize": 32, "blockysize": 32, "compress": "deflate", "nodata": 7}]
+)
+def test_a_window_is_that_part_of_the_decoded_picture(
+    tmp_path: Path, kind: str, bands: int, options: dict[str, object]
+) -> None:
+    colours = {"photometric": "rgb"} if bands > 1 else {}
+    path = raster(tmp_path / "图.tif", drawn(bands, kind), **options, **colours)
+    for channels in (1, 3, 4):
+        if channels != 3 and channels != bands and (channels, bands) != (1, 3):
+            with pytest.raises(ImageError) as decoded:
+                read_image(path, channels)
+            with pytest.raises(ImageError) as opened:
+                open_picture(path, channels)
+            assert str(opened.value) == str(decoded.value)
+            continue
+        for value_range in (None, (100, 4000)) if kind != "uint8" else (None,):
+            whole, windows = (read(path, channels, value_range) for read in (read_image, open_picture))
+            assert isinstance(windows, PictureWindows)
+            assert (windows.shape, windows.dtype) == (whole.shape, whole.dtype)
+            for window in (np.s_[0:40, 0:210], np.s_[31:97, 60:61], np.s_[100:999, 180:999]):
+                assert np.array_equal(windows[window], whole[window])
+
+
+@pytest.mark.usefixtures("in_windows")
+def test_the_percentiles_of_a_large_deep_picture_are_those_of_the_decoded_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So large that they are estimated by every so many pixels; strips of the file are not a multiple of that."""
+    monkeypatch.setattr("datasets.layouts.MOST_SAMPLES", 300)
+    monkeypatch.setattr(picture_windows, "STRIP", 16)
+    pixels = drawn(3, "uint16")
+    pixels[:, 50:90] //= 3
+    path = raster(tmp_path / "a.tif", pixels, photometric="rgb")
+    assert np.array_equal(open_picture(path)[0:150, 0:210], read_image(path))
+
+
+@given(scale=st.floats(0.05, 3.0), data=st.data())
+def test_a_scaled_window_is_that_part_of_the_scaled_picture(
+    tmp_path_factory: pytest.TempPathFactory, scale: float, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "scaled.tif"
+    if not path.exists():
+        raster(path, drawn(3), photometric="rgb")
+    whole = scale_picture(read_image(path), scale)
+    windows = scale_picture(PictureWindows(path), scale)
+    assert windows.shape == whole.shape
+    if scale == 1:
+        return
+    assert isinstance(windows, ScaledWindows)
+    starts = [data.draw(st.integers(0, side - 1)) for side in whole.shape[:2]]
+    window = tuple(slice(start, start + data.draw(st.integers(1, 90))) for start in starts)
+    np.testing.assert_allclose(windows[window].astype(int), whole[window], atol=1)
+
+
+@pytest.mark.usefixtures("in_windows")
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_tiles_are_cut_by_workers_too_and_a_damaged_part_is_told_by_the_file(tmp_path: Path, num_workers: int) -> None:
+    path = raster(
+        tmp_path / "a.tif", drawn(3), photometric="rgb", tiled=True, blockxsize=32, blockysize=32, compress="deflate"
+    )
+    tiles = lay_tiles("a", *HW, 64, 16, (1.0, 0.5))
+
+    def inputs() -> list[torch.Tensor]:
+        tile_set = TileSet(open_picture(path), tiles, 64, (64, 64), (0.0, 0.0, 0.0))
+        tile_set[0]  # read here, too: the worker may not use the handle of this process
+        return [images for images, _ in tile_batches(tile_set, 2, num_workers)]
+
+    expected = TileSet(read_image(path), tiles, 64, (64, 64), (0.0, 0.0, 0.0))
+    for number, image in enumerate(torch.cat(inputs())):
+        np.testing.assert_allclose(image.numpy(), expected[number][0], atol=1)
+    data = bytearray(path.read_bytes())
+    data[-3000:-100] = bytes(2900)
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.tif: cannot be read \(.*\); copy it again") as told:
+        inputs()
+    assert "Traceback" not in str(told.value)
+
+
+def test_a_picture_that_travels_to_another_process_opens_its_file_anew(tmp_path: Path) -> None:
+    picture = PictureWindows(raster(tmp_path / "a.tif", drawn(1, "uint16")), 1)
+    assert np.array_equal(pickle.loads(pickle.dumps(picture))[3:9, 4:8], picture[3:9, 4:8])
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "what"),
+    [
+        ("uint8", {"photometric": "minisblack"}, "not called colours"),
+        ("uint16", {"interleave": "band"}, "one after the other"),
+        ("uint8", {"compress": "zstd", "photometric": "rgb"}, "compressed by ZSTD"),
+        ("uint32", {"photometric": "rgb"}, "integers of 32 bits"),
+    ],
+)
+def test_what_opencv_cannot_read_gdal_does_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, options: dict[str, object], what: str
+) -> None:
+    pixels = drawn(3, kind)
+    path = raster(tmp_path / "a.tif", pixels, **options)
+    bgr = np.moveaxis(pixels[::-1], 0, 2).astype(np.float64)
+    expected = bgr if kind == "uint8" else (bgr - bgr.min()) / np.ptp(bgr) * 255
+    assert np.abs(open_picture(path)[0:150, 0:210] - expected).max() < 3
+    with pytest.raises(ImageError, match=what):
+        read_image(path)
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    with pytest.raises(ImageError, match=rf"{what}.* pip install -r requirements-geo"):
+        open_picture(path)
+
+
+@pytest.mark.usefixtures("in_windows")
+@pytest.mark.parametrize(
+    ("bands", "options"), [(1, {"photometric": "miniswhite"}), (1, {"photometric": "palette"}), (3, {"count": 2})]
+)
+def test_what_gdal_gives_otherwise_is_decoded_by_opencv(tmp_path: Path, bands: int, options: dict[str, object]) -> None:
+    if "count" in options:
+        path = raster(tmp_path / "a.tif", drawn(2))
+        with pytest.raises(ImageError, match="has 2 bands"):
+            open_picture(path)
+        return
+    path = raster(tmp_path / "a.tif", drawn(bands), **options)
+    assert isinstance(open_picture(path), np.ndarray)
+
+
+@pytest.mark.usefixtures("in_windows")
+def test_a_file_that_is_cut_off_empty_or_missing_is_a_sentence(tmp_path: Path) -> None:
+    path = raster(tmp_path / "a.tif", drawn(3), photometric="rgb")
+    data = path.read_bytes()
+    for kept in (0, 5, 60, len(data) // 2):
+        path.write_bytes(data[:kept])
+        with pytest.raises(ImageError, match=r"a\.tif: "):
+            open_picture(path)[0:150, 0:210]
+    path.unlink()
+    with pytest.raises(ImageError, match=r"a\.tif: cannot be read"):
+        open_picture(path)
+
+
+def test_an_overview_shows_the_whole_picture_at_the_scale_that_it_tells(tmp_path: Path) -> None:
+    ramp = (np.add.outer(np.arange(150), np.arange(210)) // 2).astype(np.uint8)[None]
+    picture = PictureWindows(raster(tmp_path / "a.tif", ramp), 3)
+    small, scale = picture.overview(70)
+    assert small.shape == (50, 70, 3)
+    assert scale == pytest.approx(1 / 3)
+    np.testing.assert_allclose(small[:, :, 0], ramp[0, 1::3, 1::3], atol=2)
+    assert picture.overview(999)[0].shape == (150, 210, 3)
+
+
+@pytest.mark.usefixtures("in_windows")
+def test_real_geotiffs_are_the_same_in_windows(real_folder: Callable[[str], Path]) -> None:
+    seen = 0
+    for path in sorted(real_folder("geotiff").glob("*.tif")):
+        picture = open_picture(path)
+        if isinstance(picture, PictureWindows):
+            seen += 1
+            away = np.abs(picture[0 : picture.shape[0], 0 : picture.shape[1]].astype(int) - read_image(path))
+            is_jpeg = path.name == "car_park.tif"  # half as many colours as pixels, which the two enlarge in their ways
+            assert (away > 10).mean() < 1e-4 if is_jpeg else not away.any(), path
+    assert seen >= 3
