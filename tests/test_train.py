@@ -26,6 +26,7 @@ from tools.data import augmentation_of
 from tools.engine import Engine
 from tools.folder_lock import locked
 from tools.run_state import Meter, Progress, Run
+from tools.schedule import Schedule
 from tools.setting_flags import parse_settings
 from tools.training_step import StepResult, TrainingStep
 
@@ -365,7 +366,7 @@ def test_an_empty_share_of_a_batch_is_a_blank_step_and_an_empty_batch_none(share
     given = []
     blank = Batch(torch.zeros(1, 8, 8, 3), "blank targets", torch.zeros(0), [])
     run = SimpleNamespace(
-        images_in_step=2, stop=SimpleNamespace(is_requested=False), bad_steps=0, bad_names=[], progress=Progress(),
+        schedule=Schedule(Config(batch_size=2), 2), stop=SimpleNamespace(is_requested=False), progress=Progress(),
         engine=SimpleNamespace(num_ranks=2, device="cpu", total=lambda count: count, all_of=lambda item: [item]),
         loader=SimpleNamespace(dataset=SimpleNamespace(blank_batch=lambda: blank)), average=mock.Mock(), network=None,
         step=lambda *parts: given.append(parts) or StepResult({"total": 1.0}, True, False), meter=Meter(),

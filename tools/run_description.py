@@ -44,7 +44,7 @@ def describe(run: Run, train_samples: Sequence[Sample]) -> None:
     run.log(f"{len(train_samples)} pictures to train on, {num_objects} objects; {len(run.val_samples)} to validate on")
     others = "; objects of others are background (--classes)" if config.classes else ""
     run.log(f"classes: {', '.join(run.architecture.class_names)}{others}")
-    run.log(f"recipe {config.recipe}: batch {config.batch_size}, {run.num_steps} steps, {config.optimizer}")
+    run.log(f"recipe {config.recipe}: batch {config.batch_size}, {run.schedule.num_steps} steps, {config.optimizer}")
     is_new = not (run.progress.epoch or run.progress.step)
     if is_new and is_batch_small_for_gpu(config, engine.device):
         warn("a batch of 2 leaves a GPU waiting; --batch_size 8 --init_lr 6e-4 is faster (README.md, Results)")

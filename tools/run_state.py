@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader
@@ -21,8 +20,16 @@ from tools.config import Config, settings_dict
 from tools.engine import Engine
 from tools.history import History
 from tools.run_folder import Log
+from tools.schedule import Schedule
 from tools.stop_request import StopRequest
 from tools.training_step import TrainingStep
+
+
+class Stopped(NamedTuple):
+    """A run that is to go on: its checkpoint, and what is in it."""
+
+    path: Path
+    state: dict[str, Any]
 
 
 @dataclass
@@ -93,10 +100,24 @@ class Meter:
 
 
 @dataclass
+class BadSteps:
+    """Steps in a row that were not finite, over the end of an epoch, too, and the names of their pictures."""
+
+    count: int = 0
+    names: list[str] = field(default_factory=list)
+
+    def add(self, names: Sequence[str]) -> None:
+        """One more, on these pictures."""
+        self.count += 1
+        self.names = list(dict.fromkeys([*self.names, *names]))
+
+
+@dataclass
 class Run:
     """Everything that a training run holds; `network` is the bare one that is trained, `average` the validated one."""
 
     config: Config
+    schedule: Schedule
     engine: Engine
     run_dir: Path
     log: Log
@@ -110,31 +131,15 @@ class Run:
     history: History | None = None
     meter: Meter = field(default_factory=Meter)
     stop: StopRequest = field(default_factory=StopRequest)
-    bad_names: list[str] = field(default_factory=list)  # pictures of bad steps in a row, over the end of an epoch too
-    bad_steps: int = 0  # in a row
+    bad_steps: BadSteps = field(default_factory=BadSteps)
     in_step: bool = False  # weights, optimiser and average may be of two steps
     saved_at: float = field(default_factory=time.monotonic)
     last_terms: dict[str, float] = field(default_factory=dict)
 
     @property
-    def num_samples(self) -> int:
-        return len(self.loader.dataset)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return math.ceil(self.num_samples / self.config.batch_size)
-
-    @property
-    def num_epochs(self) -> int:
-        """Epochs to begin; with --num_images the last one may be a part."""
-        if self.config.num_images is None:
-            return self.config.num_epoch
-        return math.ceil(self.config.num_images / self.num_samples)
-
-    @property
     def is_done(self) -> bool:
         """Whether no epoch is left."""
-        return self.progress.epoch >= self.num_epochs
+        return self.progress.epoch >= self.schedule.num_epochs
 
     @property
     def is_stale(self) -> bool:
@@ -146,26 +151,10 @@ class Run:
         """Whether there is nothing to train."""
         return self.is_done or self.is_stale
 
-    @property
-    def num_steps(self) -> int:
-        """Steps of the whole run."""
-        whole = self.num_epochs - 1
-        return whole * self.steps_per_epoch + self.steps_in(whole)
-
-    def images_in(self, epoch: int) -> int:
-        """Pictures of an epoch, counted from 0."""
-        if self.config.num_images is None:
-            return self.num_samples
-        return min(self.num_samples, self.config.num_images - epoch * self.num_samples)
-
-    def steps_in(self, epoch: int) -> int:
-        """Steps of an epoch, counted from 0."""
-        return math.ceil(self.images_in(epoch) / self.config.batch_size)
-
     def end_epoch(self) -> None:
         """Note that the current epoch is done, validated and all."""
         progress = self.progress
-        is_part = self.images_in(progress.epoch) < self.num_samples
+        is_part = self.schedule.images_in(progress.epoch) < self.schedule.num_samples
         progress.cut_after = progress.step if is_part else 0
         progress.epoch, progress.step = progress.epoch + 1, 0
         if not is_part:
@@ -176,17 +165,11 @@ class Run:
         progress = self.progress
         if not progress.cut_after:
             return
-        if progress.cut_after < self.steps_in(progress.epoch - 1):
+        if progress.cut_after < self.schedule.steps_in(progress.epoch - 1):
             progress.epoch, progress.step = progress.epoch - 1, progress.cut_after
         else:
             self.meter = Meter()
         progress.cut_after = 0
-
-    @property
-    def images_in_step(self) -> int:
-        """Pictures of the batch that is due, of all processes."""
-        done = self.progress.step * self.config.batch_size
-        return min(self.config.batch_size, self.images_in(self.progress.epoch) - done)
 
     def close(self) -> None:
         """End the loader's processes and the files; the run is over. Not left to the end of the program: a cycle of
@@ -200,10 +183,11 @@ class Run:
         if not self.engine.is_main:
             return
         self.saved_at = time.monotonic()
-        is_in_validation = self.progress.step > 0 and self.progress.step == self.steps_in(self.progress.epoch)
+        progress = self.progress
+        is_in_validation = progress.step > 0 and progress.step == self.schedule.steps_in(progress.epoch)
         state = {
-            "epoch": self.progress.epoch + is_in_validation,
-            "progress": vars(self.progress).copy(),
+            "epoch": progress.epoch + is_in_validation,
+            "progress": vars(progress).copy(),
             "meter": self.meter.state(),
             "settings": settings_dict(self.config),
         }

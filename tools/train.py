@@ -14,12 +14,12 @@ from tools.config import Config, with_settings
 from tools.folder_lock import locked
 from tools.history import validation_columns
 from tools.messages import report_problems, warn
-from tools.optimizer import learning_rate, set_rate
+from tools.optimizer import set_rate
 from tools.own_backbone import run_named_file
 from tools.progress import progress_bar
 from tools.ranks import is_main_process
 from tools.run_folder import BEST, LAST
-from tools.run_state import Run
+from tools.run_state import BadSteps, Run
 from tools.stop_request import StopRequest
 from tools.training_run import find_run, prepare, run_checkpoint
 from tools.validation import validate
@@ -59,7 +59,7 @@ def run(config: Config) -> int:
 def _train(run: Run) -> int:
     if run.is_done:
         flag = "--num_epoch" if run.config.num_images is None else "--num_images"
-        run.log(f"nothing left to do: the run has had its {run.num_epochs} epochs; for more give {flag}")
+        run.log(f"nothing left to do: the run has had its {run.schedule.num_epochs} epochs; for more give {flag}")
     try:
         with StopRequest() as run.stop:
             while not run.is_over:
@@ -83,12 +83,12 @@ def _train(run: Run) -> int:
 
 def _train_epoch(run: Run) -> None:
     """One epoch (or the rest of one), its validation when due, its checkpoint."""
-    config, progress, meter = run.config, run.progress, run.meter
+    config, schedule, progress, meter = run.config, run.schedule, run.progress, run.meter
     rate = _train_steps(run)
-    epoch, is_last = progress.epoch + 1, progress.epoch + 1 >= run.num_epochs
+    epoch, is_last = progress.epoch + 1, progress.epoch + 1 >= schedule.num_epochs
     row = {
         "epoch": epoch,
-        "step": progress.epoch * run.steps_per_epoch + progress.step,
+        "step": schedule.step_number(progress.epoch, progress.step),
         "images": progress.num_images,
         "lr": rate,
         "seconds": meter.seconds,
@@ -97,7 +97,7 @@ def _train_epoch(run: Run) -> None:
         **meter.means,
     }
     losses = ", ".join(f"{name} {value:.3f}" for name, value in meter.means.items())
-    line = f"epoch {epoch}/{run.num_epochs}: {losses}; lr {rate:.1e}, {meter.speed:.1f} images/s"
+    line = f"epoch {epoch}/{schedule.num_epochs}: {losses}; lr {rate:.1e}, {meter.speed:.1f} images/s"
     if epoch % config.val_every == 0 or is_last:
         run.save(LAST)  # whatever ends the validation, the epoch is not lost
         line += f"; {_validate(run, row)}"
@@ -111,21 +111,22 @@ def _train_epoch(run: Run) -> None:
 
 def _train_steps(run: Run) -> float:
     """The steps of an epoch that are left; returns the last learning rate."""
-    config, progress, meter, sampler = run.config, run.progress, run.meter, run.loader.batch_sampler
-    sampler.epoch, sampler.start, sampler.num_rows = progress.epoch, progress.step, run.images_in(progress.epoch)
+    config, schedule, progress, meter = run.config, run.schedule, run.progress, run.meter
+    sampler = run.loader.batch_sampler
+    sampler.epoch, sampler.start, sampler.num_rows = progress.epoch, progress.step, schedule.images_in(progress.epoch)
     run.step.model.train()
     bar = progress_bar(
         meter.timed(iter(run.loader)),
-        desc=f"epoch {progress.epoch + 1}/{run.num_epochs}",
+        desc=f"epoch {progress.epoch + 1}/{schedule.num_epochs}",
         initial=progress.step,
         total=progress.step + len(sampler),
         unit="step",
     )
-    last = max(0, progress.epoch * run.steps_per_epoch + progress.step - 1)  # where all steps of an epoch are done
-    rate = learning_rate(config, last, run.num_steps, run.steps_per_epoch)
+    # Of the last step, where all steps of the epoch are done.
+    rate = schedule.rate(max(0, schedule.step_number(progress.epoch, progress.step) - 1))
     for batch in bar:
-        number = progress.epoch * run.steps_per_epoch + progress.step
-        rate = learning_rate(config, number, run.num_steps, run.steps_per_epoch)
+        number = schedule.step_number(progress.epoch, progress.step)
+        rate = schedule.rate(number)
         set_rate(run.step.optimizer, rate)
         run.engine.seed(config.seed, number)
         stop = _take(run, batch)
@@ -144,7 +145,7 @@ def _train_steps(run: Run) -> float:
 
 def _take(run: Run, batch: Batch) -> bool:
     """One step on this process's share of a batch; returns whether to stop."""
-    num_images = run.images_in_step - _refuse_bad_pictures(run, batch)
+    num_images = run.schedule.images_at(run.progress.epoch, run.progress.step) - _refuse_bad_pictures(run, batch)
     if not num_images:  # on no process
         return any(run.engine.all_of(run.stop.is_requested))
     is_blank = not len(batch.rows)
@@ -161,7 +162,7 @@ def _take(run: Run, batch: Batch) -> bool:
     if not result.taken:
         _report_bad_step(run, batch)
         return result.stop
-    run.bad_steps, run.bad_names = 0, []
+    run.bad_steps = BadSteps()
     run.progress.num_images += num_images
     run.meter.add(result.terms, num_images)
     return result.stop
@@ -212,13 +213,13 @@ def _refuse_bad_pictures(run: Run, batch: Batch) -> int:
 def _report_bad_step(run: Run, batch: Batch) -> None:
     """Count a step that was not finite. Raises ValueError after too many in a row."""
     run.progress.skipped += 1
-    run.bad_steps += 1
     own = [run.loader.dataset.samples[row].name for row in batch.rows.tolist()]
     names = [name for part in run.engine.all_of(own) for name in part]
-    run.bad_names = list(dict.fromkeys([*run.bad_names, *names]))
+    run.bad_steps.add(names)
     warn(f"loss or gradient not finite, step skipped; pictures: {', '.join(names)}")
-    if run.bad_steps >= MAX_BAD_STEPS:
+    bad = run.bad_steps
+    if bad.count >= MAX_BAD_STEPS:
         raise ValueError(
-            f"{run.bad_steps} steps in a row were not finite; stopped. Lower --init_lr ({run.config.init_lr}), give "
-            f"--precision fp32, or look at these pictures: {', '.join(run.bad_names)}"
+            f"{bad.count} steps in a row were not finite; stopped. Lower --init_lr ({run.config.init_lr}), give "
+            f"--precision fp32, or look at these pictures: {', '.join(bad.names)}"
         )

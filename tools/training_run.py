@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -18,19 +17,19 @@ from datasets.images import ImageError
 from datasets.loader import TrainingSet, make_training_loader
 from datasets.readers import Sample
 from DOTA_devkit.atomic import write_text
-from models import CTRBOX, BackboneError, build_backbone
+from models import CTRBOX
 from models.shared_norms import share_norms
 from tools.averaging import WeightAverage
 from tools.batch_size import largest_batch
 from tools.checkpoint import (
-    NETWORK_FLAGS,
     Architecture,
     CheckpointError,
+    architecture_of,
     check_flags,
     check_run_state,
-    load_checkpoint,
-    load_weights,
+    load_file,
     restoring,
+    weights_of,
 )
 from tools.config import Config, SettingsError, settings_from, settings_toml, with_settings
 from tools.data import (
@@ -53,10 +52,11 @@ from tools.optimizer import make_criterion, make_optimizer, restore_optimizer
 from tools.own_backbone import same_backbone
 from tools.progress import progress_bar
 from tools.run_description import describe
-from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run, weights_in
-from tools.run_state import Meter, Progress, Run
+from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run
+from tools.run_state import Meter, Progress, Run, Stopped
+from tools.schedule import Schedule
+from tools.starting_network import check_backbone, network_of_run, starting_network, with_range
 from tools.training_step import TrainingStep
-from tools.weights import preprocessing_of, pretrained_backbone, start_from
 
 # Data may have moved: `check_lists` compares the names of the pictures.
 UNCHANGEABLE = ("classes", "seed", "batch_size", "accumulate", "dataset", "recipe", "optimizer", "best_by")
@@ -71,9 +71,10 @@ def run_checkpoint(config: Config) -> Path:
     return path
 
 
-def find_run(config: Config, path: Path) -> tuple[Config, Path, dict]:
-    """The settings of the run with this checkpoint (flags given now come on top), its folder, what is in it."""
-    _, architecture, content = load_checkpoint(path)
+def find_run(config: Config, path: Path) -> tuple[Config, Stopped]:
+    """The settings of the run with this checkpoint, with the flags given now on top, and the run."""
+    content = load_file(path)
+    architecture = architecture_of(content, weights_of(content, path), path)
     check_run_state(content, path)
     check_flags(config, architecture, path)
     kept = settings_from(content["settings"])
@@ -85,18 +86,7 @@ def find_run(config: Config, path: Path) -> tuple[Config, Path, dict]:
             )
     if changed.setdefault("out", path.parent).resolve() != path.parent.resolve():
         raise SettingsError(f"--out {changed['out']} differs from the run in {path.parent}; leave it out to go on")
-    return with_settings(kept, **changed, explicit=config.explicit), path.parent, content
-
-
-def _check_backbone(name: str) -> None:
-    """Raises SettingsError for an unknown name, before any data are read."""
-    try:
-        with torch.device("meta"):
-            build_backbone(name)
-    except BackboneError:  # known, but not to be had here
-        raise
-    except ValueError as error:
-        raise SettingsError(f"--backbone: {error}") from error
+    return with_settings(kept, **changed, explicit=config.explicit), Stopped(path, content)
 
 
 def _settings_of(config: Config, architecture: Architecture) -> Config:
@@ -111,14 +101,12 @@ def _settings_of(config: Config, architecture: Architecture) -> Config:
 
 def prepare(
     config: Config,
-    run_dir: Path | None = None,
-    state: dict | None = None,
+    stopped: Stopped | None = None,
     lock: Callable[[Path], object] = lambda run_dir: None,
 ) -> Run:
-    """A new run, whose folder gets its `lock` before anything is written to it, or the one in `run_dir` as its
-    checkpoint `state` has it."""
-    if config.resume is None and state is None:
-        _check_backbone(config.backbone)
+    """A new run, whose folder gets its `lock` before anything is written to it, or one that was stopped."""
+    if config.resume is None and stopped is None:
+        check_backbone(config.backbone)
     engine = Engine(config.device, config.precision)
     with engine.main_first():  # it may draw the demo set
         data = open_data(config)
@@ -128,9 +116,13 @@ def prepare(
     warn_of_shared_pictures(train_split, val_split)
     torch.manual_seed(config.seed)
     with engine.main_first():  # it may fetch weights
-        network, architecture, weights_line = _network(config, state, class_names, default_input_hw(config, data))
-    if state is None:
-        architecture = _with_range(architecture, value_range_of(config, data))
+        if stopped is not None:
+            network, architecture, weights_line = network_of_run(stopped, class_names)
+        else:
+            input_hw = default_input_hw(config, data)
+            network, architecture, weights_line = starting_network(config, class_names, input_hw)
+    if stopped is None:
+        architecture = with_range(architecture, value_range_of(config, data))
         architecture = replace(architecture, picture_hw=usual_size([sample.image_path for sample in train_samples]))
     config = _settings_of(config, architecture)
     if config.sync_norm and engine.num_ranks > 1 and engine.device.type != "cuda":
@@ -141,12 +133,13 @@ def prepare(
         network = share_norms(network)
         network.freeze(config.freeze, config.freeze_norm)  # the norms that stand there now
     loader = _loader(config, engine, architecture, train_samples)
-    if run_dir is None:
+    if stopped is None:
         run_dir = engine.from_main(lambda: new_run_dir(config, data.data_dir.resolve().name))
         lock(run_dir)
     else:
+        run_dir = stopped.path.parent
         check_lists(run_dir, train=train_split.names, val=val_split.names)
-    run = _assemble(config, engine, run_dir, architecture, network, loader, val_samples, state)
+    run = _assemble(config, engine, run_dir, architecture, network, loader, val_samples, stopped)
     if engine.is_main and not run.is_over:  # the settings of such a run are those that it was trained by
         write_text(run_dir / SETTINGS, settings_toml(config))
         write_text(run_dir / "classes.txt", "".join(f"{name}\n" for name in class_names))
@@ -156,51 +149,6 @@ def prepare(
     run.log(weights_line)
     run.log(f"training pictures: {train_split.source}; validation pictures: {val_split.source}")
     return run
-
-
-def _network(
-    config: Config, state: dict | None, class_names: tuple[str, ...], input_hw: tuple[int, int]
-) -> tuple[CTRBOX, Architecture, str]:
-    """The network, what it is, and a line that says where its weights come from: the run that goes on, --resume, or
-    --pretrained."""
-    if state is not None:
-        architecture = Architecture.from_dict(state["architecture"])
-        if architecture.class_names != class_names:
-            raise CheckpointError(
-                f"the classes of the data have changed from {', '.join(architecture.class_names)} to "
-                f"{', '.join(class_names)}; the run cannot go on, but --resume FILE can start from its weights"
-            )
-        network = architecture.build()
-        load_weights(network, state["model_state_dict"], Path(LAST), architecture.backbone)
-        return network, architecture, "weights: of the run"
-    how: dict[str, Any] = {"allow_partial": config.allow_partial}
-    if config.resume is not None:
-        named = config.backbone if "backbone" in config.explicit else None
-        how |= {"in_channels": config.in_channels, "keeps_hw": (config.input_h is None, config.input_w is None)}
-        path = weights_in(config.resume)
-        start = start_from(path, class_names, input_hw, named, **how)
-        check_flags(config, start.architecture, path, NETWORK_FLAGS)
-        return start.model, start.architecture, f"weights: of {path}: {start.report}"
-    num_channels = config.in_channels or 3
-    backbone, line = pretrained_backbone(config.pretrained, config.backbone, in_channels=num_channels, **how)
-    architecture = Architecture(
-        config.backbone,
-        config.head_norm,
-        class_names,
-        input_hw,
-        preprocessing_of(config.pretrained).for_channels(num_channels),
-        neck=config.neck,
-        neck_width=config.neck_width or Architecture.neck_width,
-        head_width=config.head_width,
-    )
-    return architecture.build(backbone), architecture, line
-
-
-def _with_range(architecture: Architecture, value_range: tuple[float, float] | None) -> Architecture:
-    """The same for pictures of this range of values; of none, for that which its weights were trained on."""
-    if value_range is None:
-        return architecture
-    return replace(architecture, preprocessing=replace(architecture.preprocessing, value_range=value_range))
 
 
 def _settle_batch_size(
@@ -267,28 +215,29 @@ def _assemble(
     network: CTRBOX,
     loader: DataLoader,
     val_samples: Sequence[Sample],
-    state: dict | None,
+    stopped: Stopped | None,
 ) -> Run:
     """The run, with optimiser, average and progress as the checkpoint has them."""
+    path, state = stopped or (None, None)
     network = network.to(engine.device, memory_format=engine.layout)
     average = WeightAverage(network, config.ema)
     optimizer, progress, meter = make_optimizer(network, config), Progress(), Meter()
     if state is not None:
-        with restoring(run_dir / LAST, "optimiser's state"):
+        with restoring(path, "optimiser's state"):
             restore_optimizer(optimizer, state["optimizer_state_dict"])
-        with restoring(run_dir / LAST, "progress"):
+        with restoring(path, "progress"):
             progress, meter = Progress(**state["progress"]), Meter(**state.get("meter", {}))
             torch.set_rng_state(state["torch_rng_state"])
             if engine.device.type == "cuda" and state.get("cuda_rng_state") is not None:
                 torch.cuda.set_rng_state(state["cuda_rng_state"], engine.device)
         if config.ema and state.get("ema_state_dict") is not None:
-            with restoring(run_dir / LAST, "averaged weights"):
+            with restoring(path, "averaged weights"):
                 average.restore(state["ema_state_dict"], state["ema_steps"])
     if config.compile:
         network.features = torch.compile(network.features)
     model, optimizer = engine.prepare(network, optimizer)
     if state is not None and engine.accelerator.scaler is not None and state.get("scaler_state_dict"):
-        with restoring(run_dir / LAST, "state of the loss scale"):
+        with restoring(path, "state of the loss scale"):
             engine.accelerator.scaler.load_state_dict(state["scaler_state_dict"])
     step = TrainingStep(
         engine,
@@ -302,6 +251,7 @@ def _assemble(
     )
     run = Run(
         config=config,
+        schedule=Schedule(config, len(loader.dataset)),
         engine=engine,
         run_dir=run_dir,
         log=Log(run_dir),

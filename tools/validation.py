@@ -51,7 +51,7 @@ def validate(run: Run) -> Outcome:
     metrics = run.engine.from_main(
         lambda: metrics_dict(evaluate(detections, truths, names, ignore_overlap=config.ignore_overlap))
     )
-    if run.progress.epoch + 1 == run.num_epochs and metrics["mAP50"] is not None:
+    if run.progress.epoch + 1 == run.schedule.num_epochs and metrics["mAP50"] is not None:
         run.log(format_table(metrics))
     page = (
         draw_page(items, names, min_score=config.draw_score, ignore_overlap=config.ignore_overlap)

@@ -1,0 +1,85 @@
+"""The network that a training starts with, and where its weights come from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from models import CTRBOX, BackboneError, build_backbone
+from tools.checkpoint import (
+    NETWORK_FLAGS,
+    Architecture,
+    CheckpointError,
+    architecture_of,
+    build,
+    check_flags,
+    load_weights,
+    weights_of,
+)
+from tools.config import Config, SettingsError
+from tools.run_folder import weights_in
+from tools.run_state import Stopped
+from tools.weights import preprocessing_of, pretrained_backbone, start_from
+
+
+def check_backbone(name: str) -> None:
+    """Raises SettingsError for an unknown name, before any data are read."""
+    try:
+        with torch.device("meta"):
+            build_backbone(name)
+    except BackboneError:  # known, but not to be had here
+        raise
+    except ValueError as error:
+        raise SettingsError(f"--backbone: {error}") from error
+
+
+def network_of_run(stopped: Stopped, class_names: tuple[str, ...]) -> tuple[CTRBOX, Architecture, str]:
+    """The network of a run that goes on, what it is, and a line that says where its weights come from. Raises
+    CheckpointError for what is no such network, and where the data have other classes now."""
+    path, state = stopped
+    weights = weights_of(state, path)
+    architecture = architecture_of(state, weights, path)
+    if architecture.class_names != class_names:
+        raise CheckpointError(
+            f"the classes of the data have changed from {', '.join(architecture.class_names)} to "
+            f"{', '.join(class_names)}; the run cannot go on, but --resume FILE can start from its weights"
+        )
+    network = build(architecture, path)
+    load_weights(network, weights, path, architecture.backbone)
+    return network, architecture, "weights: of the run"
+
+
+def starting_network(
+    config: Config, class_names: tuple[str, ...], input_hw: tuple[int, int]
+) -> tuple[CTRBOX, Architecture, str]:
+    """As `network_of_run`, of a new run: by --resume, or by --backbone and --pretrained."""
+    how: dict[str, Any] = {"allow_partial": config.allow_partial}
+    if config.resume is not None:
+        named = config.backbone if "backbone" in config.explicit else None
+        how |= {"in_channels": config.in_channels, "keeps_hw": (config.input_h is None, config.input_w is None)}
+        path = weights_in(config.resume)
+        start = start_from(path, class_names, input_hw, named, **how)
+        check_flags(config, start.architecture, path, NETWORK_FLAGS)
+        return start.model, start.architecture, f"weights: of {path}: {start.report}"
+    num_channels = config.in_channels or 3
+    backbone, line = pretrained_backbone(config.pretrained, config.backbone, in_channels=num_channels, **how)
+    architecture = Architecture(
+        config.backbone,
+        config.head_norm,
+        class_names,
+        input_hw,
+        preprocessing_of(config.pretrained).for_channels(num_channels),
+        neck=config.neck,
+        neck_width=config.neck_width or Architecture.neck_width,
+        head_width=config.head_width,
+    )
+    return architecture.build(backbone), architecture, line
+
+
+def with_range(architecture: Architecture, value_range: tuple[float, float] | None) -> Architecture:
+    """The same for pictures of this range of values; of none, for that which its weights were trained on."""
+    if value_range is None:
+        return architecture
+    return replace(architecture, preprocessing=replace(architecture.preprocessing, value_range=value_range))
