@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets import loader
 from datasets.xml_labels import read_rolabelimg
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.iou import poly_iou
@@ -18,7 +17,6 @@ from DOTA_devkit.labels import LabelError, read_labels
 from tools.data_checks import (
     KINDS,
     LISTED,
-    MIN_SIDE,
     Objects,
     check_objects,
     check_pictures,
@@ -96,10 +94,6 @@ def test_smallness_is_judged_after_the_resize():
     assert found(wide) == {"too-small": [0]}
     assert found(wide._replace(sizes=np.array([[608.0, 608.0]]))) == {}
     assert found(wide._replace(ignored=np.array([True]))) == {}
-
-
-def test_the_least_side_is_that_of_training():
-    assert MIN_SIDE == loader.MIN_SIDE
 
 
 def test_the_second_of_two_boxes_of_a_class_is_the_duplicate():

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from datasets.augment import Augmentation
-from datasets.loader import TrainingSet
 from datasets.readers import Sample
 from datasets.targets import make_targets
+from datasets.training_set import TrainingSet
 from tools.draw_targets import choose_rows, main, positive_cells
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -21,18 +21,17 @@ from datasets.augment import Augmentation
 from datasets.images import read_image
 from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.loader import (
-    MIN_SIDE,
     Batch,
     EpochBatches,
     PictureBatch,
     PictureSet,
-    TrainingSet,
     blank_batch,
     make_picture_loader,
     make_training_loader,
 )
 from datasets.readers import Sample, read_samples
 from datasets.targets import Targets
+from datasets.training_set import MIN_SIDE, TrainingSet
 from DOTA_devkit.boxes import boxes_to_quads
 
 INPUT_HW = (96, 128)

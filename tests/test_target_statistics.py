@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.loader import TrainingSet
 from datasets.readers import Sample
+from datasets.training_set import TrainingSet
 from DOTA_devkit.boxes import boxes_to_quads
 from tools.target_statistics import count_input, count_picture, format_summary, summarize
 

@@ -18,7 +18,8 @@ import torch
 
 import main
 from datasets.augment import Augmentation
-from datasets.loader import Batch, EpochBatches, TrainingSet
+from datasets.loader import Batch, EpochBatches
+from datasets.training_set import TrainingSet
 from tools import train, training_run, validation
 from tools.checkpoint import load_file
 from tools.config import Config, SettingsError
@@ -361,14 +362,15 @@ def test_where_nothing_can_be_or_is_found_the_newest_weights_are_the_best(dota_f
 
 
 @pytest.mark.parametrize("share", [0, 1])
-def test_an_empty_share_of_a_batch_is_a_blank_step_and_an_empty_batch_none(share: int):
+def test_an_empty_share_of_a_batch_is_a_blank_step_and_an_empty_batch_none(share: int, monkeypatch: pytest.MonkeyPatch):
     """Another process's gradient waits for this one's; what is blank teaches nothing and keeps no statistics."""
     given = []
     blank = Batch(torch.zeros(1, 8, 8, 3), "blank targets", torch.zeros(0), [])
+    monkeypatch.setattr(train, "blank_batch_of", lambda _: blank)
     run = SimpleNamespace(
         schedule=Schedule(Config(batch_size=2), 2), stop=SimpleNamespace(is_requested=False), progress=Progress(),
         engine=SimpleNamespace(num_ranks=2, device="cpu", total=lambda count: count, all_of=lambda item: [item]),
-        loader=SimpleNamespace(dataset=SimpleNamespace(blank_batch=lambda: blank)), average=mock.Mock(), network=None,
+        loader=SimpleNamespace(dataset=None), average=mock.Mock(), network=None,
         step=lambda *parts: given.append(parts) or StepResult({"total": 1.0}, True, False), meter=Meter(),
     )  # fmt: skip
     batch = Batch(torch.zeros(share, 8, 8, 3), "targets", torch.zeros(share), [])

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from datasets.augment import Augmentation
-from datasets.loader import TrainingSet
 from datasets.readers import Sample
+from datasets.training_set import TrainingSet
 from models import IMAGENET
 
 BASE = "cv2.warpAffine"

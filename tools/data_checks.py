@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.letterbox import letterbox_scale
+from datasets.training_set import MIN_SIDE
 from DOTA_devkit.boxes import quads_to_boxes, signed_area
 from DOTA_devkit.iou import SCRATCH, prepare, shapes_iou
 from DOTA_devkit.jit import njit
 
 DUPLICATE_IOU = 0.95  # two objects of a class that overlap by more are one, drawn twice
-MIN_SIDE = 2.0  # input pixels, as in datasets.loader (which would bring torch with it; a test holds the two together)
 OVERHANG = 1.0  # pixels that a corner may lie beyond the border: coordinates are rounded by some tools
 UNIT_SQUARE = 1.5  # a picture whose every coordinate is below is labelled from 0 to 1, not in pixels
 LARGE_SCALE = 0.5  # a picture that is shrunk more than this loses its small objects

@@ -18,9 +18,9 @@ from tools.progress import progress_bar
 from tools.setting_flags import parse_settings, split_settings
 
 if TYPE_CHECKING:
-    from datasets.loader import TrainingSet
     from datasets.readers import Sample
     from datasets.targets import Targets
+    from datasets.training_set import TrainingSet
 
 SUMMARY = "summary.json"
 SUMMARY_HEAD = 10_000  # bytes of it that tell it
@@ -55,7 +55,7 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
         value_range_of,
         window_size,
     )
-    from tools.target_statistics import MOSTLY_HORIZONTAL, format_summary, summarize
+    from tools.target_statistics import MOSTLY_HORIZONTAL, MeasuredSet, format_summary, summarize
 
     data = open_data(config)
     class_names = data_classes(config, data)
@@ -63,7 +63,7 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
     input_hw = default_input_hw(config, data)
     augmentation = augmentation_of(config) if augment else None
     fill = IMAGENET.for_channels(config.in_channels or 3).fill_bgr
-    training_set = _measured_set()(
+    training_set = MeasuredSet(
         samples, len(class_names), input_hw, fill, augmentation, config.min_visible, config.seed,
         window_size(config, input_hw) if augment else None, value_range_of(config, data),
     )  # fmt: skip
@@ -130,26 +130,6 @@ def _draw_and_count(
             write_picture(out_dir / f"{name}.png", picture)
     report_problems(problems, "bad pictures left out")
     return counts
-
-
-def _measured_set() -> type[TrainingSet]:
-    """The training set, whose `counts` tell of each picture that an input was made of what became of its objects.
-
-    A class made here, because its parent needs torch, which `--help` need not wait for.
-    """
-    from datasets.loader import TrainingSet
-    from tools.target_statistics import PictureCount, count_picture
-
-    class MeasuredSet(TrainingSet):
-        def __init__(self, *arguments: object) -> None:
-            super().__init__(*arguments)
-            self.counts: list[PictureCount] = []
-
-        def make_input(self, rng: np.random.Generator, image: np.ndarray, sample: Sample) -> tuple[np.ndarray, Targets]:
-            self.counts.append(count_picture(sample, image.shape[:2], self.input_hw, self.min_visible))
-            return super().make_input(rng, image, sample)
-
-    return MeasuredSet
 
 
 def _refuse_data_folder(out_dir: Path, data_dir: Path) -> None:

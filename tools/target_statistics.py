@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets.augment import letterbox_matrix, warp_quads
-from datasets.loader import MIN_SIDE
 from datasets.readers import Sample
 from datasets.targets import DOWN_RATIO, Targets
+from datasets.training_set import MIN_SIDE, TrainingSet
 from DOTA_devkit.boxes import encode_vectors, rectangle_sides
 from tools.target_picture import share_ignored
 
@@ -41,6 +41,19 @@ class InputCount(NamedTuple):
     num_targets: int
     num_horizontal: int
     share_ignored: float
+
+
+class MeasuredSet(TrainingSet):
+    """The training set, whose `counts` tell of each picture that an input was made of what became of its objects."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self.counts: list[PictureCount] = []
+
+    def make_input(self, rng: np.random.Generator, image: np.ndarray, sample: Sample) -> tuple[np.ndarray, Targets]:
+        """As of `TrainingSet`, and a count more."""
+        self.counts.append(count_picture(sample, image.shape[:2], self.input_hw, self.min_visible))
+        return super().make_input(rng, image, sample)
 
 
 def count_picture(

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from datasets.images import ImageError
-from datasets.loader import Batch
+from datasets.loader import Batch, blank_batch_of
 from tools.config import Config, with_settings
 from tools.folder_lock import locked
 from tools.history import validation_columns
@@ -150,7 +150,7 @@ def _take(run: Run, batch: Batch) -> bool:
         return any(run.engine.all_of(run.stop.is_requested))
     is_blank = not len(batch.rows)
     if is_blank:
-        batch = run.loader.dataset.blank_batch()
+        batch = blank_batch_of(run.loader.dataset)
     run.in_step = True
     result = run.step(batch.images, batch.targets, run.stop.is_requested, is_blank)
     if result.taken:

@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 
 from datasets.image_sizes import picture_size, usual_size
 from datasets.images import ImageError
-from datasets.loader import TrainingSet, make_training_loader
+from datasets.loader import make_training_loader
 from datasets.readers import Sample
+from datasets.training_set import TrainingSet
 from DOTA_devkit.atomic import write_text
 from models import CTRBOX
 from models.shared_norms import share_norms
