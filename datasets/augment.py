@@ -11,6 +11,7 @@ from datasets.letterbox import letterbox_scale
 from DOTA_devkit.clipping import clip_quads
 
 WINDOWS_ON_OBJECTS = 0.8  # share of the windows that are laid about an object
+MOSAIC_REACH = 0.15  # how far from the middle the parts of a mosaic may meet, of the input's sides
 WINDOW_REACH = 0.3  # how far from the window's middle its object may lie, of the window's sides
 
 
@@ -21,7 +22,8 @@ class Augmentation:
     flip: probability of each of the two flips; quarter_turns: turn by a random multiple of 90 degrees; rotate: largest
     further angle in degrees, either way, evenly drawn; scale: smallest and largest factor, evenly drawn on a
     logarithmic scale; shift: largest move of the picture's middle, as a fraction of the input's sides; gain, offset:
-    largest relative and absolute (of 255) change of each colour channel.
+    largest relative and absolute (of 255) change of each colour channel; mosaic: probability that an input is put
+    together of parts of four pictures.
     """
 
     flip: float = 0.5
@@ -31,6 +33,7 @@ class Augmentation:
     shift: float = 0.05
     gain: float = 0.2
     offset: float = 0.1
+    mosaic: float = 0.0
 
 
 def letterbox_matrix(image_hw: tuple[int, int], input_hw: tuple[int, int]) -> np.ndarray:
@@ -71,6 +74,13 @@ def random_window_matrix(
         place = centers[rng.integers(len(centers))]
     target = np.array([window_hw[1], window_hw[0]]) * rng.uniform(0.5 - WINDOW_REACH, 0.5 + WINDOW_REACH, 2)
     return np.column_stack([turn, target - turn @ place])
+
+
+def mosaic_parts(rng: np.random.Generator, hw: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """The rows and columns of the four parts of an input of size `hw`, which meet at a random place near its middle."""
+    middle = [round(side * rng.uniform(0.5 - MOSAIC_REACH, 0.5 + MOSAIC_REACH)) for side in hw]
+    rows, columns = ((slice(0, place), slice(place, side)) for place, side in zip(middle, hw, strict=True))
+    return [(down, across) for down in rows for across in columns]
 
 
 def warp_image(

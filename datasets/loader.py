@@ -1,4 +1,4 @@
-"""Samples -> batches: decode, augment, make targets, stack. Random by (seed, epoch, sample): any step can be redone."""
+"""Training inputs, pictures and tiles -> batches, in processes of their own; in an order that can be had again."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from datasets.augment import (
     Augmentation,
     jitter_colours,
     letterbox_matrix,
+    mosaic_parts,
     random_matrix,
     random_window_matrix,
     warp_image,
@@ -24,6 +26,16 @@ from DOTA_devkit.boxes import rectangle_sides
 
 LONGEST_SIDE = 32766  # pixels; beyond, OpenCV cannot warp
 MIN_SIDE = 2.0  # input pixels; a thinner object covers less than half a cell of the map and becomes an ignore region
+
+
+class View(NamedTuple):
+    """What an input shows of a picture: image (h, w, 3) uint8; quads (n, 4, 2) in its pixels, labels (n,), ignored
+    (n,) bool."""
+
+    image: np.ndarray
+    quads: np.ndarray
+    labels: np.ndarray
+    ignored: np.ndarray
 
 
 class TrainingSet:
@@ -65,16 +77,14 @@ class TrainingSet:
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, Targets, int] | ImageError:
         epoch, row = key
-        sample, picture = self.samples[row], self.pictures[row]
+        rng = np.random.default_rng([self.seed, epoch, row])
+        is_mosaic = self.augmentation is not None and 0 < self.augmentation.mosaic > rng.random()
+        rows = [row, *(rng.integers(len(self.samples), size=3).tolist() if is_mosaic else ())]
         try:
-            picture = self._read(sample.image_path) if picture is None else picture
+            (first, *others) = ((self._picture(number), self.samples[number]) for number in rows)
         except ImageError as error:
             return error  # raised here, it would reach the user as a worker's traceback
-        if max(picture.shape[:2]) > LONGEST_SIDE:
-            remedy = "cut it into tiles with python -m tools.split_tiles"
-            return ImageError(f"{sample.image_path}: is longer than {LONGEST_SIDE} pixels, too long to warp; {remedy}")
-        rng = np.random.default_rng([self.seed, epoch, row])
-        return *self.make_input(rng, picture, sample), row
+        return *self.make_input(rng, *first, others), row
 
     def decode_all(self, track: Callable[[Sequence[Sample]], Iterable[Sample]] = iter) -> None:
         """Decode the pictures now and keep them in memory; ones that cannot be read are told of when their turn comes.
@@ -83,22 +93,54 @@ class TrainingSet:
             with suppress(ImageError):
                 self.pictures[row] = self._read(sample.image_path)
 
+    def _picture(self, row: int) -> np.ndarray:
+        kept, path = self.pictures[row], self.samples[row].image_path
+        picture = self._read(path) if kept is None else kept
+        if max(picture.shape[:2]) > LONGEST_SIDE:
+            remedy = "cut it into tiles with python -m tools.split_tiles"
+            raise ImageError(f"{path}: is longer than {LONGEST_SIDE} pixels, too long to warp; {remedy}")
+        return picture
+
     def _read(self, path: Path) -> np.ndarray:
         return read_image(path, len(self.fill_bgr), self.value_range)
 
-    def make_input(self, rng: np.random.Generator, image: np.ndarray, sample: Sample) -> tuple[np.ndarray, Targets]:
-        """The decoded picture (H, W, 3) and its annotation -> input (input_h, input_w, 3) uint8 and its targets."""
-        image_hw, hw = image.shape[:2], self.output_hw
+    def make_input(
+        self,
+        rng: np.random.Generator,
+        image: np.ndarray,
+        sample: Sample,
+        others: Sequence[tuple[np.ndarray, Sample]] = (),
+    ) -> tuple[np.ndarray, Targets]:
+        """The decoded picture (H, W, 3) and its annotation -> input (input_h, input_w, 3) uint8 and its targets. With
+        three others it is a mosaic: a part of each, seen as through a window of the part's size."""
+        hw = self.output_hw
+        if not others:
+            view = self._view(rng, image, sample, hw, self.window_hw is not None)
+            return view.image, make_targets(view.quads, view.labels, view.ignored, self.num_classes, hw)
+        whole, views = np.empty((*hw, len(self.fill_bgr)), np.uint8), []
+        for (rows, columns), shown in zip(mosaic_parts(rng, hw), ((image, sample), *others), strict=True):
+            part_hw = (rows.stop - rows.start, columns.stop - columns.start)
+            view = self._view(rng, *shown, part_hw, is_window=True)
+            whole[rows, columns] = view.image
+            views.append(view._replace(quads=view.quads + np.array([columns.start, rows.start])))
+        quads, labels, ignored = (np.concatenate(part) for part in list(zip(*views, strict=True))[1:])
+        return whole, make_targets(quads, labels, ignored, self.num_classes, hw)
+
+    def _view(
+        self, rng: np.random.Generator, image: np.ndarray, sample: Sample, hw: tuple[int, int], is_window: bool
+    ) -> View:
+        """What an input, or a part of one, of size `hw` shows of a picture."""
+        image_hw = image.shape[:2]
         if self.augmentation is None:
             matrix = letterbox_matrix(image_hw, self.input_hw)
-        elif self.window_hw is None:
-            matrix = random_matrix(rng, image_hw, self.input_hw, self.augmentation)
-        else:
+        elif is_window:
             centers = sample.quads[~sample.ignored].mean(axis=1)
-            matrix = random_window_matrix(rng, image_hw, self.input_hw, self.window_hw, centers, self.augmentation)
+            matrix = random_window_matrix(rng, image_hw, self.input_hw, hw, centers, self.augmentation)
+        else:
+            matrix = random_matrix(rng, image_hw, self.input_hw, self.augmentation)
         image = warp_image(image, matrix, hw, self.fill_bgr)
         if self.augmentation is not None:
             image = jitter_colours(rng, image, self.augmentation)
         quads, rows, hidden = warp_quads(sample.quads, matrix, image_hw, hw, self.min_visible)
         ignored = sample.ignored[rows] | hidden | (rectangle_sides(quads)[:, 0] < MIN_SIDE)
-        return image, make_targets(quads, sample.labels[rows], ignored, self.num_classes, hw)
+        return View(image, quads, sample.labels[rows], ignored)

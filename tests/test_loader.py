@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 
@@ -30,8 +29,7 @@ from datasets.loader import (
     make_training_loader,
 )
 from datasets.readers import Sample, read_samples
-from datasets.targets import Targets
-from datasets.training_set import MIN_SIDE, TrainingSet
+from datasets.training_set import TrainingSet
 from DOTA_devkit.boxes import boxes_to_quads
 
 INPUT_HW = (96, 128)
@@ -76,17 +74,6 @@ def sample_of(path: Path, image: np.ndarray, *boxes: tuple[float, float, float, 
 
 
 # -- training batches
-
-
-def test_a_key_gives_the_same_input_and_another_epoch_row_or_seed_another(samples: list[Sample]) -> None:
-    dataset = training_set(samples)
-    image, targets, row = dataset[3, 1]
-    again, targets_again, _ = dataset[3, 1]
-    assert row == 1
-    assert np.array_equal(image, again)
-    assert all(np.array_equal(a, b) for a, b in zip(targets, targets_again, strict=True))
-    for other in (dataset[4, 1], dataset[3, 2], training_set(samples, seed=1)[3, 1]):
-        assert not np.array_equal(image, other[0])
 
 
 def test_workers_and_batch_size_do_not_change_what_is_trained_on(samples: list[Sample]) -> None:
@@ -169,25 +156,6 @@ def test_no_samples_give_no_batches() -> None:
     assert list(loader) == []
 
 
-def test_a_window_is_smaller_than_the_input_and_has_targets_of_its_size(samples: list[Sample]) -> None:
-    windows = TrainingSet(samples, 2, INPUT_HW, FILL, AUGMENTATION, window_hw=(64, 96))
-    image, targets, row = windows[0, 0]
-    assert image.shape == (64, 96, 3)
-    assert targets.hm.shape == (2, 16, 24)
-    assert row == 0
-    whole = TrainingSet(samples, 2, INPUT_HW, FILL, None, window_hw=(64, 96))
-    assert whole[0, 0][0].shape == (*INPUT_HW, 3)  # without augmentation the whole input
-
-
-def test_pictures_kept_in_memory_give_the_same_inputs(samples: list[Sample]) -> None:
-    kept = training_set(samples)
-    kept.decode_all()
-    assert all(picture is not None for picture in kept.pictures)
-    fresh = training_set(samples)
-    for row in range(len(samples)):
-        np.testing.assert_array_equal(kept[3, row][0], fresh[3, row][0])
-
-
 def test_objects_are_padded_to_the_most_of_the_batch_and_the_mask_tells(samples: list[Sample]) -> None:
     (batch,) = epoch_of(samples, batch_size=5)
     dataset = training_set(samples)
@@ -250,86 +218,6 @@ def test_a_batch_of_nothing_but_bad_pictures_has_no_targets(samples: list[Sample
     assert len(first.images) == len(first.rows) == 0
     assert first.targets is None
     assert len(first.problems) == 2
-
-
-# -- what becomes of objects
-
-
-def test_without_augmentation_an_input_is_the_letterboxed_picture(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    image = cv2.blur(rng.integers(0, 256, (192, 128, 3), dtype=np.uint8), (9, 9))
-    sample = sample_of(tmp_path / "a.png", image, (64, 96, 40, 20, 0))
-    made, targets, _ = training_set([sample], augmentation=None)[0, 0]
-    assert np.abs(made - letterbox_image(image, INPUT_HW, FILL))[1:95, 1:62].max() < 3
-    assert (made[:, 65:] == np.float32(FILL)).all()
-    assert targets.wh[0, 8:] == pytest.approx([5, 2.5])  # 40 x 20 px, halved, in cells
-    assert targets.ind.tolist() == [12 * 32 + 8]
-
-
-def test_small_objects_are_trained_on_down_to_half_a_cell(tmp_path: Path) -> None:
-    """Defect 8: objects of 10 px or less along an axis were left out, in silence. Below 2 px: ignore regions."""
-    image = np.zeros((*INPUT_HW, 3), np.uint8)
-    boxes = [(20, 20, 9, 9, 0.4), (50, 20, 6, 3, 0), (80, 20, 2.1, 2.1, 0), (20, 60, 30, 1.9, 0), (80, 60, 1, 1, 0)]
-    _, targets, _ = training_set([sample_of(tmp_path / "a.png", image, *boxes)], augmentation=None)[0, 0]
-    assert MIN_SIDE == 2
-    assert len(targets.mask) == 3
-    assert (targets.hm == 1).sum() == 3
-    assert targets.hm[0, 15, 20] == -1
-
-
-@pytest.mark.parametrize("start", range(4))
-def test_a_large_object_with_two_corners_close_together_is_learnt(tmp_path: Path, start: int) -> None:
-    """Sides as they are drawn told how small it is, and it became an ignore region in silence."""
-    image = np.zeros((*INPUT_HW, 3), np.uint8)
-    quad = np.array([[10, 10], [11.5, 10], [100, 30], [20, 80]], np.float32)
-    sample = sample_of(tmp_path / "a.png", image, (20, 20, 9, 9, 0.4))
-    sample = replace(sample, quads=np.roll(quad, start, axis=0)[None])
-    _, targets, _ = training_set([sample], augmentation=None)[0, 0]
-    assert targets.mask.tolist() == [True]
-    assert (targets.hm < 0).sum() == 0
-
-
-def test_ignore_regions_of_a_sample_are_neither_objects_nor_background(tmp_path: Path) -> None:
-    """Defect 8: fragments marked difficult=2 were trained as normal objects."""
-    image = np.zeros((*INPUT_HW, 3), np.uint8)
-    boxes = [(22, 22, 20, 12, 0), (62, 22, 20, 12, 0), (102, 22, 20, 12, 0), (62, 62, 20, 12, 0)]
-    plain = sample_of(tmp_path / "a.png", image, *boxes)
-    sample = Sample(plain.image_path, plain.quads, np.array([0, 1, 1, -1]), np.array([1, 2, 0, 0]))
-    _, targets, _ = training_set([sample], augmentation=None)[0, 0]
-    assert targets.ind.tolist() == [5 * 32 + 5, 5 * 32 + 25]
-    assert targets.hm[:, 5, [5, 25]].tolist() == [[1, 0], [0, 1]]
-    assert targets.hm[:, 5, 15].tolist() == [0, -1], "of its own class alone"
-    assert targets.hm[:, 15, 15].tolist() == [-1, -1], "of every class"
-
-
-def test_more_than_500_objects_reach_the_batch(tmp_path: Path) -> None:
-    """Defect 8: 500 a crop, in silence."""
-    places = np.stack(np.meshgrid(np.arange(30) * 4 + 3.0, np.arange(20) * 4 + 3.0), axis=-1).reshape(-1, 2)
-    boxes = [(x, y, 3.0, 3.0, 0.0) for x, y in places]
-    sample = sample_of(tmp_path / "a.png", np.zeros((*INPUT_HW, 3), np.uint8), *boxes)
-    dataset = training_set([sample], augmentation=None)
-    (batch,) = make_training_loader(dataset, 1, 0)
-    assert batch.targets.mask.sum() == 600
-
-
-def test_an_object_at_the_border_is_trained_on_or_ignored_by_its_visible_fraction(tmp_path: Path) -> None:
-    image = np.zeros((*INPUT_HW, 3), np.uint8)
-    sample = sample_of(tmp_path / "a.png", image, (4, 30, 24, 12, 0), (-4, 70, 24, 12, 0))
-    kept = []  # of the boxes two thirds and one third are visible
-    for min_visible in (0.2, 0.5, 0.8):
-        dataset = TrainingSet([sample], 1, INPUT_HW, FILL, None, min_visible)
-        targets: Targets = dataset[0, 0][1]
-        kept.append(len(targets.mask))
-        assert targets.hm[0, 7, 2] in (1, -1), "never background"
-        assert targets.hm[0, 17, 1] in (1, -1), "never background"
-    assert kept == [2, 1, 0]
-
-
-def test_make_input_takes_a_decoded_picture(samples: list[Sample]) -> None:
-    dataset = training_set(samples)
-    image, targets = dataset.make_input(np.random.default_rng([0, 0, 1]), read_image(samples[1].image_path), samples[1])
-    assert np.array_equal(image, dataset[0, 1][0])
-    assert np.array_equal(targets.hm, dataset[0, 1][1].hm)
 
 
 # -- pictures to detect on

@@ -155,6 +155,10 @@ class Config:
         None, "train on windows of this height about objects, pixels of the input [default: whole inputs]", metavar="PX"
     )
     window_w: int | None = _setting(None, "and of this width; both or none", metavar="PX")
+    augment_mosaic: float = _setting(
+        0.0,
+        "probability that a training input (or window) is made of parts of four pictures; --cache spares reading them",
+    )
     augment_scale: tuple[float, ...] = _setting((0.85, 1.18), "smallest and largest factor on a training picture")
     augment_quarter: bool = _setting(False, "turn training pictures by random multiples of 90 degrees")
     augment_rotate: float = _setting(0.0, "largest further turn of a training picture, degrees either way")

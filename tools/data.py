@@ -81,6 +81,7 @@ def augmentation_of(config: Config) -> Augmentation:
         scale=tuple(config.augment_scale),
         gain=usual.gain * config.augment_colour,
         offset=usual.offset * config.augment_colour,
+        mosaic=config.augment_mosaic,
     )
 
 

@@ -23,6 +23,7 @@ _PUBLISHED = {
     "theta_weight": 1.0,
     "rotated_weight": 1.0,
     "box_weight": 0.0,
+    "augment_mosaic": 0.0,
     "augment_scale": (0.9, 1.1),
     "augment_quarter": False,
     "augment_rotate": 0.0,

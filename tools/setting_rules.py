@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FRACTIONS = (
     *("conf_thresh", "nms_thresh", "draw_score", "min_visible"),
-    *("ignore_overlap", "warmup", "lr_decay", "augment_flip"),
+    *("ignore_overlap", "warmup", "lr_decay", "augment_flip", "augment_mosaic"),
 )
 MOST_COLOUR = 3  # beyond, the contrast of --augment_colour can turn round
 

@@ -50,10 +50,16 @@ class MeasuredSet(TrainingSet):
         super().__init__(*arguments)
         self.counts: list[PictureCount] = []
 
-    def make_input(self, rng: np.random.Generator, image: np.ndarray, sample: Sample) -> tuple[np.ndarray, Targets]:
-        """As of `TrainingSet`, and a count more."""
+    def make_input(
+        self,
+        rng: np.random.Generator,
+        image: np.ndarray,
+        sample: Sample,
+        others: Sequence[tuple[np.ndarray, Sample]] = (),
+    ) -> tuple[np.ndarray, Targets]:
+        """As of `TrainingSet`, and a count more, of the first picture."""
         self.counts.append(count_picture(sample, image.shape[:2], self.input_hw, self.min_visible))
-        return super().make_input(rng, image, sample)
+        return super().make_input(rng, image, sample, others)
 
 
 def count_picture(
