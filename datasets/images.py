@@ -100,8 +100,8 @@ def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, floa
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" in str(error):
             remedy = (
-                "a TIFF file is read in windows where it is cut into tiles (--tile, python -m tools.split_tiles); or "
-                "cut it with gdal_translate -srcwin, or set OPENCV_IO_MAX_IMAGE_PIXELS to more"
+                "cut it with gdal_translate -srcwin, or set OPENCV_IO_MAX_IMAGE_PIXELS to more (TIFF files in grey or "
+                "RGB are read in windows where they are cut into tiles, by --tile and python -m tools.split_tiles)"
             )
             raise ImageError(
                 f"{path}: its header tells of more than 2^30 pixels, the most that OpenCV reads; {remedy}"

@@ -70,8 +70,8 @@ class Spread(NamedTuple):
         image = np.empty(pixels.shape, np.uint8)
         for row in range(0, len(image), 512):  # in strips, so that not the whole picture is held in floating point
             strip = pixels[row : row + 512]
-            with np.errstate(over="ignore"):
-                values = strip.astype(np.float32)
+            with np.errstate(over="ignore"):  # integers of 32 bits have more digits than a float of as many
+                values = strip.astype(np.float64 if strip.dtype.kind in "iu" and strip.itemsize > 2 else np.float32)
             values[~(np.abs(values) < BEYOND)] = self.low
             grey = np.rint(np.clip((values - self.low) * factor, 0, 255)).astype(np.uint8)
             grey[_is_empty(strip, self.no_data)] = 0
@@ -139,13 +139,13 @@ def _tiff_layout(tags: Mapping[int, tiff.Field]) -> Layout:
         num_bands,
         tiff.number(tags, tiff.PLANES, 1) == 2,
         has_grey_bands,
-        _no_data(tags),
+        no_data_of(tags),
         corrections,
     )
 
 
-def _no_data(tags: Mapping[int, tiff.Field]) -> float | None:
-    """What GDAL wrote of the value that stands for no data."""
+def no_data_of(tags: Mapping[int, tiff.Field]) -> float | None:
+    """What GDAL wrote of the value that stands for no data, also one that the file's values cannot be."""
     text = tags[tiff.GDAL_NO_DATA].value if tiff.GDAL_NO_DATA in tags else b""
     if isinstance(text, bytes):
         with suppress(ValueError):

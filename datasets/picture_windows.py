@@ -10,7 +10,6 @@ import struct
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,8 @@ from scipy.sparse import csr_array
 from datasets import tiff
 from datasets.georeference import INSTALL
 from datasets.images import ImageError, check_num_bands, read_image, wanted_bands
-from datasets.layouts import sample_step, spread_of
-from datasets.tiff_blocks import FOREIGN
+from datasets.layouts import no_data_of, sample_step, spread_of
+from datasets.tiff_blocks import FOREIGN, emptied
 from DOTA_devkit.reasons import first_line
 from DOTA_devkit.tiling import scaled_size
 
@@ -29,8 +28,9 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
 LEAST_PIXELS = 1 << 26  # of a picture that is read in windows; three bytes each, it would take 192 MiB
-CACHE = "256"  # MiB of decoded blocks that GDAL keeps, a process; left to itself it takes a part of all memory
-STRIP = 512  # rows at once where the whole picture is looked at
+AT_ONCE = 1 << 22  # pixels that are read at once where much of the picture is looked at
+CACHE = 256 << 20  # bytes of decoded blocks that GDAL keeps, a process; left to itself it takes a part of all memory
+ROWS_KEPT = 1536  # of a file whose blocks are as wide as the picture: else each tile of a row would decode it anew
 # TIFF 6.0, section 3 ff.: grey with black as 0, RGB, and JPEG's own colours, which libtiff makes RGB.
 _GREY, _RGB, _YCBCR = 1, 2, 6
 _KINDS = {(8, 1), (16, 1), (16, 2), (32, 1), (32, 2), (32, 3), (64, 3)}  # bits of a value; its sample format
@@ -39,83 +39,103 @@ logging.getLogger("rasterio").addHandler(logging.NullHandler())  # what GDAL say
 
 
 def open_picture(
-    path: Path, num_channels: int = 3, value_range: tuple[float, float] | None = None
+    path: Path,
+    num_channels: int = 3,
+    value_range: tuple[float, float] | None = None,
+    keeps_grey: bool = False,
 ) -> np.ndarray | PictureWindows:
     """A picture to cut tiles from, (H, W, num_channels) uint8, as `read_image` reads it: decoded, or, of a TIFF file of
-    2^26 pixels and more and of one that only GDAL can read, in windows where rasterio is installed.
+    2^26 pixels and more and of one that only GDAL can read, in windows where rasterio is installed. With `keeps_grey`
+    one of a single band that is read in windows has one channel instead of three.
 
     Raises ImageError as `read_image` does.
     """
     is_for_windows = _is_for_windows(path)
-    if is_for_windows and find_spec("rasterio") is not None:
-        return PictureWindows(path, num_channels, value_range)
+    why_not = _why_no_rasterio() if is_for_windows else None
+    if is_for_windows and why_not is None:
+        return PictureWindows(path, num_channels, value_range, keeps_grey)
     try:
         return read_image(path, num_channels, value_range)
     except ImageError as error:
-        raise ImageError(f"{error}; or read it as it is: {INSTALL}" if is_for_windows else str(error)) from error
+        raise ImageError(f"{error}; or read it as it is: {why_not}" if why_not else str(error)) from error
 
 
 class PictureWindows:
-    """A picture file as an array (H, W, num_channels) uint8 of which `picture[top:bottom, left:right]` is read from the
-    file. A process, also one that is forked, has a file handle of its own.
+    """A picture file (H, W, num_channels) uint8 of which `picture[top:bottom, left:right]` is read from the file. A
+    process, also one that is forked, has a file handle of its own.
 
     Pixels are those of `read_image` (in JPEG's colours those at edges may differ a little); of deep pictures without
     `value_range` the whole file is gone through once for the percentiles. Parts that were never written (a sparse
-    file) are no data, or 0.
+    file) are no data, or 0. Damage is told of where GDAL sees it, and where a part begins or ends with zeros.
     """
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, path: Path, num_channels: int = 3, value_range: tuple[float, float] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        num_channels: int = 3,
+        value_range: tuple[float, float] | None = None,
+        keeps_grey: bool = False,
+    ) -> None:
         """Raises ImageError for what rasterio cannot read and for bands that `read_image` refuses, too."""
         self.path = path
         self._opened: tuple[int, DatasetReader] | None = None
+        fault, no_data = _look_at(path)
+        if fault is not None:
+            raise ImageError(f"{path}: {fault}")
         with _sentences(path):
             raster = self._raster()
-        self.num_bands = raster.count  # of the file
-        self._bands = _band_order(path, raster.count, num_channels)
-        self._no_data: float | None = None if raster.dtypes[0] == "uint8" else raster.nodata
-        self._num_channels = num_channels
+        check_num_bands(path, raster.count)
+        self._num_channels = 1 if keeps_grey and raster.count == 1 and num_channels == 3 else num_channels
+        self._bands = _band_order(raster.count, num_channels)
+        self._cache = _cache_for(raster)
+        self.shape = (raster.height, raster.width, self._num_channels)
+        is_deep = raster.dtypes[0] != "uint8"
+        self._no_data = no_data if is_deep else None
         num_wanted = self._wanted(np.zeros((1, 1, len(self._bands)), raster.dtypes[0])).shape[2]
-        self.shape = (raster.height, raster.width, num_channels)
         self._spread = None
-        if raster.dtypes[0] != "uint8":
-            self._spread = spread_of(self._samples(num_wanted, value_range), self._no_data, value_range)
+        if is_deep:
+            samples = self._samples(num_wanted) if value_range is None else np.zeros((0, 0, num_wanted))
+            self._spread = spread_of(samples, self._no_data, value_range)
 
     def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
         """The pixels of the window, as far as it lies within the picture. Raises ImageError where they are damaged."""
-        (top, bottom), (left, right) = (part.indices(side)[:2] for part, side in zip(key, self.shape, strict=False))
-        return self._as_levels(self._read(top, left, max(0, bottom - top), max(0, right - left)))
+        (top, bottom), (left, right) = _ends(key, self.shape)
+        if top >= bottom or left >= right:
+            return np.zeros((max(0, bottom - top), max(0, right - left), self._num_channels), np.uint8)
+        return self._as_levels(self._read(top, left, bottom - top, right - left))
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}  # a handle does not travel to another process
 
     def overview(self, longest: int) -> tuple[np.ndarray, float]:
         """The whole picture, its longer side at most `longest` pixels, and by how much it is scaled."""
-        from rasterio.enums import Resampling
-
-        scale = min(1.0, longest / max(self.shape[:2]))
-        size = tuple(max(1, round(side * scale)) for side in self.shape[:2])
-        with _sentences(self.path):
-            raw = self._raster().read(self._bands, out_shape=(len(self._bands), *size), resampling=Resampling.average)
-        return self._as_levels(np.moveaxis(raw, 0, 2)), scale
+        height, width, _ = self.shape
+        scale = min(1.0, longest / max(height, width))
+        if scale == 1:
+            return self[0:height, 0:width], 1.0
+        scaled = ScaledWindows(self, scale)
+        return scaled[0 : scaled.shape[0], 0 : scaled.shape[1]], scale
 
     def _raster(self) -> DatasetReader:
         """The open file of this process."""
         if self._opened is None or self._opened[0] != os.getpid():
-            os.environ.setdefault("GDAL_CACHEMAX", CACHE)
             import rasterio
 
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # NotGeoreferencedWarning: who needs the place asks for it
-                self._opened = os.getpid(), rasterio.open(self.path)
+                # Whatever GDAL_NUM_THREADS says: a process that is forked would wait for threads that stayed behind.
+                # Not by a relative name: GDAL takes the beginning of some for a protocol.
+                self._opened = os.getpid(), rasterio.open(self.path.absolute(), NUM_THREADS="1")
         return self._opened[1]
 
     def _read(self, top: int, left: int, height: int, width: int) -> np.ndarray:
         """Values (height, width, bands) as they are stored."""
+        import rasterio
         from rasterio.windows import Window
 
-        with _sentences(self.path):
+        with _sentences(self.path), rasterio.Env(GDAL_CACHEMAX=self._cache):
             raw = self._raster().read(self._bands, window=Window(left, top, width, height))
         return np.moveaxis(raw, 0, 2)
 
@@ -127,19 +147,17 @@ class PictureWindows:
         bands = self._wanted(raw)
         if self._spread is not None:
             bands = self._spread(bands)
-        missing = self._num_channels // bands.shape[2]
-        return np.ascontiguousarray(bands if missing == 1 else np.repeat(bands, missing, axis=2))
+        times = self._num_channels // bands.shape[2]
+        return np.ascontiguousarray(bands if times == 1 else np.repeat(bands, times, axis=2))
 
-    def _samples(self, num_wanted: int, value_range: tuple[float, float] | None) -> np.ndarray:
-        """The values by which the picture is spread, the same as of the decoded picture; none where all is given."""
+    def _samples(self, num_wanted: int) -> np.ndarray:
+        """The values by which the picture is spread, the same as of the decoded picture."""
         height, width = self.shape[:2]
-        if value_range is not None:
-            return np.zeros((0, 0, num_wanted))
-        step = sample_step((height, width, num_wanted))
+        step, num_rows = sample_step((height, width, num_wanted)), max(1, AT_ONCE // width)
         strips = []
-        for top in range(0, height, STRIP):
-            strip = self._wanted(self._read(top, 0, min(STRIP, height - top), width))
-            strips.append(strip[-top % step :: step, ::step].copy())  # else the whole strip would be kept
+        for top in range(0, height, num_rows):
+            raw = self._read(top, 0, min(num_rows, height - top), width)
+            strips.append(self._wanted(raw[-top % step :: step, ::step]).copy())  # else all of it would be kept
         return np.concatenate(strips)
 
 
@@ -155,15 +173,24 @@ class ScaledWindows:
 
     def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
         """As of `PictureWindows`."""
-        (top, rows), (left, columns) = (
-            _resampling(*part.indices(side)[:2], self._scale, source_side)
-            for part, side, source_side in zip(key, self.shape[:2], self._picture.shape[:2], strict=True)
+        (top, bottom), (left, right) = _ends(key, self.shape)
+        window = np.empty((max(0, bottom - top), max(0, right - left), self.shape[2]), np.uint8)
+        num_rows = max(1, int(AT_ONCE * min(1.0, self._scale) ** 2 / max(1, right - left)))
+        for row in range(top, bottom if right > left else top, num_rows):
+            window[row - top : row - top + num_rows] = self._strip(row, min(row + num_rows, bottom), left, right)
+        return window
+
+    def _strip(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+        (first_row, rows), (first_column, columns) = (
+            _resampling(start, stop, self._scale, side)
+            for start, stop, side in zip((top, left), (bottom, right), self._picture.shape[:2], strict=True)
         )
-        pixels = self._picture[top : top + rows.shape[1], left : left + columns.shape[1]].astype(np.float32)
+        ends = first_row + rows.shape[1], first_column + columns.shape[1]
+        pixels = self._picture[first_row : ends[0], first_column : ends[1]].astype(np.float32)
         pixels = (rows @ pixels.reshape(len(pixels), -1)).reshape(rows.shape[0], *pixels.shape[1:])
         turned = pixels.transpose(1, 0, 2)
         pixels = (columns @ turned.reshape(len(turned), -1)).reshape(columns.shape[0], *turned.shape[1:])
-        return np.ascontiguousarray(np.rint(pixels).astype(np.uint8).transpose(1, 0, 2))
+        return np.rint(pixels).astype(np.uint8).transpose(1, 0, 2)
 
 
 def _is_for_windows(path: Path) -> bool:
@@ -194,12 +221,46 @@ def _is_foreign(tags: Mapping[int, tiff.Field]) -> bool:
     return is_planar or has_grey_bands or is_long or tiff.number(tags, tiff.COMPRESSION, 1) in FOREIGN
 
 
-def _band_order(path: Path, num_bands: int, num_channels: int) -> list[int]:
+def _why_no_rasterio() -> str | None:
+    """What to do so that rasterio works here; None where it does."""
+    try:
+        import rasterio  # noqa: F401
+    except ImportError as error:
+        return f"{INSTALL} (import failed: {first_line(error)})"
+    return None
+
+
+def _look_at(path: Path) -> tuple[str | None, float | None]:
+    """What is wrong with the parts of a TIFF file, at a glance, and what it says of the value that is no data."""
+    try:
+        with path.open("rb") as file:
+            tags = tiff.read_tags(file)
+            return emptied(file, tags), no_data_of(tags)
+    except (OSError, struct.error):
+        return None, None  # opening will tell
+
+
+def _band_order(num_bands: int, num_channels: int) -> list[int]:
     """The numbers of the bands to read, from 1 on, blue before red."""
-    check_num_bands(path, num_bands)
     if num_bands == 1:
         return [1]
     return [3, 2, 1] if num_bands == 3 or num_channels == 3 else [3, 2, 1, 4]
+
+
+def _cache_for(raster: DatasetReader) -> int:
+    """Bytes of decoded blocks to keep: where they are as wide as the picture, the rows of a tile and its scales."""
+    if raster.block_shapes[0][1] < raster.width:
+        return CACHE
+    row = raster.width * sum(np.dtype(kind).itemsize for kind in raster.dtypes)
+    return max(CACHE, ROWS_KEPT * row)
+
+
+def _ends(key: tuple[slice, slice], shape: tuple[int, int, int]) -> list[tuple[int, int]]:
+    """Start and stop of a window along each axis, within the picture. Raises IndexError for anything but two slices
+    without steps."""
+    if len(key) != 2 or any(part.step not in (None, 1) for part in key):
+        raise IndexError(f"a window is picture[top:bottom, left:right], not {key}")
+    return [part.indices(side)[:2] for part, side in zip(key, shape, strict=False)]
 
 
 def _resampling(start: int, stop: int, scale: float, side: int) -> tuple[int, csr_array]:
@@ -229,4 +290,7 @@ def _sentences(path: Path) -> Iterator[None]:
     try:
         yield
     except RasterioError as error:
-        raise ImageError(f"{path}: cannot be read ({first_line(error.__cause__ or error)}); copy it again") from error
+        reason = first_line(error.__cause__ or error)
+        is_unknown = "codec" in reason  # GDAL of the wheels was built without it
+        remedy = "write it anew with gdal_translate -co COMPRESS=DEFLATE" if is_unknown else "copy it again"
+        raise ImageError(f"{path}: cannot be read ({reason}); {remedy}") from error

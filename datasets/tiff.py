@@ -73,11 +73,12 @@ def _read(file: IO[bytes], place: int, size: int) -> bytes:
     return file.read(size)
 
 
-def numbers(data: bytes, field: Field) -> tuple[int, ...]:
-    """All numbers of a field of the file with these bytes; of one that is cut off, those that are there."""
+def numbers(file: IO[bytes], field: Field) -> tuple[int, ...]:
+    """All numbers of a field of the file; where it is cut off, those that are there."""
     size = struct.calcsize(field.code)
-    count = max(0, min(field.count, (len(data) - field.start) // size))
-    return struct.unpack_from(f"{field.code[0]}{count}{field.code[1]}", data, field.start)
+    raw = _read(file, field.start, field.count * size)
+    count = len(raw) // size
+    return struct.unpack_from(f"{field.code[0]}{count}{field.code[1]}", raw)
 
 
 def number(tags: Mapping[int, Field], tag: int, usual: int) -> int:

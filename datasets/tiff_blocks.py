@@ -9,6 +9,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import IO
 
 from datasets import tiff
 
@@ -17,6 +18,7 @@ NONE, LZW, JPEG, DEFLATE, PACKBITS, OLD_DEFLATE = 1, 5, 7, 8, 32773, 32946
 FOREIGN = {34887: "LERC", 34925: "LZMA", 50000: "ZSTD", 50001: "WebP", 50002: "JPEG XL", 34712: "JPEG 2000"}
 
 SPARSE = "parts of it were never written (a sparse file); fill it with gdal_translate -co SPARSE_OK=FALSE"
+GLANCE = 16  # bytes at both ends of a part; hardly any that is whole has so many zeros there
 CUT = "is cut off before its end; copy it again"
 
 
@@ -30,7 +32,7 @@ def damage(data: bytes) -> str | None:
     if tiff.number(tags, tiff.BITS, 1) > 8 or tiff.number(tags, tiff.FILL_ORDER, 1) != 1:
         return None  # deeper ones OpenCV refuses itself; of bits in another order nothing is known here
     is_whole = _CHECKS.get(tiff.number(tags, tiff.COMPRESSION, NONE))
-    blocks = list(_blocks(data, tags))
+    blocks = list(_blocks(io.BytesIO(data), tags))
     missing = _missing(data, blocks, is_whole is not None)
     if missing or is_whole is None:
         return missing
@@ -40,13 +42,32 @@ def damage(data: bytes) -> str | None:
     return None
 
 
+def emptied(file: IO[bytes], tags: Mapping[int, tiff.Field]) -> str | None:
+    """What is wrong with a file of which a part is beyond its end, or, compressed, begins or ends with zeros, as those
+    of a copy that broke off do; None else. A glance at each part, for files that are not to be decoded twice."""
+    blocks, size = list(_blocks(file, tags)), file.seek(0, io.SEEK_END)
+    if any(offset + length > size for offset, length in blocks):
+        return CUT
+    if tiff.number(tags, tiff.COMPRESSION, NONE) == NONE:
+        return None
+    for number, (offset, length) in enumerate(blocks):
+        if length > 2 * GLANCE and not all(any(_glance(file, place)) for place in (offset, offset + length - GLANCE)):
+            return f"part {number + 1} of the {len(blocks)} in which it is stored is not whole; copy it again"
+    return None
+
+
+def _glance(file: IO[bytes], place: int) -> bytes:
+    file.seek(place)
+    return file.read(GLANCE)
+
+
 def unreadable(data: bytes) -> str | None:
     """Why OpenCV cannot read a picture that may be whole, and what to do; None for no reason that is known here."""
     tags = _tags(data)
     compression, sample_format = tiff.number(tags, tiff.COMPRESSION, NONE), tiff.number(tags, tiff.SAMPLE_FORMAT, 1)
     if compression in FOREIGN:
         return f"it is compressed by {FOREIGN[compression]}; write it anew with gdal_translate -co COMPRESS=DEFLATE"
-    missing = _missing(data, list(_blocks(data, tags)), compression != NONE)
+    missing = _missing(data, list(_blocks(io.BytesIO(data), tags)), compression != NONE)
     if missing:
         return missing
     if tiff.number(tags, tiff.BITS, 1) >= 32 and sample_format == 1:
@@ -63,11 +84,11 @@ def _tags(data: bytes) -> Mapping[int, tiff.Field]:
         return {}
 
 
-def _blocks(data: bytes, tags: Mapping[int, tiff.Field]) -> Iterator[tuple[int, int]]:
+def _blocks(file: IO[bytes], tags: Mapping[int, tiff.Field]) -> Iterator[tuple[int, int]]:
     """Where each strip or tile begins, and how long it is."""
     for offsets, lengths in ((tiff.STRIP_OFFSETS, tiff.STRIP_LENGTHS), (tiff.TILE_OFFSETS, tiff.TILE_LENGTHS)):
         if offsets in tags and lengths in tags:
-            yield from zip(*(tiff.numbers(data, tags[tag]) for tag in (offsets, lengths)), strict=False)
+            yield from zip(*(tiff.numbers(file, tags[tag]) for tag in (offsets, lengths)), strict=False)
 
 
 def _missing(data: bytes, blocks: Sequence[tuple[int, int]], is_compressed: bool) -> str | None:

@@ -13,8 +13,9 @@ import rasterio
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from datasets import picture_windows
+from datasets import picture_windows, tiff
 from datasets.images import ImageError, read_image
 from datasets.loader import tile_batches
 from datasets.picture_windows import PictureWindows, ScaledWindows, open_picture
@@ -38,6 +39,13 @@ def drawn(bands: int, kind: str = "uint8", hw: tuple[int, int] = HW) -> np.ndarr
     """Random values (bands, H, W); signed ones on both sides of 0."""
     low, high = {"uint8": (0, 256), "int16": (-900, 900)}.get(kind, (0, 5000))
     return np.random.default_rng(0).integers(low, high, (bands, *hw)).astype(kind)
+
+
+def part_of(path: Path, number: int) -> tuple[int, int]:
+    """Where a tile of the file begins, and how long it is."""
+    with path.open("rb") as file:
+        tags = tiff.read_tags(file)
+        return tuple(tiff.numbers(file, tags[tag])[number] for tag in (tiff.TILE_OFFSETS, tiff.TILE_LENGTHS))
 
 
 @pytest.fixture
@@ -74,12 +82,35 @@ def test_a_window_is_that_part_of_the_decoded_picture(
 
 
 @pytest.mark.usefixtures("in_windows")
+@pytest.mark.parametrize("told", ["-9999", "65536", "nan", "1500"])
+def test_what_is_no_data_is_told_by_the_file_alone(tmp_path: Path, told: str) -> None:
+    """rasterio passes over a value that the file's kind cannot hold, and takes that of a file beside it."""
+    pixels = drawn(1, "uint16") % 1000 + 1000
+    pixels[:, :9] = 0
+    tags = {"tiffinfo": {42113: told}}
+    Image.fromarray(pixels[0]).save(tmp_path / "a.tif", **tags)
+    aside = "<PAMDataset><PAMRasterBand band='1'><NoDataValue>1200</NoDataValue></PAMRasterBand></PAMDataset>"
+    (tmp_path / "a.tif.aux.xml").write_text(aside, encoding="utf-8")
+    whole = read_image(tmp_path / "a.tif")
+    assert np.array_equal(open_picture(tmp_path / "a.tif")[0:150, 0:210], whole)
+
+
+@pytest.mark.usefixtures("in_windows")
+@pytest.mark.parametrize(("kind", "start"), [("uint32", 3_000_000_000), ("int32", -1_000_000_000)])
+def test_integers_of_32_bits_keep_their_levels(tmp_path: Path, kind: str, start: int) -> None:
+    """A float of 32 bits holds 24 of them: of 256 levels two were left."""
+    values = (np.arange(256, dtype=kind) + np.dtype(kind).type(start)).reshape(1, 16, 16)
+    levels = PictureWindows(raster(tmp_path / "a.tif", values), 1, (start, start + 255))[0:16, 0:16]
+    assert levels.ravel().tolist() == list(range(256))
+
+
+@pytest.mark.usefixtures("in_windows")
 def test_the_percentiles_of_a_large_deep_picture_are_those_of_the_decoded_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So large that they are estimated by every so many pixels; strips of the file are not a multiple of that."""
     monkeypatch.setattr("datasets.layouts.MOST_SAMPLES", 300)
-    monkeypatch.setattr(picture_windows, "STRIP", 16)
+    monkeypatch.setattr(picture_windows, "AT_ONCE", 16 * HW[1])
     pixels = drawn(3, "uint16")
     pixels[:, 50:90] //= 3
     path = raster(tmp_path / "a.tif", pixels, photometric="rgb")
@@ -120,12 +151,88 @@ def test_tiles_are_cut_by_workers_too_and_a_damaged_part_is_told_by_the_file(tmp
     expected = TileSet(read_image(path), tiles, 64, (64, 64), (0.0, 0.0, 0.0))
     for number, image in enumerate(torch.cat(inputs())):
         np.testing.assert_allclose(image.numpy(), expected[number][0], atol=1)
+    offset, length = part_of(path, 34)
     data = bytearray(path.read_bytes())
-    data[-3000:-100] = bytes(2900)
+    data[offset : offset + length] = b"\xff" * length
     path.write_bytes(data)
     with pytest.raises(ImageError, match=r"a\.tif: cannot be read \(.*\); copy it again") as told:
         inputs()
     assert "Traceback" not in str(told.value)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("in_windows")
+def test_a_forked_worker_does_not_wait_for_threads_of_gdal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """People who work with GDAL have this variable set; the threads of a process do not come along with its fork."""
+    monkeypatch.setenv("GDAL_NUM_THREADS", "4")
+    blocks = {"tiled": True, "blockxsize": 32, "blockysize": 32, "compress": "deflate"}
+    picture = open_picture(raster(tmp_path / "a.tif", drawn(3), photometric="rgb", **blocks))
+    picture[0:150, 0:210]
+    tile_set = TileSet(picture, lay_tiles("a", *HW, 64, 16), 64, (64, 64), (0.0, 0.0, 0.0))
+    assert sum(len(rows) for _, rows in tile_batches(tile_set, 2, 1)) == len(tile_set)
+
+
+@pytest.mark.usefixtures("in_windows")
+@pytest.mark.parametrize("place", ["begins", "ends"])
+def test_a_part_that_begins_or_ends_with_zeros_is_of_a_copy_that_broke_off(tmp_path: Path, place: str) -> None:
+    blocks = {"tiled": True, "blockxsize": 32, "blockysize": 32, "compress": "deflate"}
+    path = raster(tmp_path / "a.tif", drawn(3), photometric="rgb", **blocks)
+    offset, length = part_of(path, 6)
+    data = bytearray(path.read_bytes())
+    start = offset if place == "begins" else offset + length - 20
+    data[start : start + 20] = bytes(20)
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.tif: part 7 of the 35 in which it is stored is not whole"):
+        open_picture(path)
+
+
+@pytest.mark.usefixtures("in_windows")
+def test_a_rasterio_that_cannot_be_imported_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed, but a library is missing: it was a traceback, also for pictures that OpenCV reads."""
+    path = raster(tmp_path / "a.tif", drawn(3), photometric="rgb")
+    for name in [name for name in sys.modules if name.split(".")[0] == "rasterio"]:
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / "rasterio").mkdir()
+    (tmp_path / "rasterio" / "__init__.py").write_text("raise ImportError('libexpat.so.1 is missing')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert isinstance(open_picture(path), np.ndarray)
+    path.write_bytes(path.read_bytes()[:999])
+    with pytest.raises(ImageError, match=r"cut off before its end.* requirements-geo.* libexpat"):
+        open_picture(path)
+
+
+def test_a_window_is_two_slices_without_steps(tmp_path: Path) -> None:
+    picture = PictureWindows(raster(tmp_path / "a.tif", drawn(1, "uint16")), 1)
+    for key in (np.s_[::2, 0:9], np.s_[0:9, 0:9, 0:1]):
+        with pytest.raises(IndexError, match="a window is"):
+            picture[key]
+    for windows in (picture, ScaledWindows(picture, 0.5)):
+        assert windows[5:5, 0:9].shape == (0, 9, 1)
+        assert windows[0:9, 400:500].shape[1] == 0
+
+
+def test_a_small_scale_is_made_of_strips_with_the_same_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scaled = ScaledWindows(PictureWindows(raster(tmp_path / "a.tif", drawn(3), photometric="rgb")), 0.13)
+    at_once = scaled[0:20, 3:25]
+    monkeypatch.setattr(picture_windows, "AT_ONCE", 999)
+    assert np.array_equal(scaled[0:20, 3:25], at_once)
+
+
+def test_of_a_file_in_strips_the_rows_of_a_tile_are_kept(tmp_path: Path) -> None:
+    """Else each tile of a row would decode the whole row anew."""
+    wide = PictureWindows(raster(tmp_path / "wide.tif", drawn(4, "uint16", (4, 60_000)), photometric="rgb"))
+    assert wide._cache >= 1200 * 60_000 * 8
+    blocks = {"tiled": True, "blockxsize": 32, "blockysize": 32}
+    tiled = PictureWindows(raster(tmp_path / "tiled.tif", drawn(4, "uint16", (4, 60_000)), photometric="rgb", **blocks))
+    assert tiled._cache == picture_windows.CACHE
+
+
+def test_a_relative_name_is_a_file_also_where_it_looks_like_a_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raster(tmp_path / "a.tif", drawn(1)).rename(tmp_path / "http:a.tif")
+    monkeypatch.chdir(tmp_path)
+    assert PictureWindows(Path("http:a.tif"), 1)[0:2, 0:2].shape == (2, 2, 1)
 
 
 def test_a_picture_that_travels_to_another_process_opens_its_file_anew(tmp_path: Path) -> None:

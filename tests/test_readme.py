@@ -130,7 +130,7 @@ def test_commands_of_benchmarks_run(command, thin_backbones, dota_folder, tmp_pa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(benchmark, "benchmark_data", lambda *_, **__: None)
     monkeypatch.setattr(benchmark, "benchmark_train", lambda *_, **__: None)
-    for name in ("devkit", "network", "deploy"):
+    for name in ("devkit", "network", "deploy", "windows"):
         monkeypatch.setattr(benchmark, f"_benchmark_{name}", lambda *_, **__: None)
     monkeypatch.setattr(benchmark, "benchmark_check", lambda *_, **__: None)
     assert command[2] == "tools.benchmark"

@@ -35,8 +35,8 @@ def changed(data: bytes, tag: int, value: int) -> bytes:
 def filled_up(data: bytes, compression: str) -> bytes:
     """As a copy leaves it that broke off within the strips and had been given its full length before."""
     tags = tiff.read_tags(io.BytesIO(data))
-    places = tiff.numbers(data, tags[tiff.STRIP_OFFSETS])
-    lengths = tiff.numbers(data, tags[tiff.STRIP_LENGTHS])
+    places = tiff.numbers(io.BytesIO(data), tags[tiff.STRIP_OFFSETS])
+    lengths = tiff.numbers(io.BytesIO(data), tags[tiff.STRIP_LENGTHS])
     start = places[0] + lengths[0] // 2 if compression in ("tiff_deflate", "tiff_adobe_deflate", "jpeg") else places[-1]
     end = places[-1] + lengths[-1]
     return data[:start] + bytes(end - start) + data[end:]
@@ -69,7 +69,7 @@ def test_what_other_programs_leave_out_is_no_damage(tmp_path: Path) -> None:
     assert damage(changed(one, tiff.STRIP_LENGTHS, 0)) is None
     data = saved("tiff_adobe_deflate")
     tags = tiff.read_tags(io.BytesIO(data))
-    length = tiff.numbers(data, tags[tiff.STRIP_LENGTHS])[0]
+    length = tiff.numbers(io.BytesIO(data), tags[tiff.STRIP_LENGTHS])[0]
     assert damage(changed(data, tiff.STRIP_LENGTHS, length - 4)) is None
     assert damage(changed(data, tiff.STRIP_LENGTHS, length // 2)) is not None
 
@@ -77,7 +77,7 @@ def test_what_other_programs_leave_out_is_no_damage(tmp_path: Path) -> None:
 def test_a_file_that_is_cut_off_is_not_called_sparse(tmp_path: Path) -> None:
     data = saved()
     tags = tiff.read_tags(io.BytesIO(data))
-    last = tiff.numbers(data, tags[tiff.STRIP_OFFSETS])[-1]
+    last = tiff.numbers(io.BytesIO(data), tags[tiff.STRIP_OFFSETS])[-1]
     moved = changed(data, tiff.STRIP_OFFSETS, len(data) - 5)
     assert last
     for reason in (damage(moved), unreadable(moved)):

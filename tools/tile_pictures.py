@@ -137,11 +137,9 @@ def read_picture(
 ) -> np.ndarray | PictureWindows:
     """A picture by `open_picture`, (H, W, 1) uint8 if it is grey, for grey tiles stay small (of one that is read in
     windows: if it has one band), else (H, W, 3) BGR; of four channels always (H, W, 4)."""
-    picture = open_picture(path, num_channels, value_range)
-    if num_channels != 3:
+    picture = open_picture(path, num_channels, value_range, keeps_grey=True)
+    if num_channels != 3 or isinstance(picture, PictureWindows):
         return picture
-    if isinstance(picture, PictureWindows):
-        return PictureWindows(path, 1, value_range) if picture.num_bands == 1 else picture
     # A glance at some pixels spares colour pictures the whole comparison.
     is_grey = all(_has_equal_bands(part) for part in (picture[::32, ::32], picture))
     return np.ascontiguousarray(picture[:, :, :1]) if is_grey else picture
