@@ -197,11 +197,12 @@ def _is_for_windows(path: Path) -> bool:
     """Whether the file is a TIFF file that is large, or that OpenCV cannot read, and whose values are those that
     OpenCV would give: neither a palette nor white as 0. What else is wrong with it, reading will tell."""
     try:
+        str(path.absolute()).encode()  # as GDAL takes it
         with path.open("rb") as file:
             if file.read(4) not in tiff.MAGIC:
                 return False
             tags = tiff.read_tags(file)
-    except (OSError, struct.error):
+    except (OSError, UnicodeEncodeError, struct.error):
         return False
     height, width = (tiff.number(tags, tag, 0) for tag in (tiff.HEIGHT, tiff.WIDTH))
     if height * width < LEAST_PIXELS and not _is_foreign(tags):

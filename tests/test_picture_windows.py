@@ -201,6 +201,28 @@ def test_a_rasterio_that_cannot_be_imported_is_none(tmp_path: Path, monkeypatch:
         open_picture(path)
 
 
+def test_noise_that_ends_with_no_data_is_whole(tmp_path: Path) -> None:
+    """ZSTD stores what it cannot make smaller as it is, zeros at the end and all."""
+    noise = np.random.default_rng(0).integers(0, 256, (1, 64, 64), dtype=np.uint8)
+    noise[0, -1, -20:] = 0
+    path = raster(tmp_path / "a.tif", noise, compress="zstd")
+    with path.open("rb") as file:
+        tags = tiff.read_tags(file)
+        (offset,), (length,) = (tiff.numbers(file, tags[tag]) for tag in (tiff.STRIP_OFFSETS, tiff.STRIP_LENGTHS))
+    assert not any(path.read_bytes()[offset + length - 16 : offset + length])
+    assert np.array_equal(open_picture(path, 1)[0:64, 0:64], np.moveaxis(noise, 0, 2))
+
+
+@pytest.mark.usefixtures("in_windows")
+def test_a_name_that_gdal_cannot_be_told_is_left_to_opencv(tmp_path: Path) -> None:
+    path = tmp_path / "\udcff.tif"
+    try:
+        raster(tmp_path / "a.tif", drawn(3), photometric="rgb").rename(path)
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    assert isinstance(open_picture(path), np.ndarray)
+
+
 def test_a_window_is_two_slices_without_steps(tmp_path: Path) -> None:
     picture = PictureWindows(raster(tmp_path / "a.tif", drawn(1, "uint16")), 1)
     for key in (np.s_[::2, 0:9], np.s_[0:9, 0:9, 0:1]):
