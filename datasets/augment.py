@@ -76,6 +76,16 @@ def random_window_matrix(
     return np.column_stack([turn, target - turn @ place])
 
 
+def moved_inside(matrix: np.ndarray, image_hw: tuple[int, int], hw: tuple[int, int]) -> np.ndarray:
+    """The matrix (2, 3), moved so that what is seen at size `hw` lies within the picture, or, along a side where the
+    picture is smaller, the picture within it; as little as will do."""
+    corners = np.array([(x, y) for x in (0, image_hw[1]) for y in (0, image_hw[0])])
+    seen = corners @ matrix[:, :2].T + matrix[:, 2]
+    ends = np.array([-seen.min(axis=0), np.array(hw[::-1]) - seen.max(axis=0)])
+    shift = np.clip(0, ends.min(axis=0), ends.max(axis=0))
+    return np.column_stack([matrix[:, :2], matrix[:, 2] + shift])
+
+
 def mosaic_parts(rng: np.random.Generator, hw: tuple[int, int]) -> list[tuple[slice, slice]]:
     """The rows and columns of the four parts of an input of size `hw`, which meet at a random place near its middle."""
     middle = [round(side * rng.uniform(0.5 - MOSAIC_REACH, 0.5 + MOSAIC_REACH)) for side in hw]

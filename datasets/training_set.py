@@ -14,6 +14,7 @@ from datasets.augment import (
     jitter_colours,
     letterbox_matrix,
     mosaic_parts,
+    moved_inside,
     random_matrix,
     random_window_matrix,
     warp_image,
@@ -78,12 +79,17 @@ class TrainingSet:
     def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, Targets, int] | ImageError:
         epoch, row = key
         rng = np.random.default_rng([self.seed, epoch, row])
-        is_mosaic = self.augmentation is not None and 0 < self.augmentation.mosaic > rng.random()
-        rows = [row, *(rng.integers(len(self.samples), size=3).tolist() if is_mosaic else ())]
         try:
-            (first, *others) = ((self._picture(number), self.samples[number]) for number in rows)
+            first = self._picture(row), self.samples[row]
         except ImageError as error:
             return error  # raised here, it would reach the user as a worker's traceback
+        others = []
+        if self.augmentation is not None and 0 < self.augmentation.mosaic > rng.random():
+            for other in rng.integers(len(self.samples), size=3).tolist():
+                try:
+                    others.append((self._picture(other), self.samples[other]))
+                except ImageError:  # told of when its own turn comes
+                    others.append(first)
         return *self.make_input(rng, *first, others), row
 
     def decode_all(self, track: Callable[[Sequence[Sample]], Iterable[Sample]] = iter) -> None:
@@ -115,29 +121,44 @@ class TrainingSet:
         three others it is a mosaic: a part of each, seen as through a window of the part's size."""
         hw = self.output_hw
         if not others:
-            view = self._view(rng, image, sample, hw, self.window_hw is not None)
+            view = self._view(image, sample, self._matrix(rng, image, sample), hw, rng)
             return view.image, make_targets(view.quads, view.labels, view.ignored, self.num_classes, hw)
         whole, views = np.empty((*hw, len(self.fill_bgr)), np.uint8), []
         for (rows, columns), shown in zip(mosaic_parts(rng, hw), ((image, sample), *others), strict=True):
             part_hw = (rows.stop - rows.start, columns.stop - columns.start)
-            view = self._view(rng, *shown, part_hw, is_window=True)
+            view = self._view(*shown, self._part_matrix(rng, *shown, part_hw), part_hw, rng)
             whole[rows, columns] = view.image
             views.append(view._replace(quads=view.quads + np.array([columns.start, rows.start])))
         quads, labels, ignored = (np.concatenate(part) for part in list(zip(*views, strict=True))[1:])
         return whole, make_targets(quads, labels, ignored, self.num_classes, hw)
 
+    def _matrix(self, rng: np.random.Generator, image: np.ndarray, sample: Sample) -> np.ndarray:
+        """From the picture to the input, or the window."""
+        if self.augmentation is None:
+            return letterbox_matrix(image.shape[:2], self.input_hw)
+        if self.window_hw is None:
+            return random_matrix(rng, image.shape[:2], self.input_hw, self.augmentation)
+        return self._window_matrix(rng, image, sample, self.window_hw)
+
+    def _part_matrix(
+        self, rng: np.random.Generator, image: np.ndarray, sample: Sample, hw: tuple[int, int]
+    ) -> np.ndarray:
+        """From the picture to a part of a mosaic. Half an input shows much beyond a picture unless it is moved there; a
+        part of a window lies as a window does."""
+        matrix = self._window_matrix(rng, image, sample, hw)
+        return matrix if self.window_hw is not None else moved_inside(matrix, image.shape[:2], hw)
+
+    def _window_matrix(
+        self, rng: np.random.Generator, image: np.ndarray, sample: Sample, hw: tuple[int, int]
+    ) -> np.ndarray:
+        centers = sample.quads[~sample.ignored].mean(axis=1)
+        return random_window_matrix(rng, image.shape[:2], self.input_hw, hw, centers, self.augmentation)
+
     def _view(
-        self, rng: np.random.Generator, image: np.ndarray, sample: Sample, hw: tuple[int, int], is_window: bool
+        self, image: np.ndarray, sample: Sample, matrix: np.ndarray, hw: tuple[int, int], rng: np.random.Generator
     ) -> View:
         """What an input, or a part of one, of size `hw` shows of a picture."""
         image_hw = image.shape[:2]
-        if self.augmentation is None:
-            matrix = letterbox_matrix(image_hw, self.input_hw)
-        elif is_window:
-            centers = sample.quads[~sample.ignored].mean(axis=1)
-            matrix = random_window_matrix(rng, image_hw, self.input_hw, hw, centers, self.augmentation)
-        else:
-            matrix = random_matrix(rng, image_hw, self.input_hw, self.augmentation)
         image = warp_image(image, matrix, hw, self.fill_bgr)
         if self.augmentation is not None:
             image = jitter_colours(rng, image, self.augmentation)

@@ -186,6 +186,16 @@ def test_a_wrong_flag_is_one_sentence(dota_folder, tmp_path, capsys, flags, code
     assert message in capsys.readouterr().err
 
 
+def test_mosaics_are_drawn_and_the_pictures_as_they_are_counted(dota_folder, tmp_path):
+    for number, flags in enumerate(((), ("--augment_mosaic", "1"))):
+        assert main([str(dota_folder(f"data{number}")), str(tmp_path / f"out{number}"), *SMALL, *flags]) == 0
+    plain, mosaic = (_summary(tmp_path / name) for name in ("out0", "out1"))
+    for counted in ("pictures", "objects", "classes", "lost"):
+        assert plain[counted] == mosaic[counted]
+    drawn = [(tmp_path / name / "scene_0.png").read_bytes() for name in ("out0", "out1")]
+    assert drawn[0] != drawn[1]
+
+
 def test_a_bad_picture_stops_or_is_left_out(dota_folder, tmp_path, capsys):
     data_dir = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2"]})
     (data_dir / "images" / "scene_1.png").write_bytes(b"no picture")

@@ -128,9 +128,10 @@ def test_flags_of_augmentation_reach_the_training_pictures(dota_folder, tmp_path
         return TrainingSet(*parts)
 
     monkeypatch.setattr(training_run, "TrainingSet", watched_set)
-    flags = ("--augment_quarter", "--augment_rotate", "20", "--augment_scale", "0.7", "1.5", "--num_epoch", "1")
+    flags = ("--augment_quarter", "--augment_rotate", "20", "--augment_scale", "0.7", "1.5", "--augment_mosaic", "0.5")
+    flags = (*flags, "--num_epoch", "1")
     assert main.main(arguments(dota_folder(lists=LISTS), tmp_path / "run", *flags)) == 0
-    assert given == [Augmentation(quarter_turns=True, rotate=20.0, scale=(0.7, 1.5))]
+    assert given == [Augmentation(quarter_turns=True, rotate=20.0, scale=(0.7, 1.5), mosaic=0.5)]
     assert augmentation_of(Config()) == Augmentation()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,28 +173,58 @@ def test_a_mosaic_is_the_same_for_the_same_key_and_as_often_as_asked(samples: li
 
 
 def test_objects_that_the_seam_of_a_mosaic_cuts_are_learnt_or_ignored_by_what_is_left(tmp_path: Path) -> None:
+    """Bright where the object is: each part shows it up to the part's own border, and learns or ignores it there."""
+    image = np.full((*INPUT_HW, 3), 20, np.uint8)
+    image[18:78, 34:94] = 220
+    sample = sample_of(tmp_path / "a.png", image, (64, 48, 60, 60, 0))
+    learnt = hidden = 0
+    for epoch in range(20):
+        shown, targets, _ = mosaics([sample])[epoch, 0]
+        centers = np.stack([targets.ind % 32, targets.ind // 32], axis=1) + targets.reg
+        for (x, y), (width, height) in zip(centers * 4, targets.wh[:, 8:] * 4, strict=True):
+            inside = shown[round(y - height / 2) + 2 : round(y + height / 2) - 2, round(x - width / 2) + 2 :]
+            assert (inside[:, : round(width) - 4] > 200).all()
+        learnt += len(centers)
+        ignored = (targets.hm < 0).any(axis=0)
+        if ignored.any():
+            hidden += 1
+            assert (shown[2::4, 2::4, 0][ignored] > 200).mean() > 0.7
+    assert learnt > 5
+    assert hidden > 5
+
+
+def test_a_part_of_a_mosaic_of_whole_inputs_shows_no_padding_where_the_picture_is_large_enough(tmp_path: Path) -> None:
+    """A quarter of them was padding."""
     image = np.full((*INPUT_HW, 3), 200, np.uint8)
-    sample = sample_of(tmp_path / "a.png", image, (64, 48, 120, 90, 0))
-    hidden = 0
+    sample = sample_of(tmp_path / "a.png", image, (4, 4, 6, 6, 0), (124, 92, 6, 6, 0))
     for epoch in range(10):
-        targets = mosaics([sample])[epoch, 0][1]
-        assert (targets.hm != 0).sum() >= 1
-        hidden += int((targets.hm < 0).any())
-    assert hidden > 0
+        assert (mosaics([sample])[epoch, 0][0] == 200).all()
+    small = sample_of(tmp_path / "b.png", np.full((400, 20, 3), 200, np.uint8), (10, 200, 6, 6, 0))
+    shown = [(mosaics([small])[epoch, 0][0] == 200).all(axis=2).sum() for epoch in range(10)]
+    assert min(shown) > 100  # letterboxed it is five pixels wide, as high as the part, in each of four
 
 
-def test_a_mosaic_of_a_picture_that_cannot_be_read_is_told_of_by_its_name(samples: list[Sample]) -> None:
+def test_a_picture_that_cannot_be_read_is_replaced_in_mosaics_and_told_of_in_its_turn(
+    samples: list[Sample],
+) -> None:
     samples[2].image_path.write_bytes(b"")
-    items = [mosaics(samples)[epoch, 1] for epoch in range(12)]
-    problems = [item for item in items if isinstance(item, ImageError)]
-    assert 0 < len(problems) < 12
-    assert all("scene_2.png: the file is empty" in str(problem) for problem in problems)
+    assert all(not isinstance(mosaics(samples)[epoch, 1], ImageError) for epoch in range(12))
+    assert "scene_2.png: the file is empty" in str(mosaics(samples)[0, 2])
 
 
 def test_a_mosaic_of_one_picture_and_of_windows_is_one(samples: list[Sample]) -> None:
     alone = mosaics(samples[:1])
-    assert alone[0, 0][0].shape == (*INPUT_HW, 3)
-    windows = TrainingSet(samples, 2, INPUT_HW, FILL, Augmentation(mosaic=1.0), window_hw=(32, 64))
-    image, targets, _ = windows[0, 0]
+    assert not np.array_equal(alone[0, 0][0], mosaics(samples[:1], mosaic=0.0)[0, 0][0])
+    plain, mosaic = (
+        TrainingSet(samples, 2, INPUT_HW, FILL, Augmentation(mosaic=share), window_hw=(32, 64)) for share in (0.0, 1.0)
+    )
+    image, targets, _ = mosaic[0, 0]
     assert image.shape == (32, 64, 3)
     assert targets.hm.shape == (2, 8, 16)
+    assert not np.array_equal(image, plain[0, 0][0])
+
+
+def test_training_inputs_need_no_torch() -> None:
+    """The checks of data are made by their rules, and start in no time."""
+    program = "import sys; import datasets.training_set, tools.data_checks; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

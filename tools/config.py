@@ -157,7 +157,8 @@ class Config:
     window_w: int | None = _setting(None, "and of this width; both or none", metavar="PX")
     augment_mosaic: float = _setting(
         0.0,
-        "probability that a training input (or window) is made of parts of four pictures; --cache spares reading them",
+        "probability that a training input (or window) is made of parts of four pictures, about half as wide and high; "
+        "--cache spares reading these",
     )
     augment_scale: tuple[float, ...] = _setting((0.85, 1.18), "smallest and largest factor on a training picture")
     augment_quarter: bool = _setting(False, "turn training pictures by random multiples of 90 degrees")

@@ -185,7 +185,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--augment",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="as in the first epoch of training, turned, flipped and scaled; else upright and whole [default: yes]",
+        help="as in the first epoch of training, turned, flipped, in mosaics; else upright and whole [default: yes]",
     )
     # Taken out first: the folders may stand behind a flag that the parser does not know to have a value.
     settings, rest = split_settings(sys.argv[1:] if arguments is None else arguments, others=("dataset",))

@@ -216,10 +216,11 @@ def _report_bad_step(run: Run, batch: Batch) -> None:
     own = [run.loader.dataset.samples[row].name for row in batch.rows.tolist()]
     names = [name for part in run.engine.all_of(own) for name in part]
     run.bad_steps.add(names)
-    warn(f"loss or gradient not finite, step skipped; pictures: {', '.join(names)}")
+    others = " (or others in mosaics with them)" if run.config.augment_mosaic else ""
+    warn(f"loss or gradient not finite, step skipped; pictures{others}: {', '.join(names)}")
     bad = run.bad_steps
     if bad.count >= MAX_BAD_STEPS:
         raise ValueError(
             f"{bad.count} steps in a row were not finite; stopped. Lower --init_lr ({run.config.init_lr}), give "
-            f"--precision fp32, or look at these pictures: {', '.join(bad.names)}"
+            f"--precision fp32, or look at these pictures{others}: {', '.join(bad.names)}"
         )

@@ -26,6 +26,7 @@ from tools.checkpoint import (
     Architecture,
     CheckpointError,
     architecture_of,
+    build,
     check_flags,
     check_run_state,
     load_file,
@@ -76,6 +77,8 @@ def find_run(config: Config, path: Path) -> tuple[Config, Stopped]:
     """The settings of the run with this checkpoint, with the flags given now on top, and the run."""
     content = load_file(path)
     architecture = architecture_of(content, weights_of(content, path), path)
+    with torch.device("meta"):  # whether it can be built here, before any data are read
+        build(architecture, path)
     check_run_state(content, path)
     check_flags(config, architecture, path)
     kept = settings_from(content["settings"])
