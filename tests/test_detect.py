@@ -81,6 +81,19 @@ def test_a_batch_of_pictures_gives_what_each_gives_alone(network, dota_folder):
         np.testing.assert_allclose(one.detections.scores, other.detections.scores, atol=1e-5)
 
 
+def test_in_bf16_the_boxes_are_nearly_the_same(network, dota_folder):
+    paths = sorted((dota_folder() / "images").iterdir())
+    full, half = (
+        list(detect(*network, paths, DetectionSettings(conf_thresh=0.3, precision=name), **OPTIONS))
+        for name in ("fp32", "bf16")
+    )
+    for one, other in zip(full, half, strict=True):
+        best = one.detections.scores[:10]
+        assert len(other.detections.scores) >= 10
+        assert not np.array_equal(best, other.detections.scores[:10])
+        np.testing.assert_allclose(best, other.detections.scores[:10], atol=0.03)
+
+
 def test_kept_pictures_come_whole_and_damaged_ones_by_name(network, dota_folder):
     paths = sorted((dota_folder() / "images").iterdir())
     paths[1].write_bytes(b"no picture")

@@ -148,6 +148,7 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_
         ([model, clip, out, "--runtime", "openvino"], 2, "are for ONNX files"),
         ([model, clip, out, "--conf_thresh", "2"], 2, "--conf_thresh 2.0 must lie within 0 and 1"),
         ([file, clip, out, "--device", "cpu"], 2, "--device is for checkpoints"),
+        ([file, clip, out, "--precision", "bf16"], 2, "--precision is for checkpoints"),
         ([file, clip, out, "--tta_views", "2"], 2, "--tta_views is for checkpoints; export"),
         ([file, clip, out, "--line_width", "-1"], 2, "--line_width: -1 must be at least 0"),
     ):

@@ -11,6 +11,7 @@ import pytest
 
 import main
 from tools.checkpoint import CheckpointError
+from tools.command_line import SettingsError
 from tools.detector import Detector
 from tools.outcomes import Tiling
 
@@ -61,6 +62,15 @@ def test_a_number_out_of_range_is_a_sentence_and_not_no_boxes(
 ) -> None:
     with pytest.raises(ValueError, match=what):
         Detector(finding_checkpoint, **number)
+
+
+def test_a_precision_that_the_device_has_not_is_told_of_at_once(finding_checkpoint: Path) -> None:
+    with pytest.raises(SettingsError, match="--precision fp16 is for GPUs"):
+        Detector(finding_checkpoint, "cpu", precision="fp16")
+    picture = np.zeros((64, 64, 3), np.uint8)
+    full, half = (Detector(finding_checkpoint, precision=name).detect([picture])[0] for name in ("fp32", "bf16"))
+    assert len(full.scores) > 0
+    assert full.scores[0] == pytest.approx(half.scores[0], abs=0.03)
 
 
 def test_what_is_no_checkpoint_is_a_sentence(tmp_path: Path) -> None:

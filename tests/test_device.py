@@ -39,6 +39,10 @@ def test_precision_follows_the_hardware(monkeypatch):
         assert pick_precision("auto", cpu) == expected
     assert pick_precision("fp32", cpu) == torch.float32
     assert pick_precision("bf16", cpu) == torch.bfloat16
+    with pytest.raises(SettingsError, match="--precision fp16 is for GPUs"):
+        pick_precision("fp16", cpu)
+    with pytest.raises(SettingsError, match="--precision half is not known; give one of fp32, bf16, fp16"):
+        pick_precision("half", cpu)
 
 
 def test_maps_are_nchw_only_in_fp32_on_a_cpu():

@@ -343,6 +343,14 @@ def test_boxes_that_k_cuts_off_are_told_of(run_dir, pictures, tmp_path, capsys, 
     assert "boxes that are kept" not in capsys.readouterr().err
 
 
+def test_the_precision_of_a_test_is_fp32_unless_another_is_asked_for(run_dir, pictures, tmp_path):
+    """And stands with the results, so that phase eval does not take the one for the other."""
+    for name, flags in (("fp32", ()), ("fp32", ("--precision", "auto")), ("bf16", ("--precision", "bf16"))):
+        out = tmp_path / "-".join([name, *flags])
+        assert main.main(_arguments(run_dir, out, "--input", str(pictures), "--num_drawings", "0", *flags)) == 0
+        assert json.loads((out / "results" / "origin.json").read_text(encoding="utf-8"))["precision"] == name
+
+
 def test_agnostic_boxes_leave_one_of_two_classes(run_dir, pictures, tmp_path):
     counts = []
     for more in ((), ("--agnostic_nms",)):

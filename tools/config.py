@@ -206,7 +206,9 @@ class Config:
     num_workers: int = _setting(2, "processes that load data; 0 loads in the main process")
     device: str = _setting("auto", "auto, cpu, cuda, cuda:1 ...", metavar="NAME")
     precision: str = _setting(
-        "auto", "arithmetic of training; auto takes bf16 where the machine has it", ("auto", "fp32", "bf16", "fp16")
+        "auto",
+        "arithmetic; auto: in training bf16 where the machine has it, in validation, test and eval fp32",
+        ("auto", "fp32", "bf16", "fp16"),
     )
     seed: int = _setting(0, "of weights, order, augmentation and splits")
     # which flags the user gave, on the command line or in the file; not a flag itself

@@ -16,6 +16,7 @@ from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.tiling import lay_tiles, tile_windows
 from models import CTRBOX, Detections, decode, maps_of_views, normalize
 from tools.checkpoint import Architecture
+from tools.device import pick_precision
 from tools.outcomes import DetectionSettings, Found, TileBoxes, Tiling, is_cut, survivors, to_draw
 from tools.progress import progress_bar
 
@@ -31,8 +32,7 @@ def detect(
     num_workers: int,
     kept: Container[int] = (),
 ) -> Iterator[Found]:
-    """Detect on the pictures, in batches, in fp32; every picture is decoded once. Those in rows `kept` are handed
-    on.
+    """Detect on the pictures, in batches; every picture is decoded once. Those in rows `kept` are handed on.
 
     The model is put into evaluation mode and left in it.
     """
@@ -124,9 +124,12 @@ def select(found: Detections, index: int, scale: float, settings: DetectionSetti
 def detect_batch(
     model: CTRBOX, architecture: Architecture, images: torch.Tensor, settings: DetectionSettings, device: torch.device
 ) -> Detections:
-    """Inputs (B, H, W, 3) float32 BGR 0..255 -> detections in input pixels, on the CPU."""
+    """Inputs (B, H, W, 3) float32 BGR 0..255 -> detections in input pixels, on the CPU. Raises SettingsError for a
+    precision that the device has not."""
+    dtype = pick_precision(settings.precision, device)
     with torch.inference_mode():
         images = normalize(images.to(device, non_blocking=True), architecture.preprocessing)
-        maps = maps_of_views(model, images, settings.num_views)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            maps = maps_of_views(model, images, settings.num_views)
         found = decode(maps, settings.num_peaks, settings.true_rectangles)
     return Detections(*(part.cpu() for part in found))

@@ -193,7 +193,7 @@ def _named(videos: Sequence[Path]) -> str:
 def _detector(options: argparse.Namespace) -> PictureDetector:
     """The detector of MODEL. Raises SettingsError for flags that it does not know, and for one of four channels."""
     if options.model.suffix.lower() == ".onnx":
-        for name in ("device", "backbone"):
+        for name in ("device", "backbone", "precision"):
             if getattr(options, name) is not None:
                 raise SettingsError(f"--{name} is for checkpoints, and {options.model} is a file for other runtimes")
         for name in ("tta_views", "K"):
@@ -208,7 +208,7 @@ def _detector(options: argparse.Namespace) -> PictureDetector:
                 f"--runtime, --provider and --threads are for ONNX files; give --device for {options.model}"
             )
         check_thresholds(options)
-        flags = {name: getattr(options, name) for name in (*THRESHOLDS, "backbone", "tta_views")}
+        flags = {name: getattr(options, name) for name in (*THRESHOLDS, "backbone", "tta_views", "precision")}
         flags["num_peaks"] = options.K
         given = {name: value for name, value in flags.items() if value is not None}
         detector = Detector(options.model, options.device or "auto", **given)
@@ -246,6 +246,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         choices=(1, 2, 4),
         help="of a checkpoint: the mean of so many views of a frame, as in main.py [default: 1]",
     )
+    add("--precision", choices=("fp32", "bf16", "fp16"), help="of a checkpoint: arithmetic [default: fp32]")
     add_detector_flags(parser)
     add_drawing_flags(parser, shown="drawn and counted")
     add("--no_draw", dest="draw", action="store_false", help="write no video")

@@ -13,7 +13,7 @@ from datasets.picture_windows import PictureWindows
 from DOTA_devkit.task_files import ImageDetections
 from tools.checkpoint import PUBLISHED_BACKBONE, load_checkpoint
 from tools.detect import detect_batch, select, tiled_boxes
-from tools.device import pick_device
+from tools.device import pick_device, pick_precision
 from tools.outcomes import DetectionSettings, Tiling, check_picture, is_cut
 from tools.own_backbone import register_from_file
 from tools.run_folder import weights_in
@@ -34,17 +34,20 @@ class Detector:
         nms_thresh: float = 0.3,
         num_peaks: int = 500,
         tta_views: int = 1,
+        precision: str = "fp32",
         backbone: str | None = None,
     ) -> None:
         """Load a run folder's best.pth, a checkpoint, or published weights. The numbers are --conf_thresh,
-        --nms_thresh, --K and --tta_views of main.py. `backbone`: FILE.py:CLASS of a network with a backbone of your
-        own; the file is run.
+        --nms_thresh, --K and --tta_views of main.py, `precision` is its --precision. `backbone`: FILE.py:CLASS of a
+        network with a backbone of your own; the file is run.
 
-        Raises CheckpointError for what is no such file, SettingsError for a device that is not there,
-        ValueError for a number out of range.
+        Raises CheckpointError for what is no such file, SettingsError for a device that is not there and a precision
+        that it has not, ValueError for a number out of range.
         """
-        self.settings = DetectionSettings(num_peaks, conf_thresh, nms_thresh, num_views=tta_views)
+        views = {"num_views": tta_views, "precision": precision}
+        self.settings = DetectionSettings(num_peaks, conf_thresh, nms_thresh, **views)
         self._device = pick_device(device)
+        pick_precision(precision, self._device)  # told of now, not with the first picture
         if backbone is not None:
             register_from_file(backbone)
         path = weights_in(Path(path))

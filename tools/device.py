@@ -7,6 +7,8 @@ import torch
 from DOTA_devkit.reasons import first_line
 from tools.config import SettingsError
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 def pick_device(name: str, local_rank: int | None = None, local_ranks: int = 1) -> torch.device:
     """The device of --device; `auto` takes the GPU of this process on its machine, else the CPU. `local_rank` is its
@@ -41,11 +43,14 @@ def training_layout(device: torch.device, dtype: torch.dtype) -> torch.memory_fo
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of training for --precision; `auto` takes bf16 where the machine multiplies it in hardware."""
+    """The dtype for --precision; `auto`, of training, takes bf16 where the machine multiplies it in hardware. Raises
+    SettingsError for a name that is not known, and for one that the device has not."""
     if name == "fp16" and device.type == "cpu":
         raise SettingsError("--precision fp16 is for GPUs; give bf16 or fp32")
     if name != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+        if name not in PRECISIONS:
+            raise SettingsError(f"--precision {name} is not known; give one of {', '.join(PRECISIONS)}")
+        return PRECISIONS[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
     has_bf16 = device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)

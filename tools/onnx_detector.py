@@ -49,7 +49,8 @@ class OnnxDetector:
         self.usual_hw, self.input_hw = self.facts.usual_hw, self.facts.input_hw
         self.num_channels = self.facts.num_channels
         thresholds = _thresholds(self.facts, path, conf_thresh, nms_thresh)
-        self.settings = DetectionSettings(self.facts.num_peaks, *thresholds, num_views=self.facts.num_views)
+        inside = {"num_views": self.facts.num_views, "precision": self.facts.precision}
+        self.settings = DetectionSettings(self.facts.num_peaks, *thresholds, **inside)
         self._run = open_runtime(path, runtime, provider, threads)
         self.batch = self._run.input_shape[0]
         self.num_cut = 0

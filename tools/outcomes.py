@@ -25,7 +25,8 @@ MUCH_LARGER = 2.5  # times the input's side: what a picture shrinks by, and smal
 class DetectionSettings:
     """What becomes of the maps: K, most boxes of a picture; the lowest score kept; the overlap (IoU) above which the
     worse of two boxes of a class goes; whether rotated boxes are made rectangles; whether boxes of all classes
-    compete; how many views of a picture are looked at (`models/views.py`)."""
+    compete; how many views of a picture are looked at (`models/views.py`); the arithmetic of the network, as
+    --precision names it (fp32, bf16, fp16), or as an exported file tells its own."""
 
     num_peaks: int = 500
     conf_thresh: float = 0.01
@@ -33,6 +34,7 @@ class DetectionSettings:
     true_rectangles: bool = True
     agnostic: bool = False
     num_views: int = 1
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
         """Raises ValueError for a number out of range."""

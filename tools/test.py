@@ -98,9 +98,9 @@ def pictures_of(config: Config, run_dir: Path | None = None) -> tuple[Mapping[st
 
 def detection_settings(config: Config) -> DetectionSettings:
     """The settings of the detector among all settings."""
-    return DetectionSettings(
-        config.K, config.conf_thresh, config.nms_thresh, not config.quads, config.agnostic_nms, config.tta_views
-    )
+    precision = "fp32" if config.precision == "auto" else config.precision
+    limits = config.K, config.conf_thresh, config.nms_thresh
+    return DetectionSettings(*limits, not config.quads, config.agnostic_nms, config.tta_views, precision)
 
 
 def run_origin(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> dict:
