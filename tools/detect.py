@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +130,8 @@ def detect_batch(
     dtype = pick_precision(settings.precision, device)
     with torch.inference_mode():
         images = normalize(images.to(device, non_blocking=True), architecture.preprocessing)
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        # Not switched off in fp32: there are devices that have no autocast.
+        with nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype):
             maps = maps_of_views(model, images, settings.num_views)
         found = decode(maps, settings.num_peaks, settings.true_rectangles)
     return Detections(*(part.cpu() for part in found))
