@@ -122,6 +122,7 @@ def test_real_geotiffs_are_read(real_folder):
     assert shapes["rotated.tif"] == (15, 10, 1)
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 @pytest.mark.parametrize("bands", [1, 3])
 @pytest.mark.parametrize("kind", ["uint8", "uint16"])
 def test_a_picture_that_is_read_in_windows_has_the_tiles_of_a_decoded_one(tmp_path, monkeypatch, bands, kind):
