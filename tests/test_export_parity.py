@@ -82,6 +82,16 @@ def test_boxes_of_a_doubtful_peak_or_beside_one_are_no_difference() -> None:
         _parity(extra, _boxes(0.9, 0.5), doubtful=near._replace(labels=near.labels + 1)).check(Limits())
 
 
+def test_a_box_without_an_area_is_of_a_doubtful_peak_where_it_lies_on_it() -> None:
+    """It overlaps nothing, itself included: an export was refused for it."""
+    line = np.array([[[100.0, 100], [100, 100], [100, 100.2], [100, 100.2]]])
+    flat = ImageDetections(line, np.array([0.3]), np.array([0]))
+    rows = ImageDetections(*(np.concatenate(part) for part in zip(_boxes(0.9), flat, strict=True)))
+    _parity(rows, _boxes(0.9), doubtful=flat).check(Limits())
+    with pytest.raises(ParityError, match="in the file alone"):
+        _parity(rows, _boxes(0.9), doubtful=flat._replace(quads=line + 20)).check(Limits())
+
+
 def test_neighbours_that_are_about_equal_are_two_boxes_and_no_difference() -> None:
     """Each side may choose the other one: `--tta_views 2` was refused for "corners differ by up to 3.8 px"."""
     ours, theirs = _boxes(0.9, 0.5), _boxes(0.9, 0.5)

@@ -226,12 +226,15 @@ def _compare(
 
 
 def _excused(boxes: Sequence[tuple], doubtful: ImageDetections, settings: DetectionSettings) -> np.ndarray:
-    """Which of the boxes are of a doubtful peak, or may have been suppressed by one."""
+    """Which of the boxes are of a doubtful peak (also those without an area, which overlap nothing), or may have been
+    suppressed by one."""
     if not boxes or not len(doubtful.scores):
         return np.zeros(len(boxes), bool)
     keys = np.array(boxes)
-    same = keys[:, :1] == doubtful.labels[None]
-    return ((poly_iou(keys[:, 2:].reshape(-1, 4, 2), doubtful.quads) > settings.nms_thresh - NEAR_IOU) & same).any(1)
+    quads, same = keys[:, 2:].reshape(-1, 4, 2), keys[:, :1] == doubtful.labels[None]
+    overlaps = poly_iou(quads, doubtful.quads) > settings.nms_thresh - NEAR_IOU
+    is_near = np.abs(quads[:, None] - doubtful.quads[None]).max((2, 3)) <= REACH
+    return ((overlaps | is_near) & same).any(1)
 
 
 def _by_row(boxes: ImageDetections) -> Mapping[tuple, None]:
