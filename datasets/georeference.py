@@ -89,11 +89,20 @@ def between(source: CRS, target: CRS, points: np.ndarray) -> np.ndarray:
         return np.concatenate([between(source, target, half) for half in halves])
 
 
-def _rasterio() -> ModuleType:
+def why_no_rasterio() -> str | None:
+    """What to do so that rasterio works here; None where it does."""
     try:
-        import rasterio
         import rasterio.crs
-        import rasterio.errors
+        import rasterio.errors  # noqa: F401
     except ImportError as error:
-        raise GeoreferenceError(f"maps need rasterio: {INSTALL} (import failed: {error})") from error
+        return f"{INSTALL} (import failed: {first_line(error)})"
+    return None
+
+
+def _rasterio() -> ModuleType:
+    why_not = why_no_rasterio()
+    if why_not is not None:
+        raise GeoreferenceError(f"maps need rasterio: {why_not}")
+    import rasterio
+
     return rasterio

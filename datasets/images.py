@@ -120,7 +120,7 @@ def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, floa
     bands = wanted_bands(path, image.reshape(*image.shape[:2], -1), num_channels, layout.no_data)
     if bands.dtype != np.uint8:
         bands = spread_values(bands, layout.no_data, value_range)
-    return np.ascontiguousarray(bands if bands.shape[2] == num_channels else np.repeat(bands, num_channels, axis=2))
+    return as_channels(bands, num_channels)
 
 
 def _damage(path: Path, data: bytes) -> str | None:
@@ -156,6 +156,11 @@ def wanted_bands(path: Path, bands: np.ndarray, num_channels: int, no_data: floa
             f"{num_channels}; leave this picture out, or train with --in_channels 3, which reads any"
         )
     return bands
+
+
+def as_channels(bands: np.ndarray, num_channels: int) -> np.ndarray:
+    """Bands (H, W, n) as so many channels: a single one is repeated."""
+    return np.ascontiguousarray(bands if bands.shape[2] == num_channels else np.repeat(bands, num_channels, axis=2))
 
 
 def brightness(colours: np.ndarray, no_data: float | None = None) -> np.ndarray:

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from datasets import tiff
-from datasets.georeference import INSTALL
-from datasets.images import ImageError, check_num_bands, read_image, wanted_bands
+from datasets.georeference import why_no_rasterio
+from datasets.images import ImageError, as_channels, check_num_bands, read_image, wanted_bands
 from datasets.layouts import no_data_of, sample_step, spread_of
 from datasets.tiff_blocks import FOREIGN, emptied
 from DOTA_devkit.reasons import first_line
@@ -26,6 +25,7 @@ from DOTA_devkit.tiling import scaled_size
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
+    from scipy.sparse import csr_array
 
 LEAST_PIXELS = 1 << 26  # of a picture that is read in windows; three bytes each, it would take 192 MiB
 AT_ONCE = 1 << 22  # pixels that are read at once where much of the picture is looked at
@@ -51,7 +51,7 @@ def open_picture(
     Raises ImageError as `read_image` does.
     """
     is_for_windows = _is_for_windows(path)
-    why_not = _why_no_rasterio() if is_for_windows else None
+    why_not = why_no_rasterio() if is_for_windows else None
     if is_for_windows and why_not is None:
         return PictureWindows(path, num_channels, value_range, keeps_grey)
     try:
@@ -147,8 +147,7 @@ class PictureWindows:
         bands = self._wanted(raw)
         if self._spread is not None:
             bands = self._spread(bands)
-        times = self._num_channels // bands.shape[2]
-        return np.ascontiguousarray(bands if times == 1 else np.repeat(bands, times, axis=2))
+        return as_channels(bands, self._num_channels)
 
     def _samples(self, num_wanted: int) -> np.ndarray:
         """The values by which the picture is spread, the same as of the decoded picture."""
@@ -222,15 +221,6 @@ def _is_foreign(tags: Mapping[int, tiff.Field]) -> bool:
     return is_planar or has_grey_bands or is_long or tiff.number(tags, tiff.COMPRESSION, 1) in FOREIGN
 
 
-def _why_no_rasterio() -> str | None:
-    """What to do so that rasterio works here; None where it does."""
-    try:
-        import rasterio  # noqa: F401
-    except ImportError as error:
-        return f"{INSTALL} (import failed: {first_line(error)})"
-    return None
-
-
 def _look_at(path: Path) -> tuple[str | None, float | None]:
     """What is wrong with the parts of a TIFF file, at a glance, and what it says of the value that is no data."""
     try:
@@ -267,6 +257,8 @@ def _ends(key: tuple[slice, slice], shape: tuple[int, int, int]) -> list[tuple[i
 def _resampling(start: int, stop: int, scale: float, side: int) -> tuple[int, csr_array]:
     """Weights (stop - start, n) of n pixels of a side, from the first that is told on, for the scaled pixels [start,
     stop). Beyond the border its last pixel is repeated."""
+    from scipy.sparse import csr_array  # every command would wait for it, and few scale windows
+
     numbers = np.arange(start, stop)[:, None]
     if scale < 1:
         low, high = numbers / scale, (numbers + 1) / scale

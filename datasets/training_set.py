@@ -29,6 +29,9 @@ LONGEST_SIDE = 32766  # pixels; beyond, OpenCV cannot warp
 MIN_SIDE = 2.0  # input pixels; a thinner object covers less than half a cell of the map and becomes an ignore region
 
 
+Shown = tuple[np.ndarray, Sample]  # a decoded picture and what is on it
+
+
 class View(NamedTuple):
     """What an input shows of a picture: image (h, w, 3) uint8; quads (n, 4, 2) in its pixels, labels (n,), ignored
     (n,) bool."""
@@ -80,17 +83,16 @@ class TrainingSet:
         epoch, row = key
         rng = np.random.default_rng([self.seed, epoch, row])
         try:
-            first = self._picture(row), self.samples[row]
+            shown = [(self._picture(row), self.samples[row])]
         except ImageError as error:
             return error  # raised here, it would reach the user as a worker's traceback
-        others = []
         if self.augmentation is not None and 0 < self.augmentation.mosaic > rng.random():
             for other in rng.integers(len(self.samples), size=3).tolist():
                 try:
-                    others.append((self._picture(other), self.samples[other]))
+                    shown.append((self._picture(other), self.samples[other]))
                 except ImageError:  # told of when its own turn comes
-                    others.append(first)
-        return *self.make_input(rng, *first, others), row
+                    shown.append(shown[0])
+        return *self.make_input(rng, shown), row
 
     def decode_all(self, track: Callable[[Sequence[Sample]], Iterable[Sample]] = iter) -> None:
         """Decode the pictures now and keep them in memory; ones that cannot be read are told of when their turn comes.
@@ -110,23 +112,17 @@ class TrainingSet:
     def _read(self, path: Path) -> np.ndarray:
         return read_image(path, len(self.fill_bgr), self.value_range)
 
-    def make_input(
-        self,
-        rng: np.random.Generator,
-        image: np.ndarray,
-        sample: Sample,
-        others: Sequence[tuple[np.ndarray, Sample]] = (),
-    ) -> tuple[np.ndarray, Targets]:
-        """The decoded picture (H, W, 3) and its annotation -> input (input_h, input_w, 3) uint8 and its targets. With
-        three others it is a mosaic: a part of each, seen as through a window of the part's size."""
+    def make_input(self, rng: np.random.Generator, shown: Sequence[Shown]) -> tuple[np.ndarray, Targets]:
+        """A decoded picture (H, W, 3) with its annotation -> input (input_h, input_w, 3) uint8 and its targets. Of four
+        it is a mosaic: a part of each, seen as through a window of the part's size."""
         hw = self.output_hw
-        if not others:
-            view = self._view(image, sample, self._matrix(rng, image, sample), hw, rng)
+        if len(shown) == 1:
+            view = self._view(*shown[0], self._matrix(rng, *shown[0]), hw, rng)
             return view.image, make_targets(view.quads, view.labels, view.ignored, self.num_classes, hw)
         whole, views = np.empty((*hw, len(self.fill_bgr)), np.uint8), []
-        for (rows, columns), shown in zip(mosaic_parts(rng, hw), ((image, sample), *others), strict=True):
+        for (rows, columns), picture in zip(mosaic_parts(rng, hw), shown, strict=True):
             part_hw = (rows.stop - rows.start, columns.stop - columns.start)
-            view = self._view(*shown, self._part_matrix(rng, *shown, part_hw), part_hw, rng)
+            view = self._view(*picture, self._part_matrix(rng, *picture, part_hw), part_hw, rng)
             whole[rows, columns] = view.image
             views.append(view._replace(quads=view.quads + np.array([columns.start, rows.start])))
         quads, labels, ignored = (np.concatenate(part) for part in list(zip(*views, strict=True))[1:])

@@ -34,7 +34,7 @@ def test_what_is_not_lost_gets_a_target(boxes, hw):
     )
     count = count_picture(sample, hw, (128, 128), 0.5)
     training_set = TrainingSet([sample], 2, (128, 128), (0.0, 0.0, 0.0), None, 0.5)
-    _, targets = training_set.make_input(np.random.default_rng(0), np.zeros((*hw, 3), np.uint8), sample)
+    _, targets = training_set.make_input(np.random.default_rng(0), [(np.zeros((*hw, 3), np.uint8), sample)])
     made = count_input(targets)
     assert len(count.labels) == made.num_targets
     assert int(count.horizontal.sum()) == made.num_horizontal

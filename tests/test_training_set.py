@@ -125,7 +125,9 @@ def test_an_object_at_the_border_is_trained_on_or_ignored_by_its_visible_fractio
 
 def test_make_input_takes_a_decoded_picture(samples: list[Sample]) -> None:
     dataset = training_set(samples)
-    image, targets = dataset.make_input(np.random.default_rng([0, 0, 1]), read_image(samples[1].image_path), samples[1])
+    image, targets = dataset.make_input(
+        np.random.default_rng([0, 0, 1]), [(read_image(samples[1].image_path), samples[1])]
+    )
     assert np.array_equal(image, dataset[0, 1][0])
     assert np.array_equal(targets.hm, dataset[0, 1][1].hm)
 

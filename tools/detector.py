@@ -44,8 +44,8 @@ class Detector:
         Raises CheckpointError for what is no such file, SettingsError for a device that is not there and a precision
         that it has not, ValueError for a number out of range.
         """
-        views = {"num_views": tta_views, "precision": precision}
-        self.settings = DetectionSettings(num_peaks, conf_thresh, nms_thresh, **views)
+        limits = num_peaks, conf_thresh, nms_thresh
+        self.settings = DetectionSettings(*limits, num_views=tta_views, precision=precision)
         self._device = pick_device(device)
         pick_precision(precision, self._device)  # told of now, not with the first picture
         if backbone is not None:
@@ -70,8 +70,8 @@ class Detector:
         self, picture: np.ndarray | PictureWindows, tiling: Tiling, batch_size: int = 1, name: str | None = None
     ) -> ImageDetections:
         """The boxes in a picture that is cut into tiles, at each of the scales, and merged; `batch_size` tiles at a
-        time. With a `name` progress is shown. Raises ValueError as `detect`, ImageError
-        where a picture that is read in windows is damaged."""
+        time. With a `name` progress is shown. Raises ValueError as `detect`, ImageError where a picture that is read in
+        windows is damaged."""
         check_picture(picture, self.num_channels, is_tiled=True)
         how = {"device": self._device, "batch_size": batch_size, "name": name}
         boxes, num_cut = tiled_boxes(self._model, self._architecture, picture, tiling, self.settings, **how)

@@ -97,8 +97,7 @@ class OnnxDetector:
         self, picture: np.ndarray | PictureWindows, tiling: Tiling, batch_size: int = 1, name: str | None = None
     ) -> ImageDetections:
         """The boxes in a picture that is cut into tiles, at each of the scales, and merged; with a `name` progress is
-        shown. Raises ValueError as `detect`, ImageError
-        where a picture that is read in windows is damaged."""
+        shown. Raises ValueError as `detect`, ImageError where a picture that is read in windows is damaged."""
         check_picture(picture, self.num_channels, is_tiled=True)
         hw = picture.shape[:2]
         tiles = lay_tiles(name or "picture", *hw, tiling.size, tiling.overlap, tiling.scales)

@@ -10,7 +10,7 @@ import numpy as np
 from datasets.augment import letterbox_matrix, warp_quads
 from datasets.readers import Sample
 from datasets.targets import DOWN_RATIO, Targets
-from datasets.training_set import MIN_SIDE, TrainingSet
+from datasets.training_set import MIN_SIDE, Shown, TrainingSet
 from DOTA_devkit.boxes import encode_vectors, rectangle_sides
 from tools.target_picture import share_ignored
 
@@ -50,16 +50,11 @@ class MeasuredSet(TrainingSet):
         super().__init__(*arguments)
         self.counts: list[PictureCount] = []
 
-    def make_input(
-        self,
-        rng: np.random.Generator,
-        image: np.ndarray,
-        sample: Sample,
-        others: Sequence[tuple[np.ndarray, Sample]] = (),
-    ) -> tuple[np.ndarray, Targets]:
+    def make_input(self, rng: np.random.Generator, shown: Sequence[Shown]) -> tuple[np.ndarray, Targets]:
         """As of `TrainingSet`, and a count more, of the first picture."""
+        image, sample = shown[0]
         self.counts.append(count_picture(sample, image.shape[:2], self.input_hw, self.min_visible))
-        return super().make_input(rng, image, sample, others)
+        return super().make_input(rng, shown)
 
 
 def count_picture(
