@@ -33,7 +33,7 @@ def benchmark_data(size: int = 608, num_classes: int = 15, rounds: int = 60) -> 
     matrix = cv2.getRotationMatrix2D((size / 2, size / 2), 30, 1.0)
     work: dict[str, Callable[[], object]] = {BASE: lambda: cv2.warpAffine(picture, matrix, (size, size))}
     for name, sample in samples.items():
-        work[name] = lambda sample=sample: training_set.make_input(rng, picture, sample)
+        work[name] = lambda sample=sample: training_set.make_input(rng, [(picture, sample)])
     times = _alternate(work, rounds)
     print(f"training sample, {size} x {size}, {num_classes} classes, one thread, best of {rounds}")
     for name, value in times.items():
