@@ -24,7 +24,8 @@ from models import IMAGENET, normalize
 from models.backbones import BACKBONES, Backbone
 from models.backbones.resnet import Bottleneck
 from tools import transfer
-from tools.checkpoint import Architecture, save_checkpoint
+from tools.architecture import Architecture
+from tools.checkpoint import save_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLASS_NAMES = ("car", "boat")

@@ -11,8 +11,8 @@ import main
 from models import CTRBOX, IMAGENET
 from tests.test_ctrbox import OddBackbone
 from tests.test_train import LISTS, arguments
+from tools.architecture import Architecture
 from tools.batch_size import MOST, RESERVE, _try_step, largest_that_fits
-from tools.checkpoint import Architecture
 from tools.engine import Engine
 from tools.run_description import is_batch_small_for_gpu
 from tools.setting_flags import parse_settings

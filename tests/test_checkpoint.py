@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import CTRBOX, IMAGENET, PUBLISHED
+from tools.architecture import Architecture
 from tools.checkpoint import (
-    Architecture,
     CheckpointError,
-    check_flags,
     check_run_state,
     load_checkpoint,
     load_file,
@@ -24,9 +23,7 @@ from tools.checkpoint import (
     save_checkpoint,
     weights_of,
 )
-from tools.config import SettingsError
 from tools.results import file_hash
-from tools.setting_flags import parse_settings
 
 ARCHITECTURE = Architecture("resnet18", True, ("小车", "large vehicle"), (96, 160), IMAGENET)
 
@@ -156,14 +153,6 @@ def test_files_of_the_fork_load_by_backbone_and_head_norm_is_seen(tmp_path):
         load_checkpoint(path)
 
 
-@pytest.mark.parametrize(
-    "flags", [["--backbone", "resnet34"], ["--no_head_norm"], ["--input_h", "608"], ["--input_w", "32"]]
-)
-def test_a_flag_that_contradicts_the_checkpoint_is_an_error(flags, tmp_path):
-    with pytest.raises(SettingsError, match="contradicts the checkpoint"):
-        check_flags(parse_settings(flags), ARCHITECTURE, tmp_path)
-
-
 LIGHT = replace(ARCHITECTURE, backbone="mobilenetv2", neck="fpn", neck_width=24, head_width=40)
 
 
@@ -184,26 +173,6 @@ def test_a_light_network_without_an_architecture_inside_is_told_by_its_weights(t
     torch.save(LIGHT.build().state_dict(), path)
     _, architecture, _ = load_checkpoint(path, "mobilenetv2")
     assert (architecture.neck, architecture.neck_width, architecture.head_width) == ("fpn", 24, 40)
-
-
-@pytest.mark.parametrize(
-    ("flags", "of", "sentence"),
-    [
-        (["--neck", "fpn"], ARCHITECTURE, "--neck fpn contradicts .* which says combination"),
-        (["--neck_width", "32"], LIGHT, "--neck_width 32 contradicts .* which says 24"),
-        (["--neck_width", "32"], ARCHITECTURE, "contradicts .* which says --neck combination, which has none"),
-        (["--head_width", "256"], LIGHT, "--head_width 256 contradicts .* which says 40"),
-    ],
-)
-def test_a_flag_that_contradicts_the_neck_or_a_width_is_an_error(flags, of, sentence, tmp_path):
-    with pytest.raises(SettingsError, match=sentence):
-        check_flags(parse_settings(["--phase", "test", *flags]), of, tmp_path)
-
-
-def test_flags_that_agree_and_defaults_are_fine(tmp_path):
-    check_flags(parse_settings(["--phase", "test", "--neck", "fpn", "--neck_width", "24"]), LIGHT, tmp_path)
-    check_flags(parse_settings(["--input_h", "96", "--head_norm"]), ARCHITECTURE, tmp_path)
-    check_flags(parse_settings([]), Architecture("resnet50", False, ("a",), (32, 32), IMAGENET), tmp_path)
 
 
 def test_a_full_disk_keeps_the_old_file(saved, tmp_path, monkeypatch):

@@ -14,8 +14,8 @@ from datasets.tiles import TileSet
 from DOTA_devkit.tiling import lay_tiles
 from models import IMAGENET, PUBLISHED, Detections, Maps, Preprocessing
 from tools import outcomes
+from tools.architecture import Architecture
 from tools.benchmark_windows import draw_survey
-from tools.checkpoint import Architecture
 from tools.detect import DetectionSettings, Tiling, detect, detect_tiled, select
 
 SQUARE = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], np.float32)

@@ -19,7 +19,8 @@ from DOTA_devkit.metrics import metrics_dict
 from models import IMAGENET
 from tools import eval as evaluation
 from tools import split_tiles
-from tools.checkpoint import Architecture, save_checkpoint
+from tools.architecture import Architecture
+from tools.checkpoint import save_checkpoint
 from tools.config import settings_dict
 from tools.setting_flags import parse_settings
 

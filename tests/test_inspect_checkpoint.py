@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from models import CTRBOX, IMAGENET, PUBLISHED, build_backbone
-from tools.checkpoint import Architecture, load_file, save_checkpoint
+from tools.architecture import Architecture
+from tools.checkpoint import load_file, save_checkpoint
 from tools.inspect_checkpoint import inspect_file, main
 from tools.results import file_hash
 

@@ -13,9 +13,10 @@ from models import CTRBOX, IMAGENET, build_backbone
 from models.backbones import _OWN
 from tests.video_clips import write_clip
 from tools import own_backbone
+from tools.architecture import Architecture
 from tools.backbone_checks import check_onnx
 from tools.check_backbone import main as check
-from tools.checkpoint import Architecture, CheckpointError, load_checkpoint, save_checkpoint
+from tools.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from tools.command_line import SettingsError
 from tools.detect_video import main as detect_video
 from tools.export_onnx import main as export

@@ -11,8 +11,8 @@ from models.preprocessing import Preprocessing, gain_and_shift
 from tests.pretend_gpu import DEVICE, FarTensor, PretendGPU, move_module
 from tests.test_ctrbox import OddBackbone
 from tests.test_training_step import make_batch
+from tools.architecture import Architecture
 from tools.averaging import WeightAverage
-from tools.checkpoint import Architecture
 from tools.detect import detect_batch
 from tools.engine import Engine
 from tools.optimizer import make_criterion

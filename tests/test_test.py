@@ -20,7 +20,8 @@ from models import IMAGENET
 from tests.test_train import arguments
 from tools import test as testing
 from tools import weights
-from tools.checkpoint import Architecture, load_checkpoint, save_checkpoint
+from tools.architecture import Architecture
+from tools.checkpoint import load_checkpoint, save_checkpoint
 from tools.config import settings_dict
 from tools.outcomes import Found
 from tools.results import ResultFiles

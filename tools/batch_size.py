@@ -11,7 +11,7 @@ import torch
 from datasets.loader import blank_batch
 from datasets.targets import Targets
 from models import CTRBOX, normalize
-from tools.checkpoint import Architecture
+from tools.architecture import Architecture
 from tools.config import Config, SettingsError
 from tools.data import window_size
 from tools.engine import Engine

@@ -30,8 +30,9 @@ from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.task_files import ImageDetections
 from models import CTRBOX, Detections, decode, normalize
 from models.graph_nms import suppress
+from tools.architecture import PUBLISHED_BACKBONE, Architecture
 from tools.benchmark_table import format_table
-from tools.checkpoint import PUBLISHED_BACKBONE, Architecture, load_checkpoint, save_checkpoint
+from tools.checkpoint import load_checkpoint, save_checkpoint
 from tools.command_line import SettingsError
 from tools.config import Config
 from tools.data import open_data, read_split

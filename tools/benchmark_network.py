@@ -23,7 +23,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from models import CTRBOX, IMAGENET, Maps
-from tools.checkpoint import Architecture
+from tools.architecture import Architecture
 from tools.command_line import SettingsError
 from tools.progress import progress_bar
 

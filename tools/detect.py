@@ -16,7 +16,7 @@ from datasets.tiles import TileSet
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.tiling import lay_tiles, tile_windows
 from models import CTRBOX, Detections, decode, maps_of_views, normalize
-from tools.checkpoint import Architecture
+from tools.architecture import Architecture
 from tools.device import pick_precision
 from tools.outcomes import DetectionSettings, Found, TileBoxes, Tiling, is_cut, survivors, to_draw
 from tools.progress import progress_bar

@@ -11,7 +11,8 @@ import torch
 from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.picture_windows import PictureWindows
 from DOTA_devkit.task_files import ImageDetections
-from tools.checkpoint import PUBLISHED_BACKBONE, load_checkpoint
+from tools.architecture import PUBLISHED_BACKBONE
+from tools.checkpoint import load_checkpoint
 from tools.detect import detect_batch, select, tiled_boxes
 from tools.device import pick_device, pick_precision
 from tools.outcomes import DetectionSettings, Tiling, check_picture, is_cut

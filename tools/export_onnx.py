@@ -94,7 +94,8 @@ def build_export(checkpoint: Path, settings: ExportSettings) -> tuple:
     from models.peak_heads import PeakNetwork
     from models.picture_detector import DetectorOptions, PictureDetector
     from models.views import ViewedNetwork
-    from tools.checkpoint import PUBLISHED_BACKBONE, check_flags, load_checkpoint
+    from tools.architecture import PUBLISHED_BACKBONE, check_flags
+    from tools.checkpoint import load_checkpoint
     from tools.onnx_facts import FileFacts
     from tools.onnx_file import build_file
     from tools.own_backbone import run_named_file

@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 from datasets.loader import Batch
 from datasets.readers import Sample
 from models import CTRBOX
+from tools.architecture import Architecture
 from tools.averaging import WeightAverage
-from tools.checkpoint import Architecture, save_checkpoint
+from tools.checkpoint import save_checkpoint
 from tools.config import Config, settings_dict
 from tools.engine import Engine
 from tools.history import History

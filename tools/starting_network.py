@@ -8,16 +8,8 @@ from typing import Any
 import torch
 
 from models import CTRBOX, BackboneError, build_backbone
-from tools.checkpoint import (
-    NETWORK_FLAGS,
-    Architecture,
-    CheckpointError,
-    architecture_of,
-    build,
-    check_flags,
-    load_weights,
-    weights_of,
-)
+from tools.architecture import NETWORK_FLAGS, Architecture, check_flags
+from tools.checkpoint import CheckpointError, architecture_of, build, load_weights, weights_of
 from tools.config import Config, SettingsError
 from tools.run_folder import weights_in
 from tools.run_state import Stopped

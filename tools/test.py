@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 
 from models import CTRBOX
-from tools.checkpoint import Architecture, check_flags, load_checkpoint
+from tools.architecture import Architecture, check_flags
+from tools.checkpoint import load_checkpoint
 from tools.class_scores import least_scores, read_scores, shown_scores
 from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings

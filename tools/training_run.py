@@ -20,19 +20,10 @@ from datasets.training_set import TrainingSet
 from DOTA_devkit.atomic import write_text
 from models import CTRBOX
 from models.shared_norms import share_norms
+from tools.architecture import Architecture, check_flags
 from tools.averaging import WeightAverage
 from tools.batch_size import largest_batch
-from tools.checkpoint import (
-    Architecture,
-    CheckpointError,
-    architecture_of,
-    build,
-    check_flags,
-    check_run_state,
-    load_file,
-    restoring,
-    weights_of,
-)
+from tools.checkpoint import CheckpointError, architecture_of, build, check_run_state, load_file, restoring, weights_of
 from tools.config import Config, SettingsError, settings_from, settings_toml, with_settings
 from tools.data import (
     augmentation_of,

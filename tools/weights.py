@@ -17,16 +17,8 @@ from torch import Tensor
 
 from models import CTRBOX, IMAGENET, WEIGHTS_URLS, Backbone, adapt_input, adapt_weights, build_backbone, timm_name
 from models.preprocessing import Preprocessing
-from tools.checkpoint import (
-    PUBLISHED_BACKBONE,
-    Architecture,
-    CheckpointError,
-    architecture_of,
-    build,
-    load_file,
-    unnamed_classes,
-    weights_of,
-)
+from tools.architecture import PUBLISHED_BACKBONE, Architecture, unnamed_classes
+from tools.checkpoint import CheckpointError, architecture_of, build, load_file, weights_of
 from tools.config import PRETRAINED
 from tools.timm_weights import load_by_timm, timm_weights
 from tools.transfer import BASE, TransferReport, base_weights, num_not_finite, transfer
