@@ -20,10 +20,9 @@ from DOTA_devkit.tiling import TileIndex, lay_tiles, read_index, write_index
 from tests import test_dota_folder as dota
 from tests.label_documents import YOLO_LINE, write, yolo_folder
 from tools.check_data import main
-from tools.command_line import SettingsError
 from tools.config import Config
 from tools.data_folder import lay_out
-from tools.data_repair import check_out_dir, repair_folder, repair_labels, untangled
+from tools.data_repair import repair_folder, repair_labels, untangled
 from tools.stop_request import StopRequest
 from tools.whole_pictures import whole_pictures_of
 
@@ -362,18 +361,6 @@ def test_a_change_that_looks_like_a_formula_is_made_harmless(dota_folder, tmp_pa
         file.write('=HYPERLINK("x") 2 3 4 5 6 7 8 car\n')
     (row,) = repair(data_dir, tmp_path / "mended")
     assert row["before"].startswith("'=HYPERLINK")
-
-
-def test_the_copy_goes_to_a_new_folder_outside_the_data(dota_folder, tmp_path):
-    data_dir = dota_folder()
-    for folder in (data_dir, data_dir / "fixed", data_dir / "images" / "x"):
-        with pytest.raises(SettingsError, match="lies in the data folder"):
-            check_out_dir(folder, data_dir)
-    (tmp_path / "used").mkdir()
-    check_out_dir(tmp_path / "used", data_dir)
-    (tmp_path / "used" / "file").touch()
-    with pytest.raises(SettingsError, match="is in use"):
-        check_out_dir(tmp_path / "used", data_dir)
 
 
 def test_the_parts_of_dota_become_lists_of_the_copy(tmp_path):

@@ -17,7 +17,6 @@ from tools.run_folder import (
     checkpoint_path,
     new_run_dir,
     newest_run,
-    refuse_inputs,
     results_dir,
 )  # fmt: skip
 
@@ -79,22 +78,8 @@ def test_the_log_prints_and_keeps(capsys):
 @pytest.mark.parametrize("out", ["data", "data/run", "data/../data"])
 def test_nothing_is_written_beside_inputs(tmp_path, out):
     (tmp_path / "data").mkdir()
-    with pytest.raises(SettingsError, match="beside which nothing is written"):
-        refuse_inputs(tmp_path / out, tmp_path / "data", is_data_dir=True)
-    with pytest.raises(SettingsError, match="lies in the inputs"):
+    with pytest.raises(SettingsError, match="lies in the data folder"):
         new_run_dir(Config(out=tmp_path / out, data_dir=tmp_path / "data"), "data")
-
-
-def test_drawings_never_land_on_the_pictures_they_are_of(tmp_path):
-    pictures = tmp_path / "run" / "drawings"
-    pictures.mkdir(parents=True)
-    (pictures / "a.png").touch()
-    for inputs in (pictures, pictures / "a.png"):
-        with pytest.raises(SettingsError, match="name another"):
-            refuse_inputs(tmp_path / "run", inputs)
-    refuse_inputs(tmp_path / "elsewhere", pictures)
-    refuse_inputs(pictures / "runs" / "x", pictures / "a.png")  # a picture in the folder one works in
-    refuse_inputs(tmp_path / "run", None)
 
 
 def test_a_folder_with_the_settings_of_a_run_is_free_where_locks_tell_that_none_works_there(tmp_path, monkeypatch):

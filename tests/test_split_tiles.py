@@ -378,7 +378,7 @@ def test_a_folder_in_use_and_the_source_itself_are_refused(dota_folder, tmp_path
     assert "is in use" in capsys.readouterr().err
     for dst in (src, src / "tiles"):
         assert main([str(src), str(dst), *SMALL]) == 2
-        assert "nothing is written beside the source" in capsys.readouterr().err
+        assert "lies in the data folder" in capsys.readouterr().err
     assert not (src / "tiles").exists()
 
 

@@ -12,11 +12,12 @@ from DOTA_devkit.atomic import write_json, write_text
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.data_checks import KINDS, Finding, escaped
 from tools.data_folder import DataLayout, lay_out
-from tools.data_repair import BY_HAND, CHANGES, check_out_dir, repair_folder
+from tools.data_repair import BY_HAND, CHANGES, repair_folder
 from tools.data_report import is_report, report_page, report_values, terminal_lines
 from tools.data_survey import Survey, SurveySettings, survey_folder
 from tools.data_thumbnails import Thumbnails
 from tools.data_twins import find_twins
+from tools.destinations import refuse_data_folder, require_free
 from tools.stop_request import StopRequest
 
 MOST_PIXELS = 2e9  # up to so many in all pictures, near-twins are looked for unasked: half a minute of decoding or so
@@ -47,7 +48,8 @@ def check_folder(options: argparse.Namespace, stop: StopRequest) -> int:
             _check_report(flag, path, data_dir)
     _check_places({"--html": options.html, "--json": options.json, "--fix": options.fix})
     if options.fix is not None:
-        check_out_dir(options.fix, data_dir)
+        refuse_data_folder(options.fix, data_dir, "--fix")
+        require_free(options.fix, "--fix")
     dataset = detect_format(data_dir) if options.dataset == "auto" else options.dataset
     pictures = "decode" if options.decode else options.pictures
     settings = SurveySettings(dataset, (options.input_h, options.input_w), options.K, pictures)
@@ -79,8 +81,7 @@ def check_folder(options: argparse.Namespace, stop: StopRequest) -> int:
 
 def _check_report(flag: str, path: Path, data_dir: Path) -> None:
     """Raises SettingsError for a report in the data folder, and for one in place of another file."""
-    if data_dir.resolve() in path.resolve().parents:
-        raise SettingsError(f"{flag} {path} lies in the data folder, where nothing is written; name another")
+    refuse_data_folder(path, data_dir, flag)
     if path.exists() and not (path.is_file() and is_report(path)):
         raise SettingsError(f"{flag} {path} is there and is no earlier report; name another file")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tools.class_scores import read_scores
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import SCORES_HELP
+from tools.destinations import refuse_data_folder, require_free
 from tools.messages import warn
 from tools.picture_links import copy_picture, link_or_copy
 from tools.progress import progress_bar
@@ -160,11 +161,8 @@ def _check_places(options: argparse.Namespace) -> None:
         raise SettingsError(f"--unlabelled goes with --from {', '.join(FILE_A_PICTURE)}, not {options.source}")
     if options.class_field and options.source not in ON_THE_MAP:
         raise SettingsError(f"--class_field goes with --from geojson, not with {options.source}")
-    if dst.resolve().is_relative_to(src.resolve()):
-        raise SettingsError(f"{dst}: is {src} or inside it, and nothing is written beside the source; name another")
-    if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
-        or_file = " or a new file" * (options.to in ("coco", "geojson"))
-        raise SettingsError(f"{dst}: is in use; name a new or empty folder{or_file}")
+    refuse_data_folder(dst, src)
+    require_free(dst, or_file=" or a new file" * (options.to in ("coco", "geojson")))
 
 
 def _named_anew(annotated: AnnotatedSet) -> AnnotatedSet:

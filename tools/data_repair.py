@@ -18,7 +18,6 @@ from DOTA_devkit.atomic import write_csv, write_text
 from DOTA_devkit.boxes import order_clockwise, signed_area
 from DOTA_devkit.labels import HEADERS, NO_LABELS, LabelError, Labels, parse_label, write_labels
 from DOTA_devkit.tiling import INDEX_NAME, read_index, write_index
-from tools.command_line import SettingsError
 from tools.data_checks import LABELTXT, escaped, kind_of_error, overhang, raw_corners, repeated_rows
 from tools.data_folder import DataLayout, Pair, picture_name_fault
 from tools.picture_links import link_or_copy
@@ -57,14 +56,6 @@ class Repaired(NamedTuple):
     names: set[str]
     changes: list[Change]
     num_copied: int
-
-
-def check_out_dir(out_dir: Path, data_dir: Path) -> None:
-    """Raises SettingsError when the copy would lie in the data folder, or in one that holds something already."""
-    if data_dir.resolve() in (out_dir.resolve(), *out_dir.resolve().parents):
-        raise SettingsError(f"--fix {out_dir} lies in the data folder, where nothing is written; name another")
-    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
-        raise SettingsError(f"--fix {out_dir} is in use; name a new or empty folder")
 
 
 def repair_folder(

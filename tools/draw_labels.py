@@ -15,6 +15,7 @@ from datasets.splits import choose_split
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.data_checks import escaped
+from tools.destinations import refuse_data_folder
 from tools.drawing import check_drawings, numbered_classes, write_picture
 from tools.messages import warn
 from tools.progress import progress_bar
@@ -45,8 +46,7 @@ def draw_folder(
     told and left out. Returns the exit code, 1 when anything was."""
     if not data_dir.is_dir():
         raise SettingsError(f"{data_dir}: no such data folder")
-    if data_dir.resolve() in (out_dir.resolve(), *out_dir.resolve().parents):
-        raise SettingsError(f"{out_dir} lies in the data folder, where nothing is written; name another")
+    refuse_data_folder(out_dir, data_dir)
     dataset = detect_format(data_dir) if dataset == "auto" else dataset
     reader, images = get_format(dataset), list_images(dataset, data_dir)
     if not images:

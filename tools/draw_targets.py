@@ -13,6 +13,7 @@ import numpy as np
 from DOTA_devkit.atomic import write_json
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config
+from tools.destinations import refuse_data_folder
 from tools.messages import warn
 from tools.progress import progress_bar
 from tools.setting_flags import parse_settings, split_settings
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         options = _parse(arguments)
-        _refuse_data_folder(options.out_dir, options.data_dir)
+        refuse_data_folder(options.out_dir, options.data_dir)
         _check_summary(options.out_dir / SUMMARY)
         config = _config_of(options)
         draw_folder(config, options.out_dir, options.num, options.augment)
@@ -130,12 +131,6 @@ def _draw_and_count(
             write_picture(out_dir / f"{name}.png", picture)
     report_problems(problems, "bad pictures left out")
     return counts
-
-
-def _refuse_data_folder(out_dir: Path, data_dir: Path) -> None:
-    folder, data = out_dir.resolve(), data_dir.resolve()
-    if folder == data or data in folder.parents:
-        raise SettingsError(f"{out_dir}: lies in the data folder {data_dir}, where nothing is written; name another")
 
 
 def _check_summary(path: Path) -> None:

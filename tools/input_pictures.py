@@ -9,9 +9,9 @@ from datasets.image_sizes import read_header
 from datasets.images import IMAGE_SUFFIXES, find_images, is_image
 from DOTA_devkit.reasons import first_line
 from tools.command_line import SettingsError
+from tools.destinations import refuse_inputs
 from tools.messages import warn
 from tools.progress import progress_bar
-from tools.run_folder import refuse_inputs
 from tools.video_flags import folder_with_pictures, no_picture_there, refuse_video
 
 WILD = frozenset("*?[")

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from tools.config import Config, SettingsError
+from tools.destinations import refuse_data_folder, refuse_inputs
 from tools.folder_lock import HAS_LOCKS
 from tools.messages import warn
 from tools.ranks import is_main_process
@@ -30,21 +31,12 @@ class Log:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
 
 
-def refuse_inputs(out: Path, inputs: Path | None, is_data_dir: bool = False) -> None:
-    """Raises SettingsError when files of `out` would lie beside the inputs or over them; in a data folder nowhere."""
-    if inputs is None:
-        return
-    folder, source = out.resolve(), inputs.resolve()
-    source = source.parent if source.is_file() else source
-    written = (folder, folder / "drawings", folder / "results")
-    if source in written or (is_data_dir and source in folder.parents):
-        raise SettingsError(f"--out {out} lies in the inputs, {inputs}, beside which nothing is written; name another")
-
-
 def new_run_dir(config: Config, data_name: str) -> Path:
     """The folder of a new run: --out, or a name by data, backbone and time. Refuses a folder that holds a run."""
     if config.out is not None:
-        refuse_inputs(config.out, config.data_dir, is_data_dir=True)
+        if config.data_dir is not None:
+            refuse_data_folder(config.out, config.data_dir, "--out")
+            refuse_inputs(config.out, config.data_dir)
         # Settings alone are of a run that was stopped while it started; without locks, perhaps of one that starts.
         if any((config.out / name).exists() for name in (LAST, BEST, *(() if HAS_LOCKS else (SETTINGS,)))):
             remedy = f"continue it with --resume_train {config.out}, name another folder or remove it"

@@ -39,6 +39,7 @@ from DOTA_devkit.tiling import (
     write_index,
 )
 from tools.command_line import Parser, SettingsError, exit_code
+from tools.destinations import refuse_data_folder
 from tools.folder_lock import locked
 from tools.messages import report_problems, warn
 from tools.processes import run_tasks
@@ -162,10 +163,7 @@ def _read_lists(
 
 def _check_destination(src: Path, dst: Path, wanted: Mapping[str, object], images: Mapping[str, Path]) -> None:
     """Raises SettingsError for a folder that holds anything but an earlier run by the same settings, `wanted`."""
-    if dst.resolve().is_relative_to(src.resolve()):
-        raise SettingsError(
-            f"{dst}: is {src} or inside it, and nothing is written beside the source; name another folder"
-        )
+    refuse_data_folder(dst, src)
     path = dst / SETTINGS
     if path.is_file():
         try:

@@ -17,6 +17,7 @@ from tools.class_scores import least_scores, read_scores, shown_scores
 from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.data import open_data, split_of, warn_of_known_pictures
+from tools.destinations import refuse_data_folder, refuse_inputs
 from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
 from tools.drawing import numbered_classes
 from tools.engine import Engine
@@ -25,7 +26,7 @@ from tools.own_backbone import run_named_file
 from tools.picture_results import STOPPED, Report, draw_found, write_found
 from tools.progress import progress_bar
 from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, origin_of
-from tools.run_folder import Log, checkpoint_path, refuse_inputs, results_dir
+from tools.run_folder import Log, checkpoint_path, results_dir
 from tools.stop_request import StopRequest
 
 
@@ -77,8 +78,9 @@ def load_run(config: Config) -> LoadedRun:
             f"{known}; leave the flag out"
         )
     run_dir = results_dir(config, path)
-    if config.input is None:
-        refuse_inputs(run_dir, config.data_dir, is_data_dir=True)
+    if config.input is None and config.data_dir is not None:
+        refuse_data_folder(run_dir, config.data_dir, "--out")
+        refuse_inputs(run_dir, config.data_dir)
     return LoadedRun(config, path, run_dir, model, architecture)
 
 

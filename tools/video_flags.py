@@ -12,7 +12,7 @@ from datasets.images import IMAGE_SUFFIXES, first_folder_with
 from datasets.videos import VIDEO_SUFFIXES
 from DOTA_devkit.tiling import check_picture_name
 from tools.command_line import SettingsError
-from tools.run_folder import refuse_inputs
+from tools.destinations import refuse_inputs
 
 
 def add_every(parser: argparse.ArgumentParser, default: float) -> None:

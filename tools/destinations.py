@@ -1,0 +1,30 @@
+"""Where a command may write: neither into its data nor beside its inputs, nor over what somebody else has put there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.config import SettingsError
+
+
+def refuse_data_folder(out: Path, data_dir: Path, flag: str = "") -> None:
+    """Raises SettingsError when `out`, a file or folder that `flag` names, is the folder of the data or lies in it."""
+    if out.resolve().is_relative_to(data_dir.resolve()):
+        raise SettingsError(
+            f"{f'{flag} {out}'.strip()} lies in the data folder, {data_dir}, where nothing is written; name another"
+        )
+
+
+def refuse_inputs(out: Path, inputs: Path) -> None:
+    """Raises SettingsError when results in the folder `out` would lie beside the inputs or over them."""
+    folder, source = out.resolve(), inputs.resolve()
+    source = source.parent if source.is_file() else source
+    if source in (folder, folder / "drawings", folder / "results"):
+        raise SettingsError(f"--out {out} lies in the inputs, {inputs}, beside which nothing is written; name another")
+
+
+def require_free(out: Path, flag: str = "", or_file: str = "") -> None:
+    """Raises SettingsError unless `out`, which `flag` names, is a new or empty folder; `or_file` tells what else the
+    user may name."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingsError(f"{f'{flag} {out}'.strip()} is in use; name a new or empty folder{or_file}")
