@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from datasets.rasters import open_raster, why_no_rasterio
 from DOTA_devkit.reasons import first_line
 
 if TYPE_CHECKING:
     from rasterio.crs import CRS
 
 LONGITUDE_LATITUDE = "OGC:CRS84"  # WGS 84 with longitude first, that of RFC 7946, section 4
-INSTALL = "pip install -r requirements-geo.txt"
 
 
 class GeoreferenceError(ValueError):
@@ -44,14 +43,12 @@ def read_georeference(path: Path) -> Georeference:
     Raises GeoreferenceError where rasterio is missing, the file cannot be read, or it does not tell.
     """
     rasterio = _rasterio()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NotGeoreferencedWarning, which is told of below
-        try:
-            with rasterio.open(path) as picture:
-                affine, crs, size = picture.transform, picture.crs, picture.shape
-                has_points = bool(picture.gcps[0] or picture.rpcs)
-        except rasterio.errors.RasterioError as error:
-            raise GeoreferenceError(f"cannot be opened as a raster ({first_line(error)})") from error
+    try:
+        with open_raster(path) as picture:
+            affine, crs, size = picture.transform, picture.crs, picture.shape
+            has_points = bool(picture.gcps[0] or picture.rpcs)
+    except rasterio.errors.RasterioError as error:
+        raise GeoreferenceError(f"cannot be opened as a raster ({first_line(error)})") from error
     matrix = np.array(affine).reshape(3, 3)[:2]
     if has_points and affine.is_identity:
         raise GeoreferenceError("tells its place by control points only; straighten it, for instance with gdalwarp")
@@ -87,16 +84,6 @@ def between(source: CRS, target: CRS, points: np.ndarray) -> np.ndarray:
             return np.full((1, 2), np.inf)
         halves = np.array_split(points, 2)
         return np.concatenate([between(source, target, half) for half in halves])
-
-
-def why_no_rasterio() -> str | None:
-    """What to do so that rasterio works here; None where it does."""
-    try:
-        import rasterio.crs
-        import rasterio.errors  # noqa: F401
-    except ImportError as error:
-        return f"{INSTALL} (import failed: {first_line(error)})"
-    return None
 
 
 def _rasterio() -> ModuleType:

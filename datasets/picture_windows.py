@@ -3,11 +3,9 @@ cannot read. It takes the place of an array where tiles are cut."""
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import struct
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from datasets import tiff
-from datasets.georeference import why_no_rasterio
 from datasets.images import ImageError, as_channels, check_num_bands, read_image, wanted_bands
 from datasets.layouts import no_data_of, sample_step, spread_of
+from datasets.rasters import open_raster, why_no_rasterio
 from datasets.tiff_blocks import FOREIGN, emptied
 from DOTA_devkit.reasons import first_line
 from DOTA_devkit.tiling import scaled_size
@@ -34,8 +32,6 @@ ROWS_KEPT = 1536  # of a file whose blocks are as wide as the picture: else each
 # TIFF 6.0, section 3 ff.: grey with black as 0, RGB, and JPEG's own colours, which libtiff makes RGB.
 _GREY, _RGB, _YCBCR = 1, 2, 6
 _KINDS = {(8, 1), (16, 1), (16, 2), (32, 1), (32, 2), (32, 3), (64, 3)}  # bits of a value; its sample format
-
-logging.getLogger("rasterio").addHandler(logging.NullHandler())  # what GDAL says stands in the error as well
 
 
 def open_picture(
@@ -121,13 +117,7 @@ class PictureWindows:
     def _raster(self) -> DatasetReader:
         """The open file of this process."""
         if self._opened is None or self._opened[0] != os.getpid():
-            import rasterio
-
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # NotGeoreferencedWarning: who needs the place asks for it
-                # Whatever GDAL_NUM_THREADS says: a process that is forked would wait for threads that stayed behind.
-                # Not by a relative name: GDAL takes the beginning of some for a protocol.
-                self._opened = os.getpid(), rasterio.open(self.path.absolute(), NUM_THREADS="1")
+            self._opened = os.getpid(), open_raster(self.path)
         return self._opened[1]
 
     def _read(self, top: int, left: int, height: int, width: int) -> np.ndarray:
