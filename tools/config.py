@@ -16,6 +16,7 @@ from tools.setting_rules import check_settings
 
 PHASES = ("train", "test", "eval")
 PRETRAINED = ("auto", "imagenet", "none")
+PRECISIONS = ("fp32", "bf16", "fp16")
 SCORES_HELP = (
     "metrics.json of an evaluation, or its run folder: each class from the score of its best F1 there on; classes "
     "without one as the flag above says"
@@ -208,7 +209,7 @@ class Config:
     precision: str = _setting(
         "auto",
         "arithmetic; auto: in training bf16 where the machine has it, in validation, test and eval fp32",
-        ("auto", "fp32", "bf16", "fp16"),
+        ("auto", *PRECISIONS),
     )
     seed: int = _setting(0, "of weights, order, augmentation and splits")
     # which flags the user gave, on the command line or in the file; not a flag itself

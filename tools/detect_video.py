@@ -17,6 +17,7 @@ from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.task_files import ImageDetections
 from tools.class_scores import shown_scores
 from tools.command_line import Parser, SettingsError, exit_code
+from tools.config import PRECISIONS
 from tools.detector_flags import (
     THRESHOLDS,
     add_detector_flags,
@@ -246,7 +247,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         choices=(1, 2, 4),
         help="of a checkpoint: the mean of so many views of a frame, as in main.py [default: 1]",
     )
-    add("--precision", choices=("fp32", "bf16", "fp16"), help="of a checkpoint: arithmetic [default: fp32]")
+    add("--precision", choices=PRECISIONS, help="of a checkpoint: arithmetic [default: fp32]")
     add_detector_flags(parser)
     add_drawing_flags(parser, shown="drawn and counted")
     add("--no_draw", dest="draw", action="store_false", help="write no video")

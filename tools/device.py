@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from DOTA_devkit.reasons import first_line
-from tools.config import SettingsError
+from tools.config import PRECISIONS, SettingsError
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = dict(zip(PRECISIONS, (torch.float32, torch.bfloat16, torch.float16), strict=True))
 
 
 def pick_device(name: str, local_rank: int | None = None, local_ranks: int = 1) -> torch.device:
@@ -48,9 +48,9 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
     if name == "fp16" and device.type == "cpu":
         raise SettingsError("--precision fp16 is for GPUs; give bf16 or fp32")
     if name != "auto":
-        if name not in PRECISIONS:
+        if name not in _DTYPES:
             raise SettingsError(f"--precision {name} is not known; give one of {', '.join(PRECISIONS)}")
-        return PRECISIONS[name]
+        return _DTYPES[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
     has_bf16 = device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
