@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
@@ -12,12 +10,15 @@ import torch
 from datasets import picture_windows
 from datasets.tiles import TileSet
 from DOTA_devkit.tiling import lay_tiles
-from models import IMAGENET, PUBLISHED, Detections, Maps, Preprocessing
+from models import IMAGENET, Detections, Maps, Preprocessing
 from tools import outcomes
 from tools.architecture import Architecture
 from tools.benchmark_windows import draw_survey
-from tools.detect import DetectionSettings, Tiling, detect, detect_tiled, select
+from tools.detect import Inference, select
+from tools.outcomes import DetectionSettings, Tiling
 
+CPU = torch.device("cpu")
+OPTIONS = {"batch_size": 3, "num_workers": 0}
 SQUARE = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], np.float32)
 
 
@@ -71,9 +72,9 @@ def network():
 def test_a_batch_of_pictures_gives_what_each_gives_alone(network, dota_folder):
     """Defect 15: the decoder worked at batch size 1 only."""
     paths = sorted((dota_folder() / "images").iterdir())
-    options = {"settings": DetectionSettings(), "device": torch.device("cpu"), "num_workers": 0}
-    together = list(detect(*network, paths, batch_size=4, **options))
-    alone = list(detect(*network, paths, batch_size=1, **options))
+    inference = Inference(*network, DetectionSettings(), CPU)
+    together = list(inference.pictures(paths, batch_size=4, num_workers=0))
+    alone = list(inference.pictures(paths, batch_size=1, num_workers=0))
     assert [item.row for item in together] == [0, 1, 2, 3]
     for one, other in zip(together, alone, strict=True):
         assert len(one.detections.scores) > 0
@@ -84,7 +85,7 @@ def test_a_batch_of_pictures_gives_what_each_gives_alone(network, dota_folder):
 def test_in_bf16_the_boxes_are_nearly_the_same(network, dota_folder):
     paths = sorted((dota_folder() / "images").iterdir())
     full, half = (
-        list(detect(*network, paths, DetectionSettings(conf_thresh=0.3, precision=name), **OPTIONS))
+        list(Inference(*network, DetectionSettings(conf_thresh=0.3, precision=name), CPU).pictures(paths, **OPTIONS))
         for name in ("fp32", "bf16")
     )
     for one, other in zip(full, half, strict=True):
@@ -97,12 +98,8 @@ def test_in_bf16_the_boxes_are_nearly_the_same(network, dota_folder):
 def test_kept_pictures_come_whole_and_damaged_ones_by_name(network, dota_folder):
     paths = sorted((dota_folder() / "images").iterdir())
     paths[1].write_bytes(b"no picture")
-    found = list(
-        detect(
-            *network, paths, DetectionSettings(),
-            device=torch.device("cpu"), batch_size=2, num_workers=0, kept=range(3),
-        )
-    )  # fmt: skip
+    inference = Inference(*network, DetectionSettings(), CPU)
+    found = list(inference.pictures(paths, batch_size=2, num_workers=0, kept=range(3)))
     by_row = {item.row: item for item in found}
     assert by_row[0].picture.shape == (128, 128, 3)
     assert by_row[3].picture is None
@@ -115,14 +112,11 @@ def _write(path, picture) -> None:
     path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
 
 
-OPTIONS = {"device": torch.device("cpu"), "batch_size": 3, "num_workers": 0}
-
-
 def test_a_picture_of_one_tile_gives_what_it_gives_whole(network, dota_folder):
     path = sorted((dota_folder() / "images").iterdir())[0]
-    settings = DetectionSettings(conf_thresh=0.3)
-    whole = next(iter(detect(*network, [path], settings, **OPTIONS))).detections
-    tiled = detect_tiled(*network, path, Tiling(128, 0), settings, **OPTIONS).detections
+    inference = Inference(*network, DetectionSettings(conf_thresh=0.3), CPU)
+    whole = next(iter(inference.pictures([path], **OPTIONS))).detections
+    tiled = inference.tiled_picture(path, Tiling(128, 0), **OPTIONS).detections
     assert len(whole.scores) > 0
     np.testing.assert_allclose(tiled.quads, whole.quads, atol=1e-6)
     np.testing.assert_allclose(tiled.scores, whole.scores)
@@ -148,12 +142,10 @@ def test_objects_of_a_big_picture_are_found_where_they_are_and_once(tmp_path, sc
     for x, y in corners:
         picture[y : y + 8, x : x + 8] = 255
     _write(tmp_path / "big.png", picture)
-    architecture = Architecture("resnet18", False, ("white",), (64, 64), PUBLISHED)
-    spot = _Spotter()
-    found = detect_tiled(
-        spot, replace(architecture, preprocessing=Preprocessing("bgr", 1 / 100, (0, 0, 0), (1, 1, 1))),
-        tmp_path / "big.png", Tiling(64, 24, scales), DetectionSettings(conf_thresh=0.5, nms_thresh=0.1), **OPTIONS,
-    )  # fmt: skip
+    by_hundred = Preprocessing("bgr", 1 / 100, (0, 0, 0), (1, 1, 1))
+    architecture = Architecture("resnet18", False, ("white",), (64, 64), by_hundred)
+    inference = Inference(_Spotter(), architecture, DetectionSettings(conf_thresh=0.5, nms_thresh=0.1), CPU)
+    found = inference.tiled_picture(tmp_path / "big.png", Tiling(64, 24, scales), **OPTIONS)
     assert found.size == (200, 296)
     offsets = found.detections.quads.mean(axis=1)[:, None] - np.array(corners) - 4
     nearest = np.abs(offsets).max(axis=2).argmin(axis=1)
@@ -163,25 +155,24 @@ def test_objects_of_a_big_picture_are_found_where_they_are_and_once(tmp_path, sc
 
 def test_a_picture_that_is_read_in_windows_gives_the_same_boxes_and_an_overview(network, tmp_path, monkeypatch):
     path = draw_survey(tmp_path / "a.tif", 300)
-    settings = DetectionSettings(conf_thresh=0.02)
-    whole = detect_tiled(*network, path, Tiling(128, 32), settings, is_kept=True, **OPTIONS)
+    inference = Inference(*network, DetectionSettings(conf_thresh=0.02), CPU)
+    whole = inference.tiled_picture(path, Tiling(128, 32), is_kept=True, **OPTIONS)
     assert whole.picture.shape == (300, 300, 3)
     monkeypatch.setattr(picture_windows, "LEAST_PIXELS", 1)
     monkeypatch.setattr(outcomes, "LONGEST_DRAWN", 100)
-    found = detect_tiled(*network, path, Tiling(128, 32), settings, is_kept=True, **OPTIONS)
+    found = inference.tiled_picture(path, Tiling(128, 32), is_kept=True, **OPTIONS)
     assert len(found.detections.scores) == len(whole.detections.scores) > 5
     np.testing.assert_allclose(found.detections.quads, whole.detections.quads, atol=1e-3)
     assert (found.size, found.picture.shape, found.picture_scale) == ((300, 300), (100, 100, 3), pytest.approx(1 / 3))
     path.write_bytes(path.read_bytes()[:-60_000])
-    broken = detect_tiled(*network, path, Tiling(128, 32), settings, **OPTIONS)
+    broken = inference.tiled_picture(path, Tiling(128, 32), **OPTIONS)
     assert "a.tif: is cut off before its end" in broken.problem
 
 
 def test_a_damaged_big_picture_is_a_problem_not_a_crash(network, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"nothing")
-    assert (
-        "bad.png" in detect_tiled(*network, tmp_path / "bad.png", Tiling(64, 8), DetectionSettings(), **OPTIONS).problem
-    )
+    inference = Inference(*network, DetectionSettings(), CPU)
+    assert "bad.png" in inference.tiled_picture(tmp_path / "bad.png", Tiling(64, 8), **OPTIONS).problem
 
 
 @pytest.mark.parametrize("scales", [(1.0, 0.5), (0.7, 2.0)])

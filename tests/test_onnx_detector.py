@@ -11,12 +11,13 @@ import torch
 from datasets.demo import draw_scene
 from tools.checkpoint import load_checkpoint
 from tools.command_line import SettingsError
-from tools.detect import detect, detect_tiled
+from tools.detect import Inference
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import DetectionSettings, Tiling
 
 SCENE = draw_scene(np.random.default_rng(3))[0]
-OPTIONS = {"device": torch.device("cpu"), "batch_size": 2, "num_workers": 0}
+CPU = torch.device("cpu")
+OPTIONS = {"batch_size": 2, "num_workers": 0}
 SETTINGS = DetectionSettings()
 
 
@@ -34,11 +35,12 @@ def _assert_same(found, expected, atol=2e-2) -> None:
 @pytest.mark.parametrize("settings", [{"nms": True}, pytest.param({"nms": False}, marks=pytest.mark.slow)])
 def test_boxes_are_those_of_the_checkpoint(exported, finding_checkpoint, tmp_path, settings) -> None:
     network, architecture, _ = load_checkpoint(finding_checkpoint)
+    inference = Inference(network, architecture, SETTINGS, CPU)
     detector = OnnxDetector(exported(**settings))
     for hw in ((64, 96), (150, 90), (40, 200)):
         picture = cv2.resize(SCENE, (hw[1], hw[0]))
         _write(tmp_path / "a.png", picture)
-        expected = next(iter(detect(network, architecture, [tmp_path / "a.png"], SETTINGS, **OPTIONS))).detections
+        expected = next(iter(inference.pictures([tmp_path / "a.png"], **OPTIONS))).detections
         _assert_same(detector.detect([picture])[0], expected)
 
 
@@ -47,7 +49,8 @@ def test_tiles_give_what_they_give_in_torch(exported, finding_checkpoint, tmp_pa
     network, architecture, _ = load_checkpoint(finding_checkpoint)
     tiling = Tiling(96, 32, scales)
     _write(tmp_path / "a.png", SCENE[:200])
-    expected = detect_tiled(network, architecture, tmp_path / "a.png", tiling, SETTINGS, **OPTIONS).detections
+    inference = Inference(network, architecture, SETTINGS, CPU)
+    expected = inference.tiled_picture(tmp_path / "a.png", tiling, **OPTIONS).detections
     found = OnnxDetector(exported(nms=True)).detect_tiled(SCENE[:200], tiling, batch_size=3)
     assert len(expected.scores) > 20
     assert abs(len(found.scores) - len(expected.scores)) <= 1  # an overlap at the threshold may go either way

@@ -13,7 +13,7 @@ from tests.test_ctrbox import OddBackbone
 from tests.test_training_step import make_batch
 from tools.architecture import Architecture
 from tools.averaging import WeightAverage
-from tools.detect import detect_batch
+from tools.detect import Inference
 from tools.engine import Engine
 from tools.optimizer import make_criterion
 from tools.outcomes import DetectionSettings
@@ -107,11 +107,11 @@ def test_detecting_brings_boxes_from_the_gpu_and_asks_it_for_nothing_else(monkey
     network = make_network().eval()
     architecture = Architecture("resnet18", True, ("car", "boat"), (64, 64), IMAGENET)
     images, settings = torch.rand(2, 64, 64, 3) * 255, DetectionSettings(num_peaks=20)
-    here = detect_batch(network, architecture, images, settings, torch.device("cpu"))
+    here = Inference(network, architecture, settings, torch.device("cpu")).batch(images)
     move_module(network)
     monkeypatch.setattr(preprocessing, "gain_and_shift", lambda facts, _: far_scaling(facts))
     with PretendGPU() as gpu:
-        found = detect_batch(network, architecture, images, settings, DEVICE)
+        found = Inference(network, architecture, settings, DEVICE).batch(images)
     for far, near in zip(found, here, strict=True):
         assert torch.allclose(far, near, rtol=1e-5)
     assert len(gpu.looks) == 3, gpu.looks  # quads, scores and labels

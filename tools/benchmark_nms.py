@@ -12,7 +12,7 @@ from DOTA_devkit.evaluation import ImageTruth, evaluate
 from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections
 from tools.data import open_data, read_split, truths_of
-from tools.detect import detect
+from tools.detect import Inference
 from tools.device import pick_device
 from tools.progress import progress_bar
 from tools.setting_flags import parse_settings
@@ -32,12 +32,10 @@ def benchmark_nms(
     data = open_data(loaded.config, loaded.checkpoint.parent)
     split, samples = read_split(loaded.config, data, "val", loaded.architecture.class_names)
     truths = truths_of(samples)
-    found = detect(
-        loaded.model.to(pick_device(device)),
-        loaded.architecture,
+    on = pick_device(device)
+    inference = Inference(loaded.model.to(on), loaded.architecture, detection_settings(loaded.config), on)
+    found = inference.pictures(
         [sample.image_path for sample in samples],
-        detection_settings(loaded.config),
-        device=pick_device(device),
         batch_size=loaded.config.batch_size,
         num_workers=loaded.config.num_workers,
     )

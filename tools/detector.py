@@ -13,7 +13,7 @@ from datasets.picture_windows import PictureWindows
 from DOTA_devkit.task_files import ImageDetections
 from tools.architecture import PUBLISHED_BACKBONE
 from tools.checkpoint import load_checkpoint
-from tools.detect import detect_batch, select, tiled_boxes
+from tools.detect import Inference, select
 from tools.device import pick_device, pick_precision
 from tools.outcomes import DetectionSettings, Tiling, check_picture, is_cut
 from tools.own_backbone import register_from_file
@@ -53,7 +53,8 @@ class Detector:
             register_from_file(backbone)
         path = weights_in(Path(path))
         model, self._architecture, _ = load_checkpoint(path, backbone or PUBLISHED_BACKBONE, averaged=True)
-        self._model = model.to(self._device, memory_format=torch.channels_last).eval()
+        model = model.to(self._device, memory_format=torch.channels_last)
+        self._inference = Inference(model, self._architecture, self.settings, self._device)
         self.class_names = tuple(self._architecture.class_names)
         self.usual_hw, self.input_hw = self._architecture.usual_hw, self._architecture.input_hw
         self.num_channels = self._architecture.in_channels
@@ -74,8 +75,7 @@ class Detector:
         time. With a `name` progress is shown. Raises ValueError as `detect`, ImageError where a picture that is read in
         windows is damaged."""
         check_picture(picture, self.num_channels, is_tiled=True)
-        how = {"device": self._device, "batch_size": batch_size, "name": name}
-        boxes, num_cut = tiled_boxes(self._model, self._architecture, picture, tiling, self.settings, **how)
+        boxes, num_cut = self._inference.tiles(picture, tiling, batch_size=batch_size, name=name)
         self.num_cut += num_cut
         return boxes
 
@@ -83,8 +83,6 @@ class Detector:
         check_picture(picture, self.num_channels)
         hw = self._architecture.input_hw
         image = letterbox_image(picture, hw, self._architecture.preprocessing.fill_bgr)
-        found = detect_batch(
-            self._model, self._architecture, torch.from_numpy(image)[None], self.settings, self._device
-        )
+        found = self._inference.batch(torch.from_numpy(image)[None])
         self.num_cut += is_cut(found.scores[0].numpy(), self.settings)
         return select(found, 0, letterbox_scale(picture.shape[:2], hw), self.settings)

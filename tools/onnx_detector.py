@@ -11,14 +11,13 @@ import numpy as np
 
 from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.picture_windows import PictureWindows
-from datasets.tiles import TileSet
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
-from DOTA_devkit.tiling import lay_tiles, tile_windows
 from tools.command_line import SettingsError
 from tools.onnx_facts import FileFacts, read_properties
-from tools.outcomes import DetectionSettings, TileBoxes, Tiling, check_picture, is_cut, survivors
+from tools.outcomes import DetectionSettings, Tiling, check_picture, is_cut, survivors
 from tools.progress import progress_bar
 from tools.runtimes import open_runtime
+from tools.tiled_picture import TiledPicture
 
 
 class OnnxDetector:
@@ -99,18 +98,15 @@ class OnnxDetector:
         """The boxes in a picture that is cut into tiles, at each of the scales, and merged; with a `name` progress is
         shown. Raises ValueError as `detect`, ImageError where a picture that is read in windows is damaged."""
         check_picture(picture, self.num_channels, is_tiled=True)
-        hw = picture.shape[:2]
-        tiles = lay_tiles(name or "picture", *hw, tiling.size, tiling.overlap, tiling.scales)
-        tile_set = TileSet(picture, tiles, tiling.size, self.facts.input_hw, tuple(self.facts.fill_bgr))
-        boxes = TileBoxes(tiles, tile_windows(tiles, tiling.size))
-        groups = (list(rows) for _, rows in groupby(range(len(tiles)), key=lambda row: tile_set.crop(row).shape))
+        cut = TiledPicture(picture, tiling, self.facts.input_hw, tuple(self.facts.fill_bgr), name)
+        groups = (list(rows) for _, rows in groupby(range(len(cut.tiles)), key=lambda row: cut.tiles.crop(row).shape))
         batches = [rows[k : k + batch_size] for rows in groups for k in range(0, len(rows), batch_size)]
         if name is not None:
-            batches = progress_bar(batches, unit="batch", desc=f"{name}: {len(tiles)} tiles")
+            batches = progress_bar(batches, unit="batch", desc=cut.title)
         for rows in batches:
-            for row, found in zip(rows, self.detect([tile_set.crop(row) for row in rows]), strict=True):
-                boxes.add(row, found._replace(quads=tile_set.to_picture(row, found.quads)))
-        return boxes.merged(tiling.size, hw, self.settings)
+            for row, found in zip(rows, self.detect([cut.tiles.crop(row) for row in rows]), strict=True):
+                cut.add(row, found)
+        return cut.merged(self.settings)
 
     def _target(self, hw: tuple[int, int]) -> tuple[int, int] | None:
         """The size that the caller must letterbox to; None where the file takes the picture as it is."""

@@ -11,9 +11,8 @@ import numpy as np
 
 from datasets.picture_windows import PictureWindows
 from DOTA_devkit import poly_nms
-from DOTA_devkit.merging import merge_tiles
-from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
-from DOTA_devkit.tiling import Tile, check_grid, scaled_size
+from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.tiling import check_grid, scaled_size
 
 SOUND_SCORE = 0.1  # what lies below are guesses, of which a few more or less are no loss
 MOST_RESIZED = 1.5  # factor on objects' sizes that a network bears; by 1.33 one of the demo lost two fifths of mAP50
@@ -174,25 +173,3 @@ def too_large_hint(size: tuple[int, int], usual_hw: tuple[int, int], input_hw: t
         f"is {size[1]} x {size[0]}, much larger than the network is used to, and small objects get lost; cut such "
         f"pictures with --tile {side} --overlap {side // 6}"
     )
-
-
-class TileBoxes:
-    """The boxes found in the tiles of one picture, gathered tile by tile. windows (T, 4): where the tiles lie, in
-    pixels of the picture (`tile_windows`)."""
-
-    def __init__(self, tiles: Sequence[Tile], windows: np.ndarray) -> None:
-        self._tiles, self._windows = tiles, windows
-        self._parts: list[ImageDetections] = [NO_DETECTIONS]
-        self._numbers: list[np.ndarray] = [np.zeros(0, np.int64)]
-
-    def add(self, row: int, boxes: ImageDetections) -> None:
-        """Add what was found in tile number `row`, in pixels of the picture."""
-        in_tile = (boxes.quads - self._windows[row, :2]) * self._tiles[row].scale
-        self._parts.append(boxes._replace(quads=in_tile))
-        self._numbers.append(np.full(len(boxes.scores), row))
-
-    def merged(self, tile_size: int, picture_hw: tuple[int, int], settings: DetectionSettings) -> ImageDetections:
-        """The boxes of the whole picture, in its pixels."""
-        boxes = ImageDetections(*(np.concatenate(part) for part in zip(*self._parts, strict=True)))
-        where = np.concatenate(self._numbers), self._windows, tile_size, picture_hw
-        return merge_tiles(*boxes, *where, settings.nms_thresh, settings.agnostic)

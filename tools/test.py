@@ -18,10 +18,11 @@ from tools.command_line import exit_code
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.data import open_data, split_of, warn_of_known_pictures
 from tools.destinations import refuse_data_folder, refuse_inputs
-from tools.detect import DetectionSettings, Found, Tiling, detect, detect_tiled
+from tools.detect import Inference
 from tools.drawing import numbered_classes
 from tools.engine import Engine
 from tools.input_pictures import check_headers, input_pictures, refuse_pictures
+from tools.outcomes import DetectionSettings, Found, Tiling
 from tools.own_backbone import run_named_file
 from tools.picture_results import STOPPED, Report, draw_found, write_found
 from tools.progress import progress_bar
@@ -148,19 +149,19 @@ def run_detector(
 def _detect_share(loaded: LoadedRun, engine: Engine, paths: Sequence[Path]) -> Iterator[Found]:
     """Detect on this process's share of the pictures, whole or in tiles; those to draw are handed on. The rows are
     those of the whole list."""
-    config, architecture = loaded.config, loaded.architecture
+    config = loaded.config
     model = loaded.model.to(engine.device, memory_format=torch.channels_last)
-    settings = detection_settings(config)
-    how = {"device": engine.device, "batch_size": config.batch_size or 1, "num_workers": config.num_workers}
+    inference = Inference(model, loaded.architecture, detection_settings(config), engine.device)
+    how = {"batch_size": config.batch_size or 1, "num_workers": config.num_workers}
     rows = engine.share(range(len(paths)))
     kept = [number for number, row in enumerate(rows) if row < config.num_drawings]
     tiling = _tiling(config)
     if tiling is None:
-        for found in detect(model, architecture, [paths[row] for row in rows], settings, kept=kept, **how):
+        for found in inference.pictures([paths[row] for row in rows], kept=kept, **how):
             yield found._replace(row=rows[found.row])
         return
     for number, row in enumerate(rows):
-        found = detect_tiled(model, architecture, paths[row], tiling, settings, is_kept=number in kept, **how)
+        found = inference.tiled_picture(paths[row], tiling, is_kept=number in kept, **how)
         yield found._replace(row=row)
 
 

@@ -13,8 +13,9 @@ from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import ImageDetections
 from tools.comparison_page import PageItem, draw_page
 from tools.data import truths_of
-from tools.detect import DetectionSettings, Found, detect
+from tools.detect import Inference
 from tools.drawing import as_bgr
+from tools.outcomes import DetectionSettings, Found
 from tools.run_state import Run
 
 PAGE_PICTURES = 8
@@ -65,18 +66,12 @@ def _detect_share(run: Run, shown: set[int]) -> Iterator[Found]:
     """This process's share of the pictures, with rows in the whole list."""
     config, engine = run.config, run.engine
     rows = engine.share(range(len(run.val_samples)))
-    found = detect(
-        run.average.module,
-        run.architecture,
+    # In fp32 and as true rectangles, whatever --precision and --quads say of training and of the results.
+    settings = DetectionSettings(
+        config.K, config.conf_thresh, config.nms_thresh, agnostic=config.agnostic_nms, num_views=config.tta_views
+    )
+    found = Inference(run.average.module, run.architecture, settings, engine.device).pictures(
         [run.val_samples[row].image_path for row in rows],
-        DetectionSettings(
-            config.K,
-            config.conf_thresh,
-            config.nms_thresh,
-            agnostic=config.agnostic_nms,
-            num_views=config.tta_views,
-        ),
-        device=engine.device,
         batch_size=min(max(1, config.batch_size // engine.num_ranks), MOST_AT_ONCE),
         num_workers=config.num_workers,
         kept=[number for number, row in enumerate(rows) if row in shown],
