@@ -16,6 +16,7 @@ lower scored whole box covers stays. Scores are written as they were.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from DOTA_devkit.iou import paired_intersection
 from DOTA_devkit.jit import njit
 from DOTA_devkit.nms import poly_nms
 from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.tiling import TileIndex, tile_windows
 
 BORDER = 8.0  # pixels of the tile within which a box may have been cut: two cells of the network's map
 LEAST_WEIGHT = 0.5  # of a box that touches an inner border
@@ -71,6 +73,34 @@ def merge_tiles(
     best = _compete(_Boxes(quads, rank, weight, rivals, tiles), windows, nms_threshold)
     best = best[np.lexsort((best, -scores[best]))]
     return ImageDetections(quads[best], scores[best], labels[best])
+
+
+def merge_pictures(
+    in_tiles: Mapping[str, ImageDetections], index: TileIndex, nms_threshold: float, agnostic: bool = False
+) -> dict[str, ImageDetections]:
+    """Detections by tile -> detections by picture, in the order of the index; tiles that it has not are left out.
+    `agnostic`: boxes of different classes compete, too."""
+    of_picture: dict[str, list[str]] = {}
+    for name in in_tiles:
+        if name in index.tiles:
+            of_picture.setdefault(index.tiles[name].picture, []).append(name)
+    merged = {}
+    for picture, hw in index.pictures.items():
+        names = sorted(of_picture.get(picture, ()))
+        if names:
+            parts = [in_tiles[name] for name in names]
+            merged[picture] = merge_tiles(
+                np.concatenate([part.quads for part in parts]),
+                np.concatenate([part.scores for part in parts]),
+                np.concatenate([part.labels for part in parts]),
+                np.repeat(np.arange(len(parts)), [len(part.scores) for part in parts]),
+                tile_windows([index.tiles[name] for name in names], index.size),
+                index.size,
+                hw,
+                nms_threshold,
+                agnostic,
+            )
+    return merged
 
 
 def border_weight(quads: np.ndarray, windows: np.ndarray, tile_size: int, picture_hw: tuple[int, int]) -> np.ndarray:

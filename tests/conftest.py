@@ -134,7 +134,7 @@ def label_what_is_found(out: Path, data_dir: Path) -> None:
 @pytest.fixture(scope="session")
 def exported(finding_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`exported(nms=True)`: that checkpoint as an ONNX file by these settings of `ExportSettings`, made once."""
-    from tools.export_onnx import ExportSettings, export_checkpoint
+    from tools.onnx_export import ExportSettings, export_checkpoint
 
     folder, made = tmp_path_factory.mktemp("exported"), {}
 

@@ -135,6 +135,22 @@ def test_an_import_down_or_within_the_folder_is_fine(path: str, source: str) -> 
     assert broken_rules(path, source) == []
 
 
+def test_phases_and_commands_are_no_libraries() -> None:
+    """What one of them shares with another stands in a file of its own; benchmarks run them, as people do."""
+    files = {path: (REPOSITORY / path).read_text(encoding="utf-8") for path in sources() if path.startswith("tools/")}
+    doers = {"tools.train", "tools.test", "tools.eval"}
+    doers |= {path[:-3].replace("/", ".") for path, source in files.items() if "__main__" in source}
+    found = [
+        f"{path}:{line}: {name}"
+        for path, source in files.items()
+        if not path.startswith("tools/benchmark")
+        for line, name in imported_names(path, source)
+        if name.rpartition(".")[0] in doers or name in doers
+    ]
+    assert len(doers) > 20
+    assert found == []
+
+
 def test_only_tools_and_main_see_the_settings() -> None:
     readers = {
         path.split("/")[0]

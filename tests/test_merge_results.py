@@ -17,11 +17,12 @@ from datasets.readers import read_classes, read_samples
 from DOTA_devkit.evaluation import ImageTruth, evaluate
 from DOTA_devkit.iou import poly_iou
 from DOTA_devkit.labels import read_labels
+from DOTA_devkit.merging import merge_pictures
 from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections, read_results, write_results
 from DOTA_devkit.tiling import Tile, TileIndex, lay_tiles, read_index, write_index
 from tools import merge_results, split_tiles
-from tools.merge_results import main, merge_images
+from tools.merge_results import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAMES = ("my", "my__image", "a b", "v1.2.final", "港口", "my__1__0___0")
@@ -196,11 +197,11 @@ def test_agnostic_merging_lets_classes_compete():
     boxes = ImageDetections(np.concatenate([quad, quad + 1]), np.array([0.9, 0.8]), np.array([0, 1]))
     index = TileIndex(100, 40, CLASSES, {"p": (100, 100)}, {"p__1__0___0": Tile("p__1__0___0", "p", 1.0, 0, 0)})
     for agnostic, labels in ((False, [0, 1]), (True, [0])):
-        assert merge_images({"p__1__0___0": boxes}, index, 0.3, agnostic)["p"].labels.tolist() == labels
+        assert merge_pictures({"p__1__0___0": boxes}, index, 0.3, agnostic)["p"].labels.tolist() == labels
 
 
 def test_merging_of_nothing_in_memory():
-    assert merge_images({}, TileIndex(100, 40, CLASSES, {"p": (5, 5)}, {}), 0.3) == {}
+    assert merge_pictures({}, TileIndex(100, 40, CLASSES, {"p": (5, 5)}, {}), 0.3) == {}
 
 
 @pytest.mark.parametrize(

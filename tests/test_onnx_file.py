@@ -11,7 +11,7 @@ import pytest
 from models import known_backbones
 from tests.conftest import save_finding_network
 from tools.command_line import SettingsError
-from tools.export_onnx import ExportSettings, export_checkpoint
+from tools.onnx_export import ExportSettings, export_checkpoint
 from tools.onnx_file import NEWEST_OPSET, OLDEST_OPSET, check_opset
 
 # The operators that TensorRT 10 takes: those marked Y in docs/operators.md of github.com/onnx/onnx-tensorrt, which is

@@ -19,7 +19,7 @@ from tools import quantize_onnx
 from tools.onnx_detector import OnnxDetector
 from tools.onnx_facts import read_properties
 from tools.onnx_network import HEAT_MAP
-from tools.quantize_onnx import calibration_pictures, quantize_file
+from tools.quantization import calibration_pictures, quantize_file
 from tools.runtimes import open_runtime
 
 

@@ -45,7 +45,7 @@ def test_the_newest_run_is_that_of_the_newest_checkpoint_not_of_the_name():
     newer = _make_run("a", 2000)
     _make_run("z", 1000)
     assert newest_run(BEST) == newer
-    assert checkpoint_path(Config()) == newer
+    assert checkpoint_path(None) == newer
 
 
 def test_no_run_is_a_sentence():
@@ -54,9 +54,9 @@ def test_no_run_is_a_sentence():
 
 
 def test_resume_takes_a_file_or_a_folder():
-    assert checkpoint_path(Config(resume=Path("x/last.pth"))) == Path("x/last.pth")
+    assert checkpoint_path(Path("x/last.pth")) == Path("x/last.pth")
     path = _make_run("a", 1000)
-    assert checkpoint_path(Config(resume=path.parent)) == path
+    assert checkpoint_path(path.parent) == path
 
 
 def test_results_go_to_the_run_but_never_beside_a_foreign_checkpoint(tmp_path):

@@ -18,11 +18,11 @@ import main
 from DOTA_devkit.iou import poly_iou
 from models import IMAGENET
 from tests.test_train import arguments
-from tools import test as testing
 from tools import weights
 from tools.architecture import Architecture
 from tools.checkpoint import load_checkpoint, save_checkpoint
 from tools.config import settings_dict
+from tools.loaded_run import load_run
 from tools.outcomes import Found
 from tools.results import ResultFiles
 from tools.setting_flags import parse_settings
@@ -233,10 +233,10 @@ def test_an_empty_folder_is_refused(run_dir, tmp_path, capsys):
 
 def test_data_and_seed_come_from_the_run_unless_a_flag_says_otherwise(run_dir, dota_folder, monkeypatch):
     data_dir = dota_folder()
-    loaded = testing.load_run(parse_settings(["--phase", "test", "--resume", str(run_dir)]))
+    loaded = load_run(parse_settings(["--phase", "test", "--resume", str(run_dir)]))
     assert loaded.config.data_dir is None
     flags = ["--phase", "test", "--resume", str(run_dir), "--data_dir", str(data_dir), "--seed", "5"]
-    loaded = testing.load_run(parse_settings(flags))
+    loaded = load_run(parse_settings(flags))
     assert (loaded.config.data_dir, loaded.config.seed) == (data_dir, 5)
 
 

@@ -30,21 +30,21 @@ from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.task_files import ImageDetections
 from models import CTRBOX, Detections, decode, normalize
 from models.graph_nms import suppress
-from tools.architecture import PUBLISHED_BACKBONE, Architecture
+from tools.architecture import Architecture
 from tools.benchmark_table import format_table
-from tools.checkpoint import load_checkpoint, save_checkpoint
+from tools.checkpoint import load_named, save_checkpoint
 from tools.command_line import SettingsError
 from tools.config import Config
 from tools.data import open_data, read_split
 from tools.detect import select
 from tools.evaluate_onnx import score_onnx
-from tools.export_onnx import ExportSettings, build_export, drawn_scenes
 from tools.onnx_detector import OnnxDetector
+from tools.onnx_export import ExportSettings, build_export, drawn_scenes
 from tools.onnx_facts import FileFacts
 from tools.outcomes import DetectionSettings
 from tools.own_backbone import register_from_file
 from tools.progress import progress_bar
-from tools.quantize_onnx import calibration_pictures, quantize_file
+from tools.quantization import calibration_pictures, quantize_file
 from tools.run_folder import checkpoint_path
 from tools.runtimes import INSTALL, RUNTIMES
 
@@ -90,7 +90,7 @@ def job_from(options: argparse.Namespace) -> DeployJob:
     if options.backbone is not None:
         register_from_file(options.backbone)
     return DeployJob(
-        checkpoint_path(Config(phase="test", resume=options.resume)),
+        checkpoint_path(options.resume),
         options.data_dir,
         options.size,
         options.rounds,
@@ -104,7 +104,7 @@ def benchmark_deploy(job: DeployJob, json_path: Path | None = None) -> dict[str,
     """Print and return the numbers, which go into the JSON file as well: a row for torch and one for each runtime and
     precision, and what NMS alone takes in ONNX Runtime."""
     threads = torch.get_num_threads()
-    network, architecture, _ = load_checkpoint(job.resume, PUBLISHED_BACKBONE, averaged=True)
+    network, architecture, _ = load_named(job.resume)
     if job.size is not None:
         architecture = replace(architecture, input_hw=(job.size, job.size))
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:

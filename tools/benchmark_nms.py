@@ -14,9 +14,9 @@ from DOTA_devkit.task_files import ImageDetections
 from tools.data import open_data, read_split, truths_of
 from tools.detect import Inference
 from tools.device import pick_device
+from tools.loaded_run import load_run
 from tools.progress import progress_bar
 from tools.setting_flags import parse_settings
-from tools.test import detection_settings, load_run
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
@@ -33,7 +33,7 @@ def benchmark_nms(
     split, samples = read_split(loaded.config, data, "val", loaded.architecture.class_names)
     truths = truths_of(samples)
     on = pick_device(device)
-    inference = Inference(loaded.model.to(on), loaded.architecture, detection_settings(loaded.config), on)
+    inference = Inference(loaded.model.to(on), loaded.architecture, loaded.settings, on)
     found = inference.pictures(
         [sample.image_path for sample in samples],
         batch_size=loaded.config.batch_size,

@@ -17,6 +17,7 @@ from DOTA_devkit.reasons import first_line
 from models import CTRBOX, BackboneError
 from tools.architecture import PUBLISHED_BACKBONE, Architecture, published_architecture
 from tools.config import SettingsError, settings_from
+from tools.own_backbone import register_from_file, same_backbone
 from tools.transfer import CheckpointError, compare, copy_matched, likely_cause, unwrapped
 
 FORMAT_VERSION = 1
@@ -116,6 +117,23 @@ def load_checkpoint(
         check_state(content, path)
     model = build(architecture, path)
     load_weights(model, weights, path, architecture.backbone)
+    return model, architecture, content
+
+
+def load_named(path: Path, backbone: str | None = None) -> tuple[CTRBOX, Architecture, dict]:
+    """`load_checkpoint` for detecting: the averaged weights, which validation has scored, and the backbone as a user
+    names it, if at all; a file of the user's own, FILE.py:CLASS, is run.
+
+    Raises CheckpointError, and SettingsError for a file that does not work and a name that contradicts the checkpoint.
+    """
+    if backbone is not None:
+        register_from_file(backbone)
+    model, architecture, content = load_checkpoint(path, backbone or PUBLISHED_BACKBONE, averaged=True)
+    if backbone is not None and not same_backbone(backbone, architecture.backbone):
+        raise SettingsError(
+            f"--backbone {backbone} contradicts the checkpoint {path}, which says {architecture.backbone}; leave the "
+            "flag out"
+        )
     return model, architecture, content
 
 

@@ -11,12 +11,10 @@ import torch
 from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.picture_windows import PictureWindows
 from DOTA_devkit.task_files import ImageDetections
-from tools.architecture import PUBLISHED_BACKBONE
-from tools.checkpoint import load_checkpoint
+from tools.checkpoint import load_named
 from tools.detect import Inference, select
 from tools.device import pick_device, pick_precision
 from tools.outcomes import DetectionSettings, Tiling, check_picture, is_cut
-from tools.own_backbone import register_from_file
 from tools.run_folder import weights_in
 
 
@@ -42,17 +40,13 @@ class Detector:
         --nms_thresh, --K and --tta_views of main.py, `precision` is its --precision. `backbone`: FILE.py:CLASS of a
         network with a backbone of your own; the file is run.
 
-        Raises CheckpointError for what is no such file, SettingsError for a device that is not there and a precision
-        that it has not, ValueError for a number out of range.
+        Raises CheckpointError for what is no such file, SettingsError for a device that is not there, a precision that
+        it has not and a backbone that contradicts the file, ValueError for a number out of range.
         """
-        limits = num_peaks, conf_thresh, nms_thresh
-        self.settings = DetectionSettings(*limits, num_views=tta_views, precision=precision)
+        self.settings = DetectionSettings(num_peaks, conf_thresh, nms_thresh, num_views=tta_views, precision=precision)
         self._device = pick_device(device)
         pick_precision(precision, self._device)  # told of now, not with the first picture
-        if backbone is not None:
-            register_from_file(backbone)
-        path = weights_in(Path(path))
-        model, self._architecture, _ = load_checkpoint(path, backbone or PUBLISHED_BACKBONE, averaged=True)
+        model, self._architecture, _ = load_named(weights_in(Path(path)), backbone)
         model = model.to(self._device, memory_format=torch.channels_last)
         self._inference = Inference(model, self._architecture, self.settings, self._device)
         self.class_names = tuple(self._architecture.class_names)

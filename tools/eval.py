@@ -16,6 +16,7 @@ from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results,
 from tools.class_scores import least_scores, scores_of
 from tools.config import Config
 from tools.data import open_data, read_split, split_of, truths_of, warn_of_known_pictures
+from tools.detection_run import run_detector
 from tools.drawing import numbered_classes, plot_fonts, plot_names
 from tools.engine import Engine
 from tools.error_report import (
@@ -25,10 +26,10 @@ from tools.error_report import (
     write_confusion,
     write_worst,
 )
+from tools.loaded_run import LoadedRun, load_run
 from tools.messages import warn
 from tools.results import RESULTS, read_origin, remove_other_classes
 from tools.run_folder import METRICS, Log
-from tools.test import LoadedRun, load_run, run_detector, run_origin
 from tools.whole_pictures import whole_pictures_of
 
 CSV, CURVES, MERGED = "metrics.csv", "pr_curves.png", "merged"
@@ -136,7 +137,7 @@ def _find_results(
 
 def _are_fresh(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> bool:
     folder = loaded.run_dir / RESULTS
-    origin, wanted = read_origin(folder), run_origin(loaded, images, source) | {"images": list(images)}
+    origin, wanted = read_origin(folder), loaded.origin(images, source) | {"images": list(images)}
     is_whole = all(result_path(folder, name).is_file() for name in loaded.architecture.class_names)
     return is_whole and origin is not None and all(origin.get(key) == value for key, value in wanted.items())
 

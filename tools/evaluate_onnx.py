@@ -19,9 +19,8 @@ from tools.command_line import Parser, exit_code
 from tools.config import Config
 from tools.data import open_data, read_split, truths_of
 from tools.detector_flags import add_detector_flags, open_detector, tiling_of, warn_of_cuts
-from tools.infer_onnx import detect_pictures
 from tools.messages import report_problems
-from tools.onnx_detector import OnnxDetector
+from tools.onnx_detector import OnnxDetector, detect_pictures
 from tools.outcomes import Tiling
 from tools.progress import progress_bar
 from tools.whole_pictures import whole_pictures_of

@@ -8,18 +8,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from datasets.images import ImageError
-from DOTA_devkit.task_files import NO_DETECTIONS
 from tools.class_scores import shown_scores
 from tools.command_line import Parser, exit_code
 from tools.detector_flags import add_detector_flags, add_drawing_flags, least_scores_of, open_detector, tiling_of
 from tools.input_pictures import INPUTS, check_headers, input_pictures, refuse_pictures
-from tools.onnx_detector import OnnxDetector
-from tools.outcomes import Found, Tiling, to_draw
+from tools.onnx_detector import detect_pictures
 from tools.picture_results import STOPPED, Report, draw_found, write_found
 from tools.progress import progress_bar
 from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, origin_of
@@ -37,32 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(options, stop)
 
     return exit_code(work, stop, STOPPED)
-
-
-def detect_pictures(
-    detector: OnnxDetector,
-    images: Mapping[str, Path],
-    tiling: Tiling | None = None,
-    batch_size: int = 1,
-    num_kept: int = 0,
-) -> Iterator[Found]:
-    """Detect on pictures, one after the other, whole or in tiles (then `batch_size` at a time); the first `num_kept`
-    are handed on. Of one that cannot be read comes the problem."""
-    for row, path in enumerate(images.values()):
-        num_cut = detector.num_cut
-        try:
-            if tiling is None:
-                picture = detector.facts.read_picture(path)
-                boxes = detector.detect([picture])[0]
-            else:
-                picture = detector.facts.open_picture(path)
-                boxes = detector.detect_tiled(picture, tiling, batch_size, name=path.name)
-            kept, scale = to_draw(picture) if row < num_kept else (None, 1.0)
-        except ImageError as error:
-            yield Found(row, NO_DETECTIONS, (0, 0), problem=str(error))
-            continue
-        num_cut = detector.num_cut - num_cut
-        yield Found(row, boxes, picture.shape[:2], kept, num_cut=num_cut, picture_scale=scale)
 
 
 def _run(options: argparse.Namespace, stop: StopRequest) -> int:

@@ -6,17 +6,15 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from DOTA_devkit.atomic import write_json
-from DOTA_devkit.merging import merge_tiles
-from DOTA_devkit.task_files import ImageDetections, read_results, result_files, result_path, write_results
-from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index, tile_windows
+from DOTA_devkit.merging import merge_pictures
+from DOTA_devkit.task_files import read_results, result_files, result_path, write_results
+from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.messages import warn
 from tools.processes import run_tasks
@@ -103,37 +101,9 @@ def merge_class(task: ClassTask) -> Merged:
     in_tiles = read_results(task.source, names).images if task.source else {}
     unknown = {name: len(item.scores) for name, item in in_tiles.items() if name not in task.index.tiles}
     num_found = sum(len(item.scores) for item in in_tiles.values())
-    pictures = merge_images(in_tiles, task.index, task.nms_threshold)
+    pictures = merge_pictures(in_tiles, task.index, task.nms_threshold)
     write_results(task.out_dir, names, pictures)
     return Merged(num_found, sum(len(item.scores) for item in pictures.values()), unknown)
-
-
-def merge_images(
-    in_tiles: Mapping[str, ImageDetections], index: TileIndex, nms_threshold: float, agnostic: bool = False
-) -> dict[str, ImageDetections]:
-    """Detections by tile -> detections by picture, in the order of the index; tiles that it has not are left out.
-    `agnostic`: boxes of different classes compete, too."""
-    of_picture: dict[str, list[str]] = {}
-    for name in in_tiles:
-        if name in index.tiles:
-            of_picture.setdefault(index.tiles[name].picture, []).append(name)
-    merged = {}
-    for picture, hw in index.pictures.items():
-        names = sorted(of_picture.get(picture, ()))
-        if names:
-            parts = [in_tiles[name] for name in names]
-            merged[picture] = merge_tiles(
-                np.concatenate([part.quads for part in parts]),
-                np.concatenate([part.scores for part in parts]),
-                np.concatenate([part.labels for part in parts]),
-                np.repeat(np.arange(len(parts)), [len(part.scores) for part in parts]),
-                tile_windows([index.tiles[name] for name in names], index.size),
-                index.size,
-                hw,
-                nms_threshold,
-                agnostic,
-            )
-    return merged
 
 
 def _file_of_each_class(results_dir: Path) -> dict[str, Path]:

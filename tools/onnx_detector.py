@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
+from datasets.images import ImageError
 from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.picture_windows import PictureWindows
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.command_line import SettingsError
 from tools.onnx_facts import FileFacts, read_properties
-from tools.outcomes import DetectionSettings, Tiling, check_picture, is_cut, survivors
+from tools.outcomes import DetectionSettings, Found, Tiling, check_picture, is_cut, survivors, to_draw
 from tools.progress import progress_bar
 from tools.runtimes import open_runtime
 from tools.tiled_picture import TiledPicture
@@ -124,6 +125,32 @@ class OnnxDetector:
             outputs = self._run(np.ascontiguousarray(part if len(part) == size else part[rows]))
             for number in range(len(part)):
                 yield {name: values[number] for name, values in outputs.items()}
+
+
+def detect_pictures(
+    detector: OnnxDetector,
+    images: Mapping[str, Path],
+    tiling: Tiling | None = None,
+    batch_size: int = 1,
+    num_kept: int = 0,
+) -> Iterator[Found]:
+    """Detect on pictures, one after the other, whole or in tiles (then `batch_size` at a time); the first `num_kept`
+    are handed on. Of one that cannot be read comes the problem."""
+    for row, path in enumerate(images.values()):
+        num_cut = detector.num_cut
+        try:
+            if tiling is None:
+                picture = detector.facts.read_picture(path)
+                boxes = detector.detect([picture])[0]
+            else:
+                picture = detector.facts.open_picture(path)
+                boxes = detector.detect_tiled(picture, tiling, batch_size, name=path.name)
+            kept, scale = to_draw(picture) if row < num_kept else (None, 1.0)
+        except ImageError as error:
+            yield Found(row, NO_DETECTIONS, (0, 0), problem=str(error))
+            continue
+        num_cut = detector.num_cut - num_cut
+        yield Found(row, boxes, picture.shape[:2], kept, num_cut=num_cut, picture_scale=scale)
 
 
 def _without_blanks(found: dict[str, np.ndarray], scale: float) -> ImageDetections:

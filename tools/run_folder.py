@@ -68,9 +68,9 @@ def newest_run(file_name: str) -> Path:
     return newest
 
 
-def checkpoint_path(config: Config) -> Path:
-    """The checkpoint of test and eval: --resume (a file or a run folder), else the best one of the newest run."""
-    return newest_run(BEST) if config.resume is None else weights_in(config.resume)
+def checkpoint_path(resume: Path | None) -> Path:
+    """The checkpoint to use: that of --resume (a file or a run folder), else the best one of the newest run."""
+    return newest_run(BEST) if resume is None else weights_in(resume)
 
 
 def weights_in(place: Path) -> Path:

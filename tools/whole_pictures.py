@@ -11,11 +11,11 @@ from datasets.label_formats.dota_folder import is_dota_folder
 from datasets.readers import list_images, read_samples
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import LabelError
+from DOTA_devkit.merging import merge_pictures
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index
 from tools.config import Config
 from tools.data import left_out_classes, none_readable, truths_of
-from tools.merge_results import merge_images
 from tools.messages import report_bad_labels, warn
 
 
@@ -31,7 +31,7 @@ class WholePictures(NamedTuple):
         self, detections: Mapping[str, ImageDetections], nms_thresh: float, agnostic: bool = False
     ) -> dict[str, ImageDetections]:
         """Detections by tile -> detections by picture. A picture none of whose tiles has an entry has none either."""
-        merged = merge_images(detections, self.index, nms_thresh, agnostic)
+        merged = merge_pictures(detections, self.index, nms_thresh, agnostic)
         seen = {self.index.tiles[name].picture for name in detections if name in self.index.tiles}
         return {name: merged.get(name, NO_DETECTIONS) for name in self.truths if name in seen}
 
