@@ -7,11 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from DOTA_devkit.evaluation import EVERY_CLASS, ImageTruth
-from DOTA_devkit.iou import intersection_over_first, poly_iou
+from DOTA_devkit.evaluation import ImageTruth
+from DOTA_devkit.pairing import pair
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
-
-BLOCK = 512  # detections whose overlaps are held at a time
 
 
 class Confusion(NamedTuple):
@@ -27,24 +25,21 @@ def confusion(
     detections: Mapping[str, ImageDetections],
     truths: Mapping[str, ImageTruth],
     min_scores: Sequence[float],
-    min_iou: float = 0.5,
     ignore_overlap: float = 0.5,
 ) -> Confusion:
     """Pair detections with objects, both by picture name; `min_scores` (C,) is the least score of each class.
 
-    The best score chooses first, and takes the free object of the largest IoU, at least `min_iou`: in a first round
-    one of its own class, so that what the AP counts as found is found here, in a second round one of any class.
-    Difficult objects, ignore regions, and false alarms that lie with more than `ignore_overlap` of their area in one,
-    do not count, as in `evaluate`.
+    They are paired as `pair` does: in a first round with objects of their own class, so that what the AP counts as
+    found at IoU 0.5 is found here, in a second round with those of any class. Difficult objects, ignore regions, and
+    false alarms that lie with more than `ignore_overlap` of their area in one, do not count, as in `evaluate`.
     """
     num_classes = len(min_scores)
     matrix, errors = np.zeros((num_classes + 1, num_classes + 1), np.int64), {}
     for name, truth in truths.items():
         boxes = detections.get(name, NO_DETECTIONS)
-        keep = np.flatnonzero(boxes.scores >= np.asarray(min_scores, np.float64)[boxes.labels])
-        keep = keep[np.argsort(-boxes.scores[keep], kind="stable")]
+        boxes = boxes.at(np.flatnonzero(boxes.scores >= np.asarray(min_scores, np.float64)[boxes.labels]))
         part = np.zeros_like(matrix)
-        _count(boxes.at(keep), truth, part, min_iou, ignore_overlap)
+        _count(boxes, truth, part, ignore_overlap)
         matrix += part
         wrong = int(part.sum() - np.trace(part))
         if wrong:
@@ -52,52 +47,12 @@ def confusion(
     return Confusion(matrix, errors)
 
 
-def _count(
-    boxes: ImageDetections, truth: ImageTruth, matrix: np.ndarray, min_iou: float, ignore_overlap: float
-) -> None:
-    """Add one picture; the boxes are in the order in which they choose."""
-    nothing = len(matrix) - 1
-    objects = np.flatnonzero(~truth.ignored)
-    quads, labels, difficult = truth.quads[objects], truth.labels[objects], truth.difficult[objects]
-    box_of, truth_of, iou = _pairs(boxes.quads, quads, min_iou)
-    taken = np.full(len(boxes.scores), -1)
-    is_free = np.ones(len(objects), bool)
-    is_own = boxes.labels[box_of] == labels[truth_of]
-    for chosen in (is_own, ~is_own):
-        rows = np.flatnonzero(chosen)
-        for row in rows[np.lexsort((-iou[rows], box_of[rows]))].tolist():
-            if taken[box_of[row]] < 0 and is_free[truth_of[row]]:
-                taken[box_of[row]] = truth_of[row]
-                is_free[truth_of[row]] = False
-    for box, target in enumerate(taken.tolist()):
-        if target >= 0 and not difficult[target]:
-            matrix[labels[target], boxes.labels[box]] += 1
-    np.add.at(matrix, (labels[is_free & (difficult == 0)], nothing), 1)
-    false = np.flatnonzero(taken < 0)
-    hidden = _in_regions(boxes, false, truth, np.flatnonzero(truth.ignored), ignore_overlap)
-    np.add.at(matrix, (nothing, boxes.labels[false[~hidden]]), 1)
-
-
-def _pairs(boxes: np.ndarray, quads: np.ndarray, min_iou: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes and objects that overlap enough: their numbers, and how much."""
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for first in range(0, len(boxes), BLOCK):
-        overlap = poly_iou(boxes[first : first + BLOCK], quads)
-        rows, columns = np.nonzero(overlap >= min_iou)
-        found.append((rows + first, columns, overlap[rows, columns]))
-    empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
-    return tuple(np.concatenate(parts) for parts in zip(empty, *found, strict=True))
-
-
-def _in_regions(
-    boxes: ImageDetections, rows: np.ndarray, truth: ImageTruth, regions: np.ndarray, least: float
-) -> np.ndarray:
-    """Which of the boxes in these rows lie mostly in an ignore region of their class, or of every class."""
-    hidden = np.zeros(len(rows), bool)
-    for first in range(0, len(rows), BLOCK):
-        part = rows[first : first + BLOCK]
-        of_class = truth.labels[regions][None] == boxes.labels[part][:, None]
-        holds = of_class | (truth.labels[regions] == EVERY_CLASS)[None]
-        cover = intersection_over_first(boxes.quads[part], truth.quads[regions])
-        hidden[first : first + BLOCK] = ((cover > least) & holds).any(axis=1)
-    return hidden
+def _count(boxes: ImageDetections, truth: ImageTruth, matrix: np.ndarray, ignore_overlap: float) -> None:
+    """Add one picture."""
+    nothing, counts = len(matrix) - 1, truth.difficult == 0
+    truth_of, is_missed, is_hidden = pair(boxes, truth, ignore_overlap=ignore_overlap, across_classes=True)
+    paired = np.flatnonzero(truth_of >= 0)
+    paired = paired[counts[truth_of[paired]]]
+    np.add.at(matrix, (truth.labels[truth_of[paired]], boxes.labels[paired]), 1)
+    np.add.at(matrix, (truth.labels[is_missed & counts], nothing), 1)
+    np.add.at(matrix, (nothing, boxes.labels[(truth_of < 0) & ~is_hidden]), 1)

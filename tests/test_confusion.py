@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from DOTA_devkit import confusion as confusion_module
 from DOTA_devkit.confusion import confusion
 from DOTA_devkit.evaluation import ImageTruth, evaluate
 from DOTA_devkit.task_files import ImageDetections
@@ -82,12 +81,3 @@ def test_every_object_and_every_box_is_counted_once_and_hits_are_those_of_the_ap
     for label, item in enumerate(scored.classes.values()):
         curve = item.curves[0]
         assert result[label, label] >= curve.hit[curve.scores >= 0.2].sum()
-
-
-def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    objects = truth(list(np.arange(40) * 15.0), list(rng.integers(0, 2, 40)), list(rng.integers(0, 3, 40)))
-    boxes = found(list(rng.uniform(0, 600, 70)), list(rng.integers(0, 2, 70)), list(rng.uniform(0, 1, 70)))
-    whole = matrix_of(boxes, objects)
-    monkeypatch.setattr(confusion_module, "BLOCK", 7)
-    assert matrix_of(boxes, objects) == whole

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from DOTA_devkit.iou import intersection_over_first, poly_iou
+from DOTA_devkit.evaluation import ImageTruth
+from DOTA_devkit.pairing import pair
 from DOTA_devkit.task_files import ImageDetections
 from tools.drawing import (
     GREY,
@@ -35,27 +36,12 @@ MISSED_COLOR, FALSE_COLOR = (80, 80, 255), (60, 170, 255)
 TEXT_SCALE = 0.45
 
 
-class Truth(Protocol):
-    """What is in a picture: a `Sample` or an `ImageTruth`. quads (n, 4, 2) in its pixels, labels (n,), -1 for an
-    ignore region of every class, difficult (n,): 0 normal, 1 not scored, 2 an ignore region of its class; ignored (n,):
-    whether it is one of these regions."""
-
-    @property
-    def quads(self) -> np.ndarray: ...
-    @property
-    def labels(self) -> np.ndarray: ...
-    @property
-    def difficult(self) -> np.ndarray: ...
-    @property
-    def ignored(self) -> np.ndarray: ...
-
-
 class PageItem(NamedTuple):
     """A row of the page: the picture's name, the picture (H, W, 3) uint8 BGR, its truth and what was found in it."""
 
     name: str
     picture: np.ndarray
-    truth: Truth
+    truth: ImageTruth
     found: ImageDetections
 
 
@@ -90,38 +76,22 @@ def draw_page(
     cell_width = min(most, max([LEAST_CELL_WIDTH, *widths]))
     rows, seen = [], set()
     for number, (item, scale) in enumerate(zip(items, scales, strict=True), start=1):
-        keep = np.flatnonzero(item.found.scores >= min_score)
-        found = ImageDetections(*(np.asarray(part)[keep] for part in item.found))
-        seen |= set(np.asarray(item.truth.labels).tolist()) | set(found.labels.tolist())
+        found = item.found.at(np.flatnonzero(item.found.scores >= min_score))
+        seen |= set(item.truth.labels.tolist()) | set(found.labels.tolist())
         name = drawable(item.name, f"picture {number}, {item.name.encode('ascii', 'replace').decode()}")
         rows.append(_draw_row(name, item._replace(found=found), scale, cell_width, ignore_overlap))
     head = draw_legend(_legend(class_names, sorted(seen - {-1}), min_score, title), 2 * cell_width + 3 * GAP)
     return np.concatenate([head, *rows])
 
 
-def match(truth: Truth, found: ImageDetections, min_iou: float = MATCH_IOU, ignore_overlap: float = 0.5) -> Matches:
-    """Pair what was found with the objects of its class: the best score chooses first, and takes the object of the
-    largest IoU, at least `min_iou`, that is still free."""
-    quads, labels = np.asarray(truth.quads, np.float64).reshape(-1, 4, 2), np.asarray(truth.labels)
-    regions = np.asarray(truth.ignored)
-    counts = ~regions & (np.asarray(truth.difficult) == 0)
-    boxes = np.asarray(found.quads, np.float64).reshape(-1, 4, 2)
-    same = found.labels[:, None] == labels[None]
-    overlap = np.where(same & ~regions, poly_iou(boxes, quads), 0.0)
-    cover = np.where((same | (labels < 0)) & regions, intersection_over_first(boxes, quads), 0.0)
-    of_truth = np.where(counts, 0, -1)
-    of_found = np.where((cover > ignore_overlap).any(axis=1), -1, 0)
-    free = np.ones(len(labels), bool)
-    for row in np.argsort(-np.asarray(found.scores), kind="stable"):
-        candidates = np.where(free, overlap[row], 0.0)
-        if not len(labels) or candidates.max() < min_iou:
-            continue
-        best = int(candidates.argmax())
-        free[best] = False
-        of_found[row] = 1 if counts[best] else -1
-        if counts[best]:
-            of_truth[best] = 1
-    return Matches(of_truth, of_found)
+def match(truth: ImageTruth, found: ImageDetections, ignore_overlap: float = 0.5) -> Matches:
+    """What agrees, as `pair` pairs what was found with the objects of its class."""
+    pairing = pair(found, truth, MATCH_IOU, ignore_overlap)
+    counts = ~truth.ignored & (truth.difficult == 0)
+    is_paired = pairing.truth_of >= 0
+    of_found = np.where(pairing.is_hidden, -1, 0)
+    of_found[is_paired] = np.where(counts[pairing.truth_of[is_paired]], 1, -1)
+    return Matches(np.where(counts, np.where(pairing.is_missed, 0, 1), -1), of_found)
 
 
 def _scale(picture: np.ndarray, cell_width: int) -> float:
@@ -150,9 +120,9 @@ def _draw_row(name: str, item: PageItem, scale: float, cell_width: int, ignore_o
     return row
 
 
-def _draw_truth(canvas: np.ndarray, truth: Truth, outcome: np.ndarray, scale: float) -> np.ndarray:
+def _draw_truth(canvas: np.ndarray, truth: ImageTruth, outcome: np.ndarray, scale: float) -> np.ndarray:
     """The objects of a picture shown at `scale`; what does not count in grey, dashed where it is an ignore region."""
-    quads = np.asarray(truth.quads, np.float64).reshape(-1, 4, 2) * scale
+    quads = truth.quads * scale
     for row in np.argsort(-outcome, kind="stable"):  # the missed ones on top
         label = int(truth.labels[row])
         if outcome[row] < 0:
@@ -166,8 +136,8 @@ def _draw_truth(canvas: np.ndarray, truth: Truth, outcome: np.ndarray, scale: fl
 
 def _draw_found(canvas: np.ndarray, found: ImageDetections, outcome: np.ndarray, scale: float) -> np.ndarray:
     """What was found in a picture shown at `scale`, with the scores of the best where there is room."""
-    quads = np.asarray(found.quads, np.float64).reshape(-1, 4, 2) * scale
-    best_first = np.argsort(-np.asarray(found.scores), kind="stable")
+    quads = found.quads * scale
+    best_first = np.argsort(-found.scores, kind="stable")
     for row in best_first[::-1]:
         color = class_color(int(found.labels[row])) if outcome[row] >= 0 else GREY
         draw_quad(canvas, quads[row], color, 2 if outcome[row] > 0 else 1, dashed=not outcome[row])

@@ -35,6 +35,7 @@ def validate(run: Run) -> Outcome:
     """Detect with the averaged network and score. Every process must call it and gets the same metrics."""
     samples, config = run.val_samples, run.config
     shown = set(np.linspace(0, len(samples) - 1, min(PAGE_PICTURES, len(samples))).round().astype(int).tolist())
+    truths = truths_of(samples)
     detections: dict[str, ImageDetections] = {}
     items: list[PageItem] = []
     problems: list[str] = []
@@ -44,10 +45,9 @@ def validate(run: Run) -> Outcome:
         if found.problem is not None:
             problems.append(found.problem)
         elif found.picture is not None:
-            items.append(PageItem(sample.name, as_bgr(found.picture), sample, found.detections))
+            items.append(PageItem(sample.name, as_bgr(found.picture), truths[sample.name], found.detections))
         if run.engine.num_ranks == 1:
             run.stop.check()
-    truths = truths_of(samples)
     names = run.architecture.class_names
     metrics = run.engine.from_main(
         lambda: metrics_dict(evaluate(detections, truths, names, ignore_overlap=config.ignore_overlap))

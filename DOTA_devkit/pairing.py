@@ -1,0 +1,75 @@
+"""Which object of a picture each detection stands for: pairs, by score and overlap, to look at and to count."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from DOTA_devkit.evaluation import EVERY_CLASS, ImageTruth
+from DOTA_devkit.iou import intersection_over_first, poly_iou
+from DOTA_devkit.task_files import ImageDetections
+
+BLOCK = 512  # detections whose overlaps are held at a time
+
+
+class Pairing(NamedTuple):
+    """Of d detections and n objects and ignore regions of a picture."""
+
+    truth_of: np.ndarray  # (d,) int64, the object that a detection stands for; -1 for none
+    is_missed: np.ndarray  # (n,) bool, objects, difficult ones too, for which no detection stands
+    is_hidden: np.ndarray  # (d,) bool, detections without an object that lie mostly in an ignore region
+
+
+def pair(
+    boxes: ImageDetections,
+    truth: ImageTruth,
+    min_iou: float = 0.5,
+    ignore_overlap: float = 0.5,
+    *,
+    across_classes: bool = False,
+) -> Pairing:
+    """Pair detections with objects of their class: the best score chooses first, and takes the free object of the
+    largest IoU, at least `min_iou`. With `across_classes` what is left over is then paired whatever its class.
+
+    A detection is hidden where more than `ignore_overlap` of its area lies in an ignore region of its class, or of
+    every class.
+    """
+    order = np.argsort(-boxes.scores, kind="stable")
+    objects, regions = np.flatnonzero(~truth.ignored), np.flatnonzero(truth.ignored)
+    place, target, iou = _overlapping(boxes.quads[order], truth.quads[objects], min_iou)
+    row, target = order[place], objects[target]
+    is_own = boxes.labels[row] == truth.labels[target]
+    truth_of, is_missed = np.full(len(order), -1), ~truth.ignored
+    for chosen in (is_own, ~is_own)[: 1 + across_classes]:
+        pairs = np.flatnonzero(chosen)
+        for number in pairs[np.lexsort((-iou[pairs], place[pairs]))].tolist():
+            if truth_of[row[number]] < 0 and is_missed[target[number]]:
+                truth_of[row[number]] = target[number]
+                is_missed[target[number]] = False
+    is_hidden = np.zeros(len(order), bool)
+    alone = np.flatnonzero(truth_of < 0)
+    is_hidden[alone] = _in_regions(boxes.at(alone), truth.quads[regions], truth.labels[regions], ignore_overlap)
+    return Pairing(truth_of, is_missed, is_hidden)
+
+
+def _overlapping(boxes: np.ndarray, quads: np.ndarray, min_iou: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes and objects that overlap enough: their numbers, and their IoU."""
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for first in range(0, len(boxes), BLOCK):
+        overlap = poly_iou(boxes[first : first + BLOCK], quads)
+        rows, columns = np.nonzero(overlap >= min_iou)
+        found.append((rows + first, columns, overlap[rows, columns]))
+    empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    return tuple(np.concatenate(parts) for parts in zip(empty, *found, strict=True))
+
+
+def _in_regions(boxes: ImageDetections, regions: np.ndarray, labels: np.ndarray, least: float) -> np.ndarray:
+    """Which of the boxes lie mostly in a region (n, 4, 2) of their class, by labels (n,), or of every class."""
+    hidden = np.zeros(len(boxes.scores), bool)
+    for first in range(0, len(hidden), BLOCK):
+        part = slice(first, first + BLOCK)
+        holds = (labels[None] == boxes.labels[part][:, None]) | (labels == EVERY_CLASS)[None]
+        cover = intersection_over_first(boxes.quads[part], regions)
+        hidden[part] = ((cover > least) & holds).any(axis=1)
+    return hidden
