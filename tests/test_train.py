@@ -24,6 +24,7 @@ from tools import train, training_run, validation
 from tools.checkpoint import load_file
 from tools.config import Config, SettingsError
 from tools.data import augmentation_of
+from tools.detect import Inference
 from tools.engine import Engine
 from tools.folder_lock import locked
 from tools.run_state import Meter, Progress, Run
@@ -433,8 +434,8 @@ def test_what_was_learnt_in_an_epoch_is_saved_before_its_validation(dota_folder,
 
 def test_validation_takes_few_pictures_at_once_though_training_takes_many_windows(dota_folder, tmp_path, monkeypatch):
     asked = []
-    real = validation.detect
-    monkeypatch.setattr(validation, "detect", lambda *args, **kw: asked.append(kw["batch_size"]) or real(*args, **kw))
+    real = Inference.pictures
+    monkeypatch.setattr(Inference, "pictures", lambda *args, **kw: asked.append(kw["batch_size"]) or real(*args, **kw))
     flags = ["--num_epoch", "1", "--batch_size", "64"]
     assert main.main(arguments(dota_folder(lists=LISTS), tmp_path / "run", *flags)) == 0
     assert asked == [validation.MOST_AT_ONCE]
