@@ -18,14 +18,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from DOTA_devkit.iou import Shapes, prepare
-from DOTA_devkit.labels import IGNORE_FLAG
+from DOTA_devkit.labels import EVERY_CLASS, IGNORE_FLAG
 from DOTA_devkit.matching import largest_overlap
 from DOTA_devkit.task_files import ImageDetections, check_detections
 
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 # Of the metric of VOC 2007, as published to the last bit: 0.3 here is 0.30000000000000004, which 3 of 10 miss.
 RECALL_LEVELS = np.arange(0.0, 1.1, 0.1)
-EVERY_CLASS = -1  # label of an ignore region that holds for every class
 
 
 class ImageTruth(NamedTuple):

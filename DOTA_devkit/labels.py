@@ -21,6 +21,7 @@ from DOTA_devkit.boxes import polygon_area, self_crossing
 
 HEADERS = ("imagesource:", "gsd:")
 IGNORED_CLASS = "DontCare"  # its objects are ignore regions: neither objects, of any class, nor background
+EVERY_CLASS = -1  # the number of that class
 IGNORE_FLAG = 2  # difficult flag of an ignore region of its own class, such as a fragment too small to be judged
 FLAGS = {"0": 0, "1": 1, "2": IGNORE_FLAG}  # normal, difficult, ignore region
 FARTHEST = 1e9  # pixels; a corner beyond is a slip of the pen, and its area would overflow soon
@@ -60,8 +61,20 @@ class Labels(NamedTuple):
         """(N,) bool: ignore regions, by their flag or their class."""
         return (self.difficult == IGNORE_FLAG) | np.array([name == IGNORED_CLASS for name in self.names], bool)
 
+    def at(self, rows: np.ndarray | Sequence[int]) -> Labels:
+        """The objects of these rows (n,), in their order."""
+        rows = np.asarray(rows, np.int64)
+        names = [self.names[row] for row in rows.tolist()]
+        return Labels(self.quads[rows], names, self.difficult[rows], self.lines[rows])
+
 
 NO_LABELS = Labels(np.zeros((0, 4, 2)), [], np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def did_you_mean(name: str, class_names: Iterable[str]) -> str:
+    """A question for an error about a name that is none of the classes; "" where it is like none of them."""
+    nearest = nearest_class(name, class_names)
+    return f"did you mean '{nearest}'?" if nearest else ""
 
 
 def nearest_class(name: str, class_names: Iterable[str]) -> str | None:
@@ -107,7 +120,7 @@ def read_labels(path: Path, on_bad: OnBad = None) -> Labels:
     faults += [LabelError(path, lines[i], reason) for i, reason in bad.items()]
     report_faults(faults, on_bad)
     good = [i for i in range(len(names)) if i not in bad]
-    return Labels(quads[good], [names[i] for i in good], labels.difficult[good], labels.lines[good])
+    return labels.at(good)
 
 
 def write_labels(

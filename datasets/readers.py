@@ -13,25 +13,25 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.images import find_images, first_folder_with
-from datasets.label_formats.annotations import file_in, files_in, take
+from datasets.label_formats.annotations import file_in, files_in
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
 from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo, picture_in
 from datasets.label_formats.yolo_obb import read_yolo_obb
 from datasets.xml_labels import read_annotation, read_hrsc, read_rolabelimg, turned_fault
 from DOTA_devkit.labels import (
+    EVERY_CLASS,
     IGNORE_FLAG,
     IGNORED_CLASS,
     NO_LABELS,
     LabelError,
     Labels,
     OnBad,
-    nearest_class,
+    did_you_mean,
     read_class_names,
     read_labels,
     report_faults,
 )
 
-IGNORED_LABEL = -1
 DEGREES = "the angle is beyond a full turn of 2 pi: degrees? roLabelImg's are radians, so multiply them by pi / 180"
 CVAT_FILE = "annotations.xml"  # the name in CVAT's own archives
 Read = Callable[[Path, OnBad], Labels]  # of one label file
@@ -71,7 +71,7 @@ class Sample:
     @property
     def ignored(self) -> np.ndarray:
         """(N,) bool: regions that are neither objects nor background."""
-        return (self.labels == IGNORED_LABEL) | (self.difficult == IGNORE_FLAG)
+        return (self.labels == EVERY_CLASS) | (self.difficult == IGNORE_FLAG)
 
 
 class Format(NamedTuple):
@@ -182,7 +182,7 @@ def read_samples(
     """
     reader, images = get_format(dataset), list_images(dataset, data_dir)
     read = label_reader(dataset, data_dir)
-    index = {name: label for label, name in enumerate(class_names)} | {IGNORED_CLASS: IGNORED_LABEL}
+    index = {name: label for label, name in enumerate(class_names)} | {IGNORED_CLASS: EVERY_CLASS}
     samples = []
     for name in names:
         path = reader.label_path(data_dir, name)
@@ -253,12 +253,8 @@ def _make_sample(
 def unknown_class(name: str, class_names: Iterable[str]) -> str:
     """What to say of a name that is none of the classes."""
     known = [known for known in class_names if known != IGNORED_CLASS]
-    nearest = nearest_class(name, known)
-    meant = f"did you mean '{nearest}'? " if nearest else ""
-    return (
-        f"unknown class '{name}'; {meant}known: {', '.join(known)}; correct the line, or write classes.txt with all "
-        "classes, one a line"
-    )
+    meant = " ".join(filter(None, [did_you_mean(name, known), f"known: {', '.join(known)}"]))
+    return f"unknown class '{name}'; {meant}; correct the line, or write classes.txt with all classes, one a line"
 
 
 def _dota_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ...]:
@@ -337,7 +333,7 @@ def _read_upright(path: Path, on_bad: OnBad = None, *, image_dir: Path) -> Label
         raise LabelError(path, 1, fault)
     labels = annotation.labels
     report_faults([LabelError(path, int(labels.lines[row]), DEGREES) for row in annotation.wide_angles], on_bad)
-    return take(labels, np.setdiff1d(np.arange(len(labels.names)), annotation.wide_angles))
+    return labels.at(np.setdiff1d(np.arange(len(labels.names)), annotation.wide_angles))
 
 
 _DOTA = Format(

@@ -10,8 +10,7 @@ import pytest
 
 from datasets.augment import jitter_colours
 from datasets.splits import ListError, Split
-from DOTA_devkit.evaluation import EVERY_CLASS
-from DOTA_devkit.labels import LabelError
+from DOTA_devkit.labels import EVERY_CLASS, LabelError
 from tests.label_documents import DATA_YAML, PNG, yolo_folder
 from tools import data as data_module
 from tools.config import Config, SettingsError

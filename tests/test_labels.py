@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from DOTA_devkit.labels import LabelError, geometry_faults, nearest_class, read_labels, write_labels
+from DOTA_devkit.labels import (
+    LabelError,
+    Labels,
+    did_you_mean,
+    geometry_faults,
+    nearest_class,
+    read_labels,
+    write_labels,
+)
 
 SQUARE = "0 0 10 0 10 10 0 10"
 
@@ -290,3 +298,18 @@ def test_geometry_faults_of_nothing_are_none() -> None:
 def test_the_nearest_class_is_found_whatever_its_capitals(name: str, nearest: str | None) -> None:
     assert nearest_class(name, ["Car", "small-vehicle", "船"]) == nearest
     assert nearest_class(name, []) is None
+
+
+def test_a_question_is_asked_where_a_name_is_like_a_class() -> None:
+    assert did_you_mean("cars", ["car", "ship"]) == "did you mean 'car'?"
+    assert did_you_mean("zebra", ["car", "ship"]) == ""
+
+
+def test_the_objects_of_some_rows_keep_all_that_is_theirs() -> None:
+    quads = np.arange(24.0).reshape(3, 4, 2)
+    labels = Labels(quads, ["a", "b", "c"], np.array([0, 1, 2]), np.array([1, 2, 4]))
+    some = labels.at([2, 0])
+    assert (some.names, some.difficult.tolist(), some.lines.tolist()) == (["c", "a"], [2, 0], [4, 1])
+    assert np.array_equal(some.quads, quads[[2, 0]])
+    nothing = labels.at([])
+    assert (nothing.quads.shape, nothing.names, nothing.lines.shape) == ((0, 4, 2), [], (0,))

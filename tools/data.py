@@ -13,7 +13,7 @@ from datasets.readers import NoClassError, Sample, detect_format, get_format, li
 from datasets.splits import ListError, Split, choose_split
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.evaluation import ImageTruth
-from DOTA_devkit.labels import LabelError, nearest_class
+from DOTA_devkit.labels import LabelError, did_you_mean
 from DOTA_devkit.tiling import read_index
 from tools.config import Config, SettingsError
 from tools.messages import report_bad_labels, warn
@@ -110,9 +110,8 @@ def data_classes(config: Config, data: DataFolder) -> tuple[str, ...]:
         return there
     for name in config.classes:
         if name not in there:
-            nearest = nearest_class(name, there)
-            meant = f"did you mean '{nearest}'? " if nearest else ""
-            raise SettingsError(f"--classes {name}: {meant}the data have the classes {', '.join(there)}")
+            meant = " ".join(filter(None, [did_you_mean(name, there), f"the data have the classes {', '.join(there)}"]))
+            raise SettingsError(f"--classes {name}: {meant}")
     return config.classes
 
 

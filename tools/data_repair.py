@@ -174,7 +174,7 @@ def repair_labels(labels: Labels, hw: tuple[int, int], path: str) -> tuple[Label
             changes.append(Change(path, line, f"left out, repeats line {labels.lines[twin[row]]}{lower}", before))
         elif is_turned[row]:
             changes.append(Change(path, line, "turned clockwise", before, label_text(labels, turned, row)))
-    return _rows(labels._replace(quads=turned), np.flatnonzero(~is_outside & (twin < 0))), changes
+    return labels._replace(quads=turned).at(np.flatnonzero(~is_outside & (twin < 0))), changes
 
 
 def untangled(quad: np.ndarray) -> np.ndarray:
@@ -229,7 +229,7 @@ def _read_mended(pair: Pair, task: RepairTask) -> tuple[Labels, list[str], list[
             np.concatenate([part.difficult for part in parts]),
             np.concatenate([part.lines for part in parts]),
         )
-        labels = _rows(labels, np.argsort(labels.lines, kind="stable"))
+        labels = labels.at(np.argsort(labels.lines, kind="stable"))
     return labels, header, changes
 
 
@@ -249,11 +249,6 @@ def _one_label(quad: np.ndarray, line: str, number: int) -> Labels:
     """The object of a line of which all but the order of the corners is good."""
     _, name, flag = parse_label(line.split())
     return Labels(quad[None], [name], np.array([flag]), np.array([number]))
-
-
-def _rows(labels: Labels, rows: np.ndarray) -> Labels:
-    names = [labels.names[row] for row in rows]
-    return Labels(labels.quads[rows], names, labels.difficult[rows], labels.lines[rows])
 
 
 def _repeated(quads: np.ndarray, names: Sequence[str], difficult: np.ndarray) -> np.ndarray:

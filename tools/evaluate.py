@@ -15,14 +15,15 @@ from datasets.images import IMAGE_SUFFIXES
 from datasets.readers import DOTA_CLASSES
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
-from DOTA_devkit.evaluation import EVERY_CLASS, IOU_THRESHOLDS, Evaluation, ImageTruth, evaluate, outer_quads
+from DOTA_devkit.evaluation import IOU_THRESHOLDS, Evaluation, ImageTruth, evaluate, outer_quads
 from DOTA_devkit.labels import (
+    EVERY_CLASS,
     IGNORED_CLASS,
     NO_LABELS,
     LabelError,
     Labels,
     OnBad,
-    nearest_class,
+    did_you_mean,
     read_class_names,
     read_labels,
     read_names,
@@ -179,10 +180,9 @@ def _make_truth(path: Path | None, labels: Labels, number_of: Mapping[str, int],
         if name in number_of:
             keep.append(row)
             continue
-        nearest = nearest_class(name, number_of)
-        meant = f"did you mean '{nearest}'? " if nearest else ""
         remedy = "correct the line, or choose other classes with --version or --classes"
-        error = LabelError(path, int(labels.lines[row]), f"class '{name}' is not among the classes; {meant}{remedy}")
+        what = " ".join(filter(None, [did_you_mean(name, number_of), remedy]))
+        error = LabelError(path, int(labels.lines[row]), f"class '{name}' is not among the classes; {what}")
         if on_bad is None:
             raise error
         on_bad(error)

@@ -13,7 +13,7 @@ import numpy as np
 
 from datasets.image_sizes import picture_size
 from datasets.images import ImageError, find_images
-from datasets.label_formats.annotations import files_in, take
+from datasets.label_formats.annotations import files_in
 from datasets.label_formats.class_names import strangers
 from datasets.xml_labels import KINDS, Annotation, ObjectError, read_annotation, turned_fault
 from DOTA_devkit.clipping import clip_quads
@@ -195,7 +195,7 @@ def _leave_out_unknown(
 
 
 def _take(labels: Labels, kinds: list[str], rows: Sequence[int]) -> tuple[Labels, list[str]]:
-    return take(labels, np.array(rows, np.int64)), [kinds[row] for row in rows]
+    return labels.at(rows), [kinds[row] for row in rows]
 
 
 def _picture_hw(path: Path, annotation: Annotation, conversion: Conversion) -> tuple[int, int]:

@@ -183,9 +183,7 @@ def _read_objects(task: PictureTask) -> tuple[Labels, list[str]]:
             raise error
         on_bad(error)
     if strange:
-        rows = sorted({*range(len(labels.names))} - {*strange})
-        names = [labels.names[row] for row in rows]
-        labels = Labels(labels.quads[rows], names, labels.difficult[rows], labels.lines[rows])
+        labels = labels.at(np.setdiff1d(np.arange(len(labels.names)), strange))
     return labels, [str(problem) for problem in problems]
 
 

@@ -95,16 +95,10 @@ def as_labels(rows: Sequence[Row]) -> Labels:
     return Labels(np.array(quads, np.float64), list(names), np.array(difficult, np.int64), np.array(lines, np.int64))
 
 
-def take(labels: Labels, rows: np.ndarray) -> Labels:
-    """The objects of these rows (n,)."""
-    names = [labels.names[row] for row in rows.tolist()]
-    return Labels(labels.quads[rows], names, labels.difficult[rows], labels.lines[rows])
-
-
 def take_objects(picture: Picture, rows: np.ndarray) -> Picture:
     """The picture with the objects of these rows (n,) alone."""
     scores = None if picture.scores is None else picture.scores[rows]
-    return picture._replace(labels=take(picture.labels, rows), scores=scores)
+    return picture._replace(labels=picture.labels.at(rows), scores=scores)
 
 
 @cache

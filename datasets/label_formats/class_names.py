@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, name_fault, take_objects
-from DOTA_devkit.labels import IGNORED_CLASS, LabelError, Labels, nearest_class
+from DOTA_devkit.labels import IGNORED_CLASS, LabelError, Labels, did_you_mean
 
 OTHERS = "*"  # as an old name: every class without one of its own
 
@@ -24,8 +24,7 @@ def rename_classes(annotated: AnnotatedSet, renames: Mapping[str, str]) -> Annot
         raise ValueError(fault)
     there = {name for picture in annotated.pictures for name in picture.labels.names}.union(annotated.class_names)
     for name in renames.keys() - there - {OTHERS}:
-        nearest = nearest_class(name, sorted(there))
-        meant = f"did you mean '{nearest}'?" if nearest else f"there are {', '.join(sorted(there)) or 'none'}"
+        meant = did_you_mean(name, sorted(there)) or f"there are {', '.join(sorted(there)) or 'none'}"
         raise ValueError(f"no class '{name}' to rename; {meant}")
     new = {name: renames.get(name, name if name == IGNORED_CLASS else renames.get(OTHERS, name)) for name in there}
     pictures = [
@@ -52,7 +51,6 @@ def strangers(labels: Labels, known: Sequence[str]) -> dict[int, str]:
     found = {}
     for row, name in enumerate(labels.names):
         if name not in known and name != IGNORED_CLASS:
-            nearest = nearest_class(name, known)
-            remedy = f"did you mean '{nearest}'?" if nearest else "add it there, or correct the file"
+            remedy = did_you_mean(name, known) or "add it there, or correct the file"
             found[row] = f"class '{name}' is not in the list of --classes; {remedy}"
     return found

@@ -22,7 +22,6 @@ from datasets.label_formats.annotations import (
     as_labels,
     outline_to_quad,
     sound_rows,
-    take,
     tell_apart,
 )
 from datasets.label_formats.data_yaml import FILE_NAME, write_data_yaml
@@ -233,11 +232,11 @@ def _holdable(picture: Picture, ledger: Ledger, drop_ignored: bool) -> Labels:
     """The objects that YOLO can hold, as normal ones; the others and the flags that get lost go to the ledger."""
     labels = picture.labels
     counts = Counter({DROPPED if drop_ignored else IGNORED: int(labels.ignored.sum())})
-    labels = take(labels, np.flatnonzero(~labels.ignored))
+    labels = labels.at(np.flatnonzero(~labels.ignored))
     quads, fits = _fitting(labels.quads, picture.hw)
     counts[OUTSIDE] = int((~fits).sum())
     counts[CUT] = int((quads != labels.quads).any(axis=(1, 2))[fits].sum())
-    labels = take(labels._replace(quads=quads), np.flatnonzero(fits))
+    labels = labels._replace(quads=quads).at(np.flatnonzero(fits))
     counts[DIFFICULT] = int((labels.difficult == 1).sum())
     for sentence, count in (+counts).items():
         (ledger.left_out if sentence in (IGNORED, OUTSIDE) else ledger.changed)[sentence] += count
