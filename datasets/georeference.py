@@ -34,7 +34,8 @@ class Georeference(NamedTuple):
 
     def to_pixels(self, points: np.ndarray) -> np.ndarray:
         """Coordinates (N, 2) of `crs` -> pixels (N, 2)."""
-        return (points - self.affine[:, 2]) @ np.linalg.inv(self.affine[:, :2]).T
+        with np.errstate(invalid="ignore"):  # of what has no place in `crs`
+            return (points - self.affine[:, 2]) @ np.linalg.inv(self.affine[:, :2]).T
 
 
 def read_georeference(path: Path) -> Georeference:

@@ -51,6 +51,11 @@ def first_folder_with(folder: Path, is_wanted: Callable[[Path], bool]) -> str | 
     return next((path.name for path in below), None)
 
 
+def folder_with_pictures(folder: Path) -> str | None:
+    """The name of the first folder in this one that holds a picture, if any does."""
+    return first_folder_with(folder, lambda path: path.suffix.lower() in IMAGE_SUFFIXES)
+
+
 def folders_of(file_name: str | None) -> list[str]:
     """The names of the folders that a picture is said to be in, whatever the system, from the outermost on."""
     parts = (file_name or "").replace("\\", "/").split("/")[:-1]

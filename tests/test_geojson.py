@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,9 @@ import shapely
 from rasterio.transform import from_origin
 
 from datasets.georeference import between, read_crs
+from datasets.images import ImageError
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
-from datasets.label_formats.geojson import CUT, ELSEWHERE, NO_PICTURE, read_geojson, write_geojson
+from datasets.label_formats.geojson import CUT, ELSEWHERE, NO_PICTURE, PARTS, read_geojson, write_geojson
 from DOTA_devkit.labels import LabelError, Labels, read_labels
 from DOTA_devkit.task_files import ImageDetections
 from tests.label_documents import QUAD, write
@@ -59,7 +61,8 @@ def test_a_box_is_written_where_it_was_worked_out(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "out.geojson").read_text("utf-8"))
     assert document["type"] == "FeatureCollection"
     (item,) = document["features"]
-    assert item["properties"] == {"image": "图 1.tif", "class": "船 船", "difficult": 1}
+    told = {key: item["properties"][key] for key in ("image", "class", "difficult")}
+    assert told == {"image": "图 1.tif", "class": "船 船", "difficult": 1}
     (ring,) = item["geometry"]["coordinates"]
     assert ring[0] == ring[-1]
     assert sorted(ring[:-1]) == pytest.approx(np.array(sorted(ON_THE_MAP)), abs=1e-9)
@@ -95,6 +98,22 @@ def test_predictions_keep_their_scores_and_empty_pictures_write_nothing(tmp_path
     assert json.loads((tmp_path / "none.geojson").read_text("utf-8"))["features"] == []
 
 
+@pytest.mark.parametrize("crs", [UTM_32N, "EPSG:3857", "EPSG:4326"])
+def test_a_box_has_its_size_and_direction_on_the_ground(tmp_path: Path, crs: str) -> None:
+    """A box of 10 x 5 m at 48.8 N whose long side runs to 127 degrees; of Web Mercator a metre is 0.66 of one there."""
+    center = between(read_crs("OGC:CRS84"), read_crs(UTM_32N), np.array([[9.0, 48.8]]))
+    on_the_ground = center + 0.1 * (np.array(QUAD, float) - np.mean(QUAD, axis=0)) * (1, -1) * 0.9996  # of UTM there
+    points = between(read_crs(UTM_32N), read_crs(crs), on_the_ground)
+    step = (np.ptp(points, axis=0) / 500).max()
+    left, top = points[:, 0].min(), points[:, 1].max()
+    path = geotiff(tmp_path / "a.tif", from_origin(left, top, step, step), crs)
+    quad = (points - (left, top)) / (step, -step)
+    write_geojson(tmp_path / "out.geojson", AnnotatedSet([Picture("a", labels(quad), path=path)]), Ledger())
+    (item,) = json.loads((tmp_path / "out.geojson").read_text("utf-8"))["features"]
+    told = [item["properties"][key] for key in ("length_m", "width_m", "azimuth")]
+    assert told == pytest.approx([10, 5, 126.9], abs=0.011)
+
+
 def test_objects_of_pictures_without_a_place_are_told_of(tmp_path: Path) -> None:
     plain = tmp_path / "plain.png"
     plain.write_bytes(cv2.imencode(".png", np.zeros((160, 200, 3), np.uint8))[1].tobytes())
@@ -120,6 +139,26 @@ def test_an_outline_comes_back_onto_the_picture(tmp_path: Path, kind: str) -> No
     assert not +ledger.left_out
 
 
+def test_each_part_of_a_multipolygon_is_an_object(tmp_path: Path) -> None:
+    """Two cars that were merged in QGIS became one box around both."""
+    first, second = ([[x + shift, y] for x, y in ON_THE_MAP] for shift in (0, 0.0002))
+    parts = {"type": "MultiPolygon", "coordinates": [[[*first, first[0]]], [[*second, second[0]]]]}
+    merged = {"type": "Feature", "geometry": parts, "properties": {"label": "car", "difficult": "1"}}
+    annotated, ledger = read(tmp_path, collection(merged))
+    found = annotated.pictures[0].labels
+    assert (found.names, found.difficult.tolist()) == (["car", "car"], [1, 1])
+    assert found.quads[1] - found.quads[0] == pytest.approx(np.tile([20, 0], (4, 1)), abs=1e-4)
+    assert ledger.changed == {PARTS: 2}
+
+
+def test_metres_without_a_system_are_refused_and_read_in_one_that_is_named(tmp_path: Path) -> None:
+    ring = between(read_crs("OGC:CRS84"), read_crs(UTM_32N), np.array(ON_THE_MAP)).tolist()
+    with pytest.raises(LabelError, match=r"in\.geojson:4: 500055, .* are no longitude and latitude.*--crs EPSG:32632"):
+        read(tmp_path, collection(feature(ring, label="car")))
+    annotated, _ = read(tmp_path, collection(feature(ring, label="car")), crs=UTM_32N)
+    assert annotated.pictures[0].labels.quads[0] == pytest.approx(np.array(QUAD), abs=1e-3)
+
+
 def test_the_system_of_a_crs_member_is_read_as_qgis_writes_it(tmp_path: Path) -> None:
     crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
     ring = between(read_crs("OGC:CRS84"), read_crs(UTM_32N), np.array(ON_THE_MAP)).tolist()
@@ -132,7 +171,7 @@ def test_the_system_of_a_crs_member_is_read_as_qgis_writes_it(tmp_path: Path) ->
 
 
 def test_the_class_is_the_field_that_is_named_or_the_first_that_is_known(tmp_path: Path) -> None:
-    features = feature(ON_THE_MAP, name="x", label="car", type_id=18), feature(ON_THE_MAP, type_id=19)
+    features = feature(ON_THE_MAP, name="x", label="car", type_id=18), feature(ON_THE_MAP, type_id=19.0)
     annotated, ledger = read(tmp_path, collection(*features))
     assert annotated.pictures[0].labels.names == ["car"]
     assert [fault.line for fault in ledger.faults] == [5]
@@ -186,6 +225,33 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         read(tmp_path, '{"type": "Topology"}')
 
 
+@pytest.mark.parametrize(
+    ("properties", "field", "sentence"),
+    [
+        ({"label": "car"}, "Klasse", r"in\.geojson:4: a feature without a property 'Klasse'.* \(2 faults in all\)"),
+        ({"label": "car"}, "label", r"2 objects that lie on none of the pictures"),
+    ],
+)
+def test_where_no_object_can_be_used_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture, properties: dict, field: str, sentence: str
+) -> None:
+    """Pictures without objects were, for a training to learn that there are none."""
+    geotiff(tmp_path / "images" / "a.tif", DEGREES, "EPSG:4326")
+    away = [[x + 1, y] for x, y in ON_THE_MAP]
+    src = write(tmp_path / "in.geojson", collection(*[feature(away, **properties)] * 2))
+    flags = ["--from", "geojson", "--to", "dota", "--images", str(tmp_path / "images"), "--class_field", field]
+    assert main([str(src), str(tmp_path / "out"), *flags]) == 1
+    assert re.search("no object can be used, and nothing was written; .*" + sentence, capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_pictures_is_refused_and_one_below_named(tmp_path: Path) -> None:
+    geotiff(tmp_path / "flights" / "day1" / "a.tif", DEGREES, "EPSG:4326")
+    src = write(tmp_path / "in.geojson", collection())
+    with pytest.raises(ImageError, match="flights: no picture there; but day1 in it has some"):
+        read_geojson(src, Ledger(), tmp_path / "flights")
+
+
 def test_labels_go_onto_the_map_and_come_back_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     data_dir = tmp_path / "数据"
     geotiff(data_dir / "images" / "图 1.tif", from_origin(700_000, 5_400_000, 0.05, 0.05))
@@ -213,7 +279,8 @@ def test_detections_go_onto_the_map_by_the_command(tmp_path: Path, capsys: pytes
     flags = ["--from", "detections", "--to", "geojson", "--images", str(tmp_path / "images")]
     assert main([str(tmp_path / "results"), str(tmp_path / "map.geojson"), *flags]) == 0
     (item,) = json.loads((tmp_path / "map.geojson").read_text("utf-8"))["features"]
-    assert item["properties"] == {"image": "a.tif", "class": "car", "score": 0.9}
+    told = {key: item["properties"][key] for key in ("image", "class", "score")}
+    assert told == {"image": "a.tif", "class": "car", "score": 0.9}
     assert "scores" not in capsys.readouterr().err
 
 
@@ -244,6 +311,15 @@ def test_results_whose_pictures_are_elsewhere_by_now_are_converted_all_the_same(
     assert len(read_labels(tmp_path / "out" / "labelTxt" / "v_000000.txt").names) == 1
 
 
+def test_files_of_other_gis_formats_are_told_from_geojson(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """`found.gpkg` became a folder of that name."""
+    src, outlines = write(tmp_path / "in.geojson", collection()), write(tmp_path / "in.gpkg", "SQLite")
+    for flags in ([src, tmp_path / "found.gpkg", "--from", "dota", "--to", "geojson"], [outlines, tmp_path / "out"]):
+        last = ["--from", "geojson", "--to", "dota", "--images", str(tmp_path)] if len(flags) == 2 else []
+        assert main([*map(str, flags), *last]) == 2
+        assert ".gpkg: geojson is read from and written to files called *.geojson" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
@@ -251,6 +327,11 @@ def test_results_whose_pictures_are_elsewhere_by_now_are_converted_all_the_same(
         (
             ["--from", "dota", "--to", "coco", "--class_field", "x"],
             "--class_field goes with --from geojson, not",
+        ),
+        (["--from", "dota", "--to", "coco", "--crs", "x"], "--crs goes with --from geojson, not"),
+        (
+            ["--from", "geojson", "--to", "dota", "--images", ".", "--crs", "EPSG:1"],
+            "--crs EPSG:1: the coordinate system 'EPSG:1' is not known",
         ),
     ],
 )

@@ -31,6 +31,7 @@ TURNING = ("labelme", "cvat", "voc")  # their programs show pictures as EXIF tur
 TELLING = ("coco", "rolabelimg")  # of any program, which may have done so: the size that the labels tell says it
 MIN_SCORE = 0.3
 COPIED = "pictures were copied, because the system allows no links to them"
+GIS_SUFFIXES = (".fgb", ".gml", ".gpkg", ".kml", ".shp")
 SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
 
 
@@ -69,7 +70,9 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         _settle_results(options)
     _check_places(options)
     target = WRITERS[options.to]
-    annotated = _with_classes(_read(options, ledger), options, ledger)
+    annotated = _read(options, ledger)
+    _require_objects(annotated, ledger)
+    annotated = _with_classes(annotated, options, ledger)
     if options.source in FILE_A_PICTURE:
         annotated = add_unlabelled(annotated, options.src, options.images, ledger, options.unlabelled)
     if options.source in PREDICTIONS and options.images:
@@ -105,8 +108,20 @@ def _read(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     track = partial(progress_bar, desc="reading", unit="file")
     if options.source in ON_THE_MAP:
         read = label_formats.ON_THE_MAP[options.source]
-        return read(options.src, ledger, options.images, options.class_field, track)
+        return read(options.src, ledger, options.images, options.class_field, options.crs, track)
     return label_formats.SOURCES[options.source](options.src, ledger, track)
+
+
+def _require_objects(annotated: AnnotatedSet, ledger: Ledger) -> None:
+    """Raises ValueError where there were objects and none can be used: what would be written, pictures without objects,
+    would teach that there are none."""
+    if any(picture.labels.names for picture in annotated.pictures):
+        return
+    if ledger.faults:
+        more = f" ({len(ledger.faults)} faults in all)" if len(ledger.faults) > 1 else ""
+        raise ValueError(f"no object can be used, and nothing was written; {ledger.faults[0]}{more}")
+    for sentence, count in (+ledger.left_out).most_common(1):
+        raise ValueError(f"no object can be used, and nothing was written; {count} {sentence}")
 
 
 def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
@@ -159,8 +174,21 @@ def _check_places(options: argparse.Namespace) -> None:
         raise SettingsError(f"--from {options.source} needs --images DIR, the pictures that the objects lie on")
     if options.unlabelled and options.source not in FILE_A_PICTURE:
         raise SettingsError(f"--unlabelled goes with --from {', '.join(FILE_A_PICTURE)}, not {options.source}")
+    for path in (options.src, options.dst):
+        if path.suffix.lower() in GIS_SUFFIXES and "geojson" in (options.source, options.to):
+            remedy = "QGIS (Export > Save Features As) and ogr2ogr turn one into the other"
+            raise SettingsError(f"{path}: geojson is read from and written to files called *.geojson; {remedy}")
     if options.class_field and options.source not in ON_THE_MAP:
         raise SettingsError(f"--class_field goes with --from geojson, not with {options.source}")
+    if options.crs and options.source not in ON_THE_MAP:
+        raise SettingsError(f"--crs goes with --from geojson, not with {options.source}")
+    if options.crs:
+        from datasets.georeference import GeoreferenceError, read_crs
+
+        try:
+            read_crs(options.crs)
+        except GeoreferenceError as error:
+            raise SettingsError(f"--crs {options.crs}: {error}") from error
     refuse_data_folder(dst, src)
     require_free(dst, or_file=" or a new file" * (options.to in ("coco", "geojson")))
 
@@ -291,6 +319,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help="from geojson: the property that holds the class [default: the first of class, class_name, label, "
         "category, name that a feature has]",
+    )
+    add(
+        "--crs",
+        metavar="NAME",
+        help="from geojson: the coordinate system of a file that names none, such as EPSG:32632 [default: longitude "
+        "and latitude]",
     )
     add(
         "--unlabelled",

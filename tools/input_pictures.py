@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from datasets.image_sizes import read_header
-from datasets.images import IMAGE_SUFFIXES, find_images, is_image
+from datasets.images import IMAGE_SUFFIXES, find_images, folder_with_pictures, is_image
 from DOTA_devkit.reasons import first_line
 from tools.command_line import SettingsError
 from tools.destinations import refuse_inputs
 from tools.messages import warn
 from tools.progress import progress_bar
-from tools.video_flags import folder_with_pictures, no_picture_there, refuse_video
+from tools.video_flags import no_picture_there, refuse_video
 
 WILD = frozenset("*?[")
 INPUTS = "a picture, a folder of pictures, or a pattern in quotes, such as '/data/flights/**/*.tif' (** is any folder)"

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.images import IMAGE_SUFFIXES, first_folder_with
+from datasets.images import IMAGE_SUFFIXES, first_folder_with, folder_with_pictures
 from datasets.videos import VIDEO_SUFFIXES
 from DOTA_devkit.tiling import check_picture_name
 from tools.command_line import SettingsError
@@ -69,11 +69,6 @@ def no_picture_there(folder: Path) -> str:
     if below:
         return f"no picture there but in folders of it, such as {below}; name one of them, or '{folder}/**/*'"
     return f"no picture there; known suffixes: {', '.join(sorted(IMAGE_SUFFIXES))}"
-
-
-def folder_with_pictures(folder: Path) -> str | None:
-    """The name of the first folder in this one that holds a picture, if any does."""
-    return first_folder_with(folder, lambda path: path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def videos_of(sources: Sequence[Path], out: Path) -> list[Path]:

@@ -20,7 +20,7 @@ from datasets.georeference import (
     read_crs,
     read_georeference,
 )
-from datasets.images import find_images
+from datasets.images import ImageError, find_images, folder_with_pictures
 from datasets.label_formats.annotations import (
     AnnotatedSet,
     Ledger,
@@ -41,17 +41,20 @@ from DOTA_devkit.labels import LabelError
 SUFFIXES = (".geojson", ".json")
 FILE_NAME = "objects.geojson"
 CLASS_FIELDS = ("class", "class_name", "label", "category", "name")  # the first of them that a feature has
+WGS84_A, WGS84_E2 = 6378137.0, 0.00669437999014  # half axis in metres, eccentricity squared
 DIGITS = 9  # of a degree: a tenth of a millimetre, where RFC 7946, section 11.2, advises as many as are needed
 NO_PICTURE = "objects of pictures that were not found; name their folder with --images"
 NO_PLACE = "objects that have no place on the map in longitude and latitude"
 ELSEWHERE = "objects that lie on none of the pictures"
+PARTS = "parts of multipolygons became objects of their own"
 CUT = "objects with their centre beyond the picture became ignore regions of it (difficult 2)"
 
 
 def write_geojson(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
     """Write one file, `dst` if it is called *.geojson or *.json, else `objects.geojson` in that folder: a feature a
     line, its outline a polygon in longitude and latitude, its properties `image`, `class`, `score` (of a prediction)
-    or `difficult`. Objects of pictures that do not tell where they lie are left out, each picture a fault."""
+    or `difficult`, and what `_measures` says. Objects of pictures that do not tell where they lie are left out, each
+    picture a fault."""
     path = dst if dst.suffix in SUFFIXES else dst / FILE_NAME
     with atomic_write(path, sync=False) as file:
         file.write('{"type": "FeatureCollection", "features": [')
@@ -64,20 +67,31 @@ def write_geojson(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
 
 
 def read_geojson(
-    src: Path, ledger: Ledger, images_dir: Path, class_field: str | None = None, track: Track = iter
+    src: Path,
+    ledger: Ledger,
+    images_dir: Path,
+    class_field: str | None = None,
+    crs: str | None = None,
+    track: Track = iter,
 ) -> AnnotatedSet:
     """The outlines of a GeoJSON file, or of all in a folder, on each of the pictures in `images_dir` that they touch;
     pictures without any are pictures without objects.
 
-    Outlines are polygons, in longitude and latitude or in the system that a member `crs` names, as QGIS writes it. The
-    class is the property `class_field`, by default the first of CLASS_FIELDS that a feature has; a property
-    `difficult` is read. An object whose centre lies beyond a picture that shows a part of it is an ignore region there.
-    Raises LabelError for a file that is no GeoJSON, ImageError for a folder without pictures.
+    Outlines are polygons, in longitude and latitude or in the system that a member `crs` names, as QGIS writes it; in a
+    file without it in the system `crs`. Each part of a multipolygon is an object. The class is the property
+    `class_field`, by default the first of CLASS_FIELDS that a feature has; a property `difficult` is read. An object
+    whose centre lies beyond a picture that shows a part of it is an ignore region there. Raises LabelError for a file
+    that is no GeoJSON and for coordinates of a system that it does not name, ImageError for a folder without pictures.
     """
-    groups = [_read_outlines(path, class_field, ledger) for path in _files(src)]
+    images = find_images(images_dir)
+    if not images:
+        below = folder_with_pictures(images_dir)
+        remedy = f"but {below} in it has some; name that folder" if below else "name the folder of the GeoTIFF files"
+        raise ImageError(f"{images_dir}: no picture there; {remedy}")
+    groups = [_read_outlines(path, class_field, crs, ledger) for path in _files(src)]
     used = [np.zeros(len(group.outlines), bool) for group in groups]
     pictures = []
-    for name, path in track(list(find_images(images_dir).items())):
+    for name, path in track(list(images.items())):
         try:
             place = read_georeference(path)
         except GeoreferenceError as error:
@@ -100,7 +114,6 @@ class _Outlines(NamedTuple):
     names: list[str]
     difficult: list[int]
     lines: list[int]
-    is_one: list[bool]
 
 
 def _features(picture: Picture, ledger: Ledger) -> list[dict[str, Any]]:
@@ -122,7 +135,7 @@ def _features(picture: Picture, ledger: Ledger) -> list[dict[str, Any]]:
         if not np.isfinite(quad).all():
             ledger.left_out[NO_PLACE] += 1
             continue
-        properties: dict[str, Any] = {"image": picture.path.name, "class": labels.names[row]}
+        properties: dict[str, Any] = {"image": picture.path.name, "class": labels.names[row], **_measures(quad)}
         if picture.scores is None:
             properties["difficult"] = int(labels.difficult[row])
         else:
@@ -131,6 +144,25 @@ def _features(picture: Picture, ledger: Ledger) -> list[dict[str, Any]]:
         geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
     return features
+
+
+def _measures(quad: np.ndarray) -> dict[str, float]:
+    """Of a box (4, 2) in longitude and latitude on the ground: `length_m` and `width_m`, its longer and shorter side in
+    metres, and `azimuth`, the direction of the longer one in degrees clockwise from north, 0 to 180.
+
+    A degree is as long as on WGS 84 at the box's middle (Snyder, Map Projections: A Working Manual, USGS 1395, 1987,
+    equations 4-18 to 4-21), whatever the map's projection stretches.
+    """
+    latitude = np.deg2rad(quad[:, 1].mean())
+    squeeze = 1 - WGS84_E2 * np.sin(latitude) ** 2
+    per_radian = np.array([WGS84_A * np.cos(latitude) / np.sqrt(squeeze), WGS84_A * (1 - WGS84_E2) / squeeze**1.5])
+    points = np.deg2rad(quad - quad[0]) * per_radian
+    middles = (points + np.roll(points, -1, axis=0)) / 2
+    axes = middles[[0, 1]] - middles[[2, 3]]
+    sides = np.hypot(*axes.T)
+    east, north = axes[sides.argmax()]
+    azimuth = round(float(np.rad2deg(np.arctan2(east, north))) % 180, 1) % 180
+    return {"length_m": round(float(sides.max()), 2), "width_m": round(float(sides.min()), 2), "azimuth": azimuth}
 
 
 def _beyond_180(quads: np.ndarray) -> np.ndarray:
@@ -156,28 +188,45 @@ def _files(src: Path) -> list[Path]:
     return paths
 
 
-def _read_outlines(path: Path, class_field: str | None, ledger: Ledger) -> _Outlines:
+def _read_outlines(path: Path, class_field: str | None, crs: str | None, ledger: Ledger) -> _Outlines:
     document = read_document(path)
-    found = _Outlines(path, _crs_of(document), [], [], [], [], [])
+    found = _Outlines(path, _crs_of(document, crs), [], [], [], [])
     for line, feature in document.entries("features"):
         try:
             fields = fields_of(feature, "the feature")
             properties = fields_of(fields.get("properties") or {}, '"properties"')
             rings = _rings(fields_of(fields.get("geometry") or {}, '"geometry"'))
-            name, flag = _class_of(properties, class_field), difficult_flag(properties.get("difficult"))
+            name, flag = _class_of(properties, class_field), _difficult_of(properties.get("difficult"))
         except ValueError as error:
             ledger.faults.append(LabelError(path, line, str(error)))
             continue
-        found.outlines.append(np.concatenate(rings))
-        for values, value in zip(found[3:], (name, flag, line, len(rings) == 1), strict=True):
-            values.append(value)
+        if len(rings) > 1:
+            ledger.changed[PARTS] += len(rings)
+        for ring in rings:
+            for values, value in zip(found[2:], (ring, name, flag, line), strict=True):
+                values.append(value)
+    if document.fields.get("crs") is None and crs is None:
+        _check_degrees(found)
     return found
 
 
-def _crs_of(document: Document) -> Any:
-    """The system that the file names; that of RFC 7946 where it names none."""
+def _check_degrees(found: _Outlines) -> None:
+    """Raises LabelError for coordinates that are neither longitude nor latitude."""
+    for outline, line in zip(found.outlines, found.lines, strict=True):
+        if (np.abs(outline) > (360, 90)).any():
+            x, y = outline[0].tolist()
+            raise LabelError(
+                found.path,
+                line,
+                f"{x:g}, {y:g} are no longitude and latitude, and the file names no coordinate system; give it, for "
+                "instance --crs EPSG:32632",
+            )
+
+
+def _crs_of(document: Document, crs: str | None) -> Any:
+    """The system that the file names; where it names none the other one, or that of RFC 7946."""
     member = document.fields.get("crs")
-    name = LONGITUDE_LATITUDE
+    name = crs or LONGITUDE_LATITUDE
     if member is not None:
         properties = member.get("properties") if isinstance(member, dict) else None
         name = properties.get("name") if isinstance(properties, dict) else None
@@ -220,7 +269,15 @@ def _class_of(properties: dict[str, Any], class_field: str | None) -> str:
         has = ", ".join(map(str, properties)) or "none"
         raise ValueError(f"a feature without a {what}; it has {has}; name one with --class_field")
     value = properties[field]
+    if type(value) is float and value.is_integer():  # QGIS has fields of real numbers
+        value = int(value)
     return clean_name(str(value) if type(value) is int else value)  # numbered classes, as xView's `type_id`
+
+
+def _difficult_of(value: Any) -> int:
+    """`difficult_flag`, also of a number or a truth value in a field of text."""
+    words = {"0": 0, "1": 1, "2": 2, "false": 0, "true": 1, "": 0}
+    return difficult_flag(words.get(value.strip().lower(), value) if isinstance(value, str) else value)
 
 
 def _rows_on(place: Georeference, group: _Outlines, seen: np.ndarray, ledger: Ledger) -> list[Row]:
@@ -237,7 +294,7 @@ def _rows_on(place: Georeference, group: _Outlines, seen: np.ndarray, ledger: Le
     for index in np.flatnonzero(touches).tolist():
         outline = points[starts[index] : starts[index] + len(group.outlines[index])].tolist()
         try:
-            quad = outline_to_quad(outline, ledger.changed, group.is_one[index])
+            quad = outline_to_quad(outline, ledger.changed)
         except ValueError as error:
             faults.append(LabelError(group.path, group.lines[index], str(error)))
             continue
