@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.layouts import read_layout, spread_values
+from datasets.layouts import is_mask, read_layout, spread_values
 from datasets.tiff_blocks import damage, unreadable
 
 # Else a line for each tag of a GeoTIFF and for each damaged picture, of which we tell in words of our own.
@@ -72,9 +72,10 @@ def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, floa
     """Decode a picture to (H, W, num_channels) uint8, its pixels as stored (an EXIF rotation is not applied).
 
     Three channels are BGR, whatever the picture has: grey is repeated, a fourth band (alpha, near infrared) left out.
-    One channel is a grey picture's, and the brightness of one of three bands; four are BGR and the fourth band. 8 bits
-    are taken as they are; 16 bits and floating point are spread from black to white (`spread_values`), by the picture's
-    own percentiles or the same in all, as `value_range` says. Read through memory, so that paths in any script work on
+    Bands are red, green, blue and another one, unless a TIFF file says which is which (as GDAL writes it). One channel
+    is a grey picture's, and the brightness of one of three bands; four are BGR and the fourth band. 8 bits are taken as
+    they are; 16 bits and floating point are spread from black to white (`spread_values`), by the picture's own
+    percentiles or the same in all, as `value_range` says. Read through memory, so that paths in any script work on
     every system.
 
     Raises ImageError for a missing, empty, truncated or foreign file (`cv2.imread` fills the missing part of a
@@ -90,6 +91,12 @@ def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, floa
     if _is_truncated(data):
         raise ImageError(f"{path}: the file is cut off before its end; copy it again")
     layout = read_layout(data)
+    if layout.num_bands > 4 and layout.colours is not None:
+        three = " ".join(f"-b {band + 1}" for band in layout.colours[:3])
+        raise ImageError(
+            f"{path}: has {layout.num_bands} bands, and such a file is read in windows only, where it is cut into "
+            f"tiles (--tile, python -m tools.split_tiles); or choose its colours: gdal_translate {three}"
+        )
     check_num_bands(path, layout.num_bands)
     if layout.is_planar and layout.num_bands > 1:
         remedy = "write them pixel by pixel, for instance with gdal_translate -co INTERLEAVE=PIXEL"
@@ -122,7 +129,13 @@ def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, floa
         raise ImageError(f"{path}: cannot be decoded as a picture; is it damaged or of another format?")
     if is_colour:
         return image
-    bands = wanted_bands(path, image.reshape(*image.shape[:2], -1), num_channels, layout.no_data)
+    bands = image.reshape(*image.shape[:2], -1)
+    if layout.colours is not None:
+        red, green, blue, *other = ((2, 1, 0, 3)[band] for band in layout.colours)  # where OpenCV has put them
+        bands = bands[:, :, [blue, green, red, *other]]
+    if layout.has_opacity and num_channels == 4:
+        check_fourth(path, bands[:, :, 3])
+    bands = wanted_bands(path, bands, num_channels, layout.no_data)
     if bands.dtype != np.uint8:
         bands = spread_values(bands, layout.no_data, value_range)
     return as_channels(bands, num_channels)
@@ -180,11 +193,18 @@ def brightness(colours: np.ndarray, no_data: float | None = None) -> np.ndarray:
     return grey[:, :, None]
 
 
-def check_num_bands(path: Path, num_bands: int) -> None:
+def check_num_bands(path: Path, num_bands: int, *, are_named: bool = False) -> None:
     """Raises ImageError for a number of bands of which it is not known which are the colours."""
-    if num_bands not in (1, 3, 4):
+    if num_bands not in (1, 3, 4) and not are_named:
         remedy = "choose one or three, for instance with gdal_translate -b 1 -b 2 -b 3"
         raise ImageError(f"{path}: has {num_bands} bands; pictures of 1, 3 and 4 can be read; {remedy}")
+
+
+def check_fourth(path: Path, values: np.ndarray) -> None:
+    """Raises ImageError where a band that the file calls opacity is that, and no near infrared."""
+    if is_mask(values):
+        remedy = "leave this picture out, or train with --in_channels 3"
+        raise ImageError(f"{path}: its fourth band says where pixels are (opacity, alpha), and shows nothing; {remedy}")
 
 
 def _is_truncated(data: bytes) -> bool:

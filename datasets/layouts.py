@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -23,8 +24,10 @@ class Layout(NamedTuple):
     """How a file stores its values; what is not known has the usual value, and decoding will tell.
 
     bits of a value; number of bands; whether these are stored one after the other; whether the file says that its three
-    or more bands are grey ones; the value that stands for no data, if the file tells; `corrections`: bytes of the file,
-    by their place, to be taken for others so that OpenCV gives the values as they are stored.
+    or more bands are grey ones; the value that stands for no data, if the file tells; `colours`: which bands, from 0
+    on, are red, green, blue and the other one, if any, where the file names them and has more than four or another
+    order; whether it calls that other one opacity; `corrections`: bytes of the file, by their place, to be taken for
+    others so that OpenCV gives the values as they are stored.
     """
 
     bits: int = 8
@@ -32,12 +35,14 @@ class Layout(NamedTuple):
     is_planar: bool = False
     has_grey_bands: bool = False
     no_data: float | None = None
+    colours: tuple[int, ...] | None = None
+    has_opacity: bool = False
     corrections: Mapping[int, int] = MappingProxyType({})
 
     @property
     def is_usual(self) -> bool:
         """Whether eight bits a value, in bands that are called colours, are all there is to it."""
-        return self.bits <= 8 and not self.has_grey_bands
+        return self.bits <= 8 and not self.has_grey_bands and self.colours is None
 
 
 def read_layout(data: bytes) -> Layout:
@@ -46,7 +51,7 @@ def read_layout(data: bytes) -> Layout:
         if data.startswith(b"\x89PNG"):
             return Layout(bits=data[24])
         if data.startswith(tiff.MAGIC):
-            return _tiff_layout(tiff.read_tags(io.BytesIO(data)))
+            return _tiff_layout(io.BytesIO(data))
         place = data.find(b"ihdr", 0, 256)  # the image header of JPEG 2000 (ISO 15444-1, annex I.5.3.1)
         if place >= 0:
             num_bands, bits = struct.unpack_from(">HB", data, place + 12)
@@ -122,9 +127,9 @@ def _is_empty(pixels: np.ndarray, no_data: float | None) -> np.ndarray:
     return (pixels == no_data).all(axis=2)
 
 
-def _tiff_layout(tags: Mapping[int, tiff.Field]) -> Layout:
+def _tiff_layout(file: IO[bytes]) -> Layout:
     """The layout of a TIFF file, by its first directory (TIFF 6.0, section 8)."""
-    corrections = {}
+    tags, corrections = tiff.read_tags(file), {}
     num_bands = tiff.number(tags, tiff.BANDS, 1)
     has_grey_bands = num_bands >= 3 and tiff.number(tags, tiff.PHOTOMETRIC, 2) <= 1
     if has_grey_bands:
@@ -140,8 +145,38 @@ def _tiff_layout(tags: Mapping[int, tiff.Field]) -> Layout:
         tiff.number(tags, tiff.PLANES, 1) == 2,
         has_grey_bands,
         no_data_of(tags),
+        *colours_of(file, tags),
         corrections,
     )
+
+
+def colours_of(file: IO[bytes], tags: Mapping[int, tiff.Field]) -> tuple[tuple[int, ...] | None, bool]:
+    """`colours` and `has_opacity` of a TIFF file, by what GDAL wrote of its bands (PlanetScope's are blue, green, red,
+    near infrared), else by TIFF's own tag. Of several other bands one that is called near infrared is taken, else the
+    first."""
+    num_bands = tiff.number(tags, tiff.BANDS, 1)
+    said = tiff.text(file, tags[tiff.GDAL_METADATA]) if tiff.GDAL_METADATA in tags else ""
+    names: dict[int, str] = {}
+    for attributes, name in re.findall(r"<Item\s([^<>]*)>([^<]*)</Item>", said):
+        number = re.search(r'\bsample="(\d{1,4})"', attributes)
+        if number and re.search(r'\brole="colorinterp"', attributes):
+            names[int(number[1])] = name.strip().lower()
+    of_colour = [[band for band, name in names.items() if name == colour] for colour in ("red", "green", "blue")]
+    if any(len(bands) != 1 or bands[0] >= num_bands for bands in of_colour):  # it does not tell
+        by_tag = "alpha" if tiff.number(tags, tiff.OPACITY, 0) in (1, 2) else ""
+        return None, num_bands == 4 and names.get(3, by_tag) == "alpha"
+    colours = tuple(bands[0] for bands in of_colour)
+    others = sorted({*range(num_bands)} - {*colours}, key=lambda band: (names.get(band) != "nir", band))[:1]
+    colours = (*colours, *others)
+    has_opacity = [names.get(band) for band in others] == ["alpha"]
+    is_usual = num_bands <= 4 and colours == (0, 1, 2, 3)[:num_bands]
+    return None if is_usual else colours, has_opacity
+
+
+def is_mask(values: np.ndarray) -> bool:
+    """Whether there is nothing but 0 and the greatest number, or the 1 of floating point: where pixels are."""
+    greatest = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1
+    return bool(((values == 0) | (values == greatest)).all())
 
 
 def no_data_of(tags: Mapping[int, tiff.Field]) -> float | None:

@@ -9,13 +9,13 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from datasets import tiff
-from datasets.images import ImageError, as_channels, check_num_bands, read_image, wanted_bands
-from datasets.layouts import no_data_of, sample_step, spread_of
+from datasets.images import ImageError, as_channels, check_fourth, check_num_bands, read_image, wanted_bands
+from datasets.layouts import colours_of, no_data_of, sample_step, spread_of
 from datasets.rasters import open_raster, why_no_rasterio
 from datasets.tiff_blocks import FOREIGN, emptied
 from DOTA_devkit.reasons import first_line
@@ -77,22 +77,24 @@ class PictureWindows:
         """Raises ImageError for what rasterio cannot read and for bands that `read_image` refuses, too."""
         self.path = path
         self._opened: tuple[int, DatasetReader] | None = None
-        fault, no_data = _look_at(path)
-        if fault is not None:
-            raise ImageError(f"{path}: {fault}")
+        facts = _look_at(path)
+        if facts.fault is not None:
+            raise ImageError(f"{path}: {facts.fault}")
         with _sentences(path):
             raster = self._raster()
-        check_num_bands(path, raster.count)
+        check_num_bands(path, raster.count, are_named=facts.colours is not None)
         self._num_channels = 1 if keeps_grey and raster.count == 1 and num_channels == 3 else num_channels
-        self._bands = _band_order(raster.count, num_channels)
+        self._bands = _band_order(raster.count, num_channels, facts.colours)
         self._cache = _cache_for(raster)
         self.shape = (raster.height, raster.width, self._num_channels)
         is_deep = raster.dtypes[0] != "uint8"
-        self._no_data = no_data if is_deep else None
+        self._no_data = facts.no_data if is_deep else None
         num_wanted = self._wanted(np.zeros((1, 1, len(self._bands)), raster.dtypes[0])).shape[2]
         self._spread = None
         if is_deep:
             samples = self._samples(num_wanted) if value_range is None else np.zeros((0, 0, num_wanted))
+            if num_channels == 4 and facts.has_opacity and samples.size:
+                check_fourth(path, samples[:, :, 3])
             self._spread = spread_of(samples, self._no_data, value_range)
 
     def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
@@ -191,10 +193,12 @@ def _is_for_windows(path: Path) -> bool:
             if file.read(4) not in tiff.MAGIC:
                 return False
             tags = tiff.read_tags(file)
+            colours, _ = colours_of(file, tags)
     except (OSError, UnicodeEncodeError, struct.error):
         return False
     height, width = (tiff.number(tags, tag, 0) for tag in (tiff.HEIGHT, tiff.WIDTH))
-    if height * width < LEAST_PIXELS and not _is_foreign(tags):
+    has_more = tiff.number(tags, tiff.BANDS, 1) > 4 and colours is not None  # than OpenCV reads
+    if height * width < LEAST_PIXELS and not has_more and not _is_foreign(tags):
         return False
     is_plain = tiff.number(tags, tiff.PHOTOMETRIC, _RGB) in (_GREY, _RGB, _YCBCR)
     kind = tiff.number(tags, tiff.BITS, 1), tiff.number(tags, tiff.SAMPLE_FORMAT, 1)
@@ -211,21 +215,31 @@ def _is_foreign(tags: Mapping[int, tiff.Field]) -> bool:
     return is_planar or has_grey_bands or is_long or tiff.number(tags, tiff.COMPRESSION, 1) in FOREIGN
 
 
-def _look_at(path: Path) -> tuple[str | None, float | None]:
-    """What is wrong with the parts of a TIFF file, at a glance, and what it says of the value that is no data."""
+class _Facts(NamedTuple):
+    """Of a TIFF file, at a glance: what is wrong with its parts, and what it says of no data and of its bands, as
+    `Layout` has it."""
+
+    fault: str | None = None
+    no_data: float | None = None
+    colours: tuple[int, ...] | None = None
+    has_opacity: bool = False
+
+
+def _look_at(path: Path) -> _Facts:
     try:
         with path.open("rb") as file:
             tags = tiff.read_tags(file)
-            return emptied(file, tags), no_data_of(tags)
+            return _Facts(emptied(file, tags), no_data_of(tags), *colours_of(file, tags))
     except (OSError, struct.error):
-        return None, None  # opening will tell
+        return _Facts()  # opening will tell
 
 
-def _band_order(num_bands: int, num_channels: int) -> list[int]:
+def _band_order(num_bands: int, num_channels: int, colours: tuple[int, ...] | None) -> list[int]:
     """The numbers of the bands to read, from 1 on, blue before red."""
     if num_bands == 1:
         return [1]
-    return [3, 2, 1] if num_bands == 3 or num_channels == 3 else [3, 2, 1, 4]
+    red, green, blue, *other = [band + 1 for band in colours or range(num_bands)]
+    return [blue, green, red, *other][: 3 if num_channels == 3 else 4]
 
 
 def _cache_for(raster: DatasetReader) -> int:

@@ -10,10 +10,11 @@ MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two of BigTIFF, f
 # Tags of TIFF 6.0, section 8, and GDAL's own.
 WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, BANDS, PLANES, OPACITY = 256, 257, 258, 262, 274, 277, 284, 338
 COMPRESSION, STRIP_OFFSETS, STRIP_LENGTHS, TILE_OFFSETS, TILE_LENGTHS = 259, 273, 279, 324, 325
-FILL_ORDER, SAMPLE_FORMAT, GDAL_NO_DATA = 266, 339, 42113
+FILL_ORDER, SAMPLE_FORMAT, GDAL_METADATA, GDAL_NO_DATA = 266, 339, 42112, 42113
 TEXT, SHORT, LONG, LONG8 = 2, 3, 4, 16
 _CODES = {TEXT: "s", SHORT: "H", LONG: "I", LONG8: "Q"}
-MOST_TEXT, MOST_ENTRIES = 64, 4096  # bytes of a text; fields of a directory, more are of a damaged file
+MOST_TEXT, MOST_ENTRIES = 64, 4096  # bytes of a text that are kept; fields of a directory, more are of a damaged file
+LONGEST_TEXT = 1 << 16  # bytes that `text` reads
 
 
 class Field(NamedTuple):
@@ -79,6 +80,12 @@ def numbers(file: IO[bytes], field: Field) -> tuple[int, ...]:
     raw = _read(file, field.start, field.count * size)
     count = len(raw) // size
     return struct.unpack_from(f"{field.code[0]}{count}{field.code[1]}", raw)
+
+
+def text(file: IO[bytes], field: Field) -> str:
+    """The text of a field of the file, as far as 64 KiB."""
+    raw = _read(file, field.start, min(field.count, LONGEST_TEXT))
+    return raw.split(b"\0")[0].decode("utf-8", "replace")
 
 
 def number(tags: Mapping[int, Field], tag: int, usual: int) -> int:
