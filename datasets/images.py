@@ -1,8 +1,7 @@
-"""Picture files: find them, decode them whole or refuse them with a sentence."""
+"""Picture files: decode them whole, or refuse them with a sentence (in folders: image_folders.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -19,53 +18,6 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".t
 
 class ImageError(ValueError):
     """A picture that is missing, damaged or not a picture; the message names the file."""
-
-
-def find_images(folder: Path) -> dict[str, Path]:
-    """Pictures directly in `folder`, any known suffix in any case, sorted: {name without suffix: path}.
-
-    Raises ImageError when the folder is missing, or when two pictures differ in their suffix only: labels and result
-    lines name a picture without its suffix, so the two could not be told apart.
-    """
-    if not folder.is_dir():
-        raise ImageError(f"{folder}: no such folder of pictures")
-    images: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if not is_image(path):
-            continue
-        if path.stem in images:
-            raise ImageError(f"{path}: same name as {images[path.stem].name} but for the suffix; rename one of them")
-        images[path.stem] = path
-    return images
-
-
-def is_image(path: Path) -> bool:
-    """Whether the file is a picture by its name; hidden ones are not looked at."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
-
-
-def first_folder_with(folder: Path, is_wanted: Callable[[Path], bool]) -> str | None:
-    """The name of the first folder directly in this one in which a wanted file lies, None where there is none; folders
-    after it are not listed."""
-    below = (path for path in sorted(folder.glob("*")) if any(map(is_wanted, path.glob("*"))))
-    return next((path.name for path in below), None)
-
-
-def folder_with_pictures(folder: Path) -> str | None:
-    """The name of the first folder in this one that holds a picture, if any does."""
-    return first_folder_with(folder, lambda path: path.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def folders_of(file_name: str | None) -> list[str]:
-    """The names of the folders that a picture is said to be in, whatever the system, from the outermost on."""
-    parts = (file_name or "").replace("\\", "/").split("/")[:-1]
-    return [part.replace(":", "") for part in parts if part.strip(" .")]
-
-
-def may_be_one(first: Sequence[str], second: Sequence[str]) -> bool:
-    """Whether both may be the same folder, named from different places: what the shorter names is the longer's end."""
-    length = min(len(first), len(second))
-    return not length or tuple(first[-length:]) == tuple(second[-length:])
 
 
 def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, float] | None = None) -> np.ndarray:

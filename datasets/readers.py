@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.images import find_images, first_folder_with
+from datasets.image_folders import find_images, first_folder_with
 from datasets.label_formats.annotations import file_in, files_in
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
 from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo, picture_in

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.images import IMAGE_SUFFIXES, folders_of, may_be_one
+from datasets.image_folders import folders_of, may_be_one
+from datasets.images import IMAGE_SUFFIXES
 
 TRAIN_LISTS = ("train.txt", "trainval.txt")
 VAL_LISTS = ("val.txt", "test.txt")

@@ -1,4 +1,4 @@
-"""Picture files: found by any suffix, decoded to three channels of uint8, refused with a sentence when damaged."""
+"""Picture files are decoded to three channels of uint8, refused with a sentence when damaged."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets.image_folders import find_images
 from datasets.image_sizes import read_header
-from datasets.images import ImageError, brightness, find_images, read_image
+from datasets.images import ImageError, brightness, read_image
 
 
 def picture(height: int = 48, width: int = 64) -> np.ndarray:
@@ -29,49 +30,6 @@ def write(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
-
-
-# -- finding
-
-
-def test_any_suffix_in_any_case_is_found_by_its_stem_and_sorted(tmp_path: Path) -> None:
-    """Defect 10: the published code has one suffix written in it."""
-    names = ["P1.JPG", "P0.png", "P2.TiF", "P3.jpeg", "P4.bmp", "P5.WEBP", "P6.jp2", "P7.tiff"]
-    for name in names:
-        write(tmp_path / name, b"x")
-    assert find_images(tmp_path) == {name.split(".")[0]: tmp_path / name for name in sorted(names)}
-    assert list(find_images(tmp_path)) == [f"P{number}" for number in range(8)]
-
-
-def test_a_stem_may_hold_dots_blanks_and_any_script(tmp_path: Path) -> None:
-    for name in ("a.b.c.png", "my__image 1.png", "图 1.png"):
-        write(tmp_path / name, b"x")
-    assert set(find_images(tmp_path)) == {"a.b.c", "my__image 1", "图 1"}
-
-
-def test_other_files_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
-    for name in ("Thumbs.db", "a.txt", ".hidden.png", "._a.png", "noend"):
-        write(tmp_path / name, b"x")
-    (tmp_path / "folder.png").mkdir()
-    assert find_images(tmp_path) == {}
-
-
-def test_an_empty_folder_holds_no_pictures_and_a_missing_one_is_named(tmp_path: Path) -> None:
-    assert find_images(tmp_path) == {}
-    with pytest.raises(ImageError, match="nowhere"):
-        find_images(tmp_path / "nowhere")
-    with pytest.raises(ImageError, match=r"file\.txt"):
-        find_images(write(tmp_path / "file.txt", b"x"))
-
-
-def test_two_pictures_that_differ_in_the_suffix_only_are_refused_by_name(tmp_path: Path) -> None:
-    write(tmp_path / "P1.jpg", b"x")
-    write(tmp_path / "P1.png", b"x")
-    with pytest.raises(ImageError, match=r"P1\.png: same name as P1\.jpg"):
-        find_images(tmp_path)
-
-
-# -- reading
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])

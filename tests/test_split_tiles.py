@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.images import find_images, read_image
+from datasets.image_folders import find_images
+from datasets.images import read_image
 from datasets.readers import detect_format, read_classes, read_samples
 from datasets.splits import choose_split, read_list
 from DOTA_devkit.labels import LabelError, read_labels

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from datasets.image_folders import find_images, folder_with_pictures, is_image, without_previews
 from datasets.image_sizes import read_header
-from datasets.images import IMAGE_SUFFIXES, find_images, folder_with_pictures, is_image
+from datasets.images import IMAGE_SUFFIXES
 from DOTA_devkit.reasons import first_line
 from tools.command_line import SettingsError
 from tools.destinations import refuse_inputs
@@ -60,9 +61,7 @@ def _matching(pattern: Path, what: str) -> dict[str, Path]:
     except ValueError as error:
         raise SettingsError(f"{what}: is no pattern ({first_line(error)})") from error
     images: dict[str, Path] = {}
-    for path in found:
-        if not is_image(path):
-            continue
+    for path in without_previews(filter(is_image, found)):
         first = images.setdefault(path.stem, path)
         if first is not path:
             raise SettingsError(

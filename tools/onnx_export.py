@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 
 from datasets.demo import draw_scene
-from datasets.images import find_images
+from datasets.image_folders import find_images
 from DOTA_devkit.atomic import atomic_write
 from models.peak_heads import PeakNetwork
 from models.picture_detector import DetectorOptions, PictureDetector

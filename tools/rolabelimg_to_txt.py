@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.image_folders import find_images
 from datasets.image_sizes import picture_size
-from datasets.images import ImageError, find_images
+from datasets.images import ImageError
 from datasets.label_formats.annotations import files_in
 from datasets.label_formats.class_names import strangers
 from datasets.xml_labels import KINDS, Annotation, ObjectError, read_annotation, turned_fault

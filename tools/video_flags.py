@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.images import IMAGE_SUFFIXES, first_folder_with, folder_with_pictures
+from datasets.image_folders import first_folder_with, folder_with_pictures
+from datasets.images import IMAGE_SUFFIXES
 from datasets.videos import VIDEO_SUFFIXES
 from DOTA_devkit.tiling import check_picture_name
 from tools.command_line import SettingsError

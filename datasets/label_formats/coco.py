@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets.images import folders_of
+from datasets.image_folders import folders_of
 from datasets.label_formats.annotations import (
     ROLES,
     AnnotatedSet,

@@ -11,7 +11,7 @@ from xml.sax.handler import ContentHandler
 
 import numpy as np
 
-from datasets.images import folders_of
+from datasets.image_folders import folders_of
 from datasets.label_formats.annotations import (
     ROLES,
     AnnotatedSet,

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.images import find_images
+from datasets.image_folders import find_images
 from datasets.label_formats.annotations import ROLES, refuse_same_names
 
 IMAGES = "images"

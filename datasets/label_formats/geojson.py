@@ -20,7 +20,8 @@ from datasets.georeference import (
     read_crs,
     read_georeference,
 )
-from datasets.images import ImageError, find_images, folder_with_pictures
+from datasets.image_folders import find_images, folder_with_pictures
+from datasets.images import ImageError
 from datasets.label_formats.annotations import (
     AnnotatedSet,
     Ledger,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from datasets.images import folders_of, may_be_one
+from datasets.image_folders import folders_of, may_be_one
 from datasets.label_formats.annotations import (
     ROLES,
     AnnotatedSet,

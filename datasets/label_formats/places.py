@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from datasets.image_folders import find_images
 from datasets.image_sizes import read_header, turned_size
-from datasets.images import ImageError, find_images
+from datasets.images import ImageError
 from datasets.label_formats.annotations import ROLES, AnnotatedSet, Ledger, Picture, Track, refuse_same_names
 from datasets.label_formats.label_folders import read_splits
 from datasets.label_formats.yolo_folder import picture_in

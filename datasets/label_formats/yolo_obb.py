@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.image_folders import folders_of
 from datasets.image_sizes import read_header
-from datasets.images import ImageError, folders_of
+from datasets.images import ImageError
 from datasets.label_formats.annotations import (
     AnnotatedSet,
     Ledger,

@@ -1,0 +1,80 @@
+"""Picture files in folders: which there are, and which of them are previews of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from datasets.image_sizes import picture_size
+from datasets.images import IMAGE_SUFFIXES, ImageError
+
+SCENE_SUFFIXES = frozenset({".jp2", ".tif", ".tiff"})  # of pictures that are too large to be looked at as they are
+
+
+def find_images(folder: Path) -> dict[str, Path]:
+    """Pictures directly in `folder`, any known suffix in any case, sorted, without previews of others:
+    {name without suffix: path}.
+
+    Raises ImageError when the folder is missing, or when two pictures differ in their suffix only: labels and result
+    lines name a picture without its suffix, so the two could not be told apart.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: no such folder of pictures")
+    images: dict[str, Path] = {}
+    for path in without_previews(filter(is_image, sorted(folder.iterdir()))):
+        if path.stem in images:
+            raise ImageError(f"{path}: same name as {images[path.stem].name} but for the suffix; rename one of them")
+        images[path.stem] = path
+    return images
+
+
+def without_previews(paths: Iterable[Path]) -> list[Path]:
+    """The pictures, but for the smaller ones beside a TIFF or JPEG 2000 file of the same name, such as GIS programs
+    and providers put there to be looked at."""
+    kept = list(paths)
+    by_name: dict[Path, list[Path]] = {}
+    for path in kept:
+        by_name.setdefault(path.with_suffix(""), []).append(path)
+    previews = {preview for alike in by_name.values() if len(alike) > 1 for preview in _previews(alike)}
+    return [path for path in kept if path not in previews]
+
+
+def _previews(alike: Sequence[Path]) -> list[Path]:
+    """Which of several pictures of one name are previews of another one of them."""
+    scenes = [path for path in alike if path.suffix.lower() in SCENE_SUFFIXES]
+    if len(scenes) != 1:
+        return []
+    with suppress(ImageError):  # of a header that cannot be read: which is which is for people to say
+        sizes = {path: picture_size(path) for path in alike}
+        return [path for path in alike if path not in scenes and max(sizes[path]) < max(sizes[scenes[0]])]
+    return []
+
+
+def is_image(path: Path) -> bool:
+    """Whether the file is a picture by its name; hidden ones are not looked at."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
+
+
+def first_folder_with(folder: Path, is_wanted: Callable[[Path], bool]) -> str | None:
+    """The name of the first folder directly in this one in which a wanted file lies, None where there is none; folders
+    after it are not listed."""
+    below = (path for path in sorted(folder.glob("*")) if any(map(is_wanted, path.glob("*"))))
+    return next((path.name for path in below), None)
+
+
+def folder_with_pictures(folder: Path) -> str | None:
+    """The name of the first folder in this one that holds a picture, if any does."""
+    return first_folder_with(folder, lambda path: path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def folders_of(file_name: str | None) -> list[str]:
+    """The names of the folders that a picture is said to be in, whatever the system, from the outermost on."""
+    parts = (file_name or "").replace("\\", "/").split("/")[:-1]
+    return [part.replace(":", "") for part in parts if part.strip(" .")]
+
+
+def may_be_one(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Whether both may be the same folder, named from different places: what the shorter names is the longer's end."""
+    length = min(len(first), len(second))
+    return not length or tuple(first[-length:]) == tuple(second[-length:])
