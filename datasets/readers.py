@@ -212,6 +212,11 @@ def dota_classes(found: Set[str]) -> tuple[str, ...]:
     return next((names for names in DOTA_CLASSES.values() if found <= set(names)), ())
 
 
+def nearest_dota_classes(found: Set[str]) -> tuple[str, ...]:
+    """The classes of the DOTA version that lacks the fewest of the names, the smallest of several."""
+    return min(DOTA_CLASSES.values(), key=lambda names: len(found - {*names, IGNORED_CLASS}))
+
+
 def get_format(dataset: str) -> Format:
     """The registered format of this name. Raises ValueError with the known names."""
     if dataset == "coco":
@@ -258,7 +263,8 @@ def unknown_class(name: str, class_names: Iterable[str]) -> str:
 
 
 def _dota_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ...]:
-    return dota_classes(names_found(label_paths, read_labels)) or DOTA_CLASSES["1.0"]
+    found = names_found(label_paths, read_labels)
+    return dota_classes(found) or nearest_dota_classes(found)
 
 
 def _found_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def sides(data_dir: Path) -> tuple[list[str], list[str]]:
     return train, val
 
 
-@pytest.mark.parametrize("labels", ["labelTxt", "annfiles"])
+@pytest.mark.parametrize("labels", ["labelTxt", "annfiles", "labelTxt-v1.5", "labelTxt-v1.0/labelTxt"])
 def test_the_parts_that_dota_comes_in_are_its_splits(tmp_path: Path, labels: str) -> None:
     data_dir = tmp_path / "图 1"
     part(data_dir / "train", ["P0001", "P0002"], labels)
@@ -77,6 +77,15 @@ def test_one_folder_has_no_splits_and_may_call_its_labels_annfiles(tmp_path: Pat
     assert open_dota(tmp_path).splits == {}
     assert label_dir_of(tmp_path, "a") == tmp_path / "annfiles"
     assert len(read_samples("dota", tmp_path, ["a"], ("ship",))[0].quads) == 1
+
+
+def test_labels_of_several_versions_are_for_people_to_choose_from(tmp_path: Path) -> None:
+    part(tmp_path, ["P0001"], "labelTxt-v1.0")
+    write(tmp_path / "labelTxt-v1.5" / "P0001.txt", "")
+    with pytest.raises(ValueError, match=r"several versions \(labelTxt-v1\.0, labelTxt-v1\.5\); rename the one"):
+        detect_format(tmp_path)
+    (tmp_path / "labelTxt-v1.5").rename(tmp_path / "labelTxt")
+    assert label_dir_of(tmp_path, "P0001") == tmp_path / "labelTxt"
 
 
 def test_a_picture_that_comes_later_is_seen(tmp_path: Path) -> None:

@@ -493,6 +493,21 @@ def test_own_class_names_need_no_classes_file_and_a_slip_among_dotas_is_told(tmp
     assert read_classes("dota", tmp_path, ["a"]) == DOTA_CLASSES["1.0"]
 
 
+@pytest.mark.parametrize(("right", "version"), [("container-crane", "1.5"), ("airport", "2.0")])
+def test_a_slip_among_the_names_of_a_later_dota_blames_no_other_name(tmp_path: Path, right: str, version: str) -> None:
+    """Of v1.5's names with one slip among them the first that v1.0 has not was blamed."""
+    square = "0 0 9 0 9 9 0 9"
+    (tmp_path / "labelTxt").mkdir()
+    path = tmp_path / "labelTxt" / "a.txt"
+    path.write_text(f"{square} plane 0\n{square} {right} 0\n{square} smallvehicle 0\n", encoding="utf-8")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").touch()
+    classes = read_classes("dota", tmp_path, ["a"])
+    assert classes == DOTA_CLASSES[version]
+    with pytest.raises(LabelError, match=r"a\.txt:3: unknown class 'smallvehicle'; did you mean 'small-vehicle'\?"):
+        read_samples("dota", tmp_path, ["a"], classes)
+
+
 def test_hrsc2016_and_cvat_are_told_what_to_do(tmp_path):
     (tmp_path / "hrsc" / "FullDataSet" / "AllImages").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"pictures lie in .*FullDataSet; give that folder"):

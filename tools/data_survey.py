@@ -13,7 +13,7 @@ import numpy as np
 
 from datasets.image_sizes import read_header
 from datasets.images import ImageError, read_image
-from datasets.readers import DOTA_CLASSES, Read, dota_classes, read_classes
+from datasets.readers import Read, dota_classes, nearest_dota_classes, read_classes
 from datasets.xml_labels import Annotation, read_annotation, turned_fault
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels, nearest_class
 from tools.data_checks import (
@@ -169,7 +169,7 @@ def known_classes(dataset: str, data_dir: Path, found: set[str]) -> tuple[tuple[
         return read_classes(dataset, data_dir, []), "classes.txt"
     if dataset in ("dota", "demo"):
         names = dota_classes(found)
-        return (names, "format") if names else (DOTA_CLASSES["1.0"], "guess")
+        return (names, "format") if names else (nearest_dota_classes(found), "guess")
     try:
         return read_classes(dataset, data_dir, []), "format"
     except ValueError:  # this format's classes are those that are found
@@ -272,7 +272,7 @@ def _class_findings(survey: Survey) -> Iterator[Finding]:
         if not is_listed and (name, "train") not in survey.roles:
             why += "; no picture that is trained on has it"
         elif survey.classes_from == "guess" and not nearest:
-            why += "; there is no classes.txt, so that the classes of DOTA-v1.0 are taken"
+            why += "; there is no classes.txt, so that the classes of DOTA are taken"
         count, files = survey.num_lines[name], survey.statistics.pictures[name]
         times = f"{count} {'time' if count == 1 else 'times'} in {files} {'file' if files == 1 else 'files'}"
         yield Finding("unknown-class", picture, path, line, f"'{escaped(name)}' {times}{why}", count)

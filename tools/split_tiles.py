@@ -16,12 +16,12 @@ import numpy as np
 from datasets.images import IMAGE_SUFFIXES, ImageError
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_in, open_dota
 from datasets.readers import (
-    DOTA_CLASSES,
     FORMATS,
     conversion_to_dota,
     detect_format,
     dota_classes,
     names_found,
+    nearest_dota_classes,
     read_classes,
     unknown_class,
 )
@@ -205,7 +205,7 @@ def _check_classes(src: Path, names: Iterable[str]) -> None:
     slips of the pen, at which training would stop, or classes that only their user knows."""
     found = names_found([LABEL_PATH(src, name) for name in names], read_labels)
     if found and not dota_classes(found):
-        classes = min(DOTA_CLASSES.values(), key=lambda names: len(found - {*names}))
+        classes = nearest_dota_classes(found)
         stranger = min(found - {*classes})
         raise ValueError(f"{label_dir_in(src)}: {unknown_class(stranger, classes)}, in {src / 'classes.txt'}")
 

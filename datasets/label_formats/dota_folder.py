@@ -11,6 +11,7 @@ from datasets.label_formats.annotations import ROLES, refuse_same_names
 
 IMAGES = "images"
 LABEL_FOLDERS = ("labelTxt", "annfiles")  # DOTA's own name, and that of mmrotate's tiles
+ARCHIVE_FOLDERS = "labelTxt-v*"  # as they unpack, some with a labelTxt of their own in them
 PART_FOLDERS = ("train", "val", "trainval", "test")
 
 
@@ -25,7 +26,7 @@ class DotaFolder(NamedTuple):
 
 def is_dota_folder(data_dir: Path) -> bool:
     """Whether a folder of labels lies there, or in a part of it beside `images`."""
-    if any((data_dir / name).is_dir() for name in LABEL_FOLDERS):
+    if label_dir_in(data_dir).is_dir():
         return True
     return any(label_dir_in(part).is_dir() for part in _parts_in(data_dir))
 
@@ -42,8 +43,20 @@ def open_dota(data_dir: Path) -> DotaFolder:
 
 
 def label_dir_in(folder: Path) -> Path:
-    """The folder of labels beside `images`; called labelTxt where there is none."""
-    return next((folder / name for name in LABEL_FOLDERS if (folder / name).is_dir()), folder / LABEL_FOLDERS[0])
+    """The folder of labels beside `images`, also one of DOTA's archives; called labelTxt where there is none.
+
+    Raises ValueError where there are those of several versions.
+    """
+    usual = next((folder / name for name in LABEL_FOLDERS if (folder / name).is_dir()), None)
+    if usual is not None:
+        return usual
+    versions = sorted(path for path in folder.glob(ARCHIVE_FOLDERS) if path.is_dir())
+    if len(versions) > 1:
+        names = ", ".join(path.name for path in versions)
+        raise ValueError(f"{folder}: has labels of several versions ({names}); rename the one to be used to labelTxt")
+    for version in versions:
+        return version / LABEL_FOLDERS[0] if (version / LABEL_FOLDERS[0]).is_dir() else version
+    return folder / LABEL_FOLDERS[0]
 
 
 def label_dir_of(data_dir: Path, name: str) -> Path:
