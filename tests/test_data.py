@@ -266,8 +266,8 @@ def test_pictures_that_were_trained_on_are_told_of_when_they_are_scored(dota_fol
         config = parse_settings(["--phase", "eval", "--data_dir", str(data_dir), *flags])
         data = open_data(config, tmp_path / "run")
         split = split_of(config, data, "val")
-        warn_of_known_pictures(split, data)
+        warn_of_known_pictures(split, data.run_dir)
         said = capsys.readouterr().err
         assert f"warning: {known} of the {len(split.names)} pictures of {split.source} have names that" in said
-        warn_of_known_pictures(split, open_data(config))
+        warn_of_known_pictures(split, None)
         assert not capsys.readouterr().err

@@ -255,6 +255,18 @@ def test_fine_tuning_to_other_classes_starts_only_the_last_layer_anew(dota_folde
 
 
 @pytest.mark.usefixtures("thin_backbones")
+def test_a_start_from_a_run_that_was_trained_on_the_validation_pictures_is_told(dota_folder, tmp_path, capsys):
+    """The score of such a run is partly of what its first weights know by heart."""
+    data_dir, turned = dota_folder(lists=LISTS), {"train": LISTS["val"], "val": LISTS["train"]}
+    other = dota_folder("other", lists=turned)
+    assert main.main(arguments(data_dir, tmp_path / "run", "--num_epoch", "1")) == 0
+    assert "have names that the run was trained on" not in capsys.readouterr().err
+    again = arguments(other, tmp_path / "tuned", "--num_epoch", "1", "--resume", str(tmp_path / "run"))
+    assert main.main(again) == 0
+    assert f"have names that the run was trained on, such as {LISTS['train'][0]}" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("thin_backbones")
 @pytest.mark.parametrize(("sides", "hw"), [((), (64, 96)), (("--input_h", "96"), (96, 96))])
 def test_fine_tuning_keeps_the_input_size_where_no_flag_says_otherwise(dota_folder, tmp_path, sides, hw):
     """It went to 608 x 608."""

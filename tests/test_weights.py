@@ -332,7 +332,9 @@ def test_weights_of_colours_start_a_backbone_and_a_whole_model_for_grey_pictures
     backbone, line = pretrained_backbone(str(path), "resnet18", in_channels=1)
     assert torch.equal(backbone.conv1.weight, summed)
     assert "(100 %)" in line
+    assert "made to fit the bands of the pictures: conv1.weight" in line
     start = start_from(path, ("car", "boat"), (64, 64), in_channels=1)
+    assert start.report.adapted == ("base_network.conv1.weight",)
     assert torch.equal(start.model.base_network.conv1.weight, summed)
     assert torch.equal(start.model.hm[0].weight, source.hm[0].weight)
     assert start.report.is_whole
@@ -340,5 +342,5 @@ def test_weights_of_colours_start_a_backbone_and_a_whole_model_for_grey_pictures
     # And on from there: what was saved is of one channel, and goes on as such without being asked.
     save_checkpoint(path, start.model, start.architecture)
     again = start_from(path, ("car", "boat"), (64, 64))
-    assert (again.architecture.in_channels, again.report.is_whole) == (1, True)
+    assert (again.architecture.in_channels, again.report.is_whole, again.report.adapted) == (1, True, ())
     assert start_from(path, ("car", "boat"), (64, 64), in_channels=3).model.base_network.conv1.in_channels == 3

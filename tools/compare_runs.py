@@ -29,7 +29,7 @@ _NOT_LEARNT = frozenset(
 # Settings that decide what a validation finds, besides its pictures and classes.
 _VALIDATING = ("data_dir", "K", "conf_thresh", "nms_thresh", "agnostic_nms", "ignore_overlap", "tta_views")
 _PLOTS = (".png", ".pdf", ".svg")
-_HEADING = ("run", "mAP50", "at epoch", "epochs", "pictures", "minutes", "validated on")
+_HEADING = ("run", "mAP50", "at epoch", "epochs", "pictures", "training, min", "validated on")
 
 
 @dataclass(frozen=True)

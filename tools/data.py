@@ -171,13 +171,13 @@ def _kept_list(run_dir: Path | None, name: str) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path is not None and path.is_file() else []
 
 
-def warn_of_known_pictures(split: Split, data: DataFolder) -> None:
-    """Warn when pictures are scored that the run was trained on, by their names."""
-    known = sorted(set(split.names) & set(_kept_list(data.run_dir, "train")))
+def warn_of_known_pictures(split: Split, run_dir: Path | None) -> None:
+    """Warn when pictures are scored that the run in a folder was trained on, by their names."""
+    known = sorted(set(split.names) & set(_kept_list(run_dir, "train")))
     if known:
         warn(
             f"{len(known)} of the {len(split.names)} pictures of {split.source} have names that the run was trained "
-            f"on, such as {known[0]} ({data.run_dir / LISTS / 'train.txt'}); of the same pictures the score does not "
+            f"on, such as {known[0]} ({run_dir / LISTS / 'train.txt'}); of the same pictures the score does not "
             "tell of new ones"
         )
 

@@ -42,7 +42,7 @@ def run(config: Config) -> int:
     data = open_data(config, loaded.checkpoint.parent)
     class_names = loaded.architecture.class_names
     split, samples = read_split(config, data, "val", class_names)
-    warn_of_known_pictures(split, data)
+    warn_of_known_pictures(split, data.run_dir)
     truths, what = truths_of(samples), split.source
     whole = whole_pictures_of(data.data_dir, list(truths), class_names, config)
     log, engine = Log(loaded.run_dir), Engine(config.device)

@@ -34,6 +34,7 @@ from tools.data import (
     open_data,
     read_split,
     value_range_of,
+    warn_of_known_pictures,
     warn_of_shared_pictures,
     window_size,
 )
@@ -109,6 +110,8 @@ def prepare(
     train_split, train_samples = read_split(config, data, "train", class_names)
     val_split, val_samples = read_split(config, data, "val", class_names)
     warn_of_shared_pictures(train_split, val_split)
+    if stopped is None and config.resume is not None:  # of the run that the weights are from
+        warn_of_known_pictures(val_split, config.resume if config.resume.is_dir() else config.resume.parent)
     torch.manual_seed(config.seed)
     with engine.main_first():  # it may fetch weights
         if stopped is not None:

@@ -38,7 +38,7 @@ class TransferReport(NamedTuple):
 
     matched: of the same name and shape; reshaped: of the same name only; missing: only in the network; unknown: only
     in the file; renewed: starts anew on purpose, whatever the file holds, and is in no other part; kept_classes: whose
-    rows of it are the file's all the same.
+    rows of it are the file's all the same; adapted: of the matched, made for another number of bands.
     """
 
     matched: tuple[str, ...]
@@ -47,6 +47,7 @@ class TransferReport(NamedTuple):
     unknown: tuple[str, ...]
     renewed: tuple[str, ...] = ()
     kept_classes: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
@@ -69,6 +70,8 @@ class TransferReport(NamedTuple):
         if self.renewed:
             kept = f", but for the classes {', '.join(self.kept_classes)}" if self.kept_classes else ""
             parts.append(f"started anew: {', '.join(self.renewed)}{kept}")
+        if self.adapted:
+            parts.append(f"made to fit the bands of the pictures: {', '.join(self.adapted)}")
         return ", ".join(parts)
 
     def _percent(self) -> str:

@@ -66,7 +66,9 @@ def start_from(
     model = build(architecture, path)
     base = {name.removeprefix(BASE): value for name, value in weights.items() if name.startswith(BASE)}
     base = adapt_weights(base, model.base_network, architecture.in_channels)
-    weights = {**weights, **{f"{BASE}{name}": value for name, value in base.items()}}
+    base = {f"{BASE}{name}": value for name, value in base.items()}
+    adapted = _reshaped(weights, base)
+    weights = {**weights, **base}
     # Where a foreign file has no names for its classes, as many classes are taken to be the same ones.
     is_same = found.class_names in (architecture.class_names, unnamed_classes(len(class_names)))
     last = f"hm.{len(model.hm) - 1}"
@@ -81,7 +83,7 @@ def start_from(
     )
     if not is_same:
         report = report._replace(kept_classes=_keep_classes(model, weights, found.class_names, class_names, path))
-    return StartingPoint(model, architecture, report)
+    return StartingPoint(model, architecture, report._replace(adapted=adapted))
 
 
 def _keep_classes(
@@ -117,10 +119,15 @@ def pretrained_backbone(
     weights, line = find_backbone_weights(pretrained, name)
     if weights is None:
         return backbone, line
-    weights = adapt_weights(weights, backbone, in_channels)
+    given, weights = weights, adapt_weights(weights, backbone, in_channels)
     source = "ImageNet weights" if pretrained in ("auto", "imagenet") else pretrained
     report = transfer(backbone, weights, source, f"the backbone {name}", allow_partial=allow_partial)
-    return backbone, f"{line}: {report}"
+    return backbone, f"{line}: {report._replace(adapted=_reshaped(given, weights))}"
+
+
+def _reshaped(given: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """The names of the weights that have another shape than those that were given."""
+    return tuple(name for name, value in weights.items() if value.shape != given[name].shape)
 
 
 def preprocessing_of(pretrained: str) -> Preprocessing:
