@@ -163,6 +163,14 @@ def read_classes(dataset: str, data_dir: Path, names: Sequence[str]) -> tuple[st
     return reader.class_names(data_dir, [reader.label_path(data_dir, name) for name in names])
 
 
+class UnknownClassError(LabelError):
+    """A label of a class that is none of those asked for: `name`."""
+
+    def __init__(self, path: Path, line: int, reason: str, name: str = "") -> None:
+        super().__init__(path, line, reason)
+        self.name = name
+
+
 def read_samples(
     dataset: str,
     data_dir: Path,
@@ -243,7 +251,7 @@ def _make_sample(
         if left_out is not None and name in left_out:
             left_out[name] += 1
             continue
-        error = LabelError(label_path, line, unknown_class(name, index))
+        error = UnknownClassError(label_path, line, unknown_class(name, index), name)
         if on_bad is None:
             raise error
         on_bad(error)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.image_folders import folders_of, may_be_one
+from datasets.image_folders import folder_with_pictures, folders_of, may_be_one
 from datasets.images import IMAGE_SUFFIXES
 
 TRAIN_LISTS = ("train.txt", "trainval.txt")
@@ -113,7 +113,10 @@ def choose_split(
     `known` is the split that the format itself knows (train, val, test), used where the data folder has no list.
     """
     if not images:
-        raise ListError(f"{data_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+        below = folder_with_pictures(data_dir / "images")
+        hint = f"; pictures in folders of images/, such as {below}, are not looked at" if below else ""
+        raise ListError(f"{data_dir}: holds no picture with a known suffix ({suffixes}){hint}")
     if split is not None:
         return _named_split(data_dir, images, split, lists_dir, known or {})
     if lists_dir is not None:

@@ -26,6 +26,11 @@ def test_a_mistyped_flag_ends_with_2_and_names_the_nearest():
     assert done.stderr == "error: unknown flag --backbones; nearest: --backbone; python main.py --help lists all\n"
 
 
+def test_the_beginning_of_flags_names_them():
+    assert "unknown flag --data; nearest: --data_dir, --dataset;" in _run("--data", "x").stderr
+    assert "unknown flag --conf; nearest: --conf_thresh, --config;" in _run("--conf", "0.1").stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -279,7 +279,9 @@ def test_a_network_of_fewer_classes_is_scored_on_data_of_more_when_asked(evaluat
     (data_dir / "classes.txt").write_text("car\nboat\ntrain\n", encoding="utf-8")
     (data_dir / "labelTxt" / "scene_1.txt").write_text("1 1 9 1 9 9 1 9 train 0\n", encoding="utf-8")
     assert main.main(flags) == 1
-    assert "unknown class 'train'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "scene_1.txt:1: class 'train' is none that the network knows: car, boat; did you mean other data" in said
+    assert "tools.convert_labels --rename train=NEW" in said
     assert main.main([*flags, "--classes", "boat", "car"]) == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
     assert list(metrics["classes"]) == ["car", "boat"]

@@ -153,6 +153,17 @@ def test_a_result_file_may_be_named_instead_of_a_folder(files: Files) -> None:
     assert evaluate.main([str(path), str(files.labels)]) == 0
 
 
+def test_a_run_folder_and_a_data_folder_are_taken_as_they_are(files: Files, capsys: pytest.CaptureFixture) -> None:
+    files.label("a", f"{SQUARE} car 0")
+    files.result("car", f"a 0.9 {SQUARE}")
+    (files.folder / "images").mkdir()
+    assert evaluate.main([str(files.folder), str(files.folder)]) == 0
+    assert "1.000" in capsys.readouterr().out
+    (files.folder / "merged").mkdir()
+    assert evaluate.main([str(files.folder), str(files.folder)]) == 2
+    assert "holds results of tiles and of whole pictures; name" in capsys.readouterr().err
+
+
 def test_difficult_objects_are_ignored_unless_counted(files: Files) -> None:
     """Defect 24: v1.5 of the kit ignores the flag."""
     files.label("a", f"{SQUARE} ship 0", f"{BESIDE} ship 1")
@@ -440,11 +451,13 @@ def test_a_wrong_flag_ends_with_2(files: Files, capsys: pytest.CaptureFixture, f
 def test_wrong_folders_are_one_sentence(files: Files, capsys: pytest.CaptureFixture) -> None:
     files.label("a", f"{SQUARE} ship 0")
     files.result("ship", f"a 0.9 {SQUARE}")
+    outer = files.folder / "outer"
+    outer.mkdir()
     for results, labels, sentence in (
         (files.folder / "no", files.labels, "no: no such file or folder"),
         (files.labels, files.labels, "no result files Task1_<class>.txt"),
         (files.results, files.folder / "no", "no: no such folder of label files"),
-        (files.results, files.folder, f"{files.folder}: holds no label file; name {files.labels}"),
+        (files.results, outer, f"{outer}: holds no label file; name the folder that holds one"),
     ):
         assert evaluate.main([str(results), str(labels)]) == 1
         said = capsys.readouterr().err

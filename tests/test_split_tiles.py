@@ -176,6 +176,23 @@ def test_without_lists_the_tiles_of_a_picture_stay_on_one_side(dota_folder, tmp_
     assert len(sides[0] | sides[1]) == 12
 
 
+def test_other_lists_than_those_of_the_folder_may_be_named(dota_folder, tmp_path, capsys):
+    """Lists of tools.split_train_val lie beside the data: the tiles were split anew, by seed."""
+    src = dota_folder(hw=(96, 96), lists={"train": ["scene_0"], "val": ["scene_1"]})
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "train.txt").write_text("scene_0\nscene_1\nscene_2\n", encoding="utf-8")
+    flags = ["--size", "96", "--overlap", "16", "--workers", "0", "--lists", str(lists)]
+    assert main([str(src), str(tmp_path / "tiles"), *flags]) == 1
+    assert "val.txt" in capsys.readouterr().err
+    (lists / "val.txt").write_text("scene_3\n", encoding="utf-8")
+    assert main([str(src), str(tmp_path / "tiles"), *flags]) == 0
+    assert (tmp_path / "tiles" / "val.txt").read_text(encoding="utf-8").split()[0].startswith("scene_3")
+    assert len((tmp_path / "tiles" / "train.txt").read_text(encoding="utf-8").split()) == 3
+    assert main([str(src), str(tmp_path / "t"), "--lists", str(tmp_path / "no")]) == 2
+    assert "no: no such folder" in capsys.readouterr().err
+
+
 def test_other_text_files_are_not_taken_for_lists(dota_folder, tmp_path, capsys):
     src = dota_folder(lists={"train": ["scene_0"], "val": ["scene_1"], "night": ["scene_2"]})
     (src / "readme.txt").write_text("nothing of interest\n", encoding="utf-8")

@@ -9,7 +9,16 @@ from typing import NamedTuple
 
 from datasets.augment import Augmentation
 from datasets.demo import SCENE_SIZE, ensure_demo
-from datasets.readers import NoClassError, Sample, detect_format, get_format, list_images, read_classes, read_samples
+from datasets.readers import (
+    NoClassError,
+    Sample,
+    UnknownClassError,
+    detect_format,
+    get_format,
+    list_images,
+    read_classes,
+    read_samples,
+)
 from datasets.splits import ListError, Split, choose_split
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.evaluation import ImageTruth
@@ -212,15 +221,25 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
         warn(f"{split.elsewhere}; folders in a list do not count, names do")
     problems: list[LabelError] = []
     left_out = left_out_classes(config, data.dataset, data.data_dir, split.names, class_names)
-    samples = read_samples(
-        data.dataset,
-        data.data_dir,
-        split.names,
-        class_names,
-        on_bad_label=problems.append if config.on_bad_label == "skip" else None,
-        missing_labels=config.missing_labels,
-        left_out=left_out,
-    )
+    try:
+        samples = read_samples(
+            data.dataset,
+            data.data_dir,
+            split.names,
+            class_names,
+            on_bad_label=problems.append if config.on_bad_label == "skip" else None,
+            missing_labels=config.missing_labels,
+            left_out=left_out,
+        )
+    except UnknownClassError as error:
+        if config.phase == "train":
+            raise
+        remedy = (
+            f"did you mean other data or another run? Rename classes (tools.convert_labels --rename {error.name}=NEW), "
+            "or leave such objects out (--on_bad_label skip)"
+        )
+        reason = f"class '{error.name}' is none that the network knows: {', '.join(class_names)}; {remedy}"
+        raise LabelError(error.path, error.line, reason) from error
     tell_of_left_out(left_out, split.source)
     report_bad_labels(problems, samples, "bad labels left out", "pictures left out, whose label files cannot be read")
     if not samples:

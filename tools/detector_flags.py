@@ -15,6 +15,7 @@ from tools.onnx_detector import OnnxDetector
 from tools.outcomes import PictureDetector, Tiling, cut_hint
 from tools.runtimes import PROVIDERS, RUNTIMES
 
+MOST_THREADS = 1024  # runtimes start as many as they are told, until the machine has no more
 THRESHOLDS = ("conf_thresh", "nms_thresh")
 
 
@@ -82,8 +83,10 @@ def check_thresholds(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and not 0 <= value <= 1:
             raise SettingsError(f"--{name} {value} must lie within 0 and 1")
-    if options.threads < 0 or options.batch_size < 1:
-        raise SettingsError("--threads must be at least 0 and --batch_size at least 1")
+    if not 0 <= options.threads <= MOST_THREADS:
+        raise SettingsError(f"--threads {options.threads} must lie between 0 and {MOST_THREADS}")
+    if options.batch_size < 1:
+        raise SettingsError(f"--batch_size {options.batch_size} must be at least 1")
 
 
 def warn_of_cuts(detector: PictureDetector, options: argparse.Namespace) -> None:

@@ -28,11 +28,11 @@ from tools.error_report import (
 )
 from tools.loaded_run import LoadedRun, load_run
 from tools.messages import warn
-from tools.results import RESULTS, read_origin, remove_other_classes
+from tools.results import MERGED, RESULTS, read_origin, remove_other_classes
 from tools.run_folder import METRICS, Log
 from tools.whole_pictures import whole_pictures_of
 
-CSV, CURVES, MERGED = "metrics.csv", "pr_curves.png", "merged"
+CSV, CURVES = "metrics.csv", "pr_curves.png"
 
 
 def run(config: Config) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from datasets.images import IMAGE_SUFFIXES
+from datasets.label_formats.dota_folder import is_dota_folder, label_dir_in
 from datasets.readers import DOTA_CLASSES
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
@@ -30,9 +31,10 @@ from DOTA_devkit.labels import (
 )
 from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import Results, read_results, result_classes
-from tools.command_line import Parser, exit_code
+from tools.command_line import Parser, SettingsError, exit_code
 from tools.messages import report_problems, warn
 from tools.progress import progress_bar
+from tools.results import MERGED, RESULTS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,8 +106,8 @@ def _run(options: argparse.Namespace) -> None:
     ignore_overlap = None if options.published else options.ignore_overlap
     problems: list[LabelError] = []
     scored = score_files(
-        options.detections_dir,
-        options.labels_dir,
+        _results_in(options.detections_dir),
+        label_dir_in(options.labels_dir) if is_dota_folder(options.labels_dir) else options.labels_dir,
         class_names,
         image_set=options.image_set,
         task=options.task,
@@ -131,6 +133,15 @@ def _run(options: argparse.Namespace) -> None:
         print(f"written: {options.json}")
 
 
+def _results_in(folder: Path) -> Path:
+    """The folder of result files: that one, or of a run folder its results. Raises SettingsError for one that has those
+    of tiles and of whole pictures."""
+    found = [folder / name for name in (RESULTS, MERGED) if (folder / name).is_dir()]
+    if len(found) > 1:
+        raise SettingsError(f"{folder} holds results of tiles and of whole pictures; name {found[0]} or {found[1]}")
+    return found[0] if found else folder
+
+
 def _label_paths(labels_dir: Path, image_set: Path | None, missing_labels: str) -> dict[str, Path | None]:
     """The label file of each picture that counts, by the picture's name; None for one taken as empty."""
     if not labels_dir.is_dir():
@@ -139,8 +150,7 @@ def _label_paths(labels_dir: Path, image_set: Path | None, missing_labels: str) 
     there = {path.stem: path for path in found}
     if image_set is None:
         if not there:
-            inner = labels_dir / "labelTxt"
-            remedy = f"name {inner}" if inner.is_dir() else "name the folder that holds one <picture>.txt a picture"
+            remedy = "name the folder that holds one <picture>.txt a picture"
             raise FileNotFoundError(f"{labels_dir}: holds no label file; {remedy}")
         return dict(there)
     listed: dict[str, Path | None] = {}
@@ -239,8 +249,12 @@ def _make_parser() -> argparse.ArgumentParser:
         "labels has AP n/a and stays out of the mean. Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
         allow_abbrev=False,
     )
-    parser.add_argument("detections_dir", type=Path, metavar="DETECTIONS_DIR", help="folder of Task1_<class>.txt files")
-    parser.add_argument("labels_dir", type=Path, metavar="LABELS_DIR", help="folder of label files, one a picture")
+    parser.add_argument(
+        "detections_dir", type=Path, metavar="DETECTIONS_DIR", help="folder of Task1_<class>.txt files, or a run folder"
+    )
+    parser.add_argument(
+        "labels_dir", type=Path, metavar="LABELS_DIR", help="folder of label files, one a picture, or of labelTxt/"
+    )
     parser.add_argument(
         "--image_set", type=Path, metavar="FILE", help="list of the pictures that count [default: all that have labels]"
     )

@@ -20,6 +20,7 @@ from tools.outcomes import DetectionSettings, Found, Tiling
 # cx, cy, w, h in pixels and the angle of w, the long side, in radians, clockwise from +x, -pi/2 to pi/2.
 BOX_CONVENTION = "le90"
 RESULTS, DETECTIONS, ORIGIN, DRAWINGS = "results", "detections.json", "origin.json", "drawings"
+MERGED = "merged"  # of tiles, on the whole pictures
 
 
 class ResultFiles:

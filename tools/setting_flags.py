@@ -122,6 +122,7 @@ def _count(text: str) -> int:
     return 0 if text == "auto" else int(text)
 
 
+MOST_NEAREST = 3
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 
@@ -152,8 +153,9 @@ def _is_value(text: str) -> bool:
 
 
 def _nearest(name: str, known: set[str], dashes: str) -> str:
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-    return f"; nearest: {dashes}{close[0]}" if close else ""
+    begun = sorted(flag for flag in known if flag.startswith(name))  # as argparse takes abbreviations
+    close = begun[:MOST_NEAREST] or difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+    return f"; nearest: {', '.join(dashes + flag for flag in close)}" if close else ""
 
 
 def _read_toml(path: Path) -> dict[str, object]:

@@ -60,13 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> None:
         options = _parse(arguments)
         with stop:
-            split_folder(options.src, options.dst, _settings_of(options), options.workers, stop)
+            split_folder(options.src, options.dst, _settings_of(options), options.workers, stop, options.lists)
 
     return exit_code(work, stop, "stopped; the same command goes on where it stopped")
 
 
-def split_folder(src: Path, dst: Path, settings: SplitSettings, num_workers: int, stop: StopRequest) -> TileIndex:
-    """Cut the pictures of a folder in DOTA's layout into tiles in another, and print what came of it.
+def split_folder(
+    src: Path, dst: Path, settings: SplitSettings, num_workers: int, stop: StopRequest, lists_dir: Path | None = None
+) -> TileIndex:
+    """Cut the pictures of a folder in DOTA's layout into tiles in another, and print what came of it. `lists_dir` holds
+    other lists than its own.
 
     Pictures that an earlier run with the same settings has finished are passed over. Raises SettingsError for a `dst`
     that holds anything else; ImageError, LabelError, ListError and OSError for what is wrong in `src` or on the disk.
@@ -85,7 +88,7 @@ def split_folder(src: Path, dst: Path, settings: SplitSettings, num_workers: int
     is_labelled = is_dota_folder(src)
     if not is_labelled and settings.skip_empty:
         raise SettingsError(f"--skip_empty: without {label_dir_in(src)} nobody knows which tiles are empty")
-    lists = _read_lists(src, images, is_labelled, folder.splits)
+    lists = _read_lists(src, images, is_labelled, folder.splits, lists_dir)
     if (src / "classes.txt").is_file():
         settings = SplitSettings(**{**asdict(settings), "class_names": read_classes("dota", src, [])})
     elif is_labelled:
@@ -132,16 +135,20 @@ def _cut(tasks: Sequence[PictureTask], num_workers: int, stop: StopRequest) -> d
 
 
 def _read_lists(
-    src: Path, images: Mapping[str, Path], is_labelled: bool, known: Mapping[str, list[str]]
+    src: Path,
+    images: Mapping[str, Path],
+    is_labelled: bool,
+    known: Mapping[str, list[str]],
+    lists_dir: Path | None,
 ) -> dict[str, list[str]]:
-    """The lists of the folder, file name -> pictures, else the `known` splits of its parts, and those of a split by
-    pictures where it has neither.
+    """The lists of the folder, or those in `lists_dir`, file name -> pictures, else the `known` splits of its parts,
+    and those of a split by pictures where it has neither.
 
     A reader that finds only one side, or none, splits by itself; with tiles it would train on a picture that it
     validates on. Another text file that is no list of pictures is passed over.
     """
     lists = {}
-    for path in sorted(lists_in(src).glob("*.txt")):
+    for path in sorted((lists_dir or lists_in(src)).glob("*.txt")):
         if path.name == "classes.txt":
             continue
         try:
@@ -153,10 +160,10 @@ def _read_lists(
     has_both = any(name in lists for name in TRAIN_LISTS) and any(name in lists for name in VAL_LISTS)
     if is_labelled and not has_both:
         for role in ("train", "val"):
-            split = choose_split(src, images, role, known=known)
+            split = choose_split(src, images, role, lists_dir=lists_dir, known=known)
             lists[f"{role}.txt"] = split.names
             print(f"{role}.txt: {split.source}")
-    if "test" in known:
+    if "test" in known and lists_dir is None:
         lists.setdefault("test.txt", known["test"])
     return lists
 
@@ -285,6 +292,8 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
     if options.in_channels == 4 and options.suffix == "jpg":
         raise SettingsError("--suffix jpg: a JPEG holds no fourth band; give png, or --in_channels 3")
     check_value_range(options.value_range)
+    if options.lists is not None and not options.lists.is_dir():
+        raise SettingsError(f"--lists {options.lists}: no such folder")
     if options.workers < 0:
         raise SettingsError(f"--workers is {options.workers}; it must be at least 0")
     alike = ("size", "overlap", "min_visible", "skip_empty", "suffix", "in_channels", "missing_labels", "on_bad_label")
@@ -364,6 +373,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar=("BLACK", "WHITE"),
         help="in pictures of 16 bits or floating point, the values that become black and white in all of them; "
         "training takes them over for whole pictures [default: percentiles 0.5 and 99.5 of each picture]",
+    )
+    add(
+        "--lists",
+        type=Path,
+        metavar="DIR",
+        help="folder of the lists, such as tools.split_train_val writes [default: those of SRC]",
     )
     add(
         "--missing_labels",
