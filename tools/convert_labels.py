@@ -84,6 +84,10 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         annotated = without_scores(annotated, ledger)
     if target.tells_size or target.needs_path or options.copy_images or options.link_images:
         annotated = locate_pictures(annotated, options.src, options.pictures, ledger)
+    if options.nms_thresh is not None:
+        from datasets.label_formats.map_overlaps import without_repeated
+
+        annotated = without_repeated(annotated, ledger, options.nms_thresh)
     if target.tells_size:
         track = partial(progress_bar, desc="measuring", unit="picture")
         annotated = measure_pictures(annotated, ledger, track, target.needs_size)
@@ -178,6 +182,8 @@ def _check_places(options: argparse.Namespace) -> None:
         if path.suffix.lower() in GIS_SUFFIXES and "geojson" in (options.source, options.to):
             remedy = "QGIS (Export > Save Features As) and ogr2ogr turn one into the other"
             raise SettingsError(f"{path}: geojson is read from and written to files called *.geojson; {remedy}")
+    if options.nms_thresh is not None and (options.source not in PREDICTIONS or options.to != "geojson"):
+        raise SettingsError("--nms_thresh goes with predictions (--from detections, task1) and --to geojson")
     if options.class_field and options.source not in ON_THE_MAP:
         raise SettingsError(f"--class_field goes with --from geojson, not with {options.source}")
     if options.crs and options.source not in ON_THE_MAP:
@@ -315,6 +321,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--scores", type=Path, metavar="PATH", help=f"of predictions: {SCORES_HELP}")
     add(
+        "--nms_thresh",
+        type=float,
+        metavar="X",
+        help="of predictions to geojson: of boxes of a class that overlap on the map by more IoU, also those of other "
+        "pictures, the best alone stays, 0 to 1 [default: all stay]",
+    )
+    add(
         "--class_field",
         metavar="NAME",
         help="from geojson: the property that holds the class [default: the first of class, class_name, label, "
@@ -339,6 +352,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not 0 <= options.min_score <= 1:
         parser.error(f"--min_score is {options.min_score}; it must lie between 0 and 1")
+    if options.nms_thresh is not None and not 0 <= options.nms_thresh <= 1:
+        parser.error(f"--nms_thresh is {options.nms_thresh}; it must lie between 0 and 1")
     old_names = [old for old, _ in options.rename]
     if len(set(old_names)) < len(old_names):
         parser.error("argument --rename: an old name stands there twice")

@@ -1,0 +1,45 @@
+"""Objects that were found in several pictures of one place: of boxes that overlap on the map the best stays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from datasets.georeference import LONGITUDE_LATITUDE, GeoreferenceError, between, read_crs, read_georeference
+from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, take_objects
+from DOTA_devkit import poly_nms
+
+TWICE = "objects that were found in another picture as well left out"
+PER_DEGREE = 1e6  # units: about a decimetre each. What overlaps by how much does not depend on a map's scales
+
+
+def without_repeated(annotated: AnnotatedSet, ledger: Ledger, nms_thresh: float) -> AnnotatedSet:
+    """The set of predictions without those that a better one of their class overlaps on the map by more than
+    `nms_thresh` (IoU), in whatever picture. Pictures that do not tell where they lie stay as they are."""
+    on_map = [_on_map(picture) for picture in annotated.pictures]
+    placed = [row for row, quads in enumerate(on_map) if quads is not None]
+    if not placed:
+        return annotated
+    pictures = [annotated.pictures[row] for row in placed]
+    quads = np.concatenate([on_map[row] for row in placed])
+    scores = np.concatenate([picture.scores for picture in pictures])
+    names = np.array([name for picture in pictures for name in picture.labels.names])
+    owner = np.repeat(placed, [len(picture.scores) for picture in pictures])
+    index = np.concatenate([np.arange(len(picture.scores)) for picture in pictures])
+    best = np.sort(poly_nms(quads, scores, nms_thresh, names))
+    ledger.changed[TWICE] += len(scores) - len(best)
+    kept = list(annotated.pictures)
+    for row in placed:
+        kept[row] = take_objects(kept[row], index[best[owner[best] == row]])
+    return annotated._replace(pictures=kept)
+
+
+def _on_map(picture: Picture) -> np.ndarray | None:
+    """The quads (N, 4, 2) of a picture in units of its place on the Earth; None where that is not known."""
+    if picture.path is None or picture.scores is None or not len(picture.scores):
+        return None
+    try:
+        place = read_georeference(picture.path)
+    except GeoreferenceError:
+        return None
+    points = between(place.crs, read_crs(LONGITUDE_LATITUDE), place.to_map(picture.labels.quads.reshape(-1, 2)))
+    return points.reshape(-1, 4, 2) * PER_DEGREE
