@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import os
+import importlib
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,93 +18,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         options = _make_parser().parse_args(arguments)
-        options.run(options)
+        room = importlib.import_module(f"tools.benchmark_{options.name}")  # most of them need torch, some more
+        room.run(options)
 
     return exit_code(work, stopped="stopped before all was measured")
 
 
-def benchmark_data(options: argparse.Namespace) -> None:
-    """`data`, of `tools/benchmark_data`. The rooms are imported when asked for: most of them need torch, some more."""
-    from tools.benchmark_data import benchmark_data as measure
-
-    measure(options.size, options.classes, options.rounds)
-
-
-def benchmark_train(options: argparse.Namespace) -> None:
-    """`train`, of `tools/benchmark_train`."""
-    from tools.benchmark_train import benchmark_train as measure
-    from tools.benchmark_train import job_from
-
-    measure(job_from(options), [*options.settings, *(["compile"] if options.compile else [])], options.json)
-
-
-def _benchmark_network(options: argparse.Namespace) -> None:
-    """`network`, of `tools/benchmark_network`."""
-    from tools.benchmark_network import benchmark_network as measure
-
-    measure(options.networks, options.size, options.rounds, options.onnx)
-
-
-def _benchmark_deploy(options: argparse.Namespace) -> None:
-    """`deploy`, of `tools/benchmark_deploy`."""
-    from tools.benchmark_deploy import benchmark_deploy as measure
-    from tools.benchmark_deploy import job_from
-
-    measure(job_from(options), options.json)
-
-
-def _benchmark_devkit(options: argparse.Namespace) -> None:
-    """`devkit`, of `tools/benchmark_devkit`."""
-    from tools.benchmark_devkit import benchmark_devkit as measure
-
-    measure(options.quick)
-
-
-def benchmark_nms(options: argparse.Namespace) -> None:
-    """`nms`, of `tools/benchmark_nms`."""
-    from tools.benchmark_nms import benchmark_nms as measure
-
-    measure(options.resume, device=options.device, backbone=options.backbone)
-
-
-def benchmark_check(options: argparse.Namespace) -> None:
-    """`check`: the time of `tools.check_data` for the label files of `tools/benchmark_check`."""
-    from tools import check_data
-    from tools.benchmark_check import make_label_files
-    from tools.benchmark_devkit import peak_mib
-
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        data_dir = Path(folder, "data")
-        make_label_files(data_dir, options.files)
-        started, busy = time.perf_counter(), sum(os.times()[:4])
-        with contextlib.redirect_stdout(io.StringIO()) as said:
-            code = check_data.main([str(data_dir), "--workers", str(options.workers), "--no-near_duplicates"])
-        seconds, busy = time.perf_counter() - started, sum(os.times()[:4]) - busy
-    if code:
-        raise ValueError(f"tools.check_data ended with {code}: {said.getvalue().strip()}")
-    what = f"check_data, {options.files:,} label files, {options.workers} processes"
-    print(f"{what}: {seconds:.1f} s, {options.files / seconds:,.0f} a second")
-    # The seconds are those of a machine without other work; what the processors did does not depend on it so much.
-    print(
-        f"of the processors {busy:.1f} s; memory of all processes together at most {peak_mib(options.workers):,.0f} MiB"
-    )
-
-
-def _benchmark_windows(options: argparse.Namespace) -> None:
-    """`windows`, of `tools/benchmark_windows`."""
-    from tools.benchmark_windows import benchmark_windows as measure
-
-    measure(options.side)
-
-
 def _make_parser() -> Parser:
     parser = Parser(prog="python -m tools.benchmark", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="{data,train,network,deploy,devkit,nms,check,windows}")
+    commands = parser.add_subparsers(
+        required=True, dest="name", metavar="{data,train,network,deploy,devkit,nms,check,windows}"
+    )
     data = commands.add_parser("data", help="a training sample, decoding left out, as a multiple of one cv2.warpAffine")
     data.add_argument("--size", type=int, default=608, help="side of picture and input, pixels [default: %(default)s]")
     data.add_argument("--classes", type=int, default=15, help="number of classes [default: %(default)s]")
     data.add_argument("--rounds", type=int, default=60, help="repetitions, alternating [default: %(default)s]")
-    data.set_defaults(run=lambda options: benchmark_data(options))
     _add_train(commands.add_parser("train", help="a training step, by setting: time, data, memory; x plain fp32 NCHW"))
     network = commands.add_parser("network", help="latency of networks on the CPU, x the first of them")
     network.add_argument(
@@ -122,23 +46,18 @@ def _make_parser() -> Parser:
     network.add_argument("--size", type=int, default=608, help="side of the input, pixels [default: %(default)s]")
     network.add_argument("--rounds", type=int, default=7, help="turns that each takes [default: %(default)s]")
     network.add_argument("--onnx", action="store_true", help="in ONNX Runtime as well")
-    network.set_defaults(run=lambda options: _benchmark_network(options))
     _add_deploy(commands.add_parser("deploy", help="an exported file, by runtime and precision: time, mAP50; x torch"))
     devkit = commands.add_parser("devkit", help="polygon NMS, evaluation and merging, as multiples of shapely")
     devkit.add_argument("--quick", action="store_true", help="a hundredth of the work: does it run?")
-    devkit.set_defaults(run=lambda options: _benchmark_devkit(options))
     nms = commands.add_parser("nms", help="what each NMS threshold costs: of the truth, and of a run's mAP50")
     nms.add_argument("--resume", type=Path, required=True, help="run folder or checkpoint", metavar="RUN")
     nms.add_argument("--device", default="auto", help="auto, cpu, cuda ... [default: %(default)s]")
     nms.add_argument("--backbone", metavar="FILE.py:CLASS", help=OWN_BACKBONE)
-    nms.set_defaults(run=lambda options: benchmark_nms(options))
     check = commands.add_parser("check", help="label files a second that tools.check_data goes through")
     check.add_argument("--files", type=int, default=100_000, help="label files to draw [default: %(default)s]")
     check.add_argument("--workers", type=int, default=2, help="processes; 0: this one [default: %(default)s]")
-    check.set_defaults(run=lambda options: benchmark_check(options))
     windows = commands.add_parser("windows", help="a big TIFF file in tiles, read in windows and whole: time, memory")
     windows.add_argument("--side", type=int, default=24_000, metavar="PX", help="pixels [default: %(default)s]")
-    windows.set_defaults(run=lambda options: _benchmark_windows(options))
     return parser
 
 
@@ -162,7 +81,6 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     add("--compile", action="store_true", help="measure the last of these with torch.compile, too")
     add("--quick", action="store_true", help="64 pixels, 2 pictures, 2 rounds, no processes: does it run?")
     add("--json", type=Path, metavar="FILE", help="write the numbers to this file as well")
-    train.set_defaults(run=lambda options: benchmark_train(options))
 
 
 def _add_deploy(deploy: argparse.ArgumentParser) -> None:
@@ -177,7 +95,6 @@ def _add_deploy(deploy: argparse.ArgumentParser) -> None:
     add("--num_pictures", type=int, default=0, metavar="N", help="pictures to score, about; 0: all [default: 0]")
     add("--quick", action="store_true", help="64 pixels, 2 pictures, 2 rounds: does it run?")
     add("--json", type=Path, metavar="FILE", help="write the numbers to this file as well")
-    deploy.set_defaults(run=lambda options: _benchmark_deploy(options))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,14 @@
-"""Label files without end, to measure how fast `tools.check_data` goes through them."""
+"""How fast `tools.check_data` goes through label files, of which it draws as many as asked for."""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import io
+import os
 import struct
+import tempfile
+import time
 import zlib
 from pathlib import Path
 
@@ -10,9 +16,31 @@ import numpy as np
 
 from datasets.readers import DOTA_CLASSES
 from DOTA_devkit.boxes import boxes_to_quads
+from tools import check_data
+from tools.benchmark_devkit import peak_mib
 
 SIDE = 1024  # pixels of a picture
 MOST_OBJECTS = 20  # of a picture; ten on average
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure as the flags of `python -m tools.benchmark check` say: the time of `tools.check_data` for label files
+    that are drawn for it. Raises ValueError where it finds something wrong in them."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        data_dir = Path(folder, "data")
+        make_label_files(data_dir, options.files)
+        started, busy = time.perf_counter(), sum(os.times()[:4])
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            code = check_data.main([str(data_dir), "--workers", str(options.workers), "--no-near_duplicates"])
+        seconds, busy = time.perf_counter() - started, sum(os.times()[:4]) - busy
+    if code:
+        raise ValueError(f"tools.check_data ended with {code}: {said.getvalue().strip()}")
+    what = f"check_data, {options.files:,} label files, {options.workers} processes"
+    print(f"{what}: {seconds:.1f} s, {options.files / seconds:,.0f} a second")
+    # The seconds are those of a machine without other work; what the processors did does not depend on it so much.
+    print(
+        f"of the processors {busy:.1f} s; memory of all processes together at most {peak_mib(options.workers):,.0f} MiB"
+    )
 
 
 def make_label_files(data_dir: Path, num_files: int, seed: int = 0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,11 @@ from datasets.training_set import TrainingSet
 from models import IMAGENET
 
 BASE = "cv2.warpAffine"
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure as the flags of `python -m tools.benchmark data` say."""
+    benchmark_data(options.size, options.classes, options.rounds)
 
 
 def benchmark_data(size: int = 608, num_classes: int = 15, rounds: int = 60) -> dict[str, float]:

@@ -75,6 +75,11 @@ class DeployJob:
     num_pictures: int = 0
 
 
+def run(options: argparse.Namespace) -> None:
+    """Measure as the flags of `python -m tools.benchmark deploy` say."""
+    benchmark_deploy(job_from(options), options.json)
+
+
 def job_from(options: argparse.Namespace) -> DeployJob:
     """What the flags ask for. Raises SettingsError for one out of range."""
     if options.quick:

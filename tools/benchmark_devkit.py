@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -37,6 +38,11 @@ NMS_THRESHOLD = 0.3
 AREA_A_BOX = 1000.0  # pixels squared of picture: with sides of 10 to 60 pixels, a box's outer box meets about eight
 CLASS_NAMES = tuple(f"class {number}" for number in range(15))
 TRUTHS, FOUND = 60, 600  # in a picture
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure as the flags of `python -m tools.benchmark devkit` say."""
+    benchmark_devkit(options.quick)
 
 
 def benchmark_devkit(quick: bool = False) -> dict[str, float]:

@@ -7,6 +7,7 @@ and its parts are copied out for the last convolutions. So the network does not 
 
 from __future__ import annotations
 
+import argparse
 import re
 import statistics
 import tempfile
@@ -69,6 +70,11 @@ class FusedHeads(nn.Module):
         hidden = functional.conv2d(self.network.features(images), weight, bias, padding=1)
         parts = hidden.split(heads[0][0].out_channels, dim=1)
         return Maps(*(head[1:](part) for head, part in zip(heads, parts, strict=True)))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure as the flags of `python -m tools.benchmark network` say."""
+    benchmark_network(options.networks, options.size, options.rounds, options.onnx)
 
 
 def benchmark_network(names: Sequence[str], size: int, rounds: int, onnx: bool = False) -> list[Row]:

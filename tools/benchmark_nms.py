@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,11 @@ from tools.progress import progress_bar
 from tools.setting_flags import parse_settings
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure as the flags of `python -m tools.benchmark nms` say."""
+    benchmark_nms(options.resume, device=options.device, backbone=options.backbone)
 
 
 def benchmark_nms(

@@ -46,6 +46,11 @@ NOTE = "x: of fp32 NCHW. data: loading a batch, one process. wait: share of the 
 DRAWN = 32  # different pictures
 
 
+def run(options: argparse.Namespace) -> None:
+    """Measure as the flags of `python -m tools.benchmark train` say."""
+    benchmark_train(job_from(options), [*options.settings, *(["compile"] if options.compile else [])], options.json)
+
+
 def job_from(options: argparse.Namespace) -> Job:
     """What the flags ask for. Raises SettingsError for one out of range."""
     if options.quick:

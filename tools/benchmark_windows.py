@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import tempfile
 import time
@@ -18,6 +19,11 @@ from DOTA_devkit.tiling import lay_tiles
 from tools.benchmark_devkit import peak_mib
 
 SIZE, OVERLAP, BLOCK = 600, 100, 256  # pixels
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure as the flags of `python -m tools.benchmark windows` say."""
+    benchmark_windows(options.side)
 
 
 def benchmark_windows(side: int) -> dict[str, float]:

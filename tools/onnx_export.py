@@ -16,8 +16,8 @@ from torch import nn
 from datasets.demo import draw_scene
 from datasets.image_folders import find_images
 from DOTA_devkit.atomic import atomic_write
+from models.exported_detector import ExportedDetector, ExportOptions
 from models.peak_heads import PeakNetwork
-from models.picture_detector import DetectorOptions, PictureDetector
 from models.views import ViewedNetwork
 from tools.architecture import Architecture
 from tools.checkpoint import load_named
@@ -102,11 +102,11 @@ def build_export(checkpoint: Path, settings: ExportSettings) -> tuple[bytes, nn.
         num_peaks=min(settings.num_peaks, cells),
         chosen=settings_from(content.get("settings", {})).classes is not None,
     )
-    options = DetectorOptions(facts.num_peaks, settings.nms, settings.conf_thresh, settings.nms_thresh, letterbox)
+    options = ExportOptions(facts.num_peaks, settings.nms, settings.conf_thresh, settings.nms_thresh, letterbox)
     seen = network if settings.num_views == 1 else ViewedNetwork(network, settings.num_views).eval()
     exported = PeakNetwork(network).eval() if seen is network else seen
     exported = deepcopy(exported).half() if settings.half else exported
-    detector = PictureDetector(exported, architecture.preprocessing, architecture.input_hw, options).eval()
+    detector = ExportedDetector(exported, architecture.preprocessing, architecture.input_hw, options).eval()
     return build_file(detector, facts, (settings.batch, *picture_hw), settings.opset), seen, architecture, facts
 
 

@@ -9,7 +9,7 @@ import warnings
 import onnx
 import torch
 
-from models.picture_detector import PictureDetector
+from models.exported_detector import ExportedDetector
 from tools.command_line import SettingsError
 from tools.onnx_facts import FileFacts
 
@@ -25,7 +25,7 @@ def check_opset(opset: int) -> None:
         raise SettingsError(f"--opset {opset} is {what}; give one from {known} (17 suits all current runtimes)")
 
 
-def build_file(detector: PictureDetector, facts: FileFacts, shape: tuple[int, int, int], opset: int = 17) -> bytes:
+def build_file(detector: ExportedDetector, facts: FileFacts, shape: tuple[int, int, int], opset: int = 17) -> bytes:
     """The ONNX file of a detector in evaluation mode, with its metadata. shape: N, H and W of the example, which are
     those of the file where nothing is dynamic.
 

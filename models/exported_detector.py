@@ -14,7 +14,7 @@ from models.preprocessing import Preprocessing, normalize_planes
 
 
 @dataclass(frozen=True)
-class DetectorOptions:
+class ExportOptions:
     """What of the road from pictures to boxes is inside. num_peaks: K, boxes of a picture over all classes. nms: greedy
     polygon NMS per class, above `conf_thresh` (score) and `nms_thresh` (IoU). letterbox: pictures of any size come in;
     otherwise the network's input, letterboxed by the caller."""
@@ -26,7 +26,7 @@ class DetectorOptions:
     letterbox: bool = True
 
 
-class PictureDetector(nn.Module):
+class ExportedDetector(nn.Module):
     """Pictures (N, H, W, 3) BGR, or of as many channels as the preprocessing has, uint8 or float32 0..255 -> boxes
     (N, K, 4, 2) in their pixels, scores (N, K), labels (N, K) int64, best first, and with NMS count (N,) int64. Rows
     without a box are zero.
@@ -35,7 +35,7 @@ class PictureDetector(nn.Module):
     """
 
     def __init__(
-        self, network: CTRBOX, preprocessing: Preprocessing, input_hw: tuple[int, int], options: DetectorOptions
+        self, network: CTRBOX, preprocessing: Preprocessing, input_hw: tuple[int, int], options: ExportOptions
     ) -> None:
         super().__init__()
         self.network = network
