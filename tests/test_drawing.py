@@ -1,4 +1,4 @@
-"""Pictures with boxes: where the lines lie, what is drawn, how files are written."""
+"""Pictures with boxes: where the lines lie, and what is drawn."""
 
 from __future__ import annotations
 
@@ -6,26 +6,19 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.images import read_image
 from DOTA_devkit.task_files import ImageDetections
-from tools.command_line import SettingsError
 from tools.drawing import (
     LegendEntry,
     as_bgr,
-    check_drawings,
     class_color,
     class_text,
     draw_boxes,
     draw_legend,
     draw_quad,
-    draw_text,
-    drawable,
     numbered_classes,
     pen_for,
-    remove_drawings,
-    text_size,
-    write_picture,
 )
+from tools.lettering import drawable
 
 QUAD = np.array([[20.5, 30.5], [60.5, 30.5], [60.5, 50.5], [20.5, 50.5]])
 
@@ -90,20 +83,6 @@ def test_boxes_that_no_picture_holds_are_drawn_without_a_crash(quad):
     draw_quad(np.zeros((80, 100, 3), np.uint8), quad, (255, 255, 255), dashed=True)
 
 
-@pytest.mark.parametrize("text", ["car 0.93", "Грузовик", "Bäume"])
-def test_letters_lie_where_their_size_says(text):
-    """Defect of OpenCV's strokes: they are ASCII only, and draw '??' for a letter of another script."""
-    canvas = np.zeros((80, 300, 3), np.uint8)
-    draw_text(canvas, text, (40, 50), (255, 255, 255), 1.0)
-    rows, columns = np.nonzero(canvas.max(axis=2) > 100)
-    width, height, depth = text_size(text, 1.0)
-    assert 38 <= columns.min() <= columns.max() <= 42 + width
-    assert 48 - height <= rows.min() <= rows.max() <= 52 + depth
-    assert rows.max() - rows.min() > 15
-    for place in ((-30, 50), (290, 90), (0, -100)):
-        draw_text(canvas, text, place, (255, 255, 255), 1.0)  # partly or wholly outside
-
-
 def test_a_name_that_no_font_has_is_replaced():
     private = "\ue123\U000f1234"  # private use: no font has them all
     assert drawable("car", "#0") == "car"
@@ -118,42 +97,6 @@ def test_a_legend_takes_as_many_lines_as_it_needs():
     entries = [LegendEntry(f"entry {number}", (0, 200, 0), "patch") for number in range(12)]
     assert draw_legend(entries, 300).shape[0] > 2 * draw_legend(entries, 3000).shape[0]
     assert draw_legend([], 300).shape[1] == 300
-
-
-def test_pictures_are_written_to_paths_in_any_script(tmp_path):
-    path = tmp_path / "图 1" / "b.png"
-    picture = np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8)
-    write_picture(path, picture)
-    assert np.array_equal(cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR), picture)
-
-
-@pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_drawings_are_told_from_other_pictures_and_read_as_ever(tmp_path, suffix):
-    picture = np.full((40, 60, 3), 90, np.uint8)
-    drawing, other = tmp_path / f"图 1{suffix}", tmp_path / f"b{suffix}"
-    write_picture(drawing, picture)
-    other.write_bytes(cv2.imencode(suffix, picture)[1].tobytes())
-    assert np.abs(read_image(drawing).astype(int) - picture).max() <= 2
-    check_drawings([drawing, tmp_path / "none.jpg"])
-    with pytest.raises(SettingsError, match=r"b\..* is there and is no earlier drawing"):
-        check_drawings([drawing, other])
-    with pytest.raises(SettingsError, match="no earlier drawing"):
-        check_drawings([tmp_path])
-
-
-def test_only_drawings_of_ours_are_removed(tmp_path):
-    write_picture(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
-    (tmp_path / "b.png").write_bytes(cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes())
-    (tmp_path / "folder").mkdir()
-    remove_drawings(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.png", "folder"]
-    remove_drawings(tmp_path / "none")
-
-
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file"):
-        write_picture(tmp_path / "file" / "b.png", np.zeros((2, 2, 3), np.uint8))
 
 
 def test_pictures_of_any_channels_can_be_looked_at():

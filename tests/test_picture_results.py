@@ -12,7 +12,7 @@ import pytest
 from datasets.images import ImageError
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.command_line import SettingsError
-from tools.drawing import write_picture
+from tools.drawing_files import write_picture
 from tools.folder_lock import locked
 from tools.outcomes import Found, Tiling
 from tools.picture_results import Report, draw_found, write_found

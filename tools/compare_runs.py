@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from DOTA_devkit.atomic import atomic_write, write_csv
+from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.reasons import first_line
 from DOTA_devkit.text_table import aligned
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config, settings_dict
-from tools.drawing import plot_fonts
 from tools.history import CSV, read_history
 from tools.messages import warn
+from tools.plots import figure_file, plot_text
 from tools.run_folder import LOG, RUNS_DIR, SETTINGS
 
 # Settings that say where and how a run works, and not what it learns.
@@ -190,17 +190,12 @@ def _plain(value: Any) -> str:
 
 def _draw(path: Path, runs: Sequence[RunSummary]) -> None:
     """Plot mAP50 over the pictures trained on, a curve a run, the best on top of the legend. Raises OSError."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with plot_fonts(run.name for run in runs):
-        figure = Figure(figsize=(9, 5.5), dpi=110, layout="constrained")
-        FigureCanvasAgg(figure)
+    with figure_file(path, (9, 5.5), [run.name for run in runs]) as figure:
         axes = figure.subplots()
         for number, run in enumerate(run for run in runs if run.scores):
             style = ("-", "--", ":")[number // 10 % 3]
-            name = run.name.replace("$", r"\$")  # no formula
-            label, looks = f"{run.best:.3f}  {name}", {"marker": "o", "markersize": 3.5, "color": f"C{number % 10}"}
+            label = f"{run.best:.3f}  {plot_text(run.name)}"
+            looks = {"marker": "o", "markersize": 3.5, "color": f"C{number % 10}"}
             axes.plot(run.seen, run.scores, style, label=label, **looks)
         axes.set_xlabel("pictures trained on")
         axes.set_ylabel("mAP50 in validation")
@@ -209,8 +204,6 @@ def _draw(path: Path, runs: Sequence[RunSummary]) -> None:
         axes.grid(alpha=0.3, linewidth=0.6)
         if axes.lines:
             axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
-        with atomic_write(path, "wb", sync=False) as file:
-            figure.savefig(file, format=path.suffix[1:].lower())
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

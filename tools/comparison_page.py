@@ -21,10 +21,9 @@ from tools.drawing import (
     class_text,
     draw_legend,
     draw_quad,
-    draw_text,
-    drawable,
     label_quad,
 )
+from tools.lettering import draw_text, drawable
 
 MOST_PICTURES = 8
 MATCH_IOU = 0.5

@@ -16,7 +16,8 @@ from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.data_checks import escaped
 from tools.destinations import refuse_data_folder
-from tools.drawing import check_drawings, numbered_classes, write_picture
+from tools.drawing import numbered_classes
+from tools.drawing_files import check_drawings, write_picture
 from tools.messages import warn
 from tools.progress import progress_bar
 from tools.stop_request import StopRequest

@@ -108,7 +108,9 @@ def _draw_and_count(
 ) -> list:
     """Make each input once: draw those of the rows `drawn`, count all. Returns the counts of the inputs."""
     from datasets.images import ImageError
-    from tools.drawing import as_bgr, check_drawings, drawable, write_picture
+    from tools.drawing import as_bgr
+    from tools.drawing_files import check_drawings, write_picture
+    from tools.lettering import drawable
     from tools.messages import report_problems
     from tools.target_picture import draw_targets
     from tools.target_statistics import count_input

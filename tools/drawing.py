@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import colorsys
 import math
-import warnings
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 
-from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.boxes import rectangle_sides
 from DOTA_devkit.task_files import ImageDetections
-from tools.command_line import SettingsError
-
-Color = tuple[int, int, int]  # blue, green, red
+from tools.lettering import Color, draw_text, drawable, text_size
 
 WHITE, GREY, PAPER = (255, 255, 255), (190, 190, 190), (32, 32, 32)
 SUBPIXEL_BITS = 4
 _DASH = 5.0  # line widths, about, of a dash and of a gap
-_MARK = b"Comment\0drawn, not a photograph"  # in the head of what is written here, so that it may be replaced
-_EM = 29.0  # pixels of a font's em at which its capitals are as high as OpenCV's at scale 1
 
 
 class LegendEntry(NamedTuple):
@@ -101,21 +91,10 @@ def class_text(class_names: Sequence[str], label: int) -> str:
     return drawable(class_names[label], f"#{label}")
 
 
-def plot_names(class_names: Sequence[str]) -> list[str]:
-    """The names as a figure can show them: a $ begins no formula."""
-    return [class_text(class_names, label).replace("$", r"\$") for label in range(len(class_names))]
-
-
 def numbered_classes(class_names: Sequence[str]) -> str:
     """The classes that are drawn as numbers, with these, for people; "" where all names can be drawn."""
     shown = [class_text(class_names, label) for label in range(len(class_names))]
     return ", ".join(f"{text} is {name}" for text, name in zip(shown, class_names, strict=True) if text != name)
-
-
-def drawable(text: str, otherwise: str) -> str:
-    """`text` if its letters can be drawn here, else `otherwise`."""
-    has_letters = text.isprintable() if text.isascii() else _font_path(text) is not None
-    return text if has_letters else otherwise
 
 
 def draw_quad(canvas: np.ndarray, quad: np.ndarray, color: Color, width: int = 1, dashed: bool = False) -> None:
@@ -166,37 +145,6 @@ def _letters_on(longest: int) -> float:
     return 0.3 if longest < 500 else max(0.4, longest / 2200)
 
 
-def text_size(text: str, scale: float) -> tuple[int, int, int]:
-    """Width, height above the baseline, and depth below it, in pixels, of a text that `draw_text` draws."""
-    if text.isascii():
-        (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-        return width, height, baseline
-    letters, depth = _letters(text, scale)
-    return letters.shape[1], letters.shape[0] - depth, depth
-
-
-def draw_text(canvas: np.ndarray, text: str, place: tuple[int, int], color: Color, scale: float) -> None:
-    """Write on the canvas (H, W, 3), from the left end of the baseline at `place`, x then y; dark around the letters.
-
-    OpenCV's strokes know ASCII only; other scripts are set in a font of this machine, where it has one, and are
-    question marks where not.
-    """
-    if text.isascii():
-        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 2, cv2.LINE_AA)
-        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, color, 1, cv2.LINE_AA)
-        return
-    letters, depth = _letters(text, scale)
-    framed = cv2.copyMakeBorder(letters, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    left, top = place[0] - 1, place[1] + depth - letters.shape[0] - 1
-    inside = canvas[max(0, top) : top + framed.shape[0], max(0, left) : left + framed.shape[1]]
-    if not inside.size:
-        return
-    cut = (slice(max(0, -top), max(0, -top) + inside.shape[0]), slice(max(0, -left), max(0, -left) + inside.shape[1]))
-    for cover, ink in ((cv2.dilate(framed, np.ones((3, 3), np.uint8)), (0, 0, 0)), (framed, color)):
-        share = cover[cut][:, :, None] / 255.0
-        inside[:] = np.rint(inside * (1 - share) + np.array(ink) * share)
-
-
 def draw_legend(entries: Sequence[LegendEntry], width: int, scale: float = 0.45) -> np.ndarray:
     """The entries side by side, in as many lines as they need: a strip (h, width, 3) uint8 on dark ground."""
     pitch, mark, gap = round(50 * scale), round(50 * scale), round(44 * scale)
@@ -221,98 +169,6 @@ def draw_legend(entries: Sequence[LegendEntry], width: int, scale: float = 0.45)
     return strip
 
 
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    """Write a picture, whole or not at all, coded by the suffix and, as JPEG and PNG, marked as a drawing (see
-    `check_drawings`). Raises OSError."""
-    done, data = cv2.imencode(path.suffix, picture)
-    if not done:
-        raise OSError(f"{path}: cannot be coded as {path.suffix}")
-    with atomic_write(path, "wb", sync=False) as file:
-        file.write(_marked(data.tobytes()))
-
-
-def check_drawings(paths: Iterable[Path]) -> None:
-    """Raises SettingsError when one of the files is there and no drawing of ours: it may be somebody's only copy."""
-    for path in paths:
-        if not path.exists():
-            continue
-        if not _is_drawing(path):
-            raise SettingsError(f"{path} is there and is no earlier drawing; name another folder")
-
-
-@contextmanager
-def plot_fonts(names: Iterable[str]) -> Iterator[None]:
-    """A block in which figures that are made write names in fonts of this machine that have their letters, without a
-    warning of each letter that none has."""
-    from matplotlib import ft2font, rc_context
-
-    letters = sorted({letter for name in names for letter in name if not letter.isascii()})
-    paths = dict.fromkeys(path for path in map(_font_path, letters) if path)
-    families = dict.fromkeys(["DejaVu Sans", *(ft2font.FT2Font(path).family_name for path in paths)])
-    with rc_context({"font.family": list(families)}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")
-        yield
-
-
-def remove_drawings(folder: Path) -> None:
-    """Remove the drawings of ours in a folder: beside those of other pictures or of a better network they mislead."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if _is_drawing(path):
-            path.unlink()
-
-
-def _is_drawing(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return _MARK in file.read(2 * len(_MARK) + 40)
-
-
-def _marked(data: bytes) -> bytes:
-    """A JPEG or PNG file with the mark as a comment in its head; any other as it is."""
-    if data.startswith(b"\xff\xd8"):
-        return data[:2] + b"\xff\xfe" + (len(_MARK) + 2).to_bytes(2, "big") + _MARK + data[2:]
-    if data.startswith(b"\x89PNG"):
-        chunk = b"tEXt" + _MARK
-        head = 33  # bytes of the signature and of the first chunk
-        return data[:head] + len(_MARK).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[head:]
-    return data
-
-
 def fixed_point(points: np.ndarray) -> np.ndarray:
     """Points (..., 2) in pixels, as OpenCV's drawing takes them: it counts from the middle of the first pixel."""
     return np.rint((points - 0.5) * (1 << SUBPIXEL_BITS)).clip(-(2**30), 2**30).astype(np.int32)
-
-
-@lru_cache(maxsize=1024)
-def _letters(text: str, scale: float) -> tuple[np.ndarray, int]:
-    """How much of each pixel the text covers, (h, w) uint8, and how many rows lie below the baseline."""
-    from matplotlib import font_manager, ft2font
-
-    path = _font_path(text)
-    if path is None:
-        path, text = font_manager.findfont("DejaVu Sans"), text.encode("ascii", "replace").decode()
-    font = ft2font.FT2Font(path)
-    font.set_size(_EM * scale, 72)  # at 72 dots an inch a point is a pixel
-    font.set_text(text)
-    font.draw_glyphs_to_bitmap(antialiased=True)
-    return np.array(font.get_image(), np.uint8), round(font.get_descent() / 64)
-
-
-@lru_cache(maxsize=1024)
-def _font_path(text: str) -> str | None:
-    """A font file of this machine that has all letters of the text, matplotlib's own first; None where there is none.
-    Looked for only when a text is not plain ASCII."""
-    from matplotlib import font_manager, ft2font
-
-    paths = dict.fromkeys([font_manager.findfont("DejaVu Sans"), *(f.fname for f in font_manager.fontManager.ttflist)])
-    for path in paths:
-        if "LastResort" in path:  # has a box with the script's name for every letter
-            continue
-        try:
-            font = ft2font.FT2Font(path)
-        except (OSError, RuntimeError):  # removed, or not for us: a list of fonts may be older than the machine's fonts
-            continue
-        if all(font.get_char_index(ord(letter)) for letter in text):
-            return path
-    return None

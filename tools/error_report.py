@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from datasets.images import ImageError
-from DOTA_devkit.atomic import atomic_write, write_csv
+from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.confusion import Confusion
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.comparison_page import MOST_PICTURES, PageItem, draw_page
-from tools.drawing import as_bgr, plot_fonts, plot_names, write_picture
+from tools.drawing import as_bgr
+from tools.drawing_files import write_picture
+from tools.plots import figure_file, plot_names
 
 CONFUSION_CSV, CONFUSION_PLOT, WORST = "confusion.csv", "confusion.png", "most_errors.jpg"
 MISSED, BACKGROUND = "missed", "background"
@@ -25,8 +27,7 @@ def write_confusion(run_dir: Path, found: Confusion, class_names: Sequence[str])
     """confusion.csv (a row an object's class, a column what it was taken for) and its plot."""
     rows = zip([*class_names, BACKGROUND], found.matrix.tolist(), strict=True)
     write_csv(run_dir / CONFUSION_CSV, [["truth", *class_names, MISSED], *([name, *row] for name, row in rows)])
-    with plot_fonts(class_names):
-        _draw(run_dir / CONFUSION_PLOT, found.matrix, class_names)
+    _draw(run_dir / CONFUSION_PLOT, found.matrix, class_names)
 
 
 def write_worst(
@@ -60,24 +61,20 @@ def write_worst(
 
 
 def _draw(path: Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:
-    """A square a pair of classes, darker for a larger share of the row's objects, with the number."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    """A square a pair of classes, darker for a larger share of the row, with the number."""
     count = len(matrix)
     side = min(20.0, max(5.0, 2.5 + 0.5 * count))  # inches
-    figure = Figure(figsize=(side + 0.5, side), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlabel="taken for", ylabel="truth")
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     names = plot_names(class_names)
-    axes.set_xticks(range(count), [*names, MISSED], rotation=90 if count > 4 else 0)
-    axes.set_yticks(range(count), [*names, BACKGROUND])
-    if count - 1 <= NUMBERED_UP_TO:
-        for row, column in np.argwhere(matrix > 0).tolist():
-            colour = "white" if shares[row, column] > 0.6 else "black"
-            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8)
-    axes.set_title("objects at IoU 0.5, each class from the score of its best F1 on", fontsize=9)
-    with atomic_write(path, "wb") as file:
-        figure.savefig(file, format="png", bbox_inches="tight")
+    with figure_file(path, (side + 0.5, side), class_names, dpi=100, is_tight=True) as figure:
+        axes = figure.add_subplot(xlabel="taken for", ylabel="truth")
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.set_xticks(range(count), [*names, MISSED], rotation=90 if count > 4 else 0)
+        axes.set_yticks(range(count), [*names, BACKGROUND])
+        if count - 1 <= NUMBERED_UP_TO:
+            for row, column in np.argwhere(matrix > 0).tolist():
+                colour = "white" if shares[row, column] > 0.6 else "black"
+                axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8)
+        axes.set_title(
+            "objects at IoU 0.5, each class from the score of its best F1 on;\ncolour: share of the row", fontsize=9
+        )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from DOTA_devkit.atomic import atomic_write, write_csv, write_json
+from DOTA_devkit.atomic import write_csv, write_json
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
 from DOTA_devkit.confusion import confusion
 from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate
@@ -17,7 +17,7 @@ from tools.class_scores import least_scores, scores_of
 from tools.config import Config
 from tools.data import open_data, read_split, split_of, truths_of, warn_of_known_pictures
 from tools.detection_run import run_detector
-from tools.drawing import numbered_classes, plot_fonts, plot_names
+from tools.drawing import numbered_classes
 from tools.engine import Engine
 from tools.error_report import (
     CONFUSION_CSV,
@@ -28,6 +28,7 @@ from tools.error_report import (
 )
 from tools.loaded_run import LoadedRun, load_run
 from tools.messages import warn
+from tools.plots import figure_file, plot_names
 from tools.results import MERGED, RESULTS, read_origin, remove_other_classes
 from tools.run_folder import METRICS, Log
 from tools.whole_pictures import whole_pictures_of
@@ -85,8 +86,7 @@ def write_evaluation(run_dir: Path, scored: Evaluation, metrics: Mapping) -> Non
     rows = [{"class": name} | _csv_row(values) for name, values in metrics["classes"].items()]
     columns = list(rows[0])
     write_csv(run_dir / CSV, [columns, *([row[name] for name in columns] for row in rows)])
-    with plot_fonts(scored.classes):
-        _draw_curves(run_dir / CURVES, scored, metrics)
+    _draw_curves(run_dir / CURVES, scored, metrics)
 
 
 def _write_errors(
@@ -144,27 +144,19 @@ def _are_fresh(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> bo
 
 def _draw_curves(path: Path, scored: Evaluation, metrics: Mapping) -> None:
     """Precision over recall at IoU 0.5 (solid) and 0.75 (dashed), a colour a class."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.5, 5), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-    for number, ((name, item), shown) in enumerate(
-        zip(scored.classes.items(), plot_names(list(scored.classes)), strict=True)
-    ):
-        for threshold, style in ((0.5, "-"), (0.75, "--")):
-            curve = item.curves[scored.iou_thresholds.index(threshold)]
-            if not item.num_truths:
-                continue
-            # With a blank before it: a label that begins with _ is hidden.
-            label = f" {shown}, AP50 {metrics['classes'][name]['AP50']:.3f}" if threshold == 0.5 else None
-            axes.plot(curve.recall, curve.precision, style, color=f"C{number % 10}", label=label, linewidth=1.5)
-    axes.grid(alpha=0.3)
-    if axes.lines:
-        axes.legend(
-            loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8 if len(scored.classes) < 12 else 6
-        )
-    axes.set_title("IoU 0.5 (solid) and 0.75 (dashed)", fontsize=10)
-    with atomic_write(path, "wb") as file:
-        figure.savefig(file, format="png")
+    with figure_file(path, (8.5, 5), scored.classes, dpi=120) as figure:
+        axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+        shown = plot_names(list(scored.classes))
+        for number, ((name, item), text) in enumerate(zip(scored.classes.items(), shown, strict=True)):
+            for threshold, style in ((0.5, "-"), (0.75, "--")):
+                curve = item.curves[scored.iou_thresholds.index(threshold)]
+                if not item.num_truths:
+                    continue
+                # With a blank before it: a label that begins with _ is hidden.
+                label = f" {text}, AP50 {metrics['classes'][name]['AP50']:.3f}" if threshold == 0.5 else None
+                axes.plot(curve.recall, curve.precision, style, color=f"C{number % 10}", label=label, linewidth=1.5)
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            size = 8 if len(scored.classes) < 12 else 6
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=size)
+        axes.set_title("IoU 0.5 (solid) and 0.75 (dashed)", fontsize=10)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from DOTA_devkit.atomic import atomic_write, write_csv
+from DOTA_devkit.atomic import write_csv
 from tools.command_line import SettingsError
-from tools.drawing import write_picture
+from tools.drawing_files import write_picture
 from tools.messages import warn
+from tools.plots import figure_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -150,22 +151,17 @@ def validation_columns(metrics: Mapping[str, Any]) -> dict[str, Value]:
 
 def draw_history(path: Path, rows: list[Mapping[str, Value]]) -> None:
     """Plot the rows of a history: loss terms above, mAP50 and learning rate below. Raises OSError."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(9, 7), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    epochs = _column(rows, "epoch")
-    marker = "o" if len(rows) <= MARKED_UP_TO else ""
-    _draw_losses(upper, rows, epochs, marker)
-    _draw_accuracy(lower, rows, epochs, marker)
-    lower.set_xlabel("epoch")
-    lower.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
-    lower.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    with atomic_write(path, "wb", sync=False) as file:
-        figure.savefig(file, format="png")
+    with figure_file(path, (9, 7)) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+        epochs = _column(rows, "epoch")
+        marker = "o" if len(rows) <= MARKED_UP_TO else ""
+        _draw_losses(upper, rows, epochs, marker)
+        _draw_accuracy(lower, rows, epochs, marker)
+        lower.set_xlabel("epoch")
+        lower.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+        lower.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _draw_losses(axes: Axes, rows: list[Mapping[str, Value]], epochs: np.ndarray, marker: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from datasets.images import ImageError
-from tools.drawing import as_bgr, draw_boxes, remove_drawings, write_picture
+from tools.drawing import as_bgr, draw_boxes
+from tools.drawing_files import remove_drawings, write_picture
 from tools.messages import report_problems, warn
 from tools.outcomes import Found, Tiling, cut_hint, is_much_larger, tile_hint, too_large_hint
 from tools.results import ResultFiles, drawing_path

@@ -13,7 +13,7 @@ from DOTA_devkit.atomic import atomic_write, write_json
 from DOTA_devkit.boxes import quads_to_boxes
 from DOTA_devkit.task_files import ResultWriter, result_path
 from DOTA_devkit.tiling import check_picture_name
-from tools.drawing import check_drawings
+from tools.drawing_files import check_drawings
 from tools.folder_lock import locked
 from tools.outcomes import DetectionSettings, Found, Tiling
 

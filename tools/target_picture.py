@@ -19,9 +19,9 @@ from tools.drawing import (
     draw_legend,
     draw_line,
     draw_quad,
-    draw_text,
     label_quad,
 )
+from tools.lettering import draw_text
 
 SIDE_COLORS: dict[str, Color] = {"t": (60, 60, 255), "r": (80, 230, 80), "b": (255, 140, 60), "l": (60, 230, 255)}
 ROTATED_COLOR, HORIZONTAL_COLOR = (255, 255, 90), (255, 70, 255)
