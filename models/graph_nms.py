@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models.decoder import Detections
 
+_ROUNDING = 1e-6  # of areas; at a threshold of 0 boxes that only touch would suppress each other
 _NOTHING = 1e-30  # far below the last bit of any difference
 
 
@@ -51,10 +52,10 @@ def suppress(found: Detections, conf_thresh: float, nms_thresh: float) -> Surviv
 
 def overlapping(quads: Tensor, threshold: float) -> Tensor:
     """Which of the rectangles (B, K, 4, 2) overlap by an IoU above `threshold`: (B, K, K) bool, seen in the frame of
-    the second. Nothing overlaps a rectangle without area."""
+    the second. Nothing overlaps a rectangle without area, nor by less than float32 can tell from nothing."""
     intersection, area = _intersections(quads)
     total = area[:, :, None] + area[:, None, :]
-    return intersection * (1 + threshold) > threshold * total
+    return intersection * (1 + threshold) > (threshold + _ROUNDING) * total
 
 
 def rectangle_iou(quads: Tensor) -> Tensor:

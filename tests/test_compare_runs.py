@@ -98,12 +98,14 @@ def test_a_run_that_trained_here_is_read(thin_backbones, dota_folder, tmp_path: 
 
 def test_what_cannot_be_read_is_left_out_and_told(runs: Path, tmp_path: Path, capsys) -> None:
     (runs / "young" / "history.csv").write_text("no\nsuch\n", encoding="utf-8")
+    (runs / "slow" / "settings.toml").write_text('best_by = ["a"]', encoding="utf-8")
+    assert main([str(runs)]) == 0
     (runs / "slow" / "settings.toml").write_text("= 3", encoding="utf-8")
     assert main([str(runs)]) == 0
     said = capsys.readouterr()
-    assert f"{runs / 'slow'} is left out: " in said.err
+    assert said.err.count(f"{runs / 'slow'} is left out: ") == 2
     assert f"{runs / 'young'} is left out: " in said.err
-    assert len(said.out.splitlines()) == 3
+    assert len(said.out.splitlines()) == 6
     assert main([str(runs / "slow")]) == 1
     assert main([str(tmp_path / "none")]) == 2
     (tmp_path / "empty").mkdir()

@@ -150,7 +150,7 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_
         ([file, clip, out, "--device", "cpu"], 2, "--device is for checkpoints"),
         ([file, clip, out, "--precision", "bf16"], 2, "--precision is for checkpoints"),
         ([file, clip, out, "--tta_views", "2"], 2, "--tta_views is for checkpoints; export"),
-        ([file, clip, out, "--line_width", "-1"], 2, "--line_width: -1 must be at least 0"),
+        ([file, clip, out, "--line_width", "-1"], 2, "--line_width -1 must lie between 0 and 1000"),
     ):
         assert main(arguments) == code, arguments
         said = capsys.readouterr().err

@@ -93,3 +93,12 @@ def test_a_big_picture_in_tiles_has_the_boxes_that_phase_test_gives(
     np.testing.assert_allclose(found.quads, there, atol=2e-2)
     with pytest.raises(ValueError, match="not float32"):
         detector.detect_tiled(np.zeros((5, 5, 3), np.float32), Tiling(96, 32))
+    with pytest.raises(ValueError, match="batch_size is 0; it must be at least 1"):
+        detector.detect_tiled(np.zeros((5, 5, 3), np.uint8), Tiling(96, 32), batch_size=0)
+
+
+def test_a_backbone_that_contradicts_the_checkpoint_is_an_error(finding_checkpoint: Path) -> None:
+    """It was taken without a word, whatever it was."""
+    assert Detector(finding_checkpoint, backbone="resnet18").num_channels == 3
+    with pytest.raises(SettingsError, match=r"--backbone resnet50 contradicts the checkpoint .*, which says resnet18"):
+        Detector(finding_checkpoint, backbone="resnet50")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import pytest
 
 from datasets.images import read_image
@@ -81,6 +83,15 @@ def test_what_cannot_be_drawn_is_told_and_the_rest_drawn(dota_folder, tmp_path, 
 @pytest.mark.parametrize("flags", [["--num", "-1"], ["--seed", "-1"], ["--nmu", "3"]])
 def test_a_wrong_flag_ends_with_2(dota_folder, tmp_path, flags):
     assert main([str(dota_folder()), str(tmp_path / "out"), *flags]) == 2
+
+
+def test_a_picture_that_no_jpeg_holds_is_told_and_the_rest_drawn(dota_folder, tmp_path, capsys):
+    data_dir = dota_folder(names=("a", "c"))
+    cv2.imwrite(str(data_dir / "images" / "b.png"), np.zeros((2, 70_000, 3), np.uint8))
+    (data_dir / "labelTxt" / "b.txt").touch()
+    assert main([str(data_dir), str(tmp_path / "out")]) == 1
+    assert "b.png: a side is longer than the 65500 pixels that a JPEG holds" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.jpg", "c.jpg"]
 
 
 def test_nothing_is_drawn_into_the_data(dota_folder):

@@ -125,7 +125,7 @@ def test_a_file_that_differs_is_not_left_behind(finding_checkpoint, tmp_path, ca
         (["--no_dynamic", "--no_letterbox", "--height", "60", "--width", "64"], 2, "must be multiples of 32"),
         (["--output", "model.txt"], 2, "name a file that ends in .onnx"),
         (["--resume", "nowhere.pth"], 1, "nowhere.pth: no such file"),
-        (["--pictures", "nowhere"], 1, "nowhere: no such folder of pictures"),
+        (["--pictures", "nowhere"], 2, "--pictures nowhere: no such folder"),
         (["--nmss"], 2, "unrecognized arguments: --nmss"),
     ],
 )
@@ -157,3 +157,10 @@ def test_a_file_of_four_views_finds_what_the_checkpoint_finds_in_them(finding_ch
         assert num > 5
         assert np.allclose(boxes.scores[:num], found.scores[:num], atol=1e-4) == is_same
     assert len(boxes.scores) == len(expected.scores)
+
+
+def test_what_the_disk_refuses_names_the_file_that_was_asked_for(finding_checkpoint, tmp_path, capsys) -> None:
+    """It named a hidden one."""
+    (tmp_path / "file").touch()
+    assert main(["--resume", str(finding_checkpoint), "--output", str(tmp_path / "file" / "b.onnx")]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'file' / 'b.onnx'}: ")

@@ -96,6 +96,23 @@ def test_a_video_that_is_cut_off_gives_its_frames_and_exit_code_1(tmp_path: Path
     assert len(names(tmp_path / "out")) > 2
 
 
+def test_a_damaged_video_is_told_and_the_others_taken(tmp_path: Path, capsys) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    clip = write_clip(tmp_path / "b.mp4")
+    assert main([str(tmp_path / "a.mp4"), str(clip), str(tmp_path / "out")]) == 1
+    assert "a.mp4" in capsys.readouterr().err
+    assert any(name.startswith("b_") for name in names(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '{"a": 3}', '{"a": {"bytes": 1}}', "{"])
+def test_a_damaged_index_is_one_sentence(tmp_path: Path, capsys, text: str) -> None:
+    clip = write_clip(tmp_path / "in" / "a.mp4")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".frames.json").write_text(text)
+    assert main([str(clip), str(tmp_path / "out")]) == 1
+    assert ".frames.json: is damaged" in capsys.readouterr().err
+
+
 def test_what_cannot_be_is_one_sentence(tmp_path: Path, capsys) -> None:
     clip = write_clip(tmp_path / "in" / "a.mp4")
     twin = write_clip(tmp_path / "other" / "a.mp4")
@@ -108,6 +125,7 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path, capsys) -> None:
         ([str(tmp_path), out], 2, "no video there but in folders of it, such as in; name these folders"),
         ([str(clip), str(clip.parent)], 2, "lies in the inputs"),
         ([str(clip), str(twin), out], 2, "would give frames of the same names"),
+        ([str(clip), out, "--max_distance", "64"], 2, "--max_distance: 64 must lie between 0 and 63"),
         ([str(clip), out, "--every", "-1"], 2, "--every -1.0 must be a time in seconds"),
         ([str(clip), out, "--every", "nan"], 2, "--every nan must be a time in seconds"),
     ):

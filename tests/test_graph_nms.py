@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from DOTA_devkit import poly_iou, poly_nms
 from DOTA_devkit.boxes import boxes_to_quads
 from models import Detections
-from models.graph_nms import rectangle_iou, suppress
+from models.graph_nms import overlapping, rectangle_iou, suppress
 
 CONF, NMS = 0.05, 0.3
 
@@ -186,6 +186,18 @@ def test_boxes_below_the_score_and_empty_rows_are_not_counted() -> None:
     found = Suppress()(quads, torch.tensor([[0.9, 0.04, 0.0]]), torch.zeros(1, 3, dtype=torch.int64))
     assert found[3].tolist() == [1]
     assert not found[0][0, 1:].any()
+
+
+def test_at_a_threshold_of_0_boxes_that_do_not_touch_stay() -> None:
+    """Rounding made them overlap, and every export with this threshold was refused."""
+    rng = np.random.default_rng(0)
+    angles, places = rng.uniform(0, np.pi, 200), np.arange(200) * 40.0 + 300
+    axes = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    across, down = axes * 12, np.stack([-axes[:, 1], axes[:, 0]], axis=1) * 5
+    middles = np.stack([places, np.full(200, 1000.0)], axis=1)
+    quads = np.stack([middles - across - down, middles + across - down, middles + across + down,
+                      middles - across + down], axis=1).astype(np.float32)  # fmt: skip
+    assert not np.tril(overlapping(torch.from_numpy(quads)[None], 0.0)[0].numpy(), -1).any()
 
 
 def test_no_box_at_all() -> None:

@@ -111,12 +111,14 @@ def test_a_bad_picture_stops_by_name_or_is_left_out_with_exit_code_1(exported, p
     [
         (["--provider", "tensorrt"], 2, "--provider tensorrt is not in the installed onnxruntime"),
         (["--tile", "50", "--overlap", "50"], 2, "the overlap must lie within [0, size)"),
-        (["--tile", "50", "--overlap", "5", "--scales", "0"], 2, "--scales: scale is 0.0"),
+        (["--tile", "50", "--overlap", "5", "--scales", "0"], 2, "--scales is [0.0]; each must be at least 0.01"),
         (["--conf_thresh", "2"], 2, "--conf_thresh 2.0 must lie within 0 and 1"),
         (["--agnostic_nms"], 2, "--agnostic_nms: NMS by class is inside"),
         (["--batch_size", "0"], 2, "--batch_size 0 must be at least 1"),
         (["--threads", "100000"], 2, "--threads 100000 must lie between 0 and 1024"),
-        (["--line_width", "-1"], 2, "--line_width: -1 must be at least 0"),
+        (["--line_width", "40000"], 2, "--line_width 40000 must lie between 0 and 1000"),
+        (["--scales", "0.5"], 2, "--scales goes with --tile"),
+        (["--tile", "1", "--overlap", "0"], 2, "--tile is 1; it must be at least 32"),
     ],
 )
 def test_a_wrong_flag_is_one_sentence(exported, pictures, tmp_path, capsys, flags, code, message) -> None:
@@ -141,6 +143,18 @@ def test_wrong_files_are_one_sentence(exported, pictures, tmp_path, capsys) -> N
         said = capsys.readouterr().err
         assert message in said
         assert said.count("\n") == 1
+
+
+def test_a_file_where_a_folder_is_needed_is_told_before_the_work(exported, pictures, tmp_path, capsys) -> None:
+    model = str(exported(nms=True))
+    (tmp_path / "file").touch()
+    assert main([model, str(pictures), str(tmp_path / "file")]) == 2
+    (tmp_path / "out" / "results").mkdir(parents=True)
+    (tmp_path / "out" / "results" / "detections.json").write_text("earlier")
+    (tmp_path / "out" / "drawings").touch()
+    assert main([model, str(pictures), str(tmp_path / "out")]) == 2
+    assert f"{tmp_path / 'out' / 'drawings'}: is a file; name another folder" in capsys.readouterr().err
+    assert (tmp_path / "out" / "results" / "detections.json").read_text() == "earlier"
 
 
 def test_boxes_that_the_files_k_cuts_off_are_told_of(exported, pictures, tmp_path, capsys, monkeypatch) -> None:

@@ -72,10 +72,25 @@ def test_the_heat_map_is_nearly_the_same(runtime, quantized, exported, pictures,
 
 def _heat_map(path, runtime, picture, folder) -> np.ndarray:
     model = onnx.load(path)
-    name = [node.output[0] for node in model.graph.node if node.name.startswith(HEAT_MAP)][-1]
+    name = [node.output[0] for node in model.graph.node if HEAT_MAP.match(node.name)][-1]
     model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     onnx.save(model, folder / "maps.onnx")
     return list(open_runtime(folder / "maps.onnx", runtime)(picture).values())[-1]
+
+
+def test_a_file_with_views_is_quantised_but_for_the_last_layer_of_each(exported, pictures, tmp_path) -> None:
+    """It was refused as one without convolutions."""
+    path = tmp_path / "q.onnx"
+    assert quantize_file(exported(num_views=2), path, pictures, "drawn scenes") >= 2 * 20
+    model = onnx.load(path)
+    unpacked = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    plain = [n.name for n in model.graph.node if n.op_type == "Conv" and not {n.input[0], n.input[1]} <= unpacked]
+    last = [name for name in plain if HEAT_MAP.match(name)]
+    assert len(last) == 2
+    assert len({HEAT_MAP.match(name)[1] for name in last}) == 1
+    picture = read_image(pictures[1])[None]
+    expected, found = (_heat_map(file, "onnxruntime", picture, tmp_path) for file in (exported(num_views=2), path))
+    assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > 0.95
 
 
 @pytest.mark.slow

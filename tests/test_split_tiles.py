@@ -486,7 +486,7 @@ def test_a_request_to_stop_is_granted_after_the_pictures_begun(dota_folder, tmp_
     [
         (["--size", "0"], "the overlap must lie within"),
         (["--overlap", "64"], "the overlap must lie within"),
-        (["--scales", "0"], "each must be above 0"),
+        (["--scales", "0"], "each must be at least 0.01"),
         (["--scales", "1", "1"], "stand there once"),
         (["--min_visible", "1.5"], "--min_visible is 1.5"),
         (["--skip_empty", "-1"], "--skip_empty is -1"),

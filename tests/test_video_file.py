@@ -40,6 +40,23 @@ def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_what_a_killed_run_left_half_written_goes_and_nothing_else(tmp_path: Path) -> None:
+    leftover = tmp_path / ".a.0123456789ab.mp4"
+    for path in (leftover, tmp_path / ".a.mine.mp4", tmp_path / ".ab.0123456789ab.mp4"):
+        path.touch()
+    with VideoFile(tmp_path / "a.mp4", 5) as file:
+        file.write(clip_frames(1)[0])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.mine.mp4", ".ab.0123456789ab.mp4", "a.mp4"]
+
+
+def test_frames_that_mpeg_4_cannot_hold_are_told_as_such(tmp_path: Path) -> None:
+    """The disk was said to be full, perhaps."""
+    sentence = "frames of 9000 x 64, and MPEG-4 holds 8191 pixels a side; give --no_draw"
+    with pytest.raises(OSError, match=sentence), VideoFile(tmp_path / "a.mp4", 5) as file:
+        file.write(np.zeros((64, 9000, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_a_frame_there_is_no_file(tmp_path: Path) -> None:
     with VideoFile(tmp_path / "a.mp4", 5):
         pass

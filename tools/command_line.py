@@ -16,9 +16,14 @@ from typing import NoReturn, TextIO
 
 from tools.stop_request import StopRequest
 
+NO_MEMORY = (
+    "not enough memory; take smaller batches, inputs or tiles (--batch_size, --input_h and --input_w, --tile, or what "
+    "this command calls them)"
+)
 RUNTIME_REMEDIES = {
-    "out of memory": "not enough memory; lower --batch_size, or --input_h and --input_w",
-    "can't allocate": "not enough memory; lower --batch_size, or --input_h and --input_w",
+    "out of memory": NO_MEMORY,
+    "can't allocate": NO_MEMORY,
+    "failed to allocate": NO_MEMORY,
     "closed by peer": "another process of this job has ended; its own message says why",
     "reset by peer": "another process of this job has ended; its own message says why",
     "finished reduction": "parts of the backbone have no part in the four maps, which several processes cannot train; "
@@ -95,11 +100,11 @@ def exit_code(work: Callable[[], int | None], stop: StopRequest | None = None, s
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:  # of torch, of OpenCV ...
         remedy = next((what for word, what in RUNTIME_REMEDIES.items() if word in str(error).lower()), None)
         if remedy is None and not isinstance(error, MemoryError):
             raise  # a mistake of ours, which its traceback tells best
-        print(f"error: {remedy or RUNTIME_REMEDIES['out of memory']}", file=sys.stderr)
+        print(f"error: {remedy or NO_MEMORY}", file=sys.stderr)
         return 1
     except _Terminated:
         print(stopped, file=sys.stderr)

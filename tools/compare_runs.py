@@ -130,7 +130,7 @@ def _runs(sources: Sequence[Path]) -> list[RunSummary]:
     for folder, shown in folders.items():
         try:
             runs.append(read_run(folder, str(shown) if names[str(shown)] == 1 else str(folder)))
-        except (ValueError, OSError) as error:
+        except (LookupError, OSError, TypeError, ValueError) as error:
             warn(f"{folder} is left out: {first_line(error)}")
     if not runs:
         raise ValueError("none of the runs can be read")

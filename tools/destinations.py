@@ -15,12 +15,14 @@ def refuse_data_folder(out: Path, data_dir: Path, flag: str = "") -> None:
         )
 
 
-def refuse_inputs(out: Path, inputs: Path) -> None:
-    """Raises SettingsError when results in the folder `out` would lie beside the inputs or over them."""
+def refuse_inputs(out: Path, inputs: Path, flag: str = "") -> None:
+    """Raises SettingsError when results in the folder `out`, which `flag` names, would lie beside the inputs or over
+    them."""
     folder, source = out.resolve(), inputs.resolve()
     source = source.parent if source.is_file() else source
     if source in (folder, folder / "drawings", folder / "results"):
-        raise SettingsError(f"--out {out} lies in the inputs, {inputs}, beside which nothing is written; name another")
+        said = f"{flag} {out}".strip()
+        raise SettingsError(f"{said} lies in the inputs, {inputs}, beside which nothing is written; name another")
 
 
 def require_free(out: Path, flag: str = "", or_file: str = "") -> None:

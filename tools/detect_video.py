@@ -22,6 +22,7 @@ from tools.detector_flags import (
     THRESHOLDS,
     add_detector_flags,
     add_drawing_flags,
+    check_drawing_flags,
     check_thresholds,
     least_scores_of,
     open_detector,
@@ -252,8 +253,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add_drawing_flags(parser, shown="drawn and counted")
     add("--no_draw", dest="draw", action="store_false", help="write no video")
     options = parser.parse_args(arguments)
-    if options.line_width < 0:
-        parser.error(f"argument --line_width: {options.line_width} must be at least 0")
+    check_drawing_flags(options)
     return options
 
 

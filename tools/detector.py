@@ -14,7 +14,7 @@ from DOTA_devkit.task_files import ImageDetections
 from tools.checkpoint import load_named
 from tools.detect import Inference, select
 from tools.device import pick_device, pick_precision
-from tools.outcomes import DetectionSettings, Tiling, check_picture, is_cut
+from tools.outcomes import DetectionSettings, Tiling, check_batch_size, check_picture, is_cut
 from tools.run_folder import weights_in
 
 
@@ -69,6 +69,7 @@ class Detector:
         time. With a `name` progress is shown. Raises ValueError as `detect`, ImageError where a picture that is read in
         windows is damaged."""
         check_picture(picture, self.num_channels, is_tiled=True)
+        check_batch_size(batch_size)
         boxes, num_cut = self._inference.tiles(picture, tiling, batch_size=batch_size, name=name)
         self.num_cut += num_cut
         return boxes

@@ -14,8 +14,8 @@ from tools.messages import warn
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import PictureDetector, Tiling, cut_hint
 from tools.runtimes import PROVIDERS, RUNTIMES
+from tools.setting_rules import LEAST_TILE, MOST_LINE_WIDTH, check_scales
 
-MOST_THREADS = 1024  # runtimes start as many as they are told, until the machine has no more
 THRESHOLDS = ("conf_thresh", "nms_thresh")
 
 
@@ -58,6 +58,12 @@ def add_drawing_flags(parser: argparse.ArgumentParser, shown: str = "drawn") -> 
     add("--no_draw_labels", dest="draw_labels", action="store_false", help="draw no class and score at the boxes")
 
 
+def check_drawing_flags(options: argparse.Namespace) -> None:
+    """Raises SettingsError for a number out of range."""
+    if not 0 <= options.line_width <= MOST_LINE_WIDTH:
+        raise SettingsError(f"--line_width {options.line_width} must lie between 0 and {MOST_LINE_WIDTH}")
+
+
 def least_scores_of(options: argparse.Namespace, class_names: Sequence[str]) -> list[float]:
     """The score of each class from which on its boxes are shown. Raises SettingsError for one out of range."""
     if not 0 <= options.draw_score <= 1:
@@ -83,8 +89,6 @@ def check_thresholds(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and not 0 <= value <= 1:
             raise SettingsError(f"--{name} {value} must lie within 0 and 1")
-    if not 0 <= options.threads <= MOST_THREADS:
-        raise SettingsError(f"--threads {options.threads} must lie between 0 and {MOST_THREADS}")
     if options.batch_size < 1:
         raise SettingsError(f"--batch_size {options.batch_size} must be at least 1")
 
@@ -100,7 +104,12 @@ def warn_of_cuts(detector: PictureDetector, options: argparse.Namespace) -> None
 def tiling_of(options: argparse.Namespace) -> Tiling | None:
     """How pictures are to be cut, None if not. Raises SettingsError for tiles that make no progress."""
     if options.tile is None:
+        if options.scales != [1.0]:
+            raise SettingsError("--scales goes with --tile; without tiles a picture is made to fit the input")
         return None
+    if options.tile < LEAST_TILE:
+        raise SettingsError(f"--tile is {options.tile}; it must be at least {LEAST_TILE}")
+    check_scales(options.scales)
     try:
         return Tiling(options.tile, options.overlap, tuple(options.scales))
     except ValueError as error:

@@ -24,6 +24,7 @@ from tools.stop_request import StopRequest
 from tools.truth_drawing import draw_truth
 
 SHOWN_PROBLEMS = 5
+LONGEST_JPEG = 65_500  # pixels that libjpeg writes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +66,8 @@ def draw_folder(
         labels = _read(reader.label_path(data_dir, name), read, reader.missing_is_empty, problems)
         try:
             picture = read_image(images[name])
+            if max(picture.shape) > LONGEST_JPEG:
+                raise ImageError(f"{images[name]}: a side is longer than the {LONGEST_JPEG} pixels that a JPEG holds")
         except ImageError as error:
             problems.append(error)
             continue

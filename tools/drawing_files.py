@@ -20,7 +20,8 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     `check_drawings`). Raises OSError."""
     done, data = cv2.imencode(path.suffix, picture)
     if not done:
-        raise OSError(f"{path}: cannot be coded as {path.suffix}")
+        height, width = picture.shape[:2]
+        raise OSError(f"{path}: a picture of {width} x {height} cannot be coded as {path.suffix}")
     with atomic_write(path, "wb", sync=False) as file:
         file.write(_marked(data.tobytes()))
 

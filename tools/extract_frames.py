@@ -12,14 +12,16 @@ import cv2
 import numpy as np
 
 from datasets.near_duplicates import MAX_DISTANCE, NO_HASH, are_twins, image_hash
-from datasets.videos import Video, frame_name
+from datasets.videos import Video, VideoError, frame_name
 from DOTA_devkit.atomic import atomic_write, write_json
+from DOTA_devkit.reasons import first_line
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.messages import warn
 from tools.progress import progress_bar
 from tools.video_flags import add_every, check_every, videos_of
 
 JPEG_QUALITY = 95
+NUM_BITS = 64  # of a hash
 INDEX = ".frames.json"  # which file the pictures of a name are from
 
 
@@ -31,8 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     check_every(options.every)
     paths = videos_of(options.videos, options.out)
-    num_cut = sum(_extract(path, options) for path in paths)
-    return int(num_cut > 0)
+    return int(sum([_is_faulty(path, options) for path in paths]) > 0)
+
+
+def _is_faulty(path: Path, options: argparse.Namespace) -> bool:
+    """Write the frames of one video; returns whether it ends too early or cannot be read, which is told."""
+    try:
+        return _extract(path, options)
+    except VideoError as error:
+        warn(str(error))
+        return True
 
 
 def _extract(path: Path, options: argparse.Namespace) -> bool:
@@ -67,11 +77,12 @@ def _refuse_another(out: Path, video: Path) -> None:
     index = out / INDEX
     try:
         known = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
-    except ValueError as error:
-        raise ValueError(f"{index}: is damaged ({error}); remove it, or name another folder") from error
-    first = known.setdefault(video.stem, {"video": str(video.absolute()), "bytes": video.stat().st_size})
-    if first["bytes"] != video.stat().st_size:
-        raise SettingsError(f"{out} has frames of {first['video']}, of the same name as {video}; name another folder")
+        first = known.setdefault(video.stem, {"video": str(video.absolute()), "bytes": video.stat().st_size})
+        name, size = first["video"], first["bytes"]
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{index}: is damaged ({first_line(error)}); remove it, or name another folder") from error
+    if size != video.stat().st_size:
+        raise SettingsError(f"{out} has frames of {name}, of the same name as {video}; name another folder")
     write_json(index, known)
 
 
@@ -104,7 +115,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="bits of 64 in which the hashes of alike frames differ at most [default: %(default)s]",
     )
     add("--suffix", choices=("jpg", "png"), default="jpg", help="of the pictures [default: %(default)s]")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not 0 <= options.max_distance < NUM_BITS:
+        parser.error(f"argument --max_distance: {options.max_distance} must lie between 0 and {NUM_BITS - 1}")
+    return options
 
 
 if __name__ == "__main__":

@@ -14,7 +14,14 @@ from pathlib import Path
 
 from tools.class_scores import shown_scores
 from tools.command_line import Parser, exit_code
-from tools.detector_flags import add_detector_flags, add_drawing_flags, least_scores_of, open_detector, tiling_of
+from tools.detector_flags import (
+    add_detector_flags,
+    add_drawing_flags,
+    check_drawing_flags,
+    least_scores_of,
+    open_detector,
+    tiling_of,
+)
 from tools.input_pictures import INPUTS, check_headers, input_pictures, refuse_pictures
 from tools.onnx_detector import detect_pictures
 from tools.picture_results import STOPPED, Report, draw_found, write_found
@@ -94,9 +101,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="a picture that cannot be read stops, or is left out and told of [default: %(default)s]",
     )
     options = parser.parse_args(arguments)
-    for name in ("num_drawings", "line_width"):
-        if getattr(options, name) < 0:
-            parser.error(f"argument --{name}: {getattr(options, name)} must be at least 0")
+    if options.num_drawings < 0:
+        parser.error(f"argument --num_drawings: {options.num_drawings} must be at least 0")
+    check_drawing_flags(options)
     return options
 
 

@@ -42,10 +42,10 @@ def input_pictures(source: Path, what: str) -> dict[str, Path]:
     return _matching(source, what)
 
 
-def refuse_pictures(out: Path, images: Iterable[Path]) -> None:
+def refuse_pictures(out: Path, images: Iterable[Path], flag: str = "") -> None:
     """Raises SettingsError when files of `out` would lie beside one of the pictures."""
     for folder in dict.fromkeys(path.parent for path in images):
-        refuse_inputs(out, folder)
+        refuse_inputs(out, folder, flag)
 
 
 def check_headers(images: Iterable[Path]) -> None:

@@ -74,5 +74,5 @@ def load_run(config: Config) -> LoadedRun:
     run_dir = results_dir(config, path)
     if config.input is None and config.data_dir is not None:
         refuse_data_folder(run_dir, config.data_dir, "--out")
-        refuse_inputs(run_dir, config.data_dir)
+        refuse_inputs(run_dir, config.data_dir, "--out")
     return LoadedRun(config, path, run_dir, model, architecture)

@@ -15,7 +15,7 @@ from datasets.picture_windows import PictureWindows
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.command_line import SettingsError
 from tools.onnx_facts import FileFacts, read_properties
-from tools.outcomes import DetectionSettings, Found, Tiling, check_picture, is_cut, survivors, to_draw
+from tools.outcomes import DetectionSettings, Found, Tiling, check_batch_size, check_picture, is_cut, survivors, to_draw
 from tools.progress import progress_bar
 from tools.runtimes import open_runtime
 from tools.tiled_picture import TiledPicture
@@ -99,6 +99,7 @@ class OnnxDetector:
         """The boxes in a picture that is cut into tiles, at each of the scales, and merged; with a `name` progress is
         shown. Raises ValueError as `detect`, ImageError where a picture that is read in windows is damaged."""
         check_picture(picture, self.num_channels, is_tiled=True)
+        check_batch_size(batch_size)
         cut = TiledPicture(picture, tiling, self.facts.input_hw, tuple(self.facts.fill_bgr), name)
         groups = (list(rows) for _, rows in groupby(range(len(cut.tiles)), key=lambda row: cut.tiles.crop(row).shape))
         batches = [rows[k : k + batch_size] for rows in groups for k in range(0, len(rows), batch_size)]

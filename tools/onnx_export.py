@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,14 +153,20 @@ def _draft_of(output: Path) -> Iterator[Path]:
     draft = output.with_name(f".{output.stem[:40]}.{secrets.token_hex(6)}.onnx")
     try:
         yield draft
+    except OSError as error:
+        is_draft = error.filename is not None and Path(error.filename).name == draft.name
+        raise (OSError(error.errno, error.strerror, str(output)) if is_draft else error) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # a file in its folder's place, which has been told
+            draft.unlink()
 
 
 def _found_pictures(folder: Path | None) -> list[Path]:
     """The first pictures of the folder, on which the file is compared; none where there is no folder."""
     if folder is None:
         return []
+    if not folder.is_dir():
+        raise SettingsError(f"--pictures {folder}: no such folder")
     found = list(find_images(folder).values())[:SHOWN_PICTURES]
     if not found:
         raise SettingsError(f"--pictures {folder}: no picture there")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import onnx
 
-NETWORK = "/network/"  # how the exporter's names of the network's operators begin
-HEAT_MAP = f"{NETWORK}hm/"
+NETWORK = "/network/"  # how the exporter's names of the network's operators begin; with views it is in there once more
+HEAT_MAP = re.compile(r"/network/(?:network/)?hm/hm\.(\d+)(?:_\d+)?/")  # and then each view has a number, but the first
 QUANTIZABLE = ("Conv", "Relu", "Clip", "MaxPool", "Add", "Concat", "Resize")  # what runtimes have in int8
 FLOAT = onnx.TensorProto.FLOAT
 
@@ -14,7 +16,8 @@ class NetworkPart:
     """What of a file leads from the picture to the heat map; the other heads are computed after it, at the peaks alone.
 
     model: that part as a model of its own, from the same input. quantizable: the names of its operators that compute
-    in float and that runtimes have in int8, without the last convolution. convolutions: those that are convolutions.
+    in float and that runtimes have in int8, without the last convolution (of each view). convolutions: those that are
+    convolutions.
     """
 
     def __init__(self, content: onnx.ModelProto) -> None:
@@ -22,7 +25,8 @@ class NetworkPart:
         graph = self._content.graph
         _name_weights(graph)
         types = {value.name: value for value in graph.value_info}
-        heat_map = [node for node in graph.node if node.name.startswith(HEAT_MAP)]
+        layer_of = {node.name: int(found[1]) for node in graph.node if (found := HEAT_MAP.match(node.name))}
+        heat_map = [node for node in graph.node if node.name in layer_of]
         needed = _needed(graph, [output for node in heat_map for output in node.output])
         front = [node for node in graph.node if needed & set(node.output)]
         self._rest = [node for node in graph.node if not needed & set(node.output)]
@@ -38,7 +42,7 @@ class NetworkPart:
             node
             for node in front
             if node.name.startswith(NETWORK)
-            and node.name != heat_map[-1].name
+            and layer_of.get(node.name, -1) < max(layer_of.values())
             and node.op_type in QUANTIZABLE
             and types[node.output[0]].type.tensor_type.elem_type == FLOAT
         ]

@@ -13,6 +13,7 @@ from datasets.picture_windows import PictureWindows
 from DOTA_devkit import poly_nms
 from DOTA_devkit.task_files import ImageDetections
 from DOTA_devkit.tiling import check_grid, scaled_size
+from tools.setting_rules import LEAST_SCALE
 
 SOUND_SCORE = 0.1  # what lies below are guesses, of which a few more or less are no loss
 MOST_RESIZED = 1.5  # factor on objects' sizes that a network bears; by 1.33 one of the demo lost two fifths of mAP50
@@ -55,12 +56,14 @@ class Tiling:
     scales: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        """Raises ValueError for tiles that make no progress, for no scale and for one that is not above 0."""
+        """Raises ValueError for tiles that make no progress, for no scale and for one that is too small."""
         check_grid(self.size, self.overlap)
         if not self.scales:
             raise ValueError("tiles are cut at no scale; give at least one, such as 1")
         for scale in self.scales:
             scaled_size(1, 1, scale)
+            if scale < LEAST_SCALE:
+                raise ValueError(f"scale is {scale}; it must be at least {LEAST_SCALE}")
 
 
 class Found(NamedTuple):
@@ -99,6 +102,12 @@ def to_draw(picture: np.ndarray | PictureWindows) -> tuple[np.ndarray, float]:
     """The picture, or one that is read in windows so much smaller that it can be held and looked at, and its scale.
     Raises ImageError where it cannot be read."""
     return (picture, 1.0) if isinstance(picture, np.ndarray) else picture.overview(LONGEST_DRAWN)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises ValueError for less than one tile at a time."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
 
 
 def check_picture(

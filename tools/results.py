@@ -13,6 +13,7 @@ from DOTA_devkit.atomic import atomic_write, write_json
 from DOTA_devkit.boxes import quads_to_boxes
 from DOTA_devkit.task_files import ResultWriter, result_path
 from DOTA_devkit.tiling import check_picture_name
+from tools.command_line import SettingsError
 from tools.drawing_files import check_drawings
 from tools.folder_lock import locked
 from tools.outcomes import DetectionSettings, Found, Tiling
@@ -100,6 +101,9 @@ def drawing_path(out: Path, picture: Path) -> Path:
 def check_outputs(out: Path, images: Mapping[str, Path], num_drawings: int) -> None:
     """Look before the work, and not after hours of it. Raises ValueError for a picture name that results cannot hold,
     SettingsError where a drawing would take the place of another picture."""
+    for folder in (out, out / RESULTS, out / DRAWINGS):
+        if folder.exists() and not folder.is_dir():
+            raise SettingsError(f"{folder}: is a file; name another folder")
     for name in images:
         check_picture_name(name)
     check_drawings(drawing_path(out, path) for path in islice(images.values(), num_drawings))

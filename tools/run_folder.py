@@ -36,7 +36,7 @@ def new_run_dir(config: Config, data_name: str) -> Path:
     if config.out is not None:
         if config.data_dir is not None:
             refuse_data_folder(config.out, config.data_dir, "--out")
-            refuse_inputs(config.out, config.data_dir)
+            refuse_inputs(config.out, config.data_dir, "--out")
         # Settings alone are of a run that was stopped while it started; without locks, perhaps of one that starts.
         if any((config.out / name).exists() for name in (LAST, BEST, *(() if HAS_LOCKS else (SETTINGS,)))):
             remedy = f"continue it with --resume_train {config.out}, name another folder or remove it"

@@ -19,6 +19,7 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+MOST_THREADS = 1024  # runtimes start as many as they are told, until the machine has no more
 INSTALL = "pip install -r requirements-deploy.txt"
 _FULL = "cannot be allocated, std::bad_alloc, Failed to allocate, out of memory, bad allocation"
 
@@ -35,11 +36,13 @@ class Runtime(Protocol):
 def open_runtime(path: Path, runtime: str = "onnxruntime", provider: str = "cpu", threads: int = 0) -> Runtime:
     """Load the file. `provider` (cpu, cuda or tensorrt) is ONNX Runtime's; `threads` 0 lets the runtime choose.
 
-    Raises SettingsError for a runtime that is not installed or a provider that is not there, ModelFileError for a file
-    that the runtime refuses.
+    Raises SettingsError for a runtime that is not installed, a provider that is not there or a number of threads that
+    no machine has, ModelFileError for a file that the runtime refuses.
     """
     if runtime not in RUNTIMES:
         raise SettingsError(f"--runtime is '{runtime}'; it can be {', '.join(RUNTIMES)}")
+    if not 0 <= threads <= MOST_THREADS:
+        raise SettingsError(f"--threads {threads} must lie between 0 and {MOST_THREADS}")
     if runtime == "openvino":
         if provider != "cpu":
             raise SettingsError(f"--provider {provider} is for --runtime onnxruntime; OpenVINO runs on the CPU here")

@@ -16,6 +16,8 @@ FRACTIONS = (
     *("conf_thresh", "nms_thresh", "draw_score", "min_visible"),
     *("ignore_overlap", "warmup", "lr_decay", "augment_flip", "augment_mosaic"),
 )
+MOST_LINE_WIDTH = 1000  # pixels
+LEAST_TILE, LEAST_SCALE = 32, 0.01  # pixels; what is smaller yet are no pictures any more
 MOST_COLOUR = 3  # beyond, the contrast of --augment_colour can turn round
 
 
@@ -29,6 +31,8 @@ def check_settings(config: Config) -> None:
         value = getattr(config, name)
         if value is not None and not value >= least:
             raise SettingsError(f"--{name} is {value}; it must be at least {least}")
+    if config.line_width > MOST_LINE_WIDTH:
+        raise SettingsError(f"--line_width is {config.line_width}; it must be at most {MOST_LINE_WIDTH}")
     for name in FRACTIONS:
         if not 0 <= getattr(config, name) <= 1:
             raise SettingsError(f"--{name} is {getattr(config, name)}; it must lie between 0 and 1")
@@ -50,8 +54,9 @@ def check_settings(config: Config) -> None:
         raise SettingsError(
             "--tile is for --phase test and eval; to train on tiles, cut them first: python -m tools.split_tiles"
         )
-    if not config.scales or not all(0 < scale < math.inf for scale in config.scales):
-        raise SettingsError(f"--scales is {config.scales}; each must be above 0 and finite")
+    check_scales(config.scales)
+    if config.tile is None and config.phase != "train" and "scales" in config.explicit and config.scales != (1.0,):
+        raise SettingsError("--scales goes with --tile; without tiles a picture is made to fit the input")
     if len(config.augment_scale) != 2 or not 0 < config.augment_scale[0] <= config.augment_scale[1] < math.inf:
         raise SettingsError(f"--augment_scale is {config.augment_scale}; give the smallest and the largest factor")
     if not config.augment_colour <= MOST_COLOUR:
@@ -87,6 +92,12 @@ def check_settings(config: Config) -> None:
         raise SettingsError("--resume starts from weights, --resume_train continues a run; give one of them")
 
 
+def check_scales(scales: Sequence[float]) -> None:
+    """Raises SettingsError unless these are scales that pictures can be cut at."""
+    if not scales or not all(LEAST_SCALE <= scale < math.inf for scale in scales):
+        raise SettingsError(f"--scales is {scales}; each must be at least {LEAST_SCALE} and finite")
+
+
 def check_value_range(values: Sequence[float] | None) -> None:
     """Raises SettingsError for anything but None, or the value of black and a larger one of white."""
     if values is not None and not (len(values) == 2 and -math.inf < values[0] < values[1] < math.inf):
@@ -96,7 +107,7 @@ def check_value_range(values: Sequence[float] | None) -> None:
 _LEAST = {
     "num_epoch": 1, "num_images": 1, "batch_size": 0, "accumulate": 1, "val_every": 1, "save_every": 0, "K": 1,
     "num_workers": 0, "num_drawings": 0, "line_width": 0, "input_h": 32, "input_w": 32, "window_h": 32,
-    "window_w": 32, "tile": 32, "overlap": 0, "seed": 0, "weight_decay": 0, "clip_norm": 0, "freeze": 0,
+    "window_w": 32, "tile": LEAST_TILE, "overlap": 0, "seed": 0, "weight_decay": 0, "clip_norm": 0, "freeze": 0,
     "patience": 0, "positive_radius": 0, "vector_beta": 0, "rotated_weight": 0, "theta_weight": 0, "vector_weight": 0,
     "box_weight": 0, "augment_rotate": 0, "augment_colour": 0, "bootstrap": 0, "neck_width": 1, "head_width": 1,
 }  # fmt: skip

@@ -43,7 +43,7 @@ from tools.destinations import refuse_data_folder
 from tools.folder_lock import locked
 from tools.messages import report_problems, warn
 from tools.processes import run_tasks
-from tools.setting_rules import check_value_range
+from tools.setting_rules import check_scales, check_value_range
 from tools.stop_request import StopRequest
 from tools.tile_pictures import JPEG_QUALITY, MARKERS, PictureTask, SplitSettings, finished_record, split_picture
 
@@ -284,8 +284,9 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
         check_grid(options.size, options.overlap)
     except ValueError as error:
         raise SettingsError(f"--size, --overlap: {error}") from error
-    if not all(0 < scale <= 16 for scale in options.scales) or len(set(options.scales)) < len(options.scales):
-        raise SettingsError(f"--scales {options.scales}: each must be above 0 and at most 16, and stand there once")
+    check_scales(options.scales)
+    if not all(scale <= 16 for scale in options.scales) or len(set(options.scales)) < len(options.scales):
+        raise SettingsError(f"--scales {options.scales}: each must be at most 16, and stand there once")
     for name in ("min_visible", "skip_empty"):
         if not 0 <= getattr(options, name) <= 1:
             raise SettingsError(f"--{name} is {getattr(options, name)}; it must lie between 0 and 1")

@@ -21,7 +21,7 @@ def run(config: Config) -> int:
     loaded = load_run(config)
     images, source = pictures_of(loaded.config, loaded.checkpoint.parent)
     if config.input is not None:
-        refuse_pictures(loaded.run_dir, images.values())
+        refuse_pictures(loaded.run_dir, images.values(), "--out")
     engine = Engine(config.device)
 
     def work() -> int:
