@@ -154,7 +154,7 @@ def test_pictures_without_results_are_warned_of(evaluated, capsys):
     (data_dir / "images" / "scene_1.png").write_bytes(b"damaged")
     (run_dir / "results" / "origin.json").unlink()
     assert origin["images"] == list(LISTS["val"])
-    assert main.main([*flags, "--on_bad_label", "skip"]) == 0
+    assert main.main([*flags, "--on_bad_label", "skip"]) == 1
     assert "1 of the 3 listed pictures have no results, such as 'scene_1'" in capsys.readouterr().err
 
 

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _make_parser() -> Parser:
-    parser = Parser(prog="python -m tools.benchmark", description=__doc__, allow_abbrev=False)
+    parser = Parser("benchmark", description=__doc__)
     commands = parser.add_subparsers(
         required=True, dest="name", metavar="{data,train,network,deploy,devkit,nms,check,windows}"
     )

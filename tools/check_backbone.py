@@ -72,7 +72,7 @@ def _reason(error: Exception) -> str:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tools.check_backbone",
+        "check_backbone",
         description="Hold a backbone to the contract: channels and strides of its maps at 96 x 160 and 608 x 608 "
         "(height x width), gradients, evaluation, stages, ONNX, torch.compile. A line each: ok, or no and why.",
     )

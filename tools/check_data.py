@@ -114,13 +114,12 @@ def _draw_nothing(finding: Finding) -> str:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tools.check_data",
+        "check_data",
         description="Look through a data folder for what would stop a training, or teach it something wrong: pictures "
         "and labels without a partner, unknown classes, bad lines, boxes outside, doubled or too small, twins across "
         "the lists; and count classes, sizes and angles.",
         epilog="Each finding is an error, a warning or a note, with file, line and what to do. Exit codes: 0 no error "
         "(there may be warnings), 1 errors found, 2 a wrong flag.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("data_dir", type=Path, metavar="DATA_DIR", help="folder of the data; nothing is written there")

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from tools.stop_request import StopRequest
 
@@ -57,7 +57,13 @@ class _Terminated(KeyboardInterrupt):
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises SettingsError for a wrong flag, so that it is told like every other error."""
+    """The flags of `python -m tools.COMMAND`, written out in full. Raises SettingsError for a wrong one, so that it is
+    told like every other error."""
+
+    def __init__(self, command: str | None = None, **options: Any) -> None:
+        if command is not None:
+            options["prog"] = f"python -m tools.{command}"
+        super().__init__(**{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         raise SettingsError(f"{message}; {self.prog} --help lists all flags")

@@ -208,11 +208,10 @@ def _draw(path: Path, runs: Sequence[RunSummary]) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tools.compare_runs",
+        "compare_runs",
         description="Set runs side by side, the best in validation first: how far they came, and which of their "
         "settings differ. Runs of one letter were validated on the same pictures and classes, in the same way.",
         epilog="Exit codes: 0 done, 1 no run can be read, 2 a wrong flag.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add(

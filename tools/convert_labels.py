@@ -262,7 +262,7 @@ def _warn_of_faults(ledger: Ledger) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tools.convert_labels",
+        "convert_labels",
         description="Turn the labels of one program into those of another. Corners keep their place to 1e-3 pixels and "
         "better, classes and difficult flags stay; what the new format cannot hold is said once, with its count.",
         epilog="Conventions. Pixel i covers [i, i + 1). rolabelimg: angle in radians, clockwise on the screen, from +x "
@@ -276,7 +276,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "data.yaml, coco annotations/instances_<split>.json or the file DST.json, geojson objects.geojson or the file "
         "DST.geojson; and, where they are needed, classes.txt and lists of the splits. Exit codes: 0 done, 1 something "
         "was left out without being asked for, or cannot be read or written, 2 a wrong flag.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("src", type=Path, metavar="SRC", help="folder of the data or of its labels; the file for coco, cvat, geojson")

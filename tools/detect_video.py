@@ -222,12 +222,11 @@ def _detector(options: argparse.Namespace) -> PictureDetector:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tools.detect_video",
+        "detect_video",
         description="Detect in the frames of videos: OUT/results gets Task1_<class>.txt and detections.json, in which "
         f"a frame is called <video>_<number> as in tools.extract_frames; OUT/{COUNTS} the time and the number of "
         "objects of each class, a frame a row; OUT/<video>_found.mp4 shows the boxes.",
         epilog="Exit codes: 0 done, 1 a damaged video or the like, 2 a wrong flag.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL", help="run folder, checkpoint, or file of tools.export_onnx")

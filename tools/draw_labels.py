@@ -103,12 +103,11 @@ def _read(path: Path, read: Read, missing_is_empty: bool, problems: list[LabelEr
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tools.draw_labels",
+        "draw_labels",
         description="Draw the labels of a data set on its pictures: class, corner order, difficult and ignored ones.",
         epilog="A dot marks an object's first corner and a thick line its first side, which is roLabelImg's w side. "
         "Dashed is difficult, grey and hatched is an ignore region (difficult 2, or class DontCare). Exit codes: 0 "
         "done, 1 something in the data, 2 a wrong flag.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("data_dir", type=Path, metavar="DATA_DIR", help="folder of the data; nothing is written there")

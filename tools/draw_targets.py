@@ -160,13 +160,12 @@ def _config_of(options: argparse.Namespace) -> Config:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tools.draw_targets",
+        "draw_targets",
         description="Draw what the network is trained on: the input with the boundary vectors, boxes, the flag rotated "
         "or horizontal and ignore regions, beside it the heat map; and count the targets of all pictures.",
         epilog="Every flag of python main.py --phase train is taken as well: --input_h (pixels), --recipe, --window_h, "
         "--augment_rotate, --seed, --on_bad_label, --config runs/x/settings.toml ... Exit codes: 0 done, 1 something "
         "in the data, 2 a wrong flag.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("data_dir", type=Path, metavar="DATA_DIR", help="data folder; nothing is written there")

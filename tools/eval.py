@@ -37,7 +37,7 @@ CSV, CURVES = "metrics.csv", "pr_curves.png"
 
 
 def run(config: Config) -> int:
-    """Evaluate by the settings; returns the exit code."""
+    """Evaluate by the settings; returns the exit code: 1 where listed pictures have no results."""
     loaded = load_run(config)
     config = loaded.config
     data = open_data(config, loaded.checkpoint.parent)
@@ -77,7 +77,7 @@ def run(config: Config) -> int:
     if numbered:
         log(f"classes that no font here can write are drawn as numbers: {numbered}")
     log(f"written: {', '.join(str(loaded.run_dir / name) for name in written)}")
-    return 0
+    return int(bool(scored.missing))
 
 
 def write_evaluation(run_dir: Path, scored: Evaluation, metrics: Mapping) -> None:

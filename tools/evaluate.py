@@ -243,11 +243,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="python -m tools.evaluate",
+        "evaluate",
         description="Score result files against labels: average precision a class, over exact polygon overlap.",
         epilog="A detection counts when its largest overlap is above the threshold. A class without objects in the "
         "labels has AP n/a and stays out of the mean. Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "detections_dir", type=Path, metavar="DETECTIONS_DIR", help="folder of Task1_<class>.txt files, or a run folder"

@@ -62,7 +62,7 @@ def detect_samples(
     return detections
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in _DATA_FLAGS if getattr(options, name) is not None}
     tiling = tiling_of(options)
     detector = open_detector(options)
@@ -85,6 +85,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.json:
         write_json(options.json, metrics | {"model": str(options.model), "pictures": split.source})
         print(f"written: {options.json}")
+    return int(bool(problems))
 
 
 _DATA_FLAGS = ("data_dir", "dataset", "lists", "split", "seed", "on_bad_label", "missing_labels", "ignore_overlap")
@@ -93,13 +94,12 @@ _DATA_FLAGS = ("data_dir", "dataset", "lists", "split", "seed", "on_bad_label", 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     defaults = Config()
     parser = Parser(
-        prog="python -m tools.evaluate_onnx",
+        "evaluate_onnx",
         description="Score an exported file against labels, as main.py --phase eval scores a checkpoint.",
         epilog="Without --data_dir the embedded demo set. Tiles of tools.split_tiles are merged, the whole pictures "
         "scored. The file does not know what it was trained on: give the --lists of its run, RUN/lists, where a seed "
         "has split the data, or --split all for a folder of other pictures. Exit codes: 0 done, 1 something in the "
         "data, 2 a wrong flag.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL", help="file of tools.export_onnx or tools.quantize_onnx")

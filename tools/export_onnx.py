@@ -78,13 +78,12 @@ def _check(options: argparse.Namespace) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     defaults = Config()
     parser = Parser(
-        prog="python -m tools.export_onnx",
+        "export_onnx",
         description="Write a checkpoint as one ONNX file: pictures as OpenCV gives them in, boxes in their pixels out.",
         epilog="Input `image` (N, H, W, 3) BGR; outputs `boxes` (N, K, 4, 2) pixels of the picture, `scores` (N, K), "
         "`labels` (N, K), with --nms also `count` (N,). The file is compared with the checkpoint before it appears: "
         "more than 0.01 px or 0.0001 of a score is an error. Exit codes: 0 done, 1 something in the data, 2 a wrong "
         "flag.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--resume", type=Path, metavar="FILE", help="checkpoint or run folder [default: best.pth of the newest run]")

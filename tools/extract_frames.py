@@ -95,12 +95,11 @@ def _write(path: Path, picture: np.ndarray) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tools.extract_frames",
+        "extract_frames",
         description="Take pictures out of videos, to label and to train on. They are called <video>_<number>, and stay "
         r"together in tools.split_train_val --group_by '^(.+)_\d+$'; tools.detect_video calls frames the same.",
         epilog="A picture that is there already stays. Exit codes: 0 done, 1 a damaged video or the like, 2 a wrong "
         "flag.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of them")

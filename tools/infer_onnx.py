@@ -81,11 +81,10 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tools.infer_onnx",
+        "infer_onnx",
         description="Detect with an exported file: OUT/results gets Task1_<class>.txt and detections.json, "
         "OUT/drawings the pictures with boxes.",
         epilog="Exit codes: 0 done, 1 a picture could not be read or the like, 2 a wrong flag.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL", help="file of tools.export_onnx or tools.quantize_onnx")

@@ -233,12 +233,11 @@ def _in_words(value: object) -> str:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tools.inspect_checkpoint",
+        "inspect_checkpoint",
         description="Tell what is inside a file of weights: a checkpoint of this program, a published BBAVectors "
         "model, a backbone or any other state dict that torch.save wrote. Nothing in the file is run.",
         epilog="Parameters are counted without what batch norms measure. Exit codes: 0 done, 1 the file holds no "
         "weights, 2 a wrong flag.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "file", type=Path, metavar="FILE", help="file to look into, which is not changed; of a run folder best.pth"

@@ -190,7 +190,7 @@ def _note(found: Sequence[Listed]) -> str:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tools.list_backbones",
+        "list_backbones",
         description=f"List backbones with the size, the work and the time of the detector on them at {SIDE} x {SIDE}, "
         "lightest first.",
     )

@@ -150,11 +150,10 @@ def _files(number: int) -> str:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tools.merge_results",
+        "merge_results",
         description="Merge Task1 result files on tiles into Task1 result files on whole pictures.",
         epilog="A box near the border of its tile counts less the nearer it is, and a piece of an object gives way to "
         "the whole one in a neighbouring tile. Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("results_dir", type=Path, metavar="RESULTS_DIR", help="folder of Task1_<class>.txt files, coordinates in tiles")

@@ -36,12 +36,11 @@ def _run(options: argparse.Namespace) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tools.quantize_onnx",
+        "quantize_onnx",
         description="Write an exported file with its network in int8: a quarter of the size, and faster on processors "
         "with instructions for it (VNNI, AMX). Boxes change a little: score both with tools.evaluate_onnx.",
         epilog="The letterbox, the last layer of the heat map, the other heads, the decoder and NMS stay in float. "
         "Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL", help="file of tools.export_onnx, in fp32")

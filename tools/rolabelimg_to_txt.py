@@ -254,7 +254,7 @@ def _warn_of_partners(what: str, names: set[str]) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tools.rolabelimg_to_txt",
+        "rolabelimg_to_txt",
         description="Turn roLabelImg XML (robndbox and bndbox, also in one file; and DIOR-R's, with corners) into "
         "DOTA's label lines: x1 y1 x2 y2 x3 y3 x4 y4 class difficult, pixels, corners clockwise on the screen.",
         epilog="angle: radians, clockwise on the screen, from +x to the side w; corners are the centre +- w/2 (cos, "
@@ -263,7 +263,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "without objects becomes an empty txt, a picture without objects; DontCare stays, as an ignore region. XML in "
         "folders below XML_DIR is not read. Exit codes: 0 done, 1 something was left out without being asked for, or "
         "cannot be read or written, 2 a wrong flag.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("xml_dir", type=Path, metavar="XML_DIR", help="folder of the XML files")

@@ -78,7 +78,6 @@ def _make_parser() -> argparse.ArgumentParser:
         description="Train, test and evaluate oriented-box detectors (BBAVectors).",
         epilog="'-' and '_' in flags are the same. Order: defaults < --config file < flags. Boxes are in pixels of the "
         "picture, overlaps are IoU of exact polygons.",
-        allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument(

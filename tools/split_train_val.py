@@ -223,7 +223,7 @@ def _print_twins(names: list[str], twins: Twins, options: argparse.Namespace) ->
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tools.split_train_val",
+        "split_train_val",
         description="Share out the pictures of a data folder to lists for training, validation and test, so that each "
         "has its share of every class and nothing that belongs together is torn apart; `main.py --lists LISTS_DIR` "
         "reads them.",
@@ -232,7 +232,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "trainval.txt the same as train.txt: whichever pair a program reads, train and val or trainval and test, no "
         f"picture of the one is in the other. Tiles that tools.split_tiles has cut ({INDEX_NAME} lies beside them) "
         "stay together with the others of their picture. Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add(
