@@ -56,6 +56,37 @@ def ap50_intervals(
     )
 
 
+def ap50_differences(
+    one: Evaluation,
+    other: Evaluation,
+    num_resamples: int,
+    rng: np.random.Generator,
+    metric: Literal["area", "07"] = "area",
+    confidence: float = 0.95,
+) -> Intervals:
+    """The percentile intervals of how much higher the AP50 of `other` is than that of `one`, by class and of the mean,
+    over draws of the pictures that both were scored on: in each draw the same for both, so that what makes a draw
+    hard for both does not widen them.
+
+    Raises ValueError for evaluations of other pictures or classes, and as `ap50_intervals`.
+    """
+    if num_resamples < 1:
+        raise ValueError(f"num_resamples must be at least 1, got {num_resamples}")
+    truths = ({name: item.image_truths.tolist() for name, item in scored.classes.items()} for scored in (one, other))
+    if one.num_images != other.num_images or len({str(entry) for entry in truths}) > 1:
+        raise ValueError("the two were not scored on the same pictures and classes")
+    draws = list(draw_pictures(one.num_images, num_resamples, rng))
+    first, second = (weighted_ap50(scored, draws, metric) for scored in (one, other))
+    has_value = np.isfinite(first)
+    differences = np.where(has_value, second - first, 0.0)
+    means = differences.sum(axis=1) / np.maximum(has_value.sum(axis=1), 1)
+    columns = (column[known] for column, known in zip(differences.T, has_value.T, strict=True))
+    return Intervals(
+        classes=dict(zip(one.classes, (_interval(column, confidence) for column in columns), strict=True)),
+        mean=_interval(means[has_value.any(axis=1)], confidence),
+    )
+
+
 def with_intervals(metrics: Mapping[str, Any], intervals: Intervals) -> dict[str, Any]:
     """What `metrics_dict` gives, with AP50_interval in each class and mAP50_interval: [low, high] or None."""
     classes = {

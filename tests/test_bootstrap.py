@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_evaluation import CLASSES, found, scene, square, truth
 
-from DOTA_devkit.bootstrap import ap50_intervals, draw_pictures, weighted_ap50, with_intervals
+from DOTA_devkit.bootstrap import ap50_differences, ap50_intervals, draw_pictures, weighted_ap50, with_intervals
 from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate
 from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import ImageDetections
@@ -204,6 +204,46 @@ def test_what_cannot_be_drawn_is_refused() -> None:
 def both_kinds() -> tuple[dict[str, ImageDetections], dict[str, ImageTruth]]:
     truths = {name: truth([square(0)], [0]) for name in "ab"}
     return {"a": found([square(0)], [0.9])}, truths
+
+
+def halved(detections: Mapping[str, ImageDetections]) -> dict[str, ImageDetections]:
+    """Without the boxes of every fourth picture."""
+    return {
+        name: item.at(np.zeros(0, int)) if number % 4 == 0 else item
+        for number, (name, item) in enumerate(sorted(detections.items()))
+    }
+
+
+def test_a_difference_lies_about_its_value_and_is_told_more_exactly_than_the_two() -> None:
+    detections, truths = scene(np.random.default_rng(3), 60, 6, 8)
+    one, other = (evaluate(boxes, truths, CLASSES) for boxes in (halved(detections), detections))
+    found = ap50_differences(one, other, 300, np.random.default_rng(0))
+    apart = [ap50_intervals(scored, 300, np.random.default_rng(0)).mean for scored in (one, other)]
+    value = np.nanmean(point(other)) - np.nanmean(point(one))
+    assert found.mean[0] < value < found.mean[1]
+    assert found.mean[1] - found.mean[0] < apart[1][1] - apart[0][0]
+    assert found.mean[0] > 0, "fewer boxes found are worse in every draw"
+    turned = ap50_differences(other, one, 300, np.random.default_rng(0))
+    assert turned.mean == pytest.approx((-found.mean[1], -found.mean[0]))
+
+
+def test_results_do_not_differ_from_themselves() -> None:
+    detections, truths = scene(np.random.default_rng(4), 20, 6, 8)
+    scored = evaluate(detections, truths, [*CLASSES, "absent"])
+    found = ap50_differences(scored, scored, 50, np.random.default_rng(0))
+    assert found.mean == (0.0, 0.0)
+    assert found.classes["absent"] is None
+
+
+def test_only_what_was_scored_on_the_same_pictures_can_be_compared() -> None:
+    detections, truths = scene(np.random.default_rng(5), 6, 6, 8)
+    scored = evaluate(detections, truths, CLASSES)
+    fewer = evaluate(detections, dict(list(truths.items())[:5]), CLASSES)
+    for other in (fewer, evaluate(detections, truths, [*CLASSES, "absent"])):
+        with pytest.raises(ValueError, match="not scored on the same pictures and classes"):
+            ap50_differences(scored, other, 10, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="num_resamples must be at least 1"):
+        ap50_differences(scored, scored, 0, np.random.default_rng(0))
 
 
 def test_the_numbers_keep_all_and_gain_the_intervals() -> None:

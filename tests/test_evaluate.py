@@ -164,6 +164,34 @@ def test_a_run_folder_and_a_data_folder_are_taken_as_they_are(files: Files, caps
     assert "holds results of tiles and of whole pictures; name" in capsys.readouterr().err
 
 
+def test_one_set_of_results_is_set_against_another(files: Files, capsys: pytest.CaptureFixture) -> None:
+    """Twenty pictures with a ship each, all found; the others miss every second, and the car in neither."""
+    other = files.folder / "other"
+    other.mkdir()
+    lines = [f"p{number:02} 0.9 {SQUARE}" for number in range(20)]
+    for number in range(20):
+        files.label(f"p{number:02}", f"{SQUARE} ship 0", *([f"{FAR} car 0"] if number == 3 else []))
+    files.result("ship", *lines)
+    files.result("car")
+    result_path(other, "ship", 1).write_text("".join(f"{line}\n" for line in lines[::2]), encoding="utf-8")
+    result_path(other, "car", 1).touch()
+    metrics = files.metrics("--against", str(other), "--bootstrap", "200")
+    found = metrics["against"]
+    ship = found["classes"]["ship"]
+    assert (ship["AP50"], ship["AP50_there"], ship["difference"]) == (1.0, 0.5, 0.5)
+    low, high = ship["interval"]
+    assert 0.2 < low < 0.5 < high < 0.8
+    assert found["classes"]["car"]["interval"] == [0.0, 0.0]
+    assert found["difference"] == pytest.approx(0.25)
+    assert metrics["mAP50"] == pytest.approx(0.5)
+    said = capsys.readouterr().out
+    assert f"against {other}, 200 draws of the pictures" in said
+    table = {line.split()[0]: line for line in said.partition("against")[2].splitlines() if line.strip()}
+    assert [table[name].endswith("*") for name in ("car", "ship", "mean")] == [False, True, True]
+    assert "+0.5000" in table["ship"]
+    assert files.run("--against", str(files.folder / "none")) == 1
+
+
 def test_difficult_objects_are_ignored_unless_counted(files: Files) -> None:
     """Defect 24: v1.5 of the kit ignores the flag."""
     files.label("a", f"{SQUARE} ship 0", f"{BESIDE} ship 1")
@@ -436,6 +464,7 @@ def test_a_bad_line_is_one_sentence_with_file_and_line(
         (["--bootstrap", "-1"], "argument --bootstrap: -1 must be at least 0"),
         (["--seed", "-1"], "argument --seed: -1 must be at least 0"),
         (["--bootstrap", "9", "--iou", "0.75"], "argument --bootstrap: the intervals are of AP50; add 0.5 to --iou"),
+        (["--against", "x", "--iou", "0.75"], "argument --against: the intervals are of AP50; add 0.5 to --iou"),
         (["--published", "--ignore_overlap", "0.4"], "not allowed with argument"),
         (["--version", "1.0", "--classes", "x"], "not allowed with argument"),
     ],

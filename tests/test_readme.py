@@ -128,11 +128,8 @@ def test_commands_of_benchmarks_run(command, thin_backbones, dota_folder, tmp_pa
     from tools import benchmark
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(benchmark, "benchmark_data", lambda *_, **__: None)
-    monkeypatch.setattr(benchmark, "benchmark_train", lambda *_, **__: None)
-    for name in ("devkit", "network", "deploy", "windows"):
-        monkeypatch.setattr(benchmark, f"_benchmark_{name}", lambda *_, **__: None)
-    monkeypatch.setattr(benchmark, "benchmark_check", lambda *_, **__: None)
+    for name in ("data", "train", "network", "deploy", "devkit", "check", "windows"):
+        monkeypatch.setattr(f"tools.benchmark_{name}.run", lambda options: None)
     assert command[2] == "tools.benchmark"
     if "--resume" in command:
         flags = ["--data_dir", str(dota_folder()), "--out", command[-1], "--num_workers", "0"]
@@ -261,6 +258,8 @@ def test_the_road_from_xml_to_a_score_runs_line_by_line(
             code = main.main([*words[2:], "--num_workers", "0", *(SHORT if "train" in words else [])])
         else:
             few = ["--num", "3"] if "tools.draw_targets" in words else []  # large pictures, slow to write
+            if "--against" in words:
+                shutil.copytree("runs/mine", words[words.index("--against") + 1])
             code = importlib.import_module(words[2]).main([*words[3:], *few])
         assert code == 0, (line, capsys.readouterr().err)
     assert (tmp_path / "runs" / "mine" / "metrics.json").is_file()
