@@ -122,13 +122,13 @@ def test_a_run_is_saved_every_so_many_minutes_and_with_each_epoch(dota_folder, t
 
 @pytest.mark.usefixtures("thin_backbones")
 def test_flags_of_augmentation_reach_the_training_pictures(dota_folder, tmp_path, monkeypatch):
-    given = []
+    given, real = [], TrainingSet.__init__
 
-    def watched_set(*parts):
+    def watched(self, *parts, **options):
         given.extend(part for part in parts if isinstance(part, Augmentation))
-        return TrainingSet(*parts)
+        real(self, *parts, **options)
 
-    monkeypatch.setattr(training_run, "TrainingSet", watched_set)
+    monkeypatch.setattr(TrainingSet, "__init__", watched)
     flags = ("--augment_quarter", "--augment_rotate", "20", "--augment_scale", "0.7", "1.5", "--augment_mosaic", "0.5")
     flags = (*flags, "--num_epoch", "1")
     assert main.main(arguments(dota_folder(lists=LISTS), tmp_path / "run", *flags)) == 0

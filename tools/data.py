@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from datasets.augment import Augmentation
 from datasets.demo import SCENE_SIZE, ensure_demo
@@ -20,6 +20,7 @@ from datasets.readers import (
     read_samples,
 )
 from datasets.splits import ListError, Split, choose_split
+from datasets.training_set import TrainingSet
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import LabelError, did_you_mean
@@ -31,6 +32,8 @@ from tools.ranks import is_main_process
 DEMO_DIR = Path("data/demo")
 DEFAULT_SIDE = 608
 LISTS = "lists"  # in a run folder
+
+Set = TypeVar("Set", bound=TrainingSet)
 
 
 class DataFolder(NamedTuple):
@@ -91,6 +94,31 @@ def augmentation_of(config: Config) -> Augmentation:
         gain=usual.gain * config.augment_colour,
         offset=usual.offset * config.augment_colour,
         mosaic=config.augment_mosaic,
+    )
+
+
+def make_training_set(
+    config: Config,
+    samples: Sequence[Sample],
+    num_classes: int,
+    input_hw: tuple[int, int],
+    fill_bgr: tuple[float, ...],
+    value_range: tuple[float, float] | None,
+    *,
+    augment: bool = True,
+    kind: type[Set] = TrainingSet,
+) -> Set:
+    """The training inputs that the settings ask for; without `augment` the pictures as they are."""
+    return kind(
+        samples,
+        num_classes,
+        input_hw,
+        fill_bgr,
+        augmentation_of(config) if augment else None,
+        min_visible=config.min_visible,
+        seed=config.seed,
+        window_hw=window_size(config, input_hw) if augment else None,
+        value_range=value_range,
     )
 
 

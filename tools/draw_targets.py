@@ -48,13 +48,12 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
     """
     from models import IMAGENET
     from tools.data import (
-        augmentation_of,
         data_classes,
         default_input_hw,
+        make_training_set,
         open_data,
         read_split,
         value_range_of,
-        window_size,
     )
     from tools.target_statistics import MOSTLY_HORIZONTAL, MeasuredSet, format_summary, summarize
 
@@ -62,12 +61,17 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
     class_names = data_classes(config, data)
     split, samples = read_split(config, data, "train" if config.split is None else "val", class_names)
     input_hw = default_input_hw(config, data)
-    augmentation = augmentation_of(config) if augment else None
     fill = IMAGENET.for_channels(config.in_channels or 3).fill_bgr
-    training_set = MeasuredSet(
-        samples, len(class_names), input_hw, fill, augmentation, config.min_visible, config.seed,
-        window_size(config, input_hw) if augment else None, value_range_of(config, data),
-    )  # fmt: skip
+    training_set = make_training_set(
+        config,
+        samples,
+        len(class_names),
+        input_hw,
+        fill,
+        value_range_of(config, data),
+        augment=augment,
+        kind=MeasuredSet,
+    )
     print(f"{split.source}; input {input_hw[0]} x {input_hw[1]} (height x width)", flush=True)
     drawn = choose_rows(samples, num_drawn, config.seed)
     inputs = _draw_and_count(config, training_set, class_names, out_dir, drawn)

@@ -46,8 +46,9 @@ class InputCount(NamedTuple):
 class MeasuredSet(TrainingSet):
     """The training set, whose `counts` tell of each picture that an input was made of what became of its objects."""
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """As `TrainingSet`."""
+        super().__init__(*arguments, **options)
         self.counts: list[PictureCount] = []
 
     def make_input(self, rng: np.random.Generator, shown: Sequence[Shown]) -> tuple[np.ndarray, Targets]:

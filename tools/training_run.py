@@ -16,7 +16,6 @@ from datasets.image_sizes import picture_size, usual_size
 from datasets.images import ImageError
 from datasets.loader import make_training_loader
 from datasets.readers import Sample
-from datasets.training_set import TrainingSet
 from DOTA_devkit.atomic import write_text
 from models import CTRBOX
 from models.shared_norms import share_norms
@@ -26,17 +25,16 @@ from tools.batch_size import largest_batch
 from tools.checkpoint import CheckpointError, architecture_of, build, check_run_state, load_file, restoring, weights_of
 from tools.config import Config, SettingsError, settings_from, settings_toml, with_settings
 from tools.data import (
-    augmentation_of,
     check_lists,
     data_classes,
     default_input_hw,
     keep_lists,
+    make_training_set,
     open_data,
     read_split,
     value_range_of,
     warn_of_known_pictures,
     warn_of_shared_pictures,
-    window_size,
 )
 from tools.engine import Engine
 from tools.history import History
@@ -165,17 +163,9 @@ def _settle_batch_size(
 
 
 def _loader(config: Config, engine: Engine, architecture: Architecture, samples: Sequence[Sample]) -> DataLoader:
-    augmentation = augmentation_of(config)
-    training_set = TrainingSet(
-        samples,
-        len(architecture.class_names),
-        architecture.input_hw,
-        architecture.preprocessing.fill_bgr,
-        augmentation,
-        config.min_visible,
-        config.seed,
-        window_size(config, architecture.input_hw),
-        architecture.value_range,
+    num_classes, fill = len(architecture.class_names), architecture.preprocessing.fill_bgr
+    training_set = make_training_set(
+        config, samples, num_classes, architecture.input_hw, fill, architecture.value_range
     )
     if config.cache:
         _check_memory(samples, architecture.in_channels, engine)
