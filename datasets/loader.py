@@ -155,13 +155,14 @@ def make_picture_loader(picture_set: PictureSet, batch_size: int, num_workers: i
 
 
 def tile_batches(tile_set: TileSet, batch_size: int, num_workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(inputs (B, input_h, input_w, 3) float32, numbers of the tiles (B,)), in order. Raises ImageError as the set."""
+    """(inputs (B, input_h, input_w, channels) float32, numbers of the tiles (B,)), in order; of `batch_size` tiles,
+    blank ones left out. Raises ImageError as the set."""
     _before_workers(num_workers)
     batches = DataLoader(
-        _ToldErrors(tile_set),
+        _ShownTiles(tile_set),
         batch_size=batch_size,
         num_workers=num_workers,
-        collate_fn=_collate_tiles,
+        collate_fn=partial(_collate_tiles, (*tile_set.input_hw, len(tile_set.fill_bgr))),
         worker_init_fn=_start_worker,
     )
     for batch in batches:
@@ -170,8 +171,9 @@ def tile_batches(tile_set: TileSet, batch_size: int, num_workers: int) -> Iterat
         yield batch
 
 
-class _ToldErrors(Dataset):
-    """A set of tiles that gives an ImageError for an item: raised in a worker, it would come with its traceback."""
+class _ShownTiles(Dataset):
+    """A set of tiles that gives None for a blank one, and an ImageError for an item: raised in a worker, it would come
+    with its traceback."""
 
     def __init__(self, tile_set: TileSet) -> None:
         self._tile_set = tile_set
@@ -179,9 +181,9 @@ class _ToldErrors(Dataset):
     def __len__(self) -> int:
         return len(self._tile_set)
 
-    def __getitem__(self, row: int) -> tuple[np.ndarray, int] | ImageError:
+    def __getitem__(self, row: int) -> tuple[np.ndarray, int] | ImageError | None:
         try:
-            return self._tile_set[row]
+            return None if self._tile_set.is_blank(row) else self._tile_set[row]
         except ImageError as error:
             return error
 
@@ -240,12 +242,17 @@ def _pad(arrays: list[np.ndarray], length: int) -> torch.Tensor:
     return torch.from_numpy(padded)
 
 
-def _collate_tiles(items: list[tuple[np.ndarray, int] | ImageError]) -> tuple[torch.Tensor, torch.Tensor] | ImageError:
+def _collate_tiles(
+    shape: tuple[int, int, int], items: list[tuple[np.ndarray, int] | ImageError | None]
+) -> tuple[torch.Tensor, torch.Tensor] | ImageError:
     for item in items:
         if isinstance(item, ImageError):
             return item
-    inputs, rows = zip(*items, strict=True)
-    return torch.from_numpy(np.stack(inputs)), torch.tensor(rows)
+    shown = [item for item in items if item is not None]
+    inputs = np.empty((len(shown), *shape), np.float32)
+    for place, (image, _) in enumerate(shown):
+        inputs[place] = image
+    return torch.from_numpy(inputs), torch.tensor([row for _, row in shown], dtype=torch.int64)
 
 
 def _collate_pictures(picture_set: PictureSet, items: list) -> PictureBatch:

@@ -60,6 +60,13 @@ class TileSet:
         whole[: bottom - top, : right - left] = picture[top:bottom, left:right]
         return whole
 
+    def is_blank(self, row: int) -> bool:
+        """Whether the tile shows a single colour, as where a survey has no data: nothing is to be found there. Raises
+        ImageError as an item."""
+        left, top, right, bottom = self._pixels(row)
+        pixels = self._picture(row)[top:bottom, left:right]
+        return bool((pixels == pixels[:1, :1]).all())
+
     def scale(self, row: int) -> float:
         """Input pixels per pixel of the crop, the same for whole tiles and those that the border cuts."""
         window = np.ceil(self._windows[row])

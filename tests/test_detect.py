@@ -169,6 +169,33 @@ def test_a_picture_that_is_read_in_windows_gives_the_same_boxes_and_an_overview(
     assert "a.tif: is cut off before its end" in broken.problem
 
 
+def test_tiles_of_one_colour_are_not_looked_at(tmp_path):
+    """Where a survey has no data networks saw boxes, and it took its time."""
+    looked = []
+
+    class Watched(_Spotter):
+        def forward(self, images):
+            looked.append(len(images))
+            return super().forward(images)
+
+    picture = np.zeros((64, 256, 3), np.uint8)
+    picture[:, 128:192] = 7
+    picture[8:16, 200:208] = 255
+    _write(tmp_path / "a.png", picture)
+    by_hundred = Preprocessing("bgr", 1 / 100, (0, 0, 0), (1, 1, 1))
+    architecture = Architecture("resnet18", False, ("white",), (64, 64), by_hundred)
+    inference = Inference(Watched(), architecture, DetectionSettings(conf_thresh=0.5), CPU)
+    for num_workers in (0, 1):
+        found = inference.tiled_picture(tmp_path / "a.png", Tiling(64, 0), batch_size=2, num_workers=num_workers)
+        assert len(found.detections.scores) == 1
+    assert looked == [1, 1]
+    picture[:] = 3
+    _write(tmp_path / "b.png", picture)
+    found = inference.tiled_picture(tmp_path / "b.png", Tiling(64, 0), batch_size=2, num_workers=0)
+    assert (len(found.detections.scores), found.problem) == (0, None)
+    assert looked == [1, 1]
+
+
 def test_a_damaged_big_picture_is_a_problem_not_a_crash(network, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"nothing")
     inference = Inference(*network, DetectionSettings(), CPU)

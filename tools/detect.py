@@ -80,14 +80,17 @@ class Inference:
         num_workers: int = 0,
         name: str | None = None,
     ) -> tuple[ImageDetections, int]:
-        """The boxes in a picture (H, W, channels) uint8 that is cut into tiles, and in how many of these `is_cut`
-        holds. With a `name` progress is shown. Raises ImageError where windows of the picture cannot be read."""
+        """The boxes in a picture (H, W, channels) uint8 that is cut into tiles, blank ones passed over, and in
+        how many of these `is_cut` holds. With a `name` progress is shown. Raises ImageError where windows of the
+        picture cannot be read."""
         cut = TiledPicture(picture, tiling, self.architecture.input_hw, self.architecture.preprocessing.fill_bgr, name)
         batches = tile_batches(cut.tiles, batch_size, min(num_workers, len(cut.tiles) - 1))
         if name is not None:
             batches = progress_bar(batches, total=-(-len(cut.tiles) // batch_size), unit="batch", desc=cut.title)
         num_cut = 0
         for images, rows in batches:
+            if not len(rows):
+                continue
             found = self.batch(images)
             for index, row in enumerate(rows.tolist()):
                 # Selected at the input's scale, so that a score and an overlap mean what they mean without tiles.

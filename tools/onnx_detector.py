@@ -101,7 +101,8 @@ class OnnxDetector:
         check_picture(picture, self.num_channels, is_tiled=True)
         check_batch_size(batch_size)
         cut = TiledPicture(picture, tiling, self.facts.input_hw, tuple(self.facts.fill_bgr), name)
-        groups = (list(rows) for _, rows in groupby(range(len(cut.tiles)), key=lambda row: cut.tiles.crop(row).shape))
+        shown = [row for row in range(len(cut.tiles)) if not cut.tiles.is_blank(row)]
+        groups = (list(rows) for _, rows in groupby(shown, key=lambda row: cut.tiles.crop(row).shape))
         batches = [rows[k : k + batch_size] for rows in groups for k in range(0, len(rows), batch_size)]
         if name is not None:
             batches = progress_bar(batches, unit="batch", desc=cut.title)
