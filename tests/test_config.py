@@ -31,7 +31,7 @@ def test_tiles_are_not_for_training_which_would_shrink_the_pictures_in_silence()
         (["--scales", "1", "0"], "each must be at least 0.01"),
         (["--scales", "1", "inf"], "each must be at least 0.01 and finite"),
         (["--phase", "test", "--scales", "0.5"], "--scales goes with --tile"),
-        (["--line_width", "40000"], "--line_width is 40000; it must be at most 1000"),
+        (["--line_width", "40000"], "--line_width is 40000; it must lie between 0 and 1000"),
         (["--classes", "a", "b", "a"], "--classes a b a: give one name or more, each once"),
         (["--input", "x.png", "--phase", "eval"], "--input is for --phase test"),
         (["--resume", "a.pth", "--resume_train", "b"], "one of them"),

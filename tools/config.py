@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tools.command_line import SettingsError
 from tools.recipes import RECIPES
-from tools.setting_rules import check_settings
+from tools.setting_rules import LEAST_TILE, MOST_LINE_WIDTH, check_settings
 
 PHASES = ("train", "test", "eval")
 PRETRAINED = ("auto", "imagenet", "none")
@@ -25,9 +25,16 @@ AUTO = ("batch_size",)  # settings of which 0 stands for auto
 
 
 def _setting(
-    default: object, text: str, choices: Sequence[str | int] | None = None, metavar: str | None = None
+    default: object,
+    text: str,
+    choices: Sequence[str | int] | None = None,
+    metavar: str | None = None,
+    *,
+    least: float | None = None,
+    most: float | None = None,
 ) -> typing.Any:
-    return field(default=default, metadata={"help": text, "choices": choices, "metavar": metavar})
+    told = {"help": text, "choices": choices, "metavar": metavar, "least": least, "most": most}
+    return field(default=default, metadata=told)
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,9 @@ class Config:
         None,
         "test, eval: cut big pictures into tiles of this side and merge what is found, pixels of the scaled picture; "
         "tiles are scaled to fit the input, so that it should be about the side of the training pictures",
+        least=LEAST_TILE,
     )
-    overlap: int = _setting(100, "with --tile: what neighbouring tiles share, pixels of the scaled picture")
+    overlap: int = _setting(100, "with --tile: what neighbouring tiles share, pixels of the scaled picture", least=0)
     scales: tuple[float, ...] = _setting((1.0,), "with --tile: factors on a big picture, which is cut at each of them")
     on_bad_label: str = _setting(
         "error", "a bad label or picture stops the run, or is left out and counted", ("error", "skip")
@@ -72,7 +80,7 @@ class Config:
         "error", "a listed picture without a label file is an error, or empty", ("error", "empty")
     )
     min_visible: float = _setting(
-        0.5, "fraction of an object's area that a crop must leave; below, it is an ignore region"
+        0.5, "fraction of an object's area that a crop must leave; below, it is an ignore region", least=0, most=1
     )
     # network; in test and eval all of these come from the checkpoint
     backbone: str = _setting(
@@ -84,8 +92,8 @@ class Config:
     neck: str = _setting(
         "combination", "what merges the backbone's four maps: as published, or the lighter fpn", ("combination", "fpn")
     )
-    neck_width: int | None = _setting(None, "channels of --neck fpn [default: 64]")
-    head_width: int = _setting(256, "channels between the two convolutions of each head")
+    neck_width: int | None = _setting(None, "channels of --neck fpn [default: 64]", least=1)
+    head_width: int = _setting(256, "channels between the two convolutions of each head", least=1)
     head_norm: bool = _setting(True, "batch norm after the first convolution of each head")
     in_channels: int | None = _setting(
         None, "channels of the pictures: 1 grey or thermal, 3 colours, 4 with near infrared [default: 3]"
@@ -97,10 +105,16 @@ class Config:
         metavar="V",
     )
     input_h: int | None = _setting(
-        None, "input height, pixels, a multiple of 32 [default: that of --resume, else 608; demo: 256]", metavar="PX"
+        None,
+        "input height, pixels, a multiple of 32 [default: that of --resume, else 608; demo: 256]",
+        metavar="PX",
+        least=32,
     )
     input_w: int | None = _setting(
-        None, "input width, pixels, a multiple of 32 [default: that of --resume, else 608; demo: 256]", metavar="PX"
+        None,
+        "input width, pixels, a multiple of 32 [default: that of --resume, else 608; demo: 256]",
+        metavar="PX",
+        least=32,
     )
     pretrained: str = _setting(
         "auto", "backbone weights to start from: auto (ImageNet if at hand), imagenet, none or a file", metavar="WHICH"
@@ -109,13 +123,17 @@ class Config:
     recipe: str = _setting(
         "default", "set of training settings below the other flags: ours, or the published one", tuple(RECIPES)
     )
-    num_epoch: int = _setting(30, "epochs to train")
-    num_images: int | None = _setting(None, "pictures to train on in all, with repetitions, instead of --num_epoch")
+    num_epoch: int = _setting(30, "epochs to train", least=1)
+    num_images: int | None = _setting(
+        None, "pictures to train on in all, with repetitions, instead of --num_epoch", least=1
+    )
     batch_size: int = _setting(
-        2, "pictures a step, over all processes; auto (or 0) finds the most that fit on the GPU", metavar="N"
+        2, "pictures a step, over all processes; auto (or 0) finds the most that fit on the GPU", metavar="N", least=0
     )
     accumulate: int = _setting(
-        1, "parts into which a step's pictures are divided, worked off one after the other; more need less memory"
+        1,
+        "parts into which a step's pictures are divided, worked off one after the other; more need less memory",
+        least=1,
     )
     optimizer: str = _setting("adamw", "what takes the steps", ("adamw", "adam", "sgd"))
     init_lr: float = _setting(3e-4, "highest learning rate, reached after the warm-up")
@@ -123,12 +141,14 @@ class Config:
     schedule: str = _setting(
         "cosine", "of the rate: half a cosine to zero, or times --lr_decay each epoch", ("cosine", "exponential")
     )
-    lr_decay: float = _setting(0.96, "factor on the rate each epoch, with --schedule exponential")
-    warmup: float = _setting(0.05, "share of all steps in which the rate rises, 0 to 1")
-    weight_decay: float = _setting(0.01, "of the optimiser, on weights of convolutions, linear layers and attention")
-    clip_norm: float = _setting(35.0, "longest gradient, longer ones are shortened; 0 leaves them")
+    lr_decay: float = _setting(0.96, "factor on the rate each epoch, with --schedule exponential", least=0, most=1)
+    warmup: float = _setting(0.05, "share of all steps in which the rate rises, 0 to 1", least=0, most=1)
+    weight_decay: float = _setting(
+        0.01, "of the optimiser, on weights of convolutions, linear layers and attention", least=0
+    )
+    clip_norm: float = _setting(35.0, "longest gradient, longer ones are shortened; 0 leaves them", least=0)
     ema: float = _setting(0.998, "decay of the averaged weights, which are validated and saved; 0 averages nothing")
-    freeze: int = _setting(0, "stages of the backbone that are not trained, counted from the stem, 0 to 5")
+    freeze: int = _setting(0, "stages of the backbone that are not trained, counted from the stem, 0 to 5", least=0)
     freeze_norm: str = _setting(
         "none", "batch norms that stay as they are; for small data and batches", ("none", "backbone", "all")
     )
@@ -138,37 +158,55 @@ class Config:
         "score of a validation that chooses best.pth; the last two favour tight boxes",
         ("mAP50", "mAP75", "mAP50_95"),
     )
-    patience: int = _setting(0, "stop after so many validations without a better --best_by; 0 never stops")
-    val_every: int = _setting(1, "epochs between validations")
-    save_every: float = _setting(10.0, "minutes between saves within an epoch; each epoch saves anyway")
+    patience: int = _setting(0, "stop after so many validations without a better --best_by; 0 never stops", least=0)
+    val_every: int = _setting(1, "epochs between validations", least=1)
+    save_every: float = _setting(10.0, "minutes between saves within an epoch; each epoch saves anyway", least=0)
     sparse_heads: bool = _setting(True, "compute all heads but hm only where the loss reads them; training only")
     positive_radius: int = _setting(
-        1, "the cells so far around an object's centre learn its box as well; 0 trains the centre's alone, as published"
+        1,
+        "the cells so far around an object's centre learn its box as well; 0 trains the centre's alone, as published",
+        least=0,
     )
-    vector_beta: float = _setting(0.1, "where smooth L1 turns from square to straight, cells; below, it is gentle")
-    vector_weight: float = _setting(0.5, "weight of the vectors' loss; 1 is published")
-    theta_weight: float = _setting(0.25, "weight of cls_theta's loss; 1 is published")
+    vector_beta: float = _setting(
+        0.1, "where smooth L1 turns from square to straight, cells; below, it is gentle", least=0
+    )
+    vector_weight: float = _setting(0.5, "weight of the vectors' loss; 1 is published", least=0)
+    theta_weight: float = _setting(0.25, "weight of cls_theta's loss; 1 is published", least=0)
     rotated_weight: float = _setting(
-        4.0, "weight of rotated boxes in cls_theta; 4 makes the decoder's threshold of 0.8 one half, 1 is published"
+        4.0,
+        "weight of rotated boxes in cls_theta; 4 makes the decoder's threshold of 0.8 one half, 1 is published",
+        least=0,
     )
-    box_weight: float = _setting(1.0, "weight of the loss on the decoded box, a distance of Gaussians; 0 leaves it out")
+    box_weight: float = _setting(
+        1.0, "weight of the loss on the decoded box, a distance of Gaussians; 0 leaves it out", least=0
+    )
     window_h: int | None = _setting(
-        None, "train on windows of this height about objects, pixels of the input [default: whole inputs]", metavar="PX"
+        None,
+        "train on windows of this height about objects, pixels of the input [default: whole inputs]",
+        metavar="PX",
+        least=32,
     )
-    window_w: int | None = _setting(None, "and of this width; both or none", metavar="PX")
+    window_w: int | None = _setting(None, "and of this width; both or none", metavar="PX", least=32)
     augment_mosaic: float = _setting(
         0.0,
         "probability that a training input (or window) is made of parts of four pictures, about half as wide and high; "
         "--cache spares reading these",
+        least=0,
+        most=1,
     )
     augment_scale: tuple[float, ...] = _setting((0.85, 1.18), "smallest and largest factor on a training picture")
     augment_quarter: bool = _setting(False, "turn training pictures by random multiples of 90 degrees")
-    augment_rotate: float = _setting(0.0, "largest further turn of a training picture, degrees either way")
+    augment_rotate: float = _setting(0.0, "largest further turn of a training picture, degrees either way", least=0)
     augment_flip: float = _setting(
-        0.5, "probability that a training picture is mirrored, for each axis; 0 where left and right differ"
+        0.5,
+        "probability that a training picture is mirrored, for each axis; 0 where left and right differ",
+        least=0,
+        most=1,
     )
     augment_colour: float = _setting(
-        1.0, "how far brightness and contrast change in training, 0 to 3; 1 by up to about a quarter, 0 not at all"
+        1.0,
+        "how far brightness and contrast change in training, 0 to 3; 1 by up to about a quarter, 0 not at all",
+        least=0,
     )
     resume_train: str | None = _setting(
         None, "continue a run: its folder or last.pth [without a value: the newest run]"
@@ -181,9 +219,13 @@ class Config:
     resume: Path | None = _setting(
         None, "weights: in test and eval the checkpoint [default: best.pth of the newest run]; in train, to start from"
     )
-    K: int = _setting(500, "most detections of a picture (with --tile of each tile), over all classes", metavar="N")
-    conf_thresh: float = _setting(0.01, "lowest score that is written to the results, 0 to 1")
-    nms_thresh: float = _setting(0.3, "of two boxes of a class that overlap by more IoU the better stays, 0 to 1")
+    K: int = _setting(
+        500, "most detections of a picture (with --tile of each tile), over all classes", metavar="N", least=1
+    )
+    conf_thresh: float = _setting(0.01, "lowest score that is written to the results, 0 to 1", least=0, most=1)
+    nms_thresh: float = _setting(
+        0.3, "of two boxes of a class that overlap by more IoU the better stays, 0 to 1", least=0, most=1
+    )
     agnostic_nms: bool = _setting(False, "of overlapping boxes of different classes, too, only the better one stays")
     tta_views: int = _setting(
         1,
@@ -193,25 +235,35 @@ class Config:
     )
     quads: bool = _setting(False, "write the four free corners instead of true rectangles")
     ignore_overlap: float = _setting(
-        0.5, "a false positive with more than this share of its area in an ignore region is not counted, 0 to 1"
+        0.5,
+        "a false positive with more than this share of its area in an ignore region is not counted, 0 to 1",
+        least=0,
+        most=1,
     )
-    bootstrap: int = _setting(0, "resamplings of the pictures for 95 % intervals of AP50; 0 for none", metavar="N")
+    bootstrap: int = _setting(
+        0, "resamplings of the pictures for 95 % intervals of AP50; 0 for none", metavar="N", least=0
+    )
     # drawing
-    num_drawings: int = _setting(50, "most pictures to draw boxes on")
-    draw_score: float = _setting(0.3, "lowest score that is drawn, 0 to 1")
+    num_drawings: int = _setting(50, "most pictures to draw boxes on", least=0)
+    draw_score: float = _setting(0.3, "lowest score that is drawn, 0 to 1", least=0, most=1)
     scores: Path | None = _setting(None, f"test: {SCORES_HELP}", metavar="PATH")
-    line_width: int = _setting(0, "width of the drawn lines, pixels; 0 chooses by the sizes of picture and boxes")
+    line_width: int = _setting(
+        0,
+        "width of the drawn lines, pixels; 0 chooses by the sizes of picture and boxes",
+        least=0,
+        most=MOST_LINE_WIDTH,
+    )
     draw_labels: bool = _setting(True, "write class and score at the boxes")
     # machine
     out: Path | None = _setting(None, "run folder [default: runs/<data>-<backbone>-<time>]")
-    num_workers: int = _setting(2, "processes that load data; 0 loads in the main process")
+    num_workers: int = _setting(2, "processes that load data; 0 loads in the main process", least=0)
     device: str = _setting("auto", "auto, cpu, cuda, cuda:1 ...", metavar="NAME")
     precision: str = _setting(
         "auto",
         "arithmetic; auto: in training bf16 where the machine has it, in validation, test and eval fp32",
         ("auto", *PRECISIONS),
     )
-    seed: int = _setting(0, "of weights, order, augmentation and splits")
+    seed: int = _setting(0, "of weights, order, augmentation and splits", least=0)
     # which flags the user gave, on the command line or in the file; not a flag itself
     explicit: frozenset[str] = frozenset()
 

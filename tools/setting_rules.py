@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import TYPE_CHECKING
 
 from tools.command_line import SettingsError
@@ -12,10 +12,6 @@ from tools.command_line import SettingsError
 if TYPE_CHECKING:
     from tools.config import Config
 
-FRACTIONS = (
-    *("conf_thresh", "nms_thresh", "draw_score", "min_visible"),
-    *("ignore_overlap", "warmup", "lr_decay", "augment_flip", "augment_mosaic"),
-)
 MOST_LINE_WIDTH = 1000  # pixels
 LEAST_TILE, LEAST_SCALE = 32, 0.01  # pixels; what is smaller yet are no pictures any more
 MOST_COLOUR = 3  # beyond, the contrast of --augment_colour can turn round
@@ -24,18 +20,38 @@ MOST_COLOUR = 3  # beyond, the contrast of --augment_colour can turn round
 def check_settings(config: Config) -> None:
     """Raises SettingsError, naming the flag, for a value out of range and for settings that contradict each other."""
     for item in fields(config):
-        value, choices = getattr(config, item.name), item.metadata.get("choices")
-        if choices and value not in choices:
-            raise SettingsError(f"--{item.name} is '{value}'; it can be {', '.join(map(str, choices))}")
-    for name, least in _LEAST.items():
-        value = getattr(config, name)
-        if value is not None and not value >= least:
-            raise SettingsError(f"--{name} is {value}; it must be at least {least}")
-    if config.line_width > MOST_LINE_WIDTH:
-        raise SettingsError(f"--line_width is {config.line_width}; it must be at most {MOST_LINE_WIDTH}")
-    for name in FRACTIONS:
-        if not 0 <= getattr(config, name) <= 1:
-            raise SettingsError(f"--{name} is {getattr(config, name)}; it must lie between 0 and 1")
+        _check_value(item, getattr(config, item.name))
+    _check_sizes(config)
+    _check_training(config)
+    _check_sources(config)
+
+
+def check_scales(scales: Sequence[float]) -> None:
+    """Raises SettingsError unless these are scales that pictures can be cut at."""
+    if not scales or not all(LEAST_SCALE <= scale < math.inf for scale in scales):
+        raise SettingsError(f"--scales is {scales}; each must be at least {LEAST_SCALE} and finite")
+
+
+def check_value_range(values: Sequence[float] | None) -> None:
+    """Raises SettingsError for anything but None, or the value of black and a larger one of white."""
+    if values is not None and not (len(values) == 2 and -math.inf < values[0] < values[1] < math.inf):
+        raise SettingsError(f"--value_range is {values}; give the value of black and a larger one of white")
+
+
+def _check_value(item: Field, value: object) -> None:
+    """Raises SettingsError for a value that is none of the choices, or out of the setting's own range."""
+    choices, least, most = (item.metadata.get(key) for key in ("choices", "least", "most"))
+    if choices and value not in choices:
+        raise SettingsError(f"--{item.name} is '{value}'; it can be {', '.join(map(str, choices))}")
+    if value is None or least is None or least <= value <= (math.inf if most is None else most):
+        return
+    if most is not None:
+        raise SettingsError(f"--{item.name} is {value}; it must lie between {least} and {most}")
+    raise SettingsError(f"--{item.name} is {value}; it must be at least {least}")
+
+
+def _check_sizes(config: Config) -> None:
+    """Of inputs, windows, tiles and scales."""
     if (config.window_h is None) != (config.window_w is None):
         raise SettingsError("--window_h and --window_w go together; give both or none")
     for name in ("input_h", "input_w", "window_h", "window_w"):
@@ -57,6 +73,10 @@ def check_settings(config: Config) -> None:
     check_scales(config.scales)
     if config.tile is None and config.phase != "train" and "scales" in config.explicit and config.scales != (1.0,):
         raise SettingsError("--scales goes with --tile; without tiles a picture is made to fit the input")
+
+
+def _check_training(config: Config) -> None:
+    """Of training, and of what it settles for good."""
     if len(config.augment_scale) != 2 or not 0 < config.augment_scale[0] <= config.augment_scale[1] < math.inf:
         raise SettingsError(f"--augment_scale is {config.augment_scale}; give the smallest and the largest factor")
     if not config.augment_colour <= MOST_COLOUR:
@@ -82,6 +102,10 @@ def check_settings(config: Config) -> None:
             f"--backbone_lr_scale is {config.backbone_lr_scale}; it must be above 0 and finite (--freeze 5 trains "
             "nothing of the backbone)"
         )
+
+
+def _check_sources(config: Config) -> None:
+    """Of pictures, data and weights."""
     if config.input is not None and config.phase != "test":
         raise SettingsError(f"--input is for --phase test; --phase {config.phase} takes its pictures from --data_dir")
     if config.dataset == "demo" and config.data_dir is not None and "data_dir" in config.explicit:
@@ -90,24 +114,3 @@ def check_settings(config: Config) -> None:
         )
     if config.resume is not None and config.resume_train is not None:
         raise SettingsError("--resume starts from weights, --resume_train continues a run; give one of them")
-
-
-def check_scales(scales: Sequence[float]) -> None:
-    """Raises SettingsError unless these are scales that pictures can be cut at."""
-    if not scales or not all(LEAST_SCALE <= scale < math.inf for scale in scales):
-        raise SettingsError(f"--scales is {scales}; each must be at least {LEAST_SCALE} and finite")
-
-
-def check_value_range(values: Sequence[float] | None) -> None:
-    """Raises SettingsError for anything but None, or the value of black and a larger one of white."""
-    if values is not None and not (len(values) == 2 and -math.inf < values[0] < values[1] < math.inf):
-        raise SettingsError(f"--value_range is {values}; give the value of black and a larger one of white")
-
-
-_LEAST = {
-    "num_epoch": 1, "num_images": 1, "batch_size": 0, "accumulate": 1, "val_every": 1, "save_every": 0, "K": 1,
-    "num_workers": 0, "num_drawings": 0, "line_width": 0, "input_h": 32, "input_w": 32, "window_h": 32,
-    "window_w": 32, "tile": LEAST_TILE, "overlap": 0, "seed": 0, "weight_decay": 0, "clip_norm": 0, "freeze": 0,
-    "patience": 0, "positive_radius": 0, "vector_beta": 0, "rotated_weight": 0, "theta_weight": 0, "vector_weight": 0,
-    "box_weight": 0, "augment_rotate": 0, "augment_colour": 0, "bootstrap": 0, "neck_width": 1, "head_width": 1,
-}  # fmt: skip
