@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from DOTA_devkit.atomic import atomic_write, write_text
@@ -96,3 +98,13 @@ def test_a_reader_that_has_gone_ends_the_command_without_a_word(num_lines: int, 
         process.stdout.close()
         _, err = process.communicate(b"\n", timeout=60)
     assert (process.returncode, err) == (141, b"")
+
+
+def test_what_opencv_cannot_allocate_is_a_sentence(capsys: pytest.CaptureFixture) -> None:
+    """Its errors are of a kind of their own."""
+
+    def work() -> None:
+        cv2.copyMakeBorder(np.zeros((1, 1), np.uint8), 0, 2**22, 0, 2**22, cv2.BORDER_REPLICATE)
+
+    assert exit_code(work) == 1
+    assert capsys.readouterr().err.startswith("error: not enough memory; lower --batch_size")
