@@ -17,8 +17,8 @@ from typing import Any, NoReturn, TextIO
 from tools.stop_request import StopRequest
 
 NO_MEMORY = (
-    "not enough memory; lower --batch_size, or --input_h and --input_w (or --tile, --batch, --height and --width, where "
-    "a command has these)"
+    "not enough memory; lower --batch_size, or --input_h and --input_w (or --tile, --batch, --height and --width, "
+    "where a command has these)"
 )
 RUNTIME_REMEDIES = {
     "out of memory": NO_MEMORY,
