@@ -22,7 +22,8 @@ Interval = tuple[float, float]
 
 
 class Intervals(NamedTuple):
-    """From the lowest to the highest likely value, fractions in [0, 1]; None where there is no truth.
+    """From the lowest to the highest likely value (of differences in [-1, 1], else in [0, 1]); None where there is no
+    truth.
 
     classes: of the AP50 of each class by name; mean: of mAP50.
     """

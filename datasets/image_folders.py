@@ -12,17 +12,18 @@ from datasets.images import IMAGE_SUFFIXES, ImageError
 SCENE_SUFFIXES = frozenset({".jp2", ".tif", ".tiff"})  # of pictures that are too large to be looked at as they are
 
 
-def find_images(folder: Path) -> dict[str, Path]:
-    """Pictures directly in `folder`, any known suffix in any case, sorted, without previews of others:
-    {name without suffix: path}.
+def find_images(folder: Path, *, skips_previews: bool = False) -> dict[str, Path]:
+    """Pictures directly in `folder`, any known suffix in any case, sorted: {name without suffix: path}.
 
     Raises ImageError when the folder is missing, or when two pictures differ in their suffix only: labels and result
-    lines name a picture without its suffix, so the two could not be told apart.
+    lines name a picture without its suffix, so the two could not be told apart. With `skips_previews` the smaller one
+    may be a preview (`without_previews`): not where there are labels, which may have been drawn on either.
     """
     if not folder.is_dir():
         raise ImageError(f"{folder}: no such folder of pictures")
     images: dict[str, Path] = {}
-    for path in without_previews(filter(is_image, sorted(folder.iterdir()))):
+    paths = [path for path in sorted(folder.iterdir()) if is_image(path)]
+    for path in without_previews(paths) if skips_previews else paths:
         if path.stem in images:
             raise ImageError(f"{path}: same name as {images[path.stem].name} but for the suffix; rename one of them")
         images[path.stem] = path
@@ -30,8 +31,8 @@ def find_images(folder: Path) -> dict[str, Path]:
 
 
 def without_previews(paths: Iterable[Path]) -> list[Path]:
-    """The pictures, but for the smaller ones beside a TIFF or JPEG 2000 file of the same name, such as GIS programs
-    and providers put there to be looked at."""
+    """The pictures, but for the smaller ones of the same shape beside a TIFF or JPEG 2000 file of the same name, such
+    as GIS programs and providers put there to be looked at."""
     kept = list(paths)
     by_name: dict[Path, list[Path]] = {}
     for path in kept:
@@ -46,9 +47,15 @@ def _previews(alike: Sequence[Path]) -> list[Path]:
     if len(scenes) != 1:
         return []
     with suppress(ImageError):  # of a header that cannot be read: which is which is for people to say
-        sizes = {path: picture_size(path) for path in alike}
-        return [path for path in alike if path not in scenes and max(sizes[path]) < max(sizes[scenes[0]])]
+        whole = picture_size(scenes[0])
+        return [path for path in alike if path != scenes[0] and _is_smaller(picture_size(path), whole)]
     return []
+
+
+def _is_smaller(size: tuple[int, int], whole: tuple[int, int]) -> bool:
+    """Whether a picture of this height and width may be the whole one, scaled down and rounded."""
+    scale = max(size) / max(whole)
+    return scale < 1 and all(abs(side - scale * full) < 2 for side, full in zip(size, whole, strict=True))
 
 
 def is_image(path: Path) -> bool:

@@ -75,8 +75,11 @@ def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, floa
     if fault is not None:
         raise ImageError(f"{path}: {fault}")
     if image is None and layout.has_grey_bands:
-        remedy = "its bands are not called colours; write them anew with gdal_translate -co PHOTOMETRIC=RGB"
-        raise ImageError(f"{path}: cannot be decoded; {remedy}")
+        order = "".join(
+            f"-b {band + 1} " for band in layout.colours or ()
+        )  # else the copy has the old one without names
+        remedy = f"write them anew with gdal_translate {order}-co PHOTOMETRIC=RGB"
+        raise ImageError(f"{path}: cannot be decoded, its bands are not called colours; {remedy}")
     if image is None:
         raise ImageError(f"{path}: cannot be decoded as a picture; is it damaged or of another format?")
     if is_colour:
@@ -148,7 +151,9 @@ def brightness(colours: np.ndarray, no_data: float | None = None) -> np.ndarray:
 def check_num_bands(path: Path, num_bands: int, *, are_named: bool = False) -> None:
     """Raises ImageError for a number of bands of which it is not known which are the colours."""
     if num_bands not in (1, 3, 4) and not are_named:
-        remedy = "choose one or three, for instance with gdal_translate -b 1 -b 2 -b 3"
+        remedy = "choose one, for instance with gdal_translate -b 1"
+        if num_bands > 4:
+            remedy = "choose one or three, for instance with gdal_translate -b 1 -b 2 -b 3"
         raise ImageError(f"{path}: has {num_bands} bands; pictures of 1, 3 and 4 can be read; {remedy}")
 
 
@@ -156,7 +161,9 @@ def check_fourth(path: Path, values: np.ndarray) -> None:
     """Raises ImageError where a band that the file calls opacity is that, and no near infrared."""
     if is_mask(values):
         remedy = "leave this picture out, or train with --in_channels 3"
-        raise ImageError(f"{path}: its fourth band says where pixels are (opacity, alpha), and shows nothing; {remedy}")
+        raise ImageError(
+            f"{path}: the band beside its colours says where pixels are (opacity, alpha), and shows nothing; {remedy}"
+        )
 
 
 def _is_truncated(data: bytes) -> bool:

@@ -156,17 +156,22 @@ def colours_of(file: IO[bytes], tags: Mapping[int, tiff.Field]) -> tuple[tuple[i
     first."""
     num_bands = tiff.number(tags, tiff.BANDS, 1)
     said = tiff.text(file, tags[tiff.GDAL_METADATA]) if tiff.GDAL_METADATA in tags else ""
+    is_rgb = num_bands >= 3 and tiff.number(tags, tiff.PHOTOMETRIC, 1) in (2, 6)  # RGB, and JPEG's own colours
+    usual = dict(enumerate(("red", "green", "blue"))) if is_rgb else {}
+    if num_bands == 4 and tiff.number(tags, tiff.OPACITY, 0) in (1, 2):
+        usual[3] = "alpha"
     names: dict[int, str] = {}
     for attributes, name in re.findall(r"<Item\s([^<>]*)>([^<]*)</Item>", said):
         number = re.search(r'\bsample="(\d{1,4})"', attributes)
         if number and re.search(r'\brole="colorinterp"', attributes):
             names[int(number[1])] = name.strip().lower()
+    names |= {band: name for band, name in usual.items() if band not in names and name not in names.values()}
     of_colour = [[band for band, name in names.items() if name == colour] for colour in ("red", "green", "blue")]
     if any(len(bands) != 1 or bands[0] >= num_bands for bands in of_colour):  # it does not tell
-        by_tag = "alpha" if tiff.number(tags, tiff.OPACITY, 0) in (1, 2) else ""
-        return None, num_bands == 4 and names.get(3, by_tag) == "alpha"
+        return None, num_bands == 4 and names.get(3) == "alpha"
     colours = tuple(bands[0] for bands in of_colour)
-    others = sorted({*range(num_bands)} - {*colours}, key=lambda band: (names.get(band) != "nir", band))[:1]
+    wanted = sorted({*range(num_bands)} - {*colours}, key=lambda band: (names.get(band) == "alpha", band))
+    others = sorted(wanted, key=lambda band: names.get(band) != "nir")[:1]
     colours = (*colours, *others)
     has_opacity = [names.get(band) for band in others] == ["alpha"]
     is_usual = num_bands <= 4 and colours == (0, 1, 2, 3)[:num_bands]

@@ -183,7 +183,7 @@ class _ShownTiles(Dataset):
 
     def __getitem__(self, row: int) -> tuple[np.ndarray, int] | ImageError | None:
         try:
-            return None if self._tile_set.is_blank(row) else self._tile_set[row]
+            return self._tile_set.unless_blank(row)
         except ImageError as error:
             return error
 

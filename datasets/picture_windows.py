@@ -90,12 +90,12 @@ class PictureWindows:
         is_deep = raster.dtypes[0] != "uint8"
         self._no_data = facts.no_data if is_deep else None
         num_wanted = self._wanted(np.zeros((1, 1, len(self._bands)), raster.dtypes[0])).shape[2]
-        self._spread = None
-        if is_deep:
-            samples = self._samples(num_wanted) if value_range is None else np.zeros((0, 0, num_wanted))
-            if num_channels == 4 and facts.has_opacity and samples.size:
-                check_fourth(path, samples[:, :, 3])
-            self._spread = spread_of(samples, self._no_data, value_range)
+        may_be_mask = num_channels == 4 and facts.has_opacity
+        needs_samples = may_be_mask or (is_deep and value_range is None)
+        samples = self._samples(num_wanted) if needs_samples else np.zeros((0, 0, num_wanted))
+        if may_be_mask:
+            check_fourth(path, samples[:, :, 3])
+        self._spread = spread_of(samples, self._no_data, value_range) if is_deep else None
 
     def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
         """The pixels of the window, as far as it lies within the picture. Raises ImageError where they are damaged."""

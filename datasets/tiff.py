@@ -14,7 +14,7 @@ FILL_ORDER, SAMPLE_FORMAT, GDAL_METADATA, GDAL_NO_DATA = 266, 339, 42112, 42113
 TEXT, SHORT, LONG, LONG8 = 2, 3, 4, 16
 _CODES = {TEXT: "s", SHORT: "H", LONG: "I", LONG8: "Q"}
 MOST_TEXT, MOST_ENTRIES = 64, 4096  # bytes of a text that are kept; fields of a directory, more are of a damaged file
-LONGEST_TEXT = 1 << 16  # bytes that `text` reads
+LONGEST_TEXT = 1 << 22  # bytes that `text` reads: some put all that they know of a scene there
 
 
 class Field(NamedTuple):
@@ -83,7 +83,7 @@ def numbers(file: IO[bytes], field: Field) -> tuple[int, ...]:
 
 
 def text(file: IO[bytes], field: Field) -> str:
-    """The text of a field of the file, as far as 64 KiB."""
+    """The text of a field of the file, as far as 4 MiB."""
     raw = _read(file, field.start, min(field.count, LONGEST_TEXT))
     return raw.split(b"\0")[0].decode("utf-8", "replace")
 

@@ -19,7 +19,8 @@ class TileSet:
     and of a picture that is read in windows, the batch is all that is held.
 
     Items are (input (input_h, input_w, channels) float32, number of the tile). A crop is the tile as it lies in the
-    picture, or in the version of it at the tile's scale.
+    picture, or in the version of it at the tile's scale. A tile that shows a single colour, as where a survey has no
+    data, is blank: nothing is to be found there.
     """
 
     def __init__(
@@ -43,29 +44,27 @@ class TileSet:
 
     def __getitem__(self, row: int) -> tuple[np.ndarray, int]:
         """Raises ImageError where the picture is read in windows and the file is damaged there."""
-        left, top, right, bottom = self._pixels(row)
-        crop = self._picture(row)[top:bottom, left:right]
-        return letterbox_image(crop, self.input_hw, self.fill_bgr, self.scale(row)), row
+        return self._as_input(row, self._shown(row)), row
+
+    def unless_blank(self, row: int) -> tuple[np.ndarray, int] | None:
+        """The item; None for a blank tile. Raises ImageError as the item."""
+        pixels = self._shown(row)
+        return None if _is_blank(pixels) else (self._as_input(row, pixels), row)
+
+    def crop_hw(self, row: int) -> tuple[int, int]:
+        """Height and width of the crop, which is as large at a border."""
+        left, top, _, _ = self._pixels(row)
+        right, bottom = np.ceil(self._windows[row])[2:].astype(int).tolist()
+        return bottom - top, right - left
 
     def crop(self, row: int) -> np.ndarray:
-        """The crop (h, w, channels) uint8, as large at a border: padded with the mean colour, as near as whole numbers
-        come."""
-        left, top, right, bottom = self._pixels(row)
-        picture = self._picture(row)
-        width, height = np.ceil(self._windows[row])[2:].astype(int) - (left, top)
-        if (right - left, bottom - top) == (width, height):
-            return picture[top:bottom, left:right]
-        whole = np.empty((height, width, picture.shape[2]), np.uint8)
-        whole[:] = np.rint(self.fill_bgr)
-        whole[: bottom - top, : right - left] = picture[top:bottom, left:right]
-        return whole
+        """The crop (h, w, channels) uint8, padded at a border with the mean colour, as near as whole numbers come."""
+        return self._padded(row, self._shown(row))
 
-    def is_blank(self, row: int) -> bool:
-        """Whether the tile shows a single colour, as where a survey has no data: nothing is to be found there. Raises
-        ImageError as an item."""
-        left, top, right, bottom = self._pixels(row)
-        pixels = self._picture(row)[top:bottom, left:right]
-        return bool((pixels == pixels[:1, :1]).all())
+    def crop_unless_blank(self, row: int) -> np.ndarray | None:
+        """The crop; None for a blank tile."""
+        pixels = self._shown(row)
+        return None if _is_blank(pixels) else self._padded(row, pixels)
 
     def scale(self, row: int) -> float:
         """Input pixels per pixel of the crop, the same for whole tiles and those that the border cuts."""
@@ -78,6 +77,23 @@ class TileSet:
         left, top, _, _ = self._pixels(row)
         return (quads + np.array([left, top], np.float64)) / min(1.0, self._tiles[row].scale)
 
+    def _shown(self, row: int) -> np.ndarray:
+        """What of the picture the tile shows, (h, w, channels) uint8."""
+        left, top, right, bottom = self._pixels(row)
+        return self._picture(row)[top:bottom, left:right]
+
+    def _padded(self, row: int, pixels: np.ndarray) -> np.ndarray:
+        hw = self.crop_hw(row)
+        if pixels.shape[:2] == hw:
+            return pixels
+        whole = np.empty((*hw, pixels.shape[2]), np.uint8)
+        whole[:] = np.rint(self.fill_bgr)
+        whole[: pixels.shape[0], : pixels.shape[1]] = pixels
+        return whole
+
+    def _as_input(self, row: int, pixels: np.ndarray) -> np.ndarray:
+        return letterbox_image(pixels, self.input_hw, self.fill_bgr, self.scale(row))
+
     def _picture(self, row: int) -> np.ndarray | PictureWindows | ScaledWindows:
         return self._pictures[self._tiles[row].scale]
 
@@ -86,6 +102,10 @@ class TileSet:
         height, width = self._picture(row).shape[:2]
         left, top, right, bottom = self._windows[row]
         return int(left), int(top), min(width, math.ceil(right)), min(height, math.ceil(bottom))
+
+
+def _is_blank(pixels: np.ndarray) -> bool:
+    return bool((pixels == pixels[:1, :1]).all())
 
 
 def scale_picture(picture: np.ndarray | PictureWindows, scale: float) -> np.ndarray | PictureWindows | ScaledWindows:

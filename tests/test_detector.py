@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import main
+from datasets.demo import draw_scene
 from tools.checkpoint import CheckpointError
 from tools.command_line import SettingsError
 from tools.detector import Detector
@@ -102,3 +104,14 @@ def test_a_backbone_that_contradicts_the_checkpoint_is_an_error(finding_checkpoi
     assert Detector(finding_checkpoint, backbone="resnet18").num_channels == 3
     with pytest.raises(SettingsError, match=r"--backbone resnet50 contradicts the checkpoint .*, which says resnet18"):
         Detector(finding_checkpoint, backbone="resnet50")
+
+
+def test_boxes_of_all_classes_compete_when_asked_whole_and_in_tiles(finding_checkpoint: Path) -> None:
+    """In tiles they did not, whatever the settings said."""
+    picture = draw_scene(np.random.default_rng(3))[0]
+    plain, agnostic = Detector(finding_checkpoint), Detector(finding_checkpoint, agnostic_nms=True)
+    changed = Detector(finding_checkpoint)
+    changed.settings = replace(changed.settings, agnostic=True)
+    for detect in (lambda one: one.detect([picture])[0], lambda one: one.detect_tiled(picture, Tiling(96, 32))):
+        counts = [len(detect(one).scores) for one in (plain, agnostic, changed)]
+        assert counts[0] > counts[1] == counts[2]

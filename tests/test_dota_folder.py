@@ -33,7 +33,9 @@ def sides(data_dir: Path) -> tuple[list[str], list[str]]:
     return train, val
 
 
-@pytest.mark.parametrize("labels", ["labelTxt", "annfiles", "labelTxt-v1.5", "labelTxt-v1.0/labelTxt"])
+@pytest.mark.parametrize(
+    "labels", ["labelTxt", "annfiles", "labelTxt-v1.5", "labelTxt-v1.0/labelTxt", "labelTxt-v1.5/DOTA-v1.5_train"]
+)
 def test_the_parts_that_dota_comes_in_are_its_splits(tmp_path: Path, labels: str) -> None:
     data_dir = tmp_path / "图 1"
     part(data_dir / "train", ["P0001", "P0002"], labels)
@@ -84,6 +86,10 @@ def test_labels_of_several_versions_are_for_people_to_choose_from(tmp_path: Path
     write(tmp_path / "labelTxt-v1.5" / "P0001.txt", "")
     with pytest.raises(ValueError, match=r"several versions \(labelTxt-v1\.0, labelTxt-v1\.5\); rename the one"):
         detect_format(tmp_path)
+    for name in ("DOTA-v1.5_val", "DOTA-v1.5_train", "DOTA-v1.5_val_hbb"):
+        write(tmp_path / "other" / "labelTxt-v1.5" / name / "P0001.txt", "")
+    with pytest.raises(ValueError, match=r"several folders \(DOTA-v1.5_train, DOTA-v1.5_val\)"):
+        detect_format(tmp_path / "other")
     (tmp_path / "labelTxt-v1.5").rename(tmp_path / "labelTxt")
     assert label_dir_of(tmp_path, "P0001") == tmp_path / "labelTxt"
 

@@ -199,6 +199,11 @@ def test_tiles_are_merged_and_scored_on_the_whole_pictures(thin_backbones, dota_
     metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
     assert (metrics["num_images"], metrics["mAP50"]) == (3, 1.0)
     assert {path.name for path in (run_dir / "merged").iterdir()} == {"Task1_car.txt", "Task1_boat.txt"}
+    tile = tiles / "images" / f"{names[0]}.png"
+    pixels = tile.read_bytes()
+    tile.write_bytes(b"damaged")  # of one whose picture has others
+    assert main.main([*flags, "--on_bad_label", "skip"]) == 1
+    tile.write_bytes(pixels)
     (whole / "labelTxt").rename(whole / "gone")
     assert main.main(flags) == 0
     assert "scoring the tiles as they are" in capsys.readouterr().err

@@ -159,6 +159,11 @@ def test_a_run_folder_and_a_data_folder_are_taken_as_they_are(files: Files, caps
     (files.folder / "images").mkdir()
     assert evaluate.main([str(files.folder), str(files.folder)]) == 0
     assert "1.000" in capsys.readouterr().out
+    part = files.folder / "data" / "val"
+    (part / "images").mkdir(parents=True)
+    (part / "labelTxt").mkdir()
+    assert evaluate.main([str(files.folder), str(files.folder / "data")]) == 2
+    assert f"data holds val; name {part / 'labelTxt'}" in capsys.readouterr().err
     (files.folder / "merged").mkdir()
     assert evaluate.main([str(files.folder), str(files.folder)]) == 2
     assert "holds results of tiles and of whole pictures; name" in capsys.readouterr().err
@@ -346,7 +351,10 @@ def test_a_class_with_objects_and_no_result_file_is_warned_of(files: Files, caps
     files.label("a", f"{SQUARE} ship 0", f"{BESIDE} plane 0")
     files.result("ship", f"a 0.9 {SQUARE}")
     assert files.metrics()["mAP50"] == 0.5
-    assert "warning: 1 classes with objects have no result file, such as 'plane'" in capsys.readouterr().err
+    assert (
+        f"warning: {files.results}: 1 classes with objects have no result file, such as 'plane'"
+        in capsys.readouterr().err
+    )
 
 
 # -- pictures
@@ -359,7 +367,8 @@ def test_pictures_without_detections_are_warned_of(files: Files, capsys: pytest.
     files.result("ship", f"a 0.9 {SQUARE}")
     assert files.metrics()["mAP50"] == 0.25
     assert capsys.readouterr().err == (
-        "warning: 3 of the 4 listed pictures have no detection, such as 'b'; their 3 objects count as missed\n"
+        f"warning: {files.results}: 3 of the 4 listed pictures have no detection, such as 'b'; "
+        "their 3 objects count as missed\n"
     )
 
 
@@ -371,7 +380,7 @@ def test_detections_in_unlisted_pictures_are_counted_and_left_out(files: Files, 
     metrics = files.metrics("--image_set", files.list("a"))
     assert (metrics["mAP50"], metrics["num_images"], metrics["num_unlisted"]) == (1.0, 1, 3)
     assert capsys.readouterr().err == (
-        "warning: 3 detections of 2 pictures that are not listed, such as 'b', are left out\n"
+        f"warning: {files.results}: 3 detections of 2 pictures that are not listed, such as 'b', are left out\n"
     )
 
 

@@ -12,7 +12,6 @@ import pytest
 from datasets.image_folders import find_images, without_previews
 from datasets.images import ImageError
 from datasets.readers import list_images
-from tools.data_folder import lay_out
 from tools.input_pictures import input_pictures
 
 
@@ -65,15 +64,22 @@ def test_two_pictures_that_differ_in_the_suffix_only_are_refused_by_name(tmp_pat
 
 def test_a_smaller_picture_beside_a_tiff_of_its_name_is_a_preview(tmp_path: Path) -> None:
     """Providers put them there, in folders that one may not change: every command stopped."""
-    scene = picture(tmp_path / "images" / "a.tif", (60, 90))
-    for suffix in (".jpg", ".png"):
-        picture(tmp_path / "images" / f"a{suffix}", (20, 30))
+    scene = picture(tmp_path / "images" / "a.tif", (601, 900))
+    for suffix in (".jpg", ".PNG"):
+        picture(tmp_path / "images" / f"a{suffix}", (200, 300))
     other = picture(tmp_path / "images" / "b.jpg", (20, 30))
-    write(tmp_path / "labelTxt" / "a.txt", b"")
-    assert find_images(tmp_path / "images") == {"a": scene, "b": other}
-    assert list_images("dota", tmp_path) == {"a": scene, "b": other}
+    assert find_images(tmp_path / "images", skips_previews=True) == {"a": scene, "b": other}
     assert input_pictures(tmp_path / "images" / "*", "--input") == {"a": scene, "b": other}
-    assert [pair.image_path for pair in lay_out("dota", tmp_path, None).pairs] == [scene, other]
+    assert input_pictures(tmp_path / "images", "--input") == {"a": scene, "b": other}
+
+
+def test_where_there_are_labels_people_say_on_which_picture_they_were_drawn(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.tif", (60, 90))
+    picture(tmp_path / "images" / "a.jpg", (20, 30))
+    write(tmp_path / "labelTxt" / "a.txt", b"")
+    for read in (lambda: find_images(tmp_path / "images"), lambda: list_images("dota", tmp_path)):
+        with pytest.raises(ImageError, match="but for the suffix"):
+            read()
 
 
 @pytest.mark.parametrize(
@@ -81,6 +87,7 @@ def test_a_smaller_picture_beside_a_tiff_of_its_name_is_a_preview(tmp_path: Path
     [
         (("a.tif", (60, 90)), ("a.jpg", (60, 90))),
         (("a.tif", (20, 30)), ("a.jpg", (60, 90))),
+        (("a.tif", (60, 90)), ("a.jpg", (20, 40))),
         (("a.png", (60, 90)), ("a.jpg", (20, 30))),
         (("a.tif", (60, 90)), ("a.tiff", (20, 30))),
     ],
@@ -89,14 +96,14 @@ def test_which_of_others_is_meant_is_for_people_to_say(tmp_path: Path, first: tu
     for name, hw in (first, second):
         picture(tmp_path / name, hw)
     with pytest.raises(ImageError, match="but for the suffix"):
-        find_images(tmp_path)
+        find_images(tmp_path, skips_previews=True)
 
 
 def test_beside_a_damaged_tiff_nothing_is_a_preview(tmp_path: Path) -> None:
     write(tmp_path / "a.tif", b"II*\0")
     picture(tmp_path / "a.jpg", (20, 30))
     with pytest.raises(ImageError, match=re.escape("a.tif: same name as a.jpg but for the suffix")):
-        find_images(tmp_path)
+        find_images(tmp_path, skips_previews=True)
 
 
 def test_pictures_of_one_name_in_two_folders_are_no_previews(tmp_path: Path) -> None:

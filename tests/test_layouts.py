@@ -85,12 +85,37 @@ def test_of_eight_bands_the_named_ones_are_read_in_windows(tmp_path) -> None:
             read(unnamed)
 
 
+def test_more_bands_of_a_file_that_is_called_rgb_are_read_too(tmp_path) -> None:
+    """GDAL writes no names where they are what PHOTOMETRIC says anyway."""
+    path = write(tmp_path / "a.tif", (RED, GREEN, BLUE, NONE, ALPHA), photometric="RGB")
+    assert read_layout(path.read_bytes()).colours == (0, 1, 2, 3)
+    assert open_picture(path, 4)[2:3, 2:3].tolist() == [[[VALUES[BLUE], VALUES[GREEN], VALUES[RED], VALUES[NONE]]]]
+
+
+def test_the_remedy_for_colours_out_of_order_puts_them_in_order(tmp_path) -> None:
+    """A copy keeps the order of the bands and forgets their names: red cars would have been blue."""
+    path = write(tmp_path / "a.tif", PLANET, photometric="MINISBLACK", interleave="pixel")
+    expected = [VALUES[BLUE], VALUES[GREEN], VALUES[RED]]
+    try:
+        assert read_image(path)[2, 2].tolist() == expected
+    except ImageError as error:
+        assert "gdal_translate -b 3 -b 2 -b 1 -b 4 -co PHOTOMETRIC=RGB" in str(error)  # noqa: PT017
+    assert open_picture(path)[2:3, 2:3].tolist() == [[expected]]
+
+
+@pytest.mark.parametrize(("dtype", "value_range"), [("uint8", None), ("uint16", (0.0, 25_500.0))])
+def test_opacity_is_seen_in_windows_whatever_the_values(tmp_path, dtype, value_range) -> None:
+    path = write(tmp_path / "a.tif", (RED, GREEN, BLUE, ALPHA), dtype)
+    with pytest.raises(ImageError, match="says where pixels are"):
+        PictureWindows(path, 4, value_range)
+
+
 def test_opacity_is_no_near_infrared(tmp_path) -> None:
     """A band of 65535 took part in the percentiles, and pictures came out almost black."""
     path = write(tmp_path / "a.tif", (RED, GREEN, BLUE, ALPHA), "uint16")
     assert read_image(path)[3, 3].tolist() == pytest.approx([VALUES[BLUE], VALUES[GREEN], VALUES[RED]], abs=1)
     for read in (read_image, PictureWindows):
-        with pytest.raises(ImageError, match="fourth band says where pixels are"):
+        with pytest.raises(ImageError, match="says where pixels are"):
             read(path, 4)
 
 

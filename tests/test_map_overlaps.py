@@ -46,6 +46,20 @@ def test_of_an_object_in_two_pictures_the_better_box_stays(scenes: tuple[Path, P
     assert ledger.changed == {TWICE: 2}
 
 
+@pytest.mark.parametrize(
+    ("crs", "first", "second"),
+    [
+        ("EPSG:4326", from_origin(179.999, 10, 1e-5, 1e-5), from_origin(-180.0005, 10, 1e-5, 1e-5)),
+        ("EPSG:3413", from_origin(-50, 50, 1, 1), from_origin(0, 50, 1, 1)),
+    ],
+)
+def test_across_the_antimeridian_and_on_a_pole_as_well(tmp_path: Path, crs: str, first, second) -> None:
+    paths = [geotiff(tmp_path / f"{name}.tif", place, crs) for name, place in (("a", first), ("b", second))]
+    pictures = [seen("a", paths[0], (90, 0.9, "car"), (140, 0.9, "car")), seen("b", paths[1], (40, 0.8, "car"))]
+    kept = without_repeated(AnnotatedSet(pictures), Ledger(), 0.3).pictures
+    assert [len(picture.scores) for picture in kept] == [2, 0]
+
+
 def test_pictures_without_a_place_and_without_boxes_stay_as_they_are(scenes: tuple[Path, Path]) -> None:
     pictures = [seen("a", None, (0, 0.9, "car"), (0, 0.8, "car")), seen("b", scenes[0]), seen("c", scenes[1])]
     annotated = AnnotatedSet(pictures)

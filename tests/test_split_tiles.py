@@ -189,6 +189,14 @@ def test_other_lists_than_those_of_the_folder_may_be_named(dota_folder, tmp_path
     assert main([str(src), str(tmp_path / "tiles"), *flags]) == 0
     assert (tmp_path / "tiles" / "val.txt").read_text(encoding="utf-8").split()[0].startswith("scene_3")
     assert len((tmp_path / "tiles" / "train.txt").read_text(encoding="utf-8").split()) == 3
+    (lists / "test.txt").write_text("scene_0\n", encoding="utf-8")
+    (tmp_path / "tiles" / "mine.txt").touch()
+    assert main([str(src), str(tmp_path / "tiles"), *flags]) == 0
+    assert (tmp_path / "tiles" / "test.txt").is_file()
+    (lists / "test.txt").unlink()
+    assert main([str(src), str(tmp_path / "tiles"), *flags]) == 0
+    assert not (tmp_path / "tiles" / "test.txt").exists(), "its tiles are trained on now"
+    assert (tmp_path / "tiles" / "mine.txt").is_file()
     assert main([str(src), str(tmp_path / "t"), "--lists", str(tmp_path / "no")]) == 2
     assert "no: no such folder" in capsys.readouterr().err
 

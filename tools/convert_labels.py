@@ -70,9 +70,7 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         _settle_results(options)
     _check_places(options)
     target = WRITERS[options.to]
-    annotated = _read(options, ledger)
-    _require_objects(annotated, ledger)
-    annotated = _with_classes(annotated, options, ledger)
+    annotated = _with_classes(_read(options, ledger), options, ledger)
     if options.source in FILE_A_PICTURE:
         annotated = add_unlabelled(annotated, options.src, options.images, ledger, options.unlabelled)
     if options.source in PREDICTIONS and options.images:
@@ -114,18 +112,6 @@ def _read(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         read = label_formats.ON_THE_MAP[options.source]
         return read(options.src, ledger, options.images, options.class_field, options.crs, track)
     return label_formats.SOURCES[options.source](options.src, ledger, track)
-
-
-def _require_objects(annotated: AnnotatedSet, ledger: Ledger) -> None:
-    """Raises ValueError where there were objects and none can be used: what would be written, pictures without objects,
-    would teach that there are none."""
-    if any(picture.labels.names for picture in annotated.pictures):
-        return
-    if ledger.faults:
-        more = f" ({len(ledger.faults)} faults in all)" if len(ledger.faults) > 1 else ""
-        raise ValueError(f"no object can be used, and nothing was written; {ledger.faults[0]}{more}")
-    for sentence, count in (+ledger.left_out).most_common(1):
-        raise ValueError(f"no object can be used, and nothing was written; {count} {sentence}")
 
 
 def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.image_folders import without_previews
 from datasets.images import IMAGE_SUFFIXES, ImageError
 from datasets.label_formats.annotations import ROLES as SPLITS
 from datasets.label_formats.dota_folder import IMAGES, label_dir_in, names_of_val, parts_of
@@ -136,7 +135,7 @@ def _find_files(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[
     folders = _folders(dataset, data_dir)
     for part, image_dir, label_dir in folders:
         found, elsewhere = [], names_of_val(image_dir.parent) if part else frozenset()
-        for path in without_previews(_files(image_dir, IMAGE_SUFFIXES)):
+        for path in _files(image_dir, IMAGE_SUFFIXES):
             if path.stem in elsewhere:
                 continue
             first = images.setdefault(path.stem, path)

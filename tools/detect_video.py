@@ -6,7 +6,6 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +36,7 @@ from tools.progress import progress_bar
 from tools.results import DETECTIONS, RESULTS, ResultFiles, origin_of, read_origin
 from tools.run_folder import weights_in
 from tools.stop_request import StopRequest
-from tools.video_file import VideoFile
+from tools.video_file import LONGEST_SIDE, VideoFile
 from tools.video_flags import add_every, check_every, videos_of
 
 COUNTS = "counts.csv"
@@ -58,7 +57,9 @@ def _run(options: argparse.Namespace) -> int:
     _refuse_other_results(options.out, paths)
     for path in paths:  # a damaged one is told of now, and not after hours
         with Video(path) as video:
-            next(video.frames(), None)
+            first = next(video.frames(), None)
+        if options.draw and first is not None and max(first.picture.shape) > LONGEST_SIDE:
+            raise SettingsError(f"{path}: MPEG-4 holds no more than {LONGEST_SIDE} pixels a side; give --no_draw")
     options.model = weights_in(options.model)
     detector = _detector(options)
     least = least_scores_of(options, detector.class_names)
@@ -213,8 +214,7 @@ def _detector(options: argparse.Namespace) -> PictureDetector:
         flags = {name: getattr(options, name) for name in (*THRESHOLDS, "backbone", "tta_views", "precision")}
         flags["num_peaks"] = options.K
         given = {name: value for name, value in flags.items() if value is not None}
-        detector = Detector(options.model, options.device or "auto", **given)
-        detector.settings = replace(detector.settings, agnostic=options.agnostic_nms)
+        detector = Detector(options.model, options.device or "auto", agnostic_nms=options.agnostic_nms, **given)
     if detector.num_channels not in (1, 3):
         raise SettingsError(f"{options.model} reads pictures of {detector.num_channels} bands, and a video has colours")
     return detector

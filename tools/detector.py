@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,10 @@ from tools.run_folder import weights_in
 
 
 class Detector:
-    """A checkpoint ready to detect. class_names: what the labels stand for; settings: K and the thresholds; usual_hw:
-    of pictures in which objects are as large as they were in training; input_hw and num_channels: of the network;
-    value_range: in pictures of more than 8 bits, the values that training made black and white, if it was the same in
-    all; num_cut: pictures and tiles so far of which boxes may be missing, because there were more than K."""
+    """A checkpoint ready to detect. class_names: what the labels stand for; usual_hw: of pictures in which objects are
+    as large as they were in training; input_hw and num_channels: of the network; value_range: in pictures of more than
+    8 bits, the values that training made black and white, if it was the same in all; num_cut: pictures and tiles so far
+    of which boxes may be missing, because there were more than K."""
 
     def __init__(
         self,
@@ -34,25 +35,36 @@ class Detector:
         num_peaks: int = 500,
         tta_views: int = 1,
         precision: str = "fp32",
+        agnostic_nms: bool = False,
         backbone: str | None = None,
     ) -> None:
         """Load a run folder's best.pth, a checkpoint, or published weights. The numbers are --conf_thresh,
-        --nms_thresh, --K and --tta_views of main.py, `precision` is its --precision. `backbone`: FILE.py:CLASS of a
-        network with a backbone of your own; the file is run.
+        --nms_thresh, --K and --tta_views of main.py, `precision` and `agnostic_nms` its flags of these names.
+        `backbone`: FILE.py:CLASS of a network with a backbone of your own; the file is run.
 
         Raises CheckpointError for what is no such file, SettingsError for a device that is not there, a precision that
         it has not and a backbone that contradicts the file, ValueError for a number out of range.
         """
-        self.settings = DetectionSettings(num_peaks, conf_thresh, nms_thresh, num_views=tta_views, precision=precision)
-        self._device = pick_device(device)
-        pick_precision(precision, self._device)  # told of now, not with the first picture
+        settings = DetectionSettings(
+            num_peaks, conf_thresh, nms_thresh, agnostic=agnostic_nms, num_views=tta_views, precision=precision
+        )
+        on = pick_device(device)
+        pick_precision(precision, on)  # told of now, not with the first picture
         model, self._architecture, _ = load_named(weights_in(Path(path)), backbone)
-        model = model.to(self._device, memory_format=torch.channels_last)
-        self._inference = Inference(model, self._architecture, self.settings, self._device)
+        self._inference = Inference(model.to(on, memory_format=torch.channels_last), self._architecture, settings, on)
         self.class_names = tuple(self._architecture.class_names)
         self.usual_hw, self.input_hw = self._architecture.usual_hw, self._architecture.input_hw
         self.num_channels = self._architecture.in_channels
         self.value_range, self.num_cut = self._architecture.value_range, 0
+
+    @property
+    def settings(self) -> DetectionSettings:
+        """K, the thresholds and what else becomes of the network's maps; others may be set."""
+        return self._inference.settings
+
+    @settings.setter
+    def settings(self, settings: DetectionSettings) -> None:
+        self._inference = replace(self._inference, settings=settings)
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
         """The boxes in pictures of any sizes, (H, W, 3) uint8 BGR as OpenCV reads them (or (H, W, channels) of the

@@ -1,4 +1,4 @@
-"""What the commands that detect with an exported file have in common: their flags, and the detector they ask for."""
+"""What the commands that detect with exported files or in videos have in common: flags, and the detector."""
 
 from __future__ import annotations
 

@@ -52,6 +52,7 @@ def run(config: Config) -> int:
     engine.close()
     if not engine.is_main:
         return 0
+    has_gaps = not listed.keys() <= detections.keys()
     if whole is not None:
         detections = whole.merged(detections, config.nms_thresh, config.agnostic_nms)
         remove_other_classes(loaded.run_dir / MERGED, class_names)
@@ -77,7 +78,7 @@ def run(config: Config) -> int:
     if numbered:
         log(f"classes that no font here can write are drawn as numbers: {numbered}")
     log(f"written: {', '.join(str(loaded.run_dir / name) for name in written)}")
-    return int(bool(scored.missing))
+    return int(has_gaps)
 
 
 def write_evaluation(run_dir: Path, scored: Evaluation, metrics: Mapping) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from datasets.images import IMAGE_SUFFIXES
-from datasets.label_formats.dota_folder import is_dota_folder, label_dir_in
+from datasets.label_formats.dota_folder import is_dota_folder, label_dir_in, parts_of
 from datasets.readers import DOTA_CLASSES
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
@@ -86,7 +86,7 @@ def score_files(
             name: item._replace(quads=outer_quads(item.quads, is_published)) for name, item in results.images.items()
         }
     scored = evaluate(detections, truths, class_names, iou_thresholds, difficult, ignore_overlap)
-    _warn_of_gaps(scored, truths, results)
+    _warn_of_gaps(detections_dir, scored, truths, results)
     return scored
 
 
@@ -111,7 +111,7 @@ def _run(options: argparse.Namespace) -> None:
     problems: list[LabelError] = []
     score = partial(
         score_files,
-        labels_dir=label_dir_in(options.labels_dir) if is_dota_folder(options.labels_dir) else options.labels_dir,
+        labels_dir=_labels_in(options.labels_dir),
         image_set=options.image_set,
         task=options.task,
         iou_thresholds=options.iou,
@@ -151,6 +151,16 @@ def _results_in(folder: Path) -> Path:
     if len(found) > 1:
         raise SettingsError(f"{folder} holds results of tiles and of whole pictures; name {found[0]} or {found[1]}")
     return found[0] if found else folder
+
+
+def _labels_in(folder: Path) -> Path:
+    """The folder of label files: that one, or the one in a data folder. Raises SettingsError for data in parts."""
+    if not is_dota_folder(folder):
+        return folder
+    parts = [part for part in parts_of(folder) if part != folder and label_dir_in(part).is_dir()]
+    if parts:
+        raise SettingsError(f"{folder} holds {', '.join(part.name for part in parts)}; name {label_dir_in(parts[-1])}")
+    return label_dir_in(folder)
 
 
 def _label_paths(labels_dir: Path, image_set: Path | None, missing_labels: str) -> dict[str, Path | None]:
@@ -211,12 +221,12 @@ def _make_truth(path: Path | None, labels: Labels, number_of: Mapping[str, int],
     return ImageTruth(labels.quads[keep], numbers, labels.difficult[keep])
 
 
-def _warn_of_gaps(scored: Evaluation, truths: Mapping[str, ImageTruth], results: Results) -> None:
+def _warn_of_gaps(folder: Path, scored: Evaluation, truths: Mapping[str, ImageTruth], results: Results) -> None:
     """Say what makes a score low without being wrong: parts of the result set that are not there or do not match."""
     if scored.missing:
         missed = sum(int(((truths[name].labels >= 0) & (truths[name].difficult == 0)).sum()) for name in scored.missing)
         warn(
-            f"{len(scored.missing)} of the {scored.num_images} listed pictures have no detection, such as "
+            f"{folder}: {len(scored.missing)} of the {scored.num_images} listed pictures have no detection, such as "
             f"'{scored.missing[0]}'; their {missed} objects count as missed"
         )
     if scored.unlisted:
@@ -224,12 +234,13 @@ def _warn_of_gaps(scored: Evaluation, truths: Mapping[str, ImageTruth], results:
             len(scored.missing) == scored.num_images
         )
         warn(
-            f"{scored.num_unlisted} detections of {len(scored.unlisted)} pictures that are not listed, such as "
-            f"'{scored.unlisted[0]}', are left out{doubt}"
+            f"{folder}: {scored.num_unlisted} detections of {len(scored.unlisted)} pictures that are not listed, such "
+            f"as '{scored.unlisted[0]}', are left out{doubt}"
         )
     absent = [name for name in results.without_file if scored.classes[name].num_truths]
     if absent:
-        warn(f"{len(absent)} classes with objects have no result file, such as '{absent[0]}'; they count as missed")
+        missed = f"{len(absent)} classes with objects have no result file, such as '{absent[0]}'; they count as missed"
+        warn(f"{folder}: {missed}")
     if not any(item.num_truths for item in scored.classes.values()):
         warn("the listed pictures hold no object to be found, so there is nothing to measure")
 

@@ -14,7 +14,6 @@ import numpy as np
 from datasets.near_duplicates import MAX_DISTANCE, NO_HASH, are_twins, image_hash
 from datasets.videos import Video, VideoError, frame_name
 from DOTA_devkit.atomic import atomic_write, write_json
-from DOTA_devkit.reasons import first_line
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.messages import warn
 from tools.progress import progress_bar
@@ -80,7 +79,7 @@ def _refuse_another(out: Path, video: Path) -> None:
         first = known.setdefault(video.stem, {"video": str(video.absolute()), "bytes": video.stat().st_size})
         name, size = first["video"], first["bytes"]
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"{index}: is damaged ({first_line(error)}); remove it, or name another folder") from error
+        raise ValueError(f"{index}: is damaged; remove it, or name another folder") from error
     if size != video.stat().st_size:
         raise SettingsError(f"{out} has frames of {name}, of the same name as {video}; name another folder")
     write_json(index, known)

@@ -30,7 +30,7 @@ def input_pictures(source: Path, what: str) -> dict[str, Path]:
     if source.is_file():
         return {source.stem: source}
     if source.is_dir():
-        images = find_images(source)
+        images = find_images(source, skips_previews=True)
         if not images:
             raise SettingsError(f"{what}: {no_picture_there(source)}")
         below = folder_with_pictures(source)

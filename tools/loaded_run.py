@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models import CTRBOX
-from tools.architecture import Architecture, check_flags
+from tools.architecture import ARCHITECTURE_FLAGS, Architecture, check_flags
 from tools.checkpoint import load_named
 from tools.config import Config, SettingsError, settings_from, with_settings
 from tools.destinations import refuse_data_folder, refuse_inputs
@@ -60,7 +60,7 @@ def load_run(config: Config) -> LoadedRun:
     settings where no flag says otherwise."""
     path = checkpoint_path(config.resume)
     model, architecture, content = load_named(path, config.backbone if "backbone" in config.explicit else None)
-    check_flags(config, architecture, path)
+    check_flags(config, architecture, path, [name for name in ARCHITECTURE_FLAGS if name != "backbone"])
     kept = settings_from(content.get("settings", {}))
     from_run = _LABELS if config.explicit & {"data_dir", "dataset"} else _LABELS | _DATA
     changes = {name: getattr(kept, name) for name in from_run - config.explicit}

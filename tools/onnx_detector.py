@@ -101,13 +101,13 @@ class OnnxDetector:
         check_picture(picture, self.num_channels, is_tiled=True)
         check_batch_size(batch_size)
         cut = TiledPicture(picture, tiling, self.facts.input_hw, tuple(self.facts.fill_bgr), name)
-        shown = [row for row in range(len(cut.tiles)) if not cut.tiles.is_blank(row)]
-        groups = (list(rows) for _, rows in groupby(shown, key=lambda row: cut.tiles.crop(row).shape))
+        groups = (list(rows) for _, rows in groupby(range(len(cut.tiles)), key=cut.tiles.crop_hw))
         batches = [rows[k : k + batch_size] for rows in groups for k in range(0, len(rows), batch_size)]
         if name is not None:
             batches = progress_bar(batches, unit="batch", desc=cut.title)
         for rows in batches:
-            for row, found in zip(rows, self.detect([cut.tiles.crop(row) for row in rows]), strict=True):
+            crops = {row: crop for row in rows if (crop := cut.tiles.crop_unless_blank(row)) is not None}
+            for row, found in zip(crops, self.detect(list(crops.values())), strict=True):
                 cut.add(row, found)
         return cut.merged(self.settings)
 

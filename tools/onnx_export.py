@@ -167,7 +167,7 @@ def _found_pictures(folder: Path | None) -> list[Path]:
         return []
     if not folder.is_dir():
         raise SettingsError(f"--pictures {folder}: no such folder")
-    found = list(find_images(folder).values())[:SHOWN_PICTURES]
+    found = list(find_images(folder, skips_previews=True).values())[:SHOWN_PICTURES]
     if not found:
         raise SettingsError(f"--pictures {folder}: no picture there")
     return found

@@ -13,7 +13,8 @@ FLOAT = onnx.TensorProto.FLOAT
 
 
 class NetworkPart:
-    """What of a file leads from the picture to the heat map; the other heads are computed after it, at the peaks alone.
+    """What of a file leads from the picture to the heat map; the other heads come after it, at the peaks alone or, of
+    several views, whole.
 
     model: that part as a model of its own, from the same input. quantizable: the names of its operators that compute
     in float and that runtimes have in int8, without the last convolution (of each view). convolutions: those that are

@@ -34,9 +34,9 @@ def quantize_file(model: Path, output: Path, pictures: Sequence[Path], source: s
     Static quantisation by ONNX Runtime's own tools, as pairs of QuantizeLinear and DequantizeLinear: weights signed and
     per channel, in 7 of their 8 bits, for products of 8 overflow the 16 bits in which processors without VNNI add them
     in pairs; activations unsigned and per tensor, from the least to the largest value that they take on `pictures`,
-    which go through the file as they would at work. The letterbox, the last convolution of the heat map, what is
-    computed at the peaks alone and the NMS stay in float: a step of 8 bits would be more than a pixel there. `source`
-    says in the metadata where the pictures are from.
+    which go through the file as they would at work. The letterbox, the last convolution of the heat map, the other
+    heads and the NMS stay in float: a step of 8 bits would be more than a pixel there. `source` says in the metadata
+    where the pictures are from.
 
     Raises ModelFileError for a file that cannot be quantised, SettingsError where ONNX Runtime is missing, ImageError
     for a picture that cannot be read.
@@ -78,7 +78,7 @@ def calibration_pictures(source: Path, num: int) -> list[Path]:
     except ImageError:
         raise
     except ValueError as error:
-        found = list(find_images(source).values())
+        found = list(find_images(source, skips_previews=True).values())
         if not found:
             raise SettingsError(f"--calibration {source}: no picture there, and no data folder ({error})") from error
     rows = np.linspace(0, len(found) - 1, min(num, len(found))).round().astype(int)

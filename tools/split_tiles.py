@@ -48,6 +48,7 @@ from tools.stop_request import StopRequest
 from tools.tile_pictures import JPEG_QUALITY, MARKERS, PictureTask, SplitSettings, finished_record, split_picture
 
 SETTINGS = Path(".split/settings.json")
+LISTS_WRITTEN = Path(".split/lists.json")
 SHOWN_OBJECTS = 10
 LABEL_PATH = FORMATS["dota"].label_path
 
@@ -112,6 +113,9 @@ def split_folder(
         records = _cut(tasks, num_workers, stop)
         index = _make_index(src, settings, records)
         _write_lists(dst, lists, index)
+        for stale in set(_lists_before(dst)) - lists.keys():  # of a run by other lists
+            (dst / stale).unlink(missing_ok=True)
+        write_json(dst / LISTS_WRITTEN, sorted(lists))
         if index.class_names:
             write_text(dst / "classes.txt", "".join(f"{name}\n" for name in index.class_names))
         write_index(dst / INDEX_NAME, index)
@@ -187,6 +191,14 @@ def _check_destination(src: Path, dst: Path, wanted: Mapping[str, object], image
             raise SettingsError(f"{dst}: holds tiles of '{vanished[0]}', which is not in {src} any more; {remedy}")
     elif dst.exists() and (not dst.is_dir() or any(item != path.parent for item in dst.iterdir())):
         raise SettingsError(f"{dst}: is in use and not by an earlier run of this command; name a new or empty folder")
+
+
+def _lists_before(dst: Path) -> list[str]:
+    """The names of the lists that an earlier run has written."""
+    try:
+        return json.loads((dst / LISTS_WRITTEN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
 
 
 def _clear_leftovers(dst: Path) -> None:

@@ -47,7 +47,7 @@ class VideoFile:
         if self._writer is None:
             if max(even.shape) > LONGEST_SIDE:
                 what = f"frames of {even.shape[1]} x {even.shape[0]}, and MPEG-4 holds {LONGEST_SIDE} pixels a side"
-                raise OSError(f"{self.path}: {what}; give --no_draw for the results alone")
+                raise OSError(f"{self.path}: {what}")
             codec, size = cv2.VideoWriter_fourcc(*_CODEC), (even.shape[1], even.shape[0])
             self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, codec, self.rate, size)
             if not self._writer.isOpened():

@@ -83,7 +83,9 @@ def start_from(
     )
     if not is_same:
         report = report._replace(kept_classes=_keep_classes(model, weights, found.class_names, class_names, path))
-    return StartingPoint(model, architecture, report._replace(adapted=adapted))
+    return StartingPoint(
+        model, architecture, report._replace(adapted=tuple(name for name in adapted if name in report.matched))
+    )
 
 
 def _keep_classes(

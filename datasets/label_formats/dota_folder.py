@@ -55,8 +55,22 @@ def label_dir_in(folder: Path) -> Path:
         names = ", ".join(path.name for path in versions)
         raise ValueError(f"{folder}: has labels of several versions ({names}); rename the one to be used to labelTxt")
     for version in versions:
-        return version / LABEL_FOLDERS[0] if (version / LABEL_FOLDERS[0]).is_dir() else version
+        return _unpacked(version)
     return folder / LABEL_FOLDERS[0]
+
+
+def _unpacked(version: Path) -> Path:
+    """The folder of label files in what an archive unpacked to: that one, or a single one in it that holds no
+    horizontal boxes. Raises ValueError where there are several."""
+    if next(version.glob("*.txt"), None) is not None:
+        return version
+    below = [path for path in sorted(version.iterdir()) if path.is_dir() and not path.name.endswith("_hbb")]
+    if len(below) > 1:
+        names = ", ".join(path.name for path in below)
+        raise ValueError(
+            f"{version}: holds several folders ({names}); move the labels to be used to labelTxt beside it"
+        )
+    return below[0] if below else version
 
 
 def label_dir_of(data_dir: Path, name: str) -> Path:

@@ -81,15 +81,20 @@ def read_geojson(
     Outlines are polygons, in longitude and latitude or in the system that a member `crs` names, as QGIS writes it; in a
     file without it in the system `crs`. Each part of a multipolygon is an object. The class is the property
     `class_field`, by default the first of CLASS_FIELDS that a feature has; a property `difficult` is read. An object
-    whose centre lies beyond a picture that shows a part of it is an ignore region there. Raises LabelError for a file
-    that is no GeoJSON and for coordinates of a system that it does not name, ImageError for a folder without pictures.
+    whose centre lies beyond a picture that shows a part of it is an ignore region there.
+
+    Raises LabelError for a file that is no GeoJSON and for coordinates of a system that it does not name, ImageError
+    for a folder without pictures, ValueError where there are objects and none can be used: pictures without objects
+    would teach that there are none.
     """
-    images = find_images(images_dir)
+    images = find_images(images_dir, skips_previews=True)
     if not images:
         below = folder_with_pictures(images_dir)
         remedy = f"but {below} in it has some; name that folder" if below else "name the folder of the GeoTIFF files"
         raise ImageError(f"{images_dir}: no picture there; {remedy}")
+    num_before = len(ledger.faults)
     groups = [_read_outlines(path, class_field, crs, ledger) for path in _files(src)]
+    bad_features = ledger.faults[num_before:]
     used = [np.zeros(len(group.outlines), bool) for group in groups]
     pictures = []
     for name, path in track(list(images.items())):
@@ -102,7 +107,11 @@ def read_geojson(
         for group, seen in zip(groups, used, strict=True):
             rows += _rows_on(place, group, seen, ledger)
         pictures.append(Picture(name, as_labels(rows), path.name, place.size, path=path))
-    ledger.left_out[ELSEWHERE] += sum(int((~seen).sum()) for seen in used)
+    num_elsewhere = sum(int((~seen).sum()) for seen in used)
+    if (bad_features or num_elsewhere) and not any(seen.any() for seen in used):
+        why = f"{num_elsewhere} {ELSEWHERE}" if num_elsewhere else f"{bad_features[0]}, and so on"
+        raise ValueError(f"{src}: no object can be used, and nothing was written; {why}")
+    ledger.left_out[ELSEWHERE] += num_elsewhere
     return AnnotatedSet(pictures)
 
 
@@ -151,18 +160,25 @@ def _measures(quad: np.ndarray) -> dict[str, float]:
     """Of a box (4, 2) in longitude and latitude on the ground: `length_m` and `width_m`, its longer and shorter side in
     metres, and `azimuth`, the direction of the longer one in degrees clockwise from north, 0 to 180.
 
-    A degree is as long as on WGS 84 at the box's middle (Snyder, Map Projections: A Working Manual, USGS 1395, 1987,
-    equations 4-18 to 4-21), whatever the map's projection stretches.
+    On the plane that touches WGS 84 at the box's middle, so that no projection stretches anything, also at the poles
+    (Snyder, Map Projections: A Working Manual, USGS 1395, 1987, equations 3-1 and 4-20, for points on the ellipsoid).
     """
-    latitude = np.deg2rad(quad[:, 1].mean())
-    squeeze = 1 - WGS84_E2 * np.sin(latitude) ** 2
-    per_radian = np.array([WGS84_A * np.cos(latitude) / np.sqrt(squeeze), WGS84_A * (1 - WGS84_E2) / squeeze**1.5])
-    points = np.deg2rad(quad - quad[0]) * per_radian
+    longitude, latitude = np.deg2rad(quad).T
+    normal = WGS84_A / np.sqrt(1 - WGS84_E2 * np.sin(latitude) ** 2)
+    axis = normal * np.cos(latitude)  # distance from the axis of the Earth
+    places = np.stack(
+        [axis * np.cos(longitude), axis * np.sin(longitude), normal * (1 - WGS84_E2) * np.sin(latitude)], axis=1
+    )
+    x, y, z = places.mean(axis=0)
+    here, up = np.arctan2(y, x), np.arctan2(z, np.hypot(x, y) * (1 - WGS84_E2))
+    east = np.array([-np.sin(here), np.cos(here), 0])
+    north = np.array([-np.sin(up) * np.cos(here), -np.sin(up) * np.sin(here), np.cos(up)])
+    points = (places - places[0]) @ np.stack([east, north], axis=1)
     middles = (points + np.roll(points, -1, axis=0)) / 2
     axes = middles[[0, 1]] - middles[[2, 3]]
     sides = np.hypot(*axes.T)
-    east, north = axes[sides.argmax()]
-    azimuth = round(float(np.rad2deg(np.arctan2(east, north))) % 180, 1) % 180
+    to_east, to_north = axes[sides.argmax()]
+    azimuth = round(float(np.rad2deg(np.arctan2(to_east, to_north))) % 180, 1) % 180
     return {"length_m": round(float(sides.max()), 2), "width_m": round(float(sides.min()), 2), "azimuth": azimuth}
 
 
@@ -212,10 +228,11 @@ def _read_outlines(path: Path, class_field: str | None, crs: str | None, ledger:
 
 
 def _check_degrees(found: _Outlines) -> None:
-    """Raises LabelError for coordinates that are neither longitude nor latitude."""
-    for outline, line in zip(found.outlines, found.lines, strict=True):
-        if (np.abs(outline) > (360, 90)).any():
-            x, y = outline[0].tolist()
+    """Raises LabelError for a file most of whose outlines are no longitudes and latitudes."""
+    beyond = [row for row, outline in enumerate(found.outlines) if (np.abs(outline) > (360, 90)).any()]
+    for row in beyond[:1]:
+        if 2 * len(beyond) > len(found.outlines):
+            (x, y), line = found.outlines[row][0].tolist(), found.lines[row]
             raise LabelError(
                 found.path,
                 line,
@@ -227,6 +244,8 @@ def _check_degrees(found: _Outlines) -> None:
 def _crs_of(document: Document, crs: str | None) -> Any:
     """The system that the file names; where it names none the other one, or that of RFC 7946."""
     member = document.fields.get("crs")
+    if member is not None and crs is not None:
+        raise LabelError(document.path, 1, f"names a coordinate system, {shown(member)}; leave --crs out")
     name = crs or LONGITUDE_LATITUDE
     if member is not None:
         properties = member.get("properties") if isinstance(member, dict) else None

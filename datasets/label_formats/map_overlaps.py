@@ -8,7 +8,8 @@ from datasets.georeference import LONGITUDE_LATITUDE, GeoreferenceError, between
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, take_objects
 from DOTA_devkit import poly_nms
 
-TWICE = "objects that were found in another picture as well left out"
+TWICE = "objects that a better one of their class overlaps on the map were left out, as asked"
+POLAR = 85.0  # degrees of latitude
 PER_DEGREE = 1e6  # units: about a decimetre each. What overlaps by how much does not depend on a map's scales
 
 
@@ -42,4 +43,17 @@ def _on_map(picture: Picture) -> np.ndarray | None:
     except GeoreferenceError:
         return None
     points = between(place.crs, read_crs(LONGITUDE_LATITUDE), place.to_map(picture.labels.quads.reshape(-1, 2)))
-    return points.reshape(-1, 4, 2) * PER_DEGREE
+    return _flat(points.reshape(-1, 4, 2)) * PER_DEGREE
+
+
+def _flat(quads: np.ndarray) -> np.ndarray:
+    """Quads (N, 4, 2) in longitude and latitude on one plane, in which what lies together on the Earth does: across the
+    antimeridian as well, and around the poles by the distance from them."""
+    longitude, latitude = quads[..., 0], quads[..., 1]
+    first = longitude[:, :1]
+    turned = (first + 180) % 360 - 180 + (longitude - first + 180) % 360 - 180  # whole boxes, from -180 on
+    is_polar = np.abs(latitude).mean(axis=1, keepdims=True) > POLAR
+    away, angle = 90 - np.abs(latitude), np.deg2rad(longitude)
+    aside = 1000 * np.sign(latitude)  # degrees, where no other box is
+    around = np.stack([away * np.cos(angle) + aside, away * np.sin(angle)], axis=-1)
+    return np.where(is_polar[..., None], around, np.stack([turned, latitude], axis=-1))

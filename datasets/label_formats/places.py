@@ -32,7 +32,9 @@ def locate_pictures(annotated: AnnotatedSet, src: Path, images_dir: Path | None,
     if all(picture.path for picture in annotated.pictures):
         return annotated
     folders = list(_likely_folders(images_dir or src, beside=images_dir is None))
-    by_name = {name: path for folder in reversed(folders) for name, path in find_images(folder).items()}
+    are_predictions = any(picture.scores is not None for picture in annotated.pictures)
+    found = (find_images(folder, skips_previews=are_predictions) for folder in reversed(folders))
+    by_name = {name: path for images in found for name, path in images.items()}
     located = []
     for picture in annotated.pictures:
         named = (_below(folder, picture.file_name) for folder in folders if picture.file_name)

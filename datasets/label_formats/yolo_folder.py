@@ -11,7 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.image_folders import without_previews
 from datasets.images import IMAGE_SUFFIXES, ImageError
 from datasets.label_formats.annotations import ROLES, file_in, name_fault, refuse_same_names
 from datasets.label_formats.data_yaml import DataYaml, find_data_yaml, read_data_yaml
@@ -221,7 +220,7 @@ def _list_folder(
 def _list_pictures(folder: Path, time_ns: int) -> dict[str, Path]:
     """The pictures directly in a folder by name."""
     found = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    paths = without_previews(sorted(found))
+    paths = sorted(found)
     return {path.stem: path for path in reversed(paths)}
 
 
@@ -229,7 +228,7 @@ def _pictures_in(place: Path) -> Iterable[Path]:
     """The pictures of a folder and the folders in it, or of a list, whose entries are relative to its own folder."""
     if place.is_dir():
         paths = (path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-        return without_previews(sorted(path for path in paths if not is_hidden(path.relative_to(place))))
+        return sorted(path for path in paths if not is_hidden(path.relative_to(place)))
     paths = [_listed(place.parent, name) for name in read_names(place)]
     missing = next((path for path in paths if not path.is_file()), None)
     if missing:
