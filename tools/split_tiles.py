@@ -25,30 +25,34 @@ from datasets.readers import (
     read_classes,
     unknown_class,
 )
-from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, lists_in, read_list
+from datasets.splits import VAL_LISTS
 from DOTA_devkit.atomic import write_json, write_text
 from DOTA_devkit.clipping import clip_quads
 from DOTA_devkit.labels import read_labels
 from DOTA_devkit.tiling import (
     INDEX_NAME,
     MIN_VISIBLE,
-    Tile,
     TileIndex,
     check_grid,
     check_picture_name,
     write_index,
 )
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.destinations import refuse_data_folder
 from tools.folder_lock import locked
 from tools.messages import report_problems, warn
 from tools.processes import run_tasks
 from tools.setting_rules import check_scales, check_value_range
 from tools.stop_request import StopRequest
-from tools.tile_pictures import JPEG_QUALITY, MARKERS, PictureTask, SplitSettings, finished_record, split_picture
+from tools.tile_folder import (
+    SETTINGS,
+    check_destination,
+    clear_leftovers,
+    make_index,
+    read_lists,
+    write_lists,
+)
+from tools.tile_pictures import JPEG_QUALITY, PictureTask, SplitSettings, finished_record, split_picture
 
-SETTINGS = Path(".split/settings.json")
-LISTS_WRITTEN = Path(".split/lists.json")
 SHOWN_OBJECTS = 10
 LABEL_PATH = FORMATS["dota"].label_path
 
@@ -89,7 +93,7 @@ def split_folder(
     is_labelled = is_dota_folder(src)
     if not is_labelled and settings.skip_empty:
         raise SettingsError(f"--skip_empty: without {label_dir_in(src)} nobody knows which tiles are empty")
-    lists = _read_lists(src, images, is_labelled, folder.splits, lists_dir)
+    lists = read_lists(src, images, is_labelled, folder.splits, lists_dir)
     if (src / "classes.txt").is_file():
         settings = SplitSettings(**{**asdict(settings), "class_names": read_classes("dota", src, [])})
     elif is_labelled:
@@ -106,16 +110,13 @@ def split_folder(
         for name, path in images.items()
     ]
     wanted = json.loads(json.dumps({"source": str(src.resolve()), **asdict(settings)}))
-    _check_destination(src, dst, wanted, images)
+    check_destination(src, dst, wanted, images)
     with locked(dst / SETTINGS.parent, "cutting tiles into"):
-        _clear_leftovers(dst)
+        clear_leftovers(dst)
         write_json(dst / SETTINGS, wanted)
         records = _cut(tasks, num_workers, stop)
-        index = _make_index(src, settings, records)
-        _write_lists(dst, lists, index)
-        for stale in set(_lists_before(dst)) - lists.keys():  # of a run by other lists
-            (dst / stale).unlink(missing_ok=True)
-        write_json(dst / LISTS_WRITTEN, sorted(lists))
+        index = make_index(src, settings, records)
+        write_lists(dst, lists, index)
         if index.class_names:
             write_text(dst / "classes.txt", "".join(f"{name}\n" for name in index.class_names))
         write_index(dst / INDEX_NAME, index)
@@ -138,76 +139,6 @@ def _cut(tasks: Sequence[PictureTask], num_workers: int, stop: StopRequest) -> d
     return {task.name: records[task.name] for task in tasks}
 
 
-def _read_lists(
-    src: Path,
-    images: Mapping[str, Path],
-    is_labelled: bool,
-    known: Mapping[str, list[str]],
-    lists_dir: Path | None,
-) -> dict[str, list[str]]:
-    """The lists of the folder, or those in `lists_dir`, file name -> pictures, else the `known` splits of its parts,
-    and those of a split by pictures where it has neither.
-
-    A reader that finds only one side, or none, splits by itself; with tiles it would train on a picture that it
-    validates on. Another text file that is no list of pictures is passed over.
-    """
-    lists = {}
-    for path in sorted((lists_dir or lists_in(src)).glob("*.txt")):
-        if path.name == "classes.txt":
-            continue
-        try:
-            lists[path.name] = read_list(path, images)
-        except ListError as error:
-            if path.name in (*TRAIN_LISTS, *VAL_LISTS):
-                raise
-            warn(f"{error}; so {path.name} is not taken for a list")
-    has_both = any(name in lists for name in TRAIN_LISTS) and any(name in lists for name in VAL_LISTS)
-    if is_labelled and not has_both:
-        for role in ("train", "val"):
-            split = choose_split(src, images, role, lists_dir=lists_dir, known=known)
-            lists[f"{role}.txt"] = split.names
-            print(f"{role}.txt: {split.source}")
-    if "test" in known and lists_dir is None:
-        lists.setdefault("test.txt", known["test"])
-    return lists
-
-
-def _check_destination(src: Path, dst: Path, wanted: Mapping[str, object], images: Mapping[str, Path]) -> None:
-    """Raises SettingsError for a folder that holds anything but an earlier run by the same settings, `wanted`."""
-    refuse_data_folder(dst, src)
-    path = dst / SETTINGS
-    if path.is_file():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            before = {}
-        changed = sorted(key for key in wanted if before.get(key) != wanted[key])
-        if changed:
-            was = ", ".join(f"{key} {before.get(key)} (now {wanted[key]})" for key in changed)
-            raise SettingsError(f"{dst}: holds tiles made otherwise: {was}; name another folder or remove this one")
-        vanished = sorted({file.stem for file in (dst / MARKERS).glob("*.json")} - {*images})
-        if vanished:
-            remedy = "name another folder, or remove it"
-            raise SettingsError(f"{dst}: holds tiles of '{vanished[0]}', which is not in {src} any more; {remedy}")
-    elif dst.exists() and (not dst.is_dir() or any(item != path.parent for item in dst.iterdir())):
-        raise SettingsError(f"{dst}: is in use and not by an earlier run of this command; name a new or empty folder")
-
-
-def _lists_before(dst: Path) -> list[str]:
-    """The names of the lists that an earlier run has written."""
-    try:
-        return json.loads((dst / LISTS_WRITTEN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-
-
-def _clear_leftovers(dst: Path) -> None:
-    """Remove what a run that was killed left half written."""
-    for folder in ("images", "labelTxt", MARKERS):
-        for leftover in (dst / folder).glob(".*.tmp"):
-            leftover.unlink()
-
-
 def _refuse_other_formats(src: Path) -> None:
     """Raises SettingsError for labels that would be left behind."""
     try:
@@ -227,42 +158,6 @@ def _check_classes(src: Path, names: Iterable[str]) -> None:
         classes = nearest_dota_classes(found)
         stranger = min(found - {*classes})
         raise ValueError(f"{label_dir_in(src)}: {unknown_class(stranger, classes)}, in {src / 'classes.txt'}")
-
-
-def _make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict]) -> TileIndex:
-    """The index of all tiles. Classes: classes.txt, else as in training those that the names found stand for."""
-    tiles = {
-        name: Tile(name, picture, float(scale), x, y)
-        for picture, record in records.items()
-        for name, (scale, x, y, *_) in record["tiles"].items()
-    }
-    found = {name for record in records.values() for name in record["classes"]}
-    classes = settings.class_names or (dota_classes(found) if found else ())
-    pictures = {name: (record["height"], record["width"]) for name, record in records.items()}
-    skipped = {name: record["num_skipped"] for name, record in records.items() if record["num_skipped"]}
-    return TileIndex(
-        settings.size,
-        settings.overlap,
-        tuple(classes),
-        pictures,
-        tiles,
-        source=str(src.resolve()),
-        num_skipped=skipped,
-        value_range=settings.value_range,
-    )
-
-
-def _write_lists(dst: Path, lists: Mapping[str, Sequence[str]], index: TileIndex) -> None:
-    """The lists of pictures as lists of tiles, those of a picture together."""
-    of_picture: dict[str, list[str]] = {name: [] for name in index.pictures}
-    for tile in index.tiles.values():
-        of_picture[tile.picture].append(tile.name)
-    for name, pictures in lists.items():
-        tiles = [tile for picture in pictures for tile in of_picture[picture]]
-        if not tiles:
-            warn(f"{dst / name}: lists no tile, since all of its pictures' tiles are empty and skipped")
-        write_text(dst / name, "".join(f"{tile}\n" for tile in tiles))
-        print(f"{dst / name}: {len(pictures)} pictures, {len(tiles)} tiles")
 
 
 def _report(src: Path, dst: Path, settings: SplitSettings, records: Mapping[str, dict], index: TileIndex) -> None:
