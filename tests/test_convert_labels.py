@@ -64,7 +64,7 @@ def source(folder: Path, name: str) -> Path:
         case "coco":
             turned = annotation(segmentation=[], bbox=[100, 100, 100, 50, -DEGREES])
             return write(data_dir / "注.json", coco_text(turned, images=[{"id": 7, "file_name": "图 1.png"}]))
-        case "labelme":
+        case "labelme" | "xanylabeling":
             write(data_dir / "图 1.json", labelme_text(labelme(shape_type="rotation")))
         case "cvat":
             write(data_dir / "annotations.xml", cvat_text(CVAT_BOX))

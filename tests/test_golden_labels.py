@@ -45,7 +45,7 @@ FILES: dict[str, tuple[Callable[[Path], Labels], int]] = {  # reader and difficu
     "hrsc.xml": (read_hrsc, 1),
     "cvat.xml": (_first_picture(read_cvat), 1),
     "labelme.json": (_first_picture(read_labelme), 1),
-    "x_anylabeling.json": (_first_picture(read_labelme), 1),
+    "xanylabeling.json": (_first_picture(read_labelme), 1),
     "coco.json": (_first_picture(read_coco), 0),
     "coco_detectron2.json": (_first_picture(read_coco), 0),
     "detections.json": (_first_picture(read_detections), 0),

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from datasets.label_formats.annotations import AS_RECTANGLE, Picture, without_closing
-from datasets.label_formats.labelme import read_labelme
-from DOTA_devkit.labels import LabelError
+from datasets.label_formats.annotations import AS_RECTANGLE, AnnotatedSet, Picture, without_closing
+from datasets.label_formats.labelme import read_labelme, write_labelme
+from DOTA_devkit.labels import LabelError, Labels
 from tests.label_documents import HEIGHT, QUAD, UPRIGHT, WIDTH, labelme, labelme_text, write
 
 
@@ -125,3 +125,47 @@ def test_the_smallest_rectangle_holds_every_point(
         for corner, side in zip(quad, np.roll(quad, -1, axis=0) - quad, strict=True):
             normal = np.array([-side[1], side[0]]) / np.hypot(*side)
             assert ((np.array(points) - corner) @ normal > -1e-3).all()
+
+
+def back(folder: Path) -> Picture:
+    return read_labelme(folder / "图 1.json")
+
+
+@pytest.mark.parametrize("shape_type", ["polygon", "rotation"])
+def test_what_is_written_is_read_back_with_its_flags(tmp_path: Path, shape_type: str) -> None:
+    free = [[0, 0], [50, 5], [60, 40], [3, 30]]
+    quads = np.array([QUAD, UPRIGHT, free], np.float64)
+    labels = Labels(quads, ["船 船", "car", "car"], np.array([0, 1, 2]), np.arange(1, 4))
+    write_labelme(tmp_path, AnnotatedSet([Picture("图 1", labels, hw=(HEIGHT, WIDTH))]), shape_type)
+    picture = back(tmp_path)
+    assert picture.labels.quads.tolist() == quads.tolist()
+    assert picture.labels.names == ["船 船", "car", "car"]
+    assert picture.labels.difficult.tolist() == [0, 1, 2]
+    assert picture.hw == (HEIGHT, WIDTH)
+    shapes = json.loads((tmp_path / "图 1.json").read_text("utf-8"))["shapes"]
+    assert [shape["shape_type"] for shape in shapes] == [shape_type, shape_type, "polygon"]
+    if shape_type == "rotation":
+        assert [shape.get("direction") for shape in shapes] == [0.643501, 0.0, None]
+
+
+def test_the_direction_of_a_box_is_that_of_its_first_side_from_0_to_a_whole_turn(tmp_path: Path) -> None:
+    """As X-AnyLabeling writes it: its box with corners (547.6, 374.1), (685.3, 332.2), ... has 5.9877."""
+    quad = np.array([[547.561, 374.146], [685.327, 332.218], [779.0, 640.0], [641.234, 681.929]])
+    labels = Labels(quad[None], ["cow"], np.zeros(1, int), np.ones(1, int))
+    write_labelme(tmp_path, AnnotatedSet([Picture("图 1", labels)]), "rotation")
+    (shape,) = json.loads((tmp_path / "图 1.json").read_text("utf-8"))["shapes"]
+    assert shape["direction"] == pytest.approx(5.987745, abs=1e-4)
+
+
+def test_predictions_keep_their_scores_and_pictures_are_named_from_where_the_file_is(tmp_path: Path) -> None:
+    labels = Labels(np.array([QUAD], float), ["car"], np.zeros(1, int), np.ones(1, int))
+    (tmp_path / "pictures").mkdir()
+    there = tmp_path / "pictures" / "图 1.png"
+    there.touch()
+    out = tmp_path / "out"
+    write_labelme(out, AnnotatedSet([Picture("图 1", labels, path=there, scores=np.array([0.75]))]))
+    document = json.loads((out / "图 1.json").read_text("utf-8"))
+    assert (document["imagePath"], document["shapes"][0]["score"]) == ("../pictures/图 1.png", 0.75)
+    (out / "图 1.png").touch()
+    write_labelme(out, AnnotatedSet([Picture("图 1", labels, path=there)]))
+    assert json.loads((out / "图 1.json").read_text("utf-8"))["imagePath"] == "图 1.png"

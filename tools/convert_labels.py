@@ -22,12 +22,17 @@ from tools.progress import progress_bar
 if TYPE_CHECKING:
     from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 
-SOURCES = ("rolabelimg", "yolo_obb", "coco", "labelme", "cvat", "voc", "dota", "hrsc", "geojson", "task1", "detections")
-TARGETS = ("dota", "yolo_obb", "coco", "rolabelimg", "geojson")
+SOURCES = (
+    *("rolabelimg", "yolo_obb", "coco", "labelme", "xanylabeling", "cvat", "voc", "dota", "hrsc"),
+    *("geojson", "task1", "detections"),
+)
+TARGETS = ("dota", "yolo_obb", "coco", "rolabelimg", "labelme", "xanylabeling", "geojson")
 ON_THE_MAP = ("geojson",)
 PREDICTIONS = ("task1", "detections")
-FILE_A_PICTURE = ("rolabelimg", "labelme", "voc", "dota", "hrsc")  # others name pictures without objects
-TURNING = ("labelme", "cvat", "voc")  # their programs show pictures as EXIF turns them, and so they are labelled
+# Others name pictures without objects.
+FILE_A_PICTURE = ("rolabelimg", "labelme", "xanylabeling", "voc", "dota", "hrsc")
+# Their programs show pictures as EXIF turns them, and so they are labelled.
+TURNING = ("labelme", "xanylabeling", "cvat", "voc")
 TELLING = ("coco", "rolabelimg")  # of any program, which may have done so: the size that the labels tell says it
 MIN_SCORE = 0.3
 COPIED = "pictures were copied, because the system allows no links to them"
@@ -91,10 +96,10 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         annotated = measure_pictures(annotated, ledger, track, target.needs_size)
     annotated = target.keep(annotated, ledger, options.drop_ignored)
     is_placed = options.copy_images or options.link_images
-    target.write(options.dst, _named_anew(annotated) if is_placed else annotated, ledger)
     if is_placed:
         folder = options.dst.parent if options.dst.suffix in target.file_suffixes else options.dst
         _place_pictures(annotated, folder, target.image_folder, options.link_images, ledger)
+    target.write(options.dst, _named_anew(annotated) if is_placed else annotated, ledger)
     _print_summary(annotated, options, ledger)
     return annotated
 
@@ -259,7 +264,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "longitude and latitude, read also in the system of a member crs, by where the pictures lie (GeoTIFF and what "
         "else GDAL reads); needs requirements-geo.txt. Outlines of another number of corners than four become their "
         "minimum-area rectangles. Written are: dota labelTxt/, rolabelimg xml/, yolo_obb labels/<split>/ and "
-        "data.yaml, coco annotations/instances_<split>.json or the file DST.json, geojson objects.geojson or the file "
+        "data.yaml, coco annotations/instances_<split>.json or the file DST.json, labelme and xanylabeling "
+        "<picture>.json, geojson objects.geojson or the file "
         "DST.geojson; and, where they are needed, classes.txt and lists of the splits. Exit codes: 0 done, 1 something "
         "was left out without being asked for, or cannot be read or written, 2 a wrong flag.",
     )

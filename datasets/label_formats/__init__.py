@@ -23,6 +23,7 @@ from datasets.label_formats.label_folders import (
     write_dota,
     write_lists,
 )
+from datasets.label_formats.labelme import write_labelme
 from datasets.label_formats.rolabelimg_xml import write_rolabelimg
 from datasets.label_formats.yolo_obb import keep_holdable, read_yolo_folder, write_yolo_obb, yolo_image_folder
 
@@ -52,6 +53,10 @@ class Target(NamedTuple):
     keep: Callable[[AnnotatedSet, Ledger, bool], AnnotatedSet] = _keep_all
 
 
+def _beside(annotated: AnnotatedSet, picture: Picture) -> str:
+    return ""
+
+
 def _in_images(annotated: AnnotatedSet, picture: Picture) -> str:
     return "images"
 
@@ -76,11 +81,26 @@ def _write_rolabelimg(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> Non
     write_lists(dst, annotated)
 
 
+def _write_labelme(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
+    write_labelme(dst, annotated)
+    write_lists(dst, annotated)
+
+
+def _write_xanylabeling(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
+    write_labelme(dst, annotated, shape_type="rotation")
+    write_lists(dst, annotated)
+
+
+def _labelme(src: Path, ledger: Ledger, track: Track) -> AnnotatedSet:
+    return read_labelme_folder(src, ledger.faults.append, track, ledger.changed)
+
+
 SOURCES: dict[str, Source] = {
     "rolabelimg": lambda src, ledger, track: read_rolabelimg_folder(src, ledger.faults.append, track, ledger.changed),
     "yolo_obb": lambda src, ledger, track: read_yolo_folder(src, ledger.faults.append, track, ledger.changed),
     "coco": _coco,
-    "labelme": lambda src, ledger, track: read_labelme_folder(src, ledger.faults.append, track, ledger.changed),
+    "labelme": _labelme,
+    "xanylabeling": _labelme,
     "cvat": _cvat,
     "voc": lambda src, ledger, track: read_rolabelimg_folder(src, ledger.faults.append, track, ledger.changed),
     "dota": lambda src, ledger, track: read_dota_folder(src, ledger.faults.append, track),
@@ -96,6 +116,8 @@ TARGETS: dict[str, Target] = {
     "yolo_obb": Target(write_yolo_obb, yolo_image_folder, needs_size=True, keep=keep_holdable),
     "coco": Target(write_coco, _in_images, holds_scores=True, file_suffixes=(".json",)),
     "rolabelimg": Target(_write_rolabelimg, _in_images),
+    "labelme": Target(_write_labelme, _beside, holds_scores=True),
+    "xanylabeling": Target(_write_xanylabeling, _beside, holds_scores=True),
     "geojson": Target(
         write_geojson, _in_images, tells_size=False, needs_path=True, holds_scores=True, file_suffixes=SUFFIXES
     ),
