@@ -8,7 +8,9 @@ from pathlib import Path
 
 from datasets.image_sizes import picture_size
 from datasets.images import IMAGE_SUFFIXES, ImageError
+from DOTA_devkit.reasons import first_line
 
+WILD = frozenset("*?[")
 SCENE_SUFFIXES = frozenset({".jp2", ".tif", ".tiff"})  # of pictures that are too large to be looked at as they are
 
 
@@ -27,6 +29,32 @@ def find_images(folder: Path, *, skips_previews: bool = False) -> dict[str, Path
         if path.stem in images:
             raise ImageError(f"{path}: same name as {images[path.stem].name} but for the suffix; rename one of them")
         images[path.stem] = path
+    return images
+
+
+def is_pattern(place: Path) -> bool:
+    """Whether a path is a pattern, such as `flights/**/*.tif`, and no place that is there."""
+    return bool(WILD & set(str(place))) and not place.exists()
+
+
+def find_matching(pattern: Path) -> dict[str, Path]:
+    """The pictures that match a pattern, as `find_images` gives them, without previews. Raises ImageError where it is
+    no pattern, none matches, or two have one name."""
+    folder = next(parent for parent in pattern.parents if parent.is_dir())  # its name may hold brackets
+    try:
+        found = sorted(folder.glob(str(pattern.relative_to(folder))))
+    except ValueError as error:
+        raise ImageError(f"{pattern}: is no pattern ({first_line(error)})") from error
+    images: dict[str, Path] = {}
+    for path in without_previews(filter(is_image, found)):
+        first = images.setdefault(path.stem, path)
+        if first is not path:
+            raise ImageError(
+                f"{pattern}: {first} and {path} have one name, and results name pictures without folder and suffix; "
+                "take fewer, or rename one of them"
+            )
+    if not images:
+        raise ImageError(f"{pattern}: no picture matches; known suffixes: {', '.join(sorted(IMAGE_SUFFIXES))}")
     return images
 
 

@@ -81,6 +81,30 @@ def test_the_command_writes_each_object_once(scenes: tuple[Path, Path], tmp_path
     assert f"1 {TWICE}" in capsys.readouterr().err
 
 
+def test_pictures_in_several_folders_are_found_by_a_pattern(tmp_path: Path, capsys) -> None:
+    """They could be detected on, and not put onto the map."""
+    for day, x in (("day1", 500_000), ("day2", 501_000)):
+        geotiff(tmp_path / "flights" / day / f"{day}.tif", from_origin(x, 5_400_000, 0.5, 0.5))
+    records = [
+        {"image": f"{day}.tif", "height": 160, "width": 200,
+         "boxes": [{"class": "car", "score": 0.9, "quad": (SQUARE + 30).ravel().tolist()}]}
+        for day in ("day1", "day2")
+    ]  # fmt: skip
+    results, pattern = tmp_path / "results", str(tmp_path / "flights" / "**" / "*.tif")
+    write(results / "detections.json", json.dumps(records))
+    out, flags = tmp_path / "a.geojson", ["--from", "detections", "--to", "geojson"]
+    assert main([str(results), str(out), *flags, "--images", pattern]) == 0
+    assert len(json.loads(out.read_text("utf-8"))["features"]) == 2
+    write(results / "origin.json", json.dumps({"pictures": pattern}))
+    assert main([str(results), str(tmp_path / "b.geojson"), *flags]) == 0
+    assert (tmp_path / "b.geojson").read_bytes() == out.read_bytes()
+    back = ["--from", "geojson", "--to", "dota", "--images", pattern, "--copy_images"]
+    assert main([str(out), str(tmp_path / "back"), *back]) == 0
+    assert sorted(path.name for path in (tmp_path / "back" / "images").iterdir()) == ["day1.tif", "day2.tif"]
+    assert main([str(out), str(tmp_path / "c"), *back[:-3], "--images", str(tmp_path / "flights" / "*.png")]) == 1
+    assert "no picture matches" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [

@@ -60,6 +60,7 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     Raises SettingsError for a source that is not there and a target that is in use, ValueError and OSError for what
     cannot be read or written at all.
     """
+    from datasets.image_folders import find_matching, is_pattern
     from datasets.label_formats import TARGETS as WRITERS
     from datasets.label_formats.detections import without_scores
     from datasets.label_formats.places import (
@@ -71,6 +72,8 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     )
 
     options.pictures = options.images
+    if options.source in (*PREDICTIONS, *ON_THE_MAP) and options.images and is_pattern(options.images):
+        options.images = options.pictures = find_matching(options.images)
     if options.source in PREDICTIONS:
         _settle_results(options)
     _check_places(options)
@@ -142,16 +145,19 @@ def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: 
 def _settle_results(options: argparse.Namespace) -> None:
     """Of a run folder its results are the source, and pictures are looked for where those lie that they are of, if no
     folder is named."""
-    from datasets.images import IMAGE_SUFFIXES
+    from datasets.image_folders import find_matching, is_pattern
+    from datasets.images import IMAGE_SUFFIXES, ImageError
     from tools.results import RESULTS, read_origin
 
     if (options.src / RESULTS).is_dir():
         options.src = options.src / RESULTS
     origin = read_origin(options.src if options.src.is_dir() else options.src.parent)
     told = (origin or {}).get("pictures")
-    with suppress(OSError):  # of a text that is no path
+    with suppress(OSError, ImageError):  # of a text that is no path, or no longer matches any
         if isinstance(told, str) and told:
             pictures = Path(told)
+            if options.pictures is None and is_pattern(pictures):
+                options.pictures = find_matching(pictures)
             pictures = pictures.parent if pictures.suffix.lower() in IMAGE_SUFFIXES else pictures
             options.pictures = options.pictures or (pictures if pictures.is_dir() else None)
 
@@ -161,7 +167,7 @@ def _check_places(options: argparse.Namespace) -> None:
     src, dst = options.src, options.dst
     if not src.exists():
         raise SettingsError(f"{src}: no such file or folder")
-    if options.images and not options.images.is_dir():
+    if options.images and not isinstance(options.images, dict) and not options.images.is_dir():
         raise SettingsError(f"--images {options.images}: no such folder")
     if options.images and options.source == "yolo_obb":
         raise SettingsError("--images does not go with --from yolo_obb, whose pictures lie in images/ beside labels/")
@@ -283,7 +289,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--images",
         type=Path,
         metavar="DIR",
-        help="folder of the pictures, whose sizes yolo_obb needs and coco and rolabelimg tell, and whose place on the "
+        help="folder of the pictures (of predictions and for geojson also a pattern in quotes, such as "
+        "'/data/flights/**/*.tif'), whose sizes yolo_obb needs and coco and rolabelimg tell, and whose place on the "
         "map geojson needs; of predictions only those in pictures that are there are taken [default: images/, "
         "AllImages/ or JPEGImages/ in SRC or beside it, or SRC]",
     )

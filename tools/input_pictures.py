@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from datasets.image_folders import find_images, folder_with_pictures, is_image, without_previews
+from datasets.image_folders import find_images, find_matching, folder_with_pictures, is_pattern
 from datasets.image_sizes import read_header
-from datasets.images import IMAGE_SUFFIXES
-from DOTA_devkit.reasons import first_line
+from datasets.images import ImageError
 from tools.command_line import SettingsError
 from tools.destinations import refuse_inputs
 from tools.messages import warn
 from tools.progress import progress_bar
 from tools.video_flags import no_picture_there, refuse_video
 
-WILD = frozenset("*?[")
 INPUTS = "a picture, a folder of pictures, or a pattern in quotes, such as '/data/flights/**/*.tif' (** is any folder)"
 
 
@@ -37,9 +35,12 @@ def input_pictures(source: Path, what: str) -> dict[str, Path]:
         if below:
             warn(f"{what}: pictures in folders of it, such as {below}, are not looked at; '{source}/**/*' takes them")
         return images
-    if not WILD & set(str(source)):
+    if not is_pattern(source):
         raise SettingsError(f"{what}: no such file or folder")
-    return _matching(source, what)
+    try:
+        return find_matching(source)
+    except ImageError as error:
+        raise SettingsError(f"{what}: {str(error).removeprefix(f'{source}: ')}") from error
 
 
 def refuse_pictures(out: Path, images: Iterable[Path], flag: str = "") -> None:
@@ -52,22 +53,3 @@ def check_headers(images: Iterable[Path]) -> None:
     """Raises ImageError for the first picture whose header cannot be read: better now than after hours of work."""
     for path in progress_bar(list(images), desc="looking at the pictures", unit="picture"):
         read_header(path)
-
-
-def _matching(pattern: Path, what: str) -> dict[str, Path]:
-    folder = next(parent for parent in pattern.parents if parent.is_dir())  # its name may hold brackets
-    try:
-        found = sorted(folder.glob(str(pattern.relative_to(folder))))
-    except ValueError as error:
-        raise SettingsError(f"{what}: is no pattern ({first_line(error)})") from error
-    images: dict[str, Path] = {}
-    for path in without_previews(filter(is_image, found)):
-        first = images.setdefault(path.stem, path)
-        if first is not path:
-            raise SettingsError(
-                f"{what}: {first} and {path} have one name, and results name pictures without folder and suffix; "
-                "take fewer, or rename one of them"
-            )
-    if not images:
-        raise SettingsError(f"{what}: no picture matches; known suffixes: {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return images

@@ -6,7 +6,7 @@ Pixels become longitude and latitude by where each picture lies on the Earth (`d
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,13 +70,13 @@ def write_geojson(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
 def read_geojson(
     src: Path,
     ledger: Ledger,
-    images_dir: Path,
+    images_dir: Path | Mapping[str, Path],
     class_field: str | None = None,
     crs: str | None = None,
     track: Track = iter,
 ) -> AnnotatedSet:
-    """The outlines of a GeoJSON file, or of all in a folder, on each of the pictures in `images_dir` that they touch;
-    pictures without any are pictures without objects.
+    """The outlines of a GeoJSON file, or of all in a folder, on each of the pictures in `images_dir`, or of those by
+    their names, that they touch; pictures without any are pictures without objects.
 
     Outlines are polygons, in longitude and latitude or in the system that a member `crs` names, as QGIS writes it; in a
     file without it in the system `crs`. Each part of a multipolygon is an object. The class is the property
@@ -87,8 +87,8 @@ def read_geojson(
     for a folder without pictures, ValueError where there are objects and none can be used: pictures without objects
     would teach that there are none.
     """
-    images = find_images(images_dir, skips_previews=True)
-    if not images:
+    images = images_dir if isinstance(images_dir, Mapping) else find_images(images_dir, skips_previews=True)
+    if not images and isinstance(images_dir, Path):
         below = folder_with_pictures(images_dir)
         remedy = f"but {below} in it has some; name that folder" if below else "name the folder of the GeoTIFF files"
         raise ImageError(f"{images_dir}: no picture there; {remedy}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,15 +23,22 @@ AS_EMPTY = "pictures without a label file were taken as pictures without objects
 OTHER_SIZE = "pictures have another size than their labels say; the pictures' own counts"
 
 
-def locate_pictures(annotated: AnnotatedSet, src: Path, images_dir: Path | None, ledger: Ledger) -> AnnotatedSet:
-    """The set with the paths of its pictures, as far as they are found: in `images_dir`, else beside the labels.
+def locate_pictures(
+    annotated: AnnotatedSet, src: Path, images: Path | Mapping[str, Path] | None, ledger: Ledger
+) -> AnnotatedSet:
+    """The set with the paths of its pictures, as far as they are found: in the folder `images` or, by their names,
+    among these, else beside the labels.
 
     A picture that the labels name with a folder is looked for in that folder first. Raises ImageError for a folder
-    `images_dir` that is not there, or pictures in it that differ in their suffix only.
+    `images` that is not there, or pictures in it that differ in their suffix only.
     """
     if all(picture.path for picture in annotated.pictures):
         return annotated
-    folders = list(_likely_folders(images_dir or src, beside=images_dir is None))
+    if isinstance(images, Mapping):
+        located = [picture._replace(path=picture.path or images.get(picture.name)) for picture in annotated.pictures]
+        ledger.changed[NOT_FOUND] += sum(picture.path is None for picture in located)
+        return annotated._replace(pictures=located)
+    folders = list(_likely_folders(images or src, beside=images is None))
     are_predictions = any(picture.scores is not None for picture in annotated.pictures)
     found = (find_images(folder, skips_previews=are_predictions) for folder in reversed(folders))
     by_name = {name: path for images in found for name, path in images.items()}
@@ -88,13 +95,13 @@ def _without_objects(path: Path, beside: Sequence[Picture], split_of: Callable[[
     return Picture(f"{prefix}{path.stem}", split=split_of((*path.parent.parts, path.stem)) or of_folder, path=path)
 
 
-def keep_located(annotated: AnnotatedSet, images_dir: Path, ledger: Ledger) -> AnnotatedSet:
-    """The set of predictions with only the pictures that lie in `images_dir`, and their paths: of a video the frames
-    that were extracted. Raises ValueError where none is there."""
-    located = locate_pictures(annotated, images_dir, images_dir, Ledger()).pictures
+def keep_located(annotated: AnnotatedSet, images: Path | Mapping[str, Path], ledger: Ledger) -> AnnotatedSet:
+    """The set of predictions with only the pictures that lie in the folder `images`, or are among these, and their
+    paths: of a video the frames that were extracted. Raises ValueError where none is there."""
+    located = locate_pictures(annotated, Path(), images, Ledger()).pictures
     kept = [picture for picture in located if picture.path]
     if located and not kept:
-        raise ValueError(f"{images_dir}: none of the {len(located)} pictures is there, such as {located[0].name}")
+        raise ValueError(f"--images: none of the {len(located)} pictures is there, such as {located[0].name}")
     ledger.changed[NOT_ASKED_FOR] += len(located) - len(kept)
     return annotated._replace(pictures=kept)
 
