@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -171,6 +171,18 @@ def test_commands_for_pictures_name_this_one(
         flags = ["--phase", "test", "--resume", str(finding_checkpoint), "--input", clip, "--out", out]
         assert program.main(flags) == 2
     assert "a.mp4: a video; python -m tools.detect_video" in capsys.readouterr().err
+
+
+def test_pictures_are_not_detected_on_into_the_results_of_a_video(
+    exported: Callable[..., Path], tmp_path: Path, capsys
+) -> None:
+    """The counts and the drawn video stayed beside results that were not theirs."""
+    file, clip, out = str(exported(nms=True)), write_clip(tmp_path / "in" / "a.mp4", 5), tmp_path / "out"
+    assert main([file, str(clip), str(out)]) == 0
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((60, 90, 3), np.uint8))
+    assert infer_onnx([file, str(tmp_path / "a.png"), str(out)]) == 2
+    assert f"{out}: holds what tools.detect_video found; name another folder" in capsys.readouterr().err
+    assert (out / "counts.csv").is_file()
 
 
 def test_results_of_another_video_and_files_of_others_are_not_replaced(

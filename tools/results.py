@@ -104,6 +104,8 @@ def check_outputs(out: Path, images: Mapping[str, Path], num_drawings: int) -> N
     for folder in (out, out / RESULTS, out / DRAWINGS):
         if folder.exists() and not folder.is_dir():
             raise SettingsError(f"{folder}: is a file; name another folder")
+    if "every" in (read_origin(out / RESULTS) or {}):
+        raise SettingsError(f"{out}: holds what tools.detect_video found; name another folder")
     for name in images:
         check_picture_name(name)
     check_drawings(drawing_path(out, path) for path in islice(images.values(), num_drawings))
