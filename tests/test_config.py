@@ -30,6 +30,8 @@ def test_tiles_are_not_for_training_which_would_shrink_the_pictures_in_silence()
         (["--tile", "100", "--overlap", "100"], "below --tile 100"),
         (["--scales", "1", "0"], "each must be at least 0.01"),
         (["--scales", "1", "inf"], "each must be at least 0.01 and finite"),
+        (["--augment_rotate", "inf"], "--augment_rotate is inf; it must lie between 0 and 180"),
+        (["--weight_decay", "inf"], "--weight_decay is inf; it must lie between 0 and 1"),
         (["--phase", "test", "--scales", "0.5"], "--scales goes with --tile"),
         (["--line_width", "40000"], "--line_width is 40000; it must lie between 0 and 1000"),
         (["--classes", "a", "b", "a"], "--classes a b a: give one name or more, each once"),

@@ -94,6 +94,16 @@ def test_labels_of_several_versions_are_for_people_to_choose_from(tmp_path: Path
     assert label_dir_of(tmp_path, "P0001") == tmp_path / "labelTxt"
 
 
+@pytest.mark.parametrize("labels", ["labelTxt", "DOTA-v1.5_train"])
+@pytest.mark.parametrize("other", ["trainset_reclabelTxt", "DOTA-v1.5_train_hbb", "valset_Task2_gt"])
+def test_horizontal_boxes_beside_the_labels_of_an_archive_are_passed_over(
+    tmp_path: Path, labels: str, other: str
+) -> None:
+    part(tmp_path, ["P0001"], f"labelTxt-v1.0/{labels}")
+    write(tmp_path / "labelTxt-v1.0" / other / "P0001.txt", "")
+    assert label_dir_of(tmp_path, "P0001") == tmp_path / "labelTxt-v1.0" / labels
+
+
 def test_a_picture_that_comes_later_is_seen(tmp_path: Path) -> None:
     part(tmp_path / "train", ["a"])
     assert list(open_dota(tmp_path).images) == ["a"]

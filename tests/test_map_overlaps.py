@@ -50,6 +50,8 @@ def test_of_an_object_in_two_pictures_the_better_box_stays(scenes: tuple[Path, P
     ("crs", "first", "second"),
     [
         ("EPSG:4326", from_origin(179.999, 10, 1e-5, 1e-5), from_origin(-180.0005, 10, 1e-5, 1e-5)),
+        ("EPSG:4326", from_origin(179.9985, 10, 1e-5, 1e-5), from_origin(-180.001, 10, 1e-5, 1e-5)),  # right on it
+        ("EPSG:4326", from_origin(-0.0005, 10, 1e-5, 1e-5), from_origin(0, 10, 1e-5, 1e-5)),
         ("EPSG:3413", from_origin(-50, 50, 1, 1), from_origin(0, 50, 1, 1)),
     ],
 )

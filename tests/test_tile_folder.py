@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
 from datasets.image_folders import find_images
 from datasets.readers import read_samples
 from datasets.splits import choose_split, read_list
@@ -46,6 +48,20 @@ def test_other_settings_than_before_are_refused(dota_folder, tmp_path, capsys):
     (src / "images" / "scene_0.png").unlink()
     assert main([str(src), str(dst), *SMALL]) == 2
     assert "holds tiles of 'scene_0', which is not in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["3", '{"train.txt": 1}', '[["train.txt"], 3, "../mine.txt", "notes.md"]', "[", ""])
+def test_a_damaged_record_of_the_lists_removes_nothing_of_others(dota_folder, tmp_path, text):
+    src, dst = dota_folder(names=("a", "b", "c"), hw=(64, 64)), tmp_path / "tiles"
+    assert main([str(src), str(dst), *SMALL]) == 0
+    others = [tmp_path / "mine.txt", dst / "notes.md"]
+    for path in others:
+        path.write_text("mine")
+    (dst / ".split" / "lists.json").write_text(text)
+    assert main([str(src), str(dst), *SMALL]) == 0
+    assert [path.read_text() for path in others] == ["mine", "mine"]
+    (dst / ".split" / "settings.json").write_text(text)
+    assert main([str(src), str(dst), *SMALL]) == 2
 
 
 def test_a_folder_in_use_and_the_source_itself_are_refused(dota_folder, tmp_path, capsys):

@@ -144,7 +144,7 @@ class Config:
     lr_decay: float = _setting(0.96, "factor on the rate each epoch, with --schedule exponential", least=0, most=1)
     warmup: float = _setting(0.05, "share of all steps in which the rate rises, 0 to 1", least=0, most=1)
     weight_decay: float = _setting(
-        0.01, "of the optimiser, on weights of convolutions, linear layers and attention", least=0
+        0.01, "of the optimiser, on weights of convolutions, linear layers and attention", least=0, most=1
     )
     clip_norm: float = _setting(35.0, "longest gradient, longer ones are shortened; 0 leaves them", least=0)
     ema: float = _setting(0.998, "decay of the averaged weights, which are validated and saved; 0 averages nothing")
@@ -196,7 +196,9 @@ class Config:
     )
     augment_scale: tuple[float, ...] = _setting((0.85, 1.18), "smallest and largest factor on a training picture")
     augment_quarter: bool = _setting(False, "turn training pictures by random multiples of 90 degrees")
-    augment_rotate: float = _setting(0.0, "largest further turn of a training picture, degrees either way", least=0)
+    augment_rotate: float = _setting(
+        0.0, "largest further turn of a training picture, degrees either way, up to 180", least=0, most=180
+    )
     augment_flip: float = _setting(
         0.5,
         "probability that a training picture is mirrored, for each axis; 0 where left and right differ",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from datasets.readers import dota_classes
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, lists_in, read_list
@@ -15,6 +16,7 @@ from tools.destinations import refuse_data_folder
 from tools.messages import warn
 from tools.tile_pictures import MARKERS, SplitSettings
 
+T = TypeVar("T", dict, list)
 SETTINGS = Path(".split/settings.json")
 LISTS_WRITTEN = Path(".split/lists.json")
 
@@ -58,10 +60,7 @@ def check_destination(src: Path, dst: Path, wanted: Mapping[str, object], images
     refuse_data_folder(dst, src)
     path = dst / SETTINGS
     if path.is_file():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            before = {}
+        before = _read_json(path, {})
         changed = sorted(key for key in wanted if before.get(key) != wanted[key])
         if changed:
             was = ", ".join(f"{key} {before.get(key)} (now {wanted[key]})" for key in changed)
@@ -121,8 +120,15 @@ def write_lists(dst: Path, lists: Mapping[str, Sequence[str]], index: TileIndex)
 
 
 def _lists_before(dst: Path) -> list[str]:
-    """The names of the lists that an earlier run has written."""
+    """The names of the lists that an earlier run has written; of a damaged file nothing that may be another's."""
+    names = _read_json(dst / LISTS_WRITTEN, [])
+    return [name for name in names if isinstance(name, str) and name.endswith(".txt") and name == Path(name).name]
+
+
+def _read_json(path: Path, empty: T) -> T:
+    """What a file of ours holds; `empty` where there is none, or one that does not hold something of this type."""
     try:
-        return json.loads((dst / LISTS_WRITTEN).read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return []
+        return empty
+    return found if isinstance(found, type(empty)) else empty

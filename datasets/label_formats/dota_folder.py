@@ -12,6 +12,7 @@ from datasets.label_formats.annotations import ROLES, refuse_same_names
 IMAGES = "images"
 LABEL_FOLDERS = ("labelTxt", "annfiles")  # DOTA's own name, and that of mmrotate's tiles
 ARCHIVE_FOLDERS = "labelTxt-v*"  # as they unpack, some with a labelTxt of their own in them
+OTHER_LABELS = ("_hbb", "_reclabelTxt", "_Task2_gt")  # of horizontal boxes, which archives hold beside the oriented
 PART_FOLDERS = ("train", "val", "trainval", "test")
 
 
@@ -60,11 +61,13 @@ def label_dir_in(folder: Path) -> Path:
 
 
 def _unpacked(version: Path) -> Path:
-    """The folder of label files in what an archive unpacked to: that one, or a single one in it that holds no
-    horizontal boxes. Raises ValueError where there are several."""
+    """The folder of label files in what an archive unpacked to: that one, labelTxt in it, or a single other one that
+    holds no horizontal boxes. Raises ValueError where there are several."""
     if next(version.glob("*.txt"), None) is not None:
         return version
-    below = [path for path in sorted(version.iterdir()) if path.is_dir() and not path.name.endswith("_hbb")]
+    if (version / LABEL_FOLDERS[0]).is_dir():
+        return version / LABEL_FOLDERS[0]
+    below = [path for path in sorted(version.iterdir()) if path.is_dir() and not path.name.endswith(OTHER_LABELS)]
     if len(below) > 1:
         names = ", ".join(path.name for path in below)
         raise ValueError(

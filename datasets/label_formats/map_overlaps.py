@@ -15,8 +15,11 @@ PER_DEGREE = 1e6  # units: about a decimetre each. What overlaps by how much doe
 
 def without_repeated(annotated: AnnotatedSet, ledger: Ledger, nms_thresh: float) -> AnnotatedSet:
     """The set of predictions without those that a better one of their class overlaps on the map by more than
-    `nms_thresh` (IoU), in whatever picture. Pictures that do not tell where they lie stay as they are."""
-    on_map = [_on_map(picture) for picture in annotated.pictures]
+    `nms_thresh` (IoU), in whatever picture. Pictures that do not tell where they lie stay as they are.
+
+    Boxes whose centres lie on either side of 85 degrees of latitude are not compared.
+    """
+    on_map = [_on_earth(picture) for picture in annotated.pictures]
     placed = [row for row, quads in enumerate(on_map) if quads is not None]
     if not placed:
         return annotated
@@ -26,7 +29,7 @@ def without_repeated(annotated: AnnotatedSet, ledger: Ledger, nms_thresh: float)
     names = np.array([name for picture in pictures for name in picture.labels.names])
     owner = np.repeat(placed, [len(picture.scores) for picture in pictures])
     index = np.concatenate([np.arange(len(picture.scores)) for picture in pictures])
-    best = np.sort(poly_nms(quads, scores, nms_thresh, names))
+    best = np.sort(poly_nms(_flat(quads) * PER_DEGREE, scores, nms_thresh, names))
     ledger.changed[TWICE] += len(scores) - len(best)
     kept = list(annotated.pictures)
     for row in placed:
@@ -34,8 +37,8 @@ def without_repeated(annotated: AnnotatedSet, ledger: Ledger, nms_thresh: float)
     return annotated._replace(pictures=kept)
 
 
-def _on_map(picture: Picture) -> np.ndarray | None:
-    """The quads (N, 4, 2) of a picture in units of its place on the Earth; None where that is not known."""
+def _on_earth(picture: Picture) -> np.ndarray | None:
+    """The quads (N, 4, 2) of a picture in longitude and latitude; None where these are not known."""
     if picture.path is None or picture.scores is None or not len(picture.scores):
         return None
     try:
@@ -43,17 +46,20 @@ def _on_map(picture: Picture) -> np.ndarray | None:
     except GeoreferenceError:
         return None
     points = between(place.crs, read_crs(LONGITUDE_LATITUDE), place.to_map(picture.labels.quads.reshape(-1, 2)))
-    return _flat(points.reshape(-1, 4, 2)) * PER_DEGREE
+    return points.reshape(-1, 4, 2)
 
 
 def _flat(quads: np.ndarray) -> np.ndarray:
-    """Quads (N, 4, 2) in longitude and latitude on one plane, in which what lies together on the Earth does: across the
-    antimeridian as well, and around the poles by the distance from them."""
+    """Quads (N, 4, 2) in longitude and latitude on one plane, in which what lies together on the Earth does: cut where
+    the most longitudes are without a box, and around the poles by the distance from them."""
     longitude, latitude = quads[..., 0], quads[..., 1]
-    first = longitude[:, :1]
-    turned = (first + 180) % 360 - 180 + (longitude - first + 180) % 360 - 180  # whole boxes, from -180 on
+    aside = (longitude - longitude[:, :1] + 180) % 360 - 180  # of a box's corners from its first, across the 180th too
+    centre = (longitude[:, 0] + aside.mean(axis=1)) % 360
+    places = np.sort(centre)
+    start = places[np.argmax(np.diff(places, prepend=places[-1] - 360))]  # the eastern end of the widest gap
+    turned = ((centre - start) % 360 - aside.mean(axis=1))[:, None] + aside
     is_polar = np.abs(latitude).mean(axis=1, keepdims=True) > POLAR
     away, angle = 90 - np.abs(latitude), np.deg2rad(longitude)
-    aside = 1000 * np.sign(latitude)  # degrees, where no other box is
-    around = np.stack([away * np.cos(angle) + aside, away * np.sin(angle)], axis=-1)
+    elsewhere = 1000 * np.sign(latitude)  # degrees, where no other box is
+    around = np.stack([away * np.cos(angle) + elsewhere, away * np.sin(angle)], axis=-1)
     return np.where(is_polar[..., None], around, np.stack([turned, latitude], axis=-1))
