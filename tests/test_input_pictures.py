@@ -10,7 +10,7 @@ import pytest
 
 from datasets.images import ImageError
 from tools.command_line import SettingsError
-from tools.input_pictures import check_headers, input_pictures, refuse_pictures
+from tools.input_pictures import check_headers, input_pictures, named_from_anywhere, refuse_pictures
 
 PNG = cv2.imencode(".png", np.zeros((4, 5, 3), np.uint8))[1].tobytes()
 
@@ -40,6 +40,16 @@ def test_pictures_in_folders_of_a_folder_with_pictures_are_told_of(
     assert "--input x: pictures in folders of it, such as north, are not looked at" in said
     input_pictures(flights / "north" / "*.tif", "--input x")
     assert capsys.readouterr().err == ""
+
+
+def test_a_source_is_named_so_that_it_is_found_from_any_working_folder(
+    flights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--input flights` was looked for where the map was made."""
+    monkeypatch.chdir(flights.parent)
+    monkeypatch.setenv("HOME", str(flights.parent))
+    assert named_from_anywhere(Path(flights.name)) == str(flights)
+    assert named_from_anywhere(Path("~") / flights.name / "**" / "*.tif") == str(flights / "**" / "*.tif")
 
 
 def test_a_name_with_brackets_that_is_there_is_no_pattern(flights: Path) -> None:

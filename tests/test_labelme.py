@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from datasets.label_formats.annotations import AS_RECTANGLE, AnnotatedSet, Picture, without_closing
-from datasets.label_formats.labelme import read_labelme, write_labelme
+from datasets.label_formats.annotations import AS_RECTANGLE, AnnotatedSet, Ledger, Picture, without_closing
+from datasets.label_formats.labelme import NO_RECTANGLE, UNREAD_SCORES, read_labelme, write_labelme
 from DOTA_devkit.labels import LabelError, Labels
 from tests.label_documents import HEIGHT, QUAD, UPRIGHT, WIDTH, labelme, labelme_text, write
 
@@ -136,7 +136,9 @@ def test_what_is_written_is_read_back_with_its_flags(tmp_path: Path, shape_type:
     free = [[0, 0], [50, 5], [60, 40], [3, 30]]
     quads = np.array([QUAD, UPRIGHT, free], np.float64)
     labels = Labels(quads, ["船 船", "car", "car"], np.array([0, 1, 2]), np.arange(1, 4))
-    write_labelme(tmp_path, AnnotatedSet([Picture("图 1", labels, hw=(HEIGHT, WIDTH))]), shape_type)
+    ledger = Ledger()
+    write_labelme(tmp_path, AnnotatedSet([Picture("图 1", labels, hw=(HEIGHT, WIDTH))]), ledger, shape_type)
+    assert +ledger.changed == ({NO_RECTANGLE: 1} if shape_type == "rotation" else {})
     picture = back(tmp_path)
     assert picture.labels.quads.tolist() == quads.tolist()
     assert picture.labels.names == ["船 船", "car", "car"]
@@ -146,13 +148,64 @@ def test_what_is_written_is_read_back_with_its_flags(tmp_path: Path, shape_type:
     assert [shape["shape_type"] for shape in shapes] == [shape_type, shape_type, "polygon"]
     if shape_type == "rotation":
         assert [shape.get("direction") for shape in shapes] == [0.643501, 0.0, None]
+        assert [shape["difficult"] for shape in shapes] == [False, True, True]
+    else:
+        assert [shape["flags"].get("difficult") for shape in shapes] == [None, True, True], "where labelme shows them"
+
+
+def test_a_flag_that_people_tick_in_either_program_is_read(tmp_path: Path) -> None:
+    """X-AnyLabeling writes `"difficult": false` beside flags of labelme's."""
+    shapes = [labelme(difficult=False, flags={"difficult": True}), labelme(difficult=True, flags={"difficult": False})]
+    assert read(tmp_path, *shapes).labels.difficult.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a", "图 1.v2", "a.JPG"])
+def test_a_picture_is_called_as_before_also_where_its_name_looks_like_a_suffix(tmp_path: Path, name: str) -> None:
+    """`a.tif.png` came back as `a`."""
+    picture = tmp_path / f"{name}.png"
+    picture.touch()
+    write_labelme(tmp_path, AnnotatedSet([Picture(name, path=picture)]), Ledger())
+    read_back = read_labelme(tmp_path / f"{name}.json")
+    assert (read_back.name, read_back.file_name) == (name, f"{name}.png")
+
+
+@pytest.mark.parametrize(
+    ("image_path", "told"),
+    [("..\\x\\1.png", ("1", "1.png")), ("2.png", ("1", None)), (None, ("1", None)), ("1", ("1", "1"))],
+)
+def test_a_file_name_is_believed_only_where_the_label_file_is_called_so(
+    tmp_path: Path, image_path: str | None, told: tuple[str, str | None]
+) -> None:
+    picture = read_labelme(write(tmp_path / "1.json", labelme_text(imagePath=image_path)))
+    assert (picture.name, picture.file_name) == told
+    picture = read_labelme(write(tmp_path / "1.png.json", labelme_text(imagePath="1.png")))
+    assert (picture.name, picture.file_name) == ("1", "1.png")
+
+
+def test_scores_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    changed: Counter[str] = Counter()
+    path = write(tmp_path / "a.json", labelme_text(labelme(score=0.5), labelme(score=None), labelme()))
+    read_labelme(path, changed=changed)
+    assert +changed == {UNREAD_SCORES: 1}
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_rectangle_is_one_to_a_pixel_and_a_triangle_is_none(tmp_path: Path) -> None:
+    """Corners that a format had rounded to whole pixels made free polygons, which cannot be turned."""
+    quads = np.array([np.round(QUAD), [[0, 0], [0, 0], [30, 0], [0, 40]], [[0, 0], [30, 2], [30, 20], [0, 20]]], float)
+    labels = Labels(quads, ["car"] * 3, np.zeros(3, int), np.arange(1, 4))
+    ledger = Ledger()
+    write_labelme(tmp_path, AnnotatedSet([Picture("图 1", labels)]), ledger, "rotation")
+    shapes = json.loads((tmp_path / "图 1.json").read_text("utf-8"))["shapes"]
+    assert [shape["shape_type"] for shape in shapes] == ["rotation", "polygon", "polygon"]
+    assert ledger.changed[NO_RECTANGLE] == 2
 
 
 def test_the_direction_of_a_box_is_that_of_its_first_side_from_0_to_a_whole_turn(tmp_path: Path) -> None:
     """As X-AnyLabeling writes it: its box with corners (547.6, 374.1), (685.3, 332.2), ... has 5.9877."""
     quad = np.array([[547.561, 374.146], [685.327, 332.218], [779.0, 640.0], [641.234, 681.929]])
     labels = Labels(quad[None], ["cow"], np.zeros(1, int), np.ones(1, int))
-    write_labelme(tmp_path, AnnotatedSet([Picture("图 1", labels)]), "rotation")
+    write_labelme(tmp_path, AnnotatedSet([Picture("图 1", labels)]), Ledger(), "rotation")
     (shape,) = json.loads((tmp_path / "图 1.json").read_text("utf-8"))["shapes"]
     assert shape["direction"] == pytest.approx(5.987745, abs=1e-4)
 
@@ -163,9 +216,9 @@ def test_predictions_keep_their_scores_and_pictures_are_named_from_where_the_fil
     there = tmp_path / "pictures" / "图 1.png"
     there.touch()
     out = tmp_path / "out"
-    write_labelme(out, AnnotatedSet([Picture("图 1", labels, path=there, scores=np.array([0.75]))]))
+    write_labelme(out, AnnotatedSet([Picture("图 1", labels, path=there, scores=np.array([0.75]))]), Ledger())
     document = json.loads((out / "图 1.json").read_text("utf-8"))
     assert (document["imagePath"], document["shapes"][0]["score"]) == ("../pictures/图 1.png", 0.75)
     (out / "图 1.png").touch()
-    write_labelme(out, AnnotatedSet([Picture("图 1", labels, path=there)]))
+    write_labelme(out, AnnotatedSet([Picture("图 1", labels, path=there)]), Ledger())
     assert json.loads((out / "图 1.json").read_text("utf-8"))["imagePath"] == "图 1.png"

@@ -103,7 +103,7 @@ def test_pictures_in_several_folders_are_found_by_a_pattern(tmp_path: Path, caps
     back = ["--from", "geojson", "--to", "dota", "--images", pattern, "--copy_images"]
     assert main([str(out), str(tmp_path / "back"), *back]) == 0
     assert sorted(path.name for path in (tmp_path / "back" / "images").iterdir()) == ["day1.tif", "day2.tif"]
-    assert main([str(out), str(tmp_path / "c"), *back[:-3], "--images", str(tmp_path / "flights" / "*.png")]) == 1
+    assert main([str(out), str(tmp_path / "c"), *back[:-3], "--images", str(tmp_path / "flights" / "*.png")]) == 2
     assert "no picture matches" in capsys.readouterr().err
 
 
@@ -112,6 +112,7 @@ def test_pictures_in_several_folders_are_found_by_a_pattern(tmp_path: Path, caps
     [
         (["--from", "detections", "--to", "dota", "--nms_thresh", "0.3"], "--nms_thresh goes with predictions"),
         (["--from", "detections", "--to", "geojson", "--nms_thresh", "2"], "it must lie between 0 and 1"),
+        (["--from", "dota", "--to", "coco", "--drop_ignored"], "--drop_ignored goes with --to yolo_obb"),
     ],
 )
 def test_a_wrong_flag_is_one_sentence(tmp_path: Path, capsys, flags: list[str], sentence: str) -> None:

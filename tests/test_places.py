@@ -8,7 +8,8 @@ import pytest
 
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 from datasets.label_formats.places import NOT_FOUND, OTHER_SIZE, locate_pictures, measure_pictures
-from tests.label_documents import HEIGHT, PNG, WIDTH
+from tests.label_documents import HEIGHT, PNG, WIDTH, write
+from tools.convert_labels import main
 
 
 def picture_file(path: Path) -> Path:
@@ -64,3 +65,24 @@ def test_what_is_no_picture_is_a_fault_and_not_kept(tmp_path: Path) -> None:
     ]
     assert ([fault.path for fault in ledger.faults], ledger.changed[OTHER_SIZE]) == ([bad], 1)
     assert [picture.name for picture in measure_pictures(annotated, Ledger(), iter, is_needed=True).pictures] == ["a"]
+
+
+def test_pictures_of_any_labels_are_found_by_a_pattern_also_in_ones_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Of predictions and outlines alone they were."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for day, name in (("day1", "a"), ("day2", "b"), ("day3", "c")):
+        picture_file(tmp_path / "flights" / day / f"{name}.png")
+    for name in "ab":
+        write(tmp_path / "in" / "labelTxt" / f"{name}.txt", "1 1 9 1 9 9 1 9 car 0\n")
+    flags = ["--from", "dota", "--to", "yolo_obb", "--link_images", "--images"]
+    assert main([str(tmp_path / "in"), str(tmp_path / "1"), *flags, "~/flights/**/*.png"]) == 0
+    assert sorted(path.name for path in (tmp_path / "1" / "images" / "train").iterdir()) == ["a.png", "b.png"]
+    assert "1 pictures without a label file" in capsys.readouterr().err
+    empty = ["~/flights/day[23]/*", "--unlabelled", "empty"]
+    assert main([str(tmp_path / "in"), str(tmp_path / "2"), *flags, *empty]) == 1  # for a.png is not among these
+    assert sorted(path.name for path in (tmp_path / "2" / "images" / "train").iterdir()) == ["b.png", "c.png"]
+    assert (tmp_path / "2" / "labels" / "train" / "c.txt").read_text() == ""
+    assert main([str(tmp_path / "in"), str(tmp_path / "3"), *flags, str(tmp_path / "*" / "*.tif")]) == 2
+    assert "*.tif: no picture matches" in capsys.readouterr().err

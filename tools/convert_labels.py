@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +59,6 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     Raises SettingsError for a source that is not there and a target that is in use, ValueError and OSError for what
     cannot be read or written at all.
     """
-    from datasets.image_folders import find_matching, is_pattern
     from datasets.label_formats import TARGETS as WRITERS
     from datasets.label_formats.detections import without_scores
     from datasets.label_formats.places import (
@@ -71,9 +69,7 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         refuse_turned,
     )
 
-    options.pictures = options.images
-    if options.source in (*PREDICTIONS, *ON_THE_MAP) and options.images and is_pattern(options.images):
-        options.images = options.pictures = find_matching(options.images)
+    _settle_pictures(options)
     if options.source in PREDICTIONS:
         _settle_results(options)
     _check_places(options)
@@ -83,7 +79,8 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         annotated = add_unlabelled(annotated, options.src, options.images, ledger, options.unlabelled)
     if options.source in PREDICTIONS and options.images:
         annotated = keep_located(annotated, options.images, ledger)
-    if options.source in (*TURNING, *TELLING) and not target.needs_size:  # `measure_pictures` refuses all of these
+    if options.source in (*TURNING, *TELLING) and not (target.needs_size or target.turns):
+        # `measure_pictures` refuses all of these
         by_size = options.source in TELLING
         annotated = refuse_turned(annotated, options.src, options.images, ledger, by_size)
     if not target.holds_scores:
@@ -96,7 +93,7 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         annotated = without_repeated(annotated, ledger, options.nms_thresh)
     if target.tells_size:
         track = partial(progress_bar, desc="measuring", unit="picture")
-        annotated = measure_pictures(annotated, ledger, track, target.needs_size)
+        annotated = measure_pictures(annotated, ledger, track, target.needs_size, target.turns)
     annotated = target.keep(annotated, ledger, options.drop_ignored)
     is_placed = options.copy_images or options.link_images
     if is_placed:
@@ -142,10 +139,27 @@ def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: 
     return annotated._replace(class_names=(*known, *sorted(found - {*known})))
 
 
+def _settle_pictures(options: argparse.Namespace) -> None:
+    """Of a pattern the pictures that match it are --images. Raises SettingsError where none does."""
+    from datasets.images import ImageError
+
+    try:
+        options.images = options.pictures = options.images and _pictures_at(options.images)
+    except ImageError as error:
+        raise SettingsError(f"--images {error}") from error
+
+
+def _pictures_at(place: Path) -> Path | dict[str, Path]:
+    """The place, or the pictures that match it if it is a pattern. Raises ImageError where none does."""
+    from datasets.image_folders import find_matching, is_pattern
+
+    place = place.expanduser()  # in quotes no shell does it
+    return find_matching(place) if is_pattern(place) else place
+
+
 def _settle_results(options: argparse.Namespace) -> None:
     """Of a run folder its results are the source, and pictures are looked for where those lie that they are of, if no
     folder is named."""
-    from datasets.image_folders import find_matching, is_pattern
     from datasets.images import IMAGE_SUFFIXES, ImageError
     from tools.results import RESULTS, read_origin
 
@@ -153,13 +167,16 @@ def _settle_results(options: argparse.Namespace) -> None:
         options.src = options.src / RESULTS
     origin = read_origin(options.src if options.src.is_dir() else options.src.parent)
     told = (origin or {}).get("pictures")
-    with suppress(OSError, ImageError):  # of a text that is no path, or no longer matches any
-        if isinstance(told, str) and told:
-            pictures = Path(told)
-            if options.pictures is None and is_pattern(pictures):
-                options.pictures = find_matching(pictures)
+    if options.pictures is not None or not isinstance(told, str) or not told:
+        return
+    try:
+        pictures = _pictures_at(Path(told))
+        if isinstance(pictures, Path):
             pictures = pictures.parent if pictures.suffix.lower() in IMAGE_SUFFIXES else pictures
-            options.pictures = options.pictures or (pictures if pictures.is_dir() else None)
+            pictures = pictures if pictures.is_dir() else None
+        options.pictures = pictures
+    except (OSError, ImageError) as error:  # of a text that is no path, or no longer matches any
+        warn(f"the pictures of these results: {error}; --images DIR tells where they are")
 
 
 def _check_places(options: argparse.Namespace) -> None:
@@ -179,6 +196,8 @@ def _check_places(options: argparse.Namespace) -> None:
         if path.suffix.lower() in GIS_SUFFIXES and "geojson" in (options.source, options.to):
             remedy = "QGIS (Export > Save Features As) and ogr2ogr turn one into the other"
             raise SettingsError(f"{path}: geojson is read from and written to files called *.geojson; {remedy}")
+    if options.drop_ignored and options.to != "yolo_obb":
+        raise SettingsError(f"--drop_ignored goes with --to yolo_obb; {options.to} holds ignore regions")
     if options.nms_thresh is not None and (options.source not in PREDICTIONS or options.to != "geojson"):
         raise SettingsError("--nms_thresh goes with predictions (--from detections, task1) and --to geojson")
     if options.class_field and options.source not in ON_THE_MAP:
@@ -270,8 +289,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "longitude and latitude, read also in the system of a member crs, by where the pictures lie (GeoTIFF and what "
         "else GDAL reads); needs requirements-geo.txt. Outlines of another number of corners than four become their "
         "minimum-area rectangles. Written are: dota labelTxt/, rolabelimg xml/, yolo_obb labels/<split>/ and "
-        "data.yaml, coco annotations/instances_<split>.json or the file DST.json, labelme and xanylabeling "
-        "<picture>.json, geojson objects.geojson or the file "
+        "data.yaml, coco annotations/instances_<split>.json or the file DST.json, labelme <picture>.json with "
+        "polygons, xanylabeling the same with boxes that can be turned there, geojson objects.geojson or the file "
         "DST.geojson; and, where they are needed, classes.txt and lists of the splits. Exit codes: 0 done, 1 something "
         "was left out without being asked for, or cannot be read or written, 2 a wrong flag.",
     )
@@ -289,9 +308,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--images",
         type=Path,
         metavar="DIR",
-        help="folder of the pictures (of predictions and for geojson also a pattern in quotes, such as "
-        "'/data/flights/**/*.tif'), whose sizes yolo_obb needs and coco and rolabelimg tell, and whose place on the "
-        "map geojson needs; of predictions only those in pictures that are there are taken [default: images/, "
+        help="folder of the pictures, or a pattern in quotes such as '/data/flights/**/*.tif'; yolo_obb needs their "
+        "sizes, coco, rolabelimg, labelme and xanylabeling tell them, geojson needs their place on the map; of "
+        "predictions only those in pictures that are there are taken [default: images/, "
         "AllImages/ or JPEGImages/ in SRC or beside it, or SRC]",
     )
     add(
@@ -345,8 +364,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--drop_ignored", action="store_true", help="to yolo_obb: leave out ignore regions, which it cannot hold")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--copy_images", action="store_true", help="also copy the pictures, so that DST can be trained on")
-    how.add_argument("--link_images", action="store_true", help="also set links to the pictures, for the same")
+    how.add_argument(
+        "--copy_images", action="store_true", help="also copy the pictures to where the new format has them"
+    )
+    how.add_argument("--link_images", action="store_true", help="also set links there to the pictures")
     options = parser.parse_args(arguments)
     if not 0 <= options.min_score <= 1:
         parser.error(f"--min_score is {options.min_score}; it must lie between 0 and 1")

@@ -22,7 +22,7 @@ from tools.detector_flags import (
     open_detector,
     tiling_of,
 )
-from tools.input_pictures import INPUTS, check_headers, input_pictures, refuse_pictures
+from tools.input_pictures import INPUTS, check_headers, input_pictures, named_from_anywhere, refuse_pictures
 from tools.onnx_detector import detect_pictures
 from tools.picture_results import STOPPED, Report, draw_found, write_found
 from tools.progress import progress_bar
@@ -55,7 +55,8 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     class_names = detector.facts.class_names
     print(f"detecting with {options.model} ({detector.facts.backbone}) on {len(images)} pictures", flush=True)
     paths = list(images.values())
-    origin = origin_of(options.model, str(options.input), images.values(), detector.settings, tiling)
+    source = named_from_anywhere(options.input)
+    origin = origin_of(options.model, source, images.values(), detector.settings, tiling)
     least = least_scores_of(options, class_names)
     sizes = (detector.usual_hw, detector.input_hw)
     report = Report(options.on_bad_picture, "--on_bad_picture", *sizes, tiling, least)

@@ -43,6 +43,11 @@ def input_pictures(source: Path, what: str) -> dict[str, Path]:
         raise SettingsError(f"{what}: {str(error).removeprefix(f'{source}: ')}") from error
 
 
+def named_from_anywhere(source: Path) -> str:
+    """A source as results name it, which may be read in another working folder."""
+    return str(source.expanduser().absolute())
+
+
 def refuse_pictures(out: Path, images: Iterable[Path], flag: str = "") -> None:
     """Raises SettingsError when files of `out` would lie beside one of the pictures."""
     for folder in dict.fromkeys(path.parent for path in images):

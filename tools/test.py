@@ -10,7 +10,7 @@ from tools.config import Config
 from tools.data import open_data, split_of, warn_of_known_pictures
 from tools.detection_run import run_detector
 from tools.engine import Engine
-from tools.input_pictures import input_pictures, refuse_pictures
+from tools.input_pictures import input_pictures, named_from_anywhere, refuse_pictures
 from tools.loaded_run import load_run
 from tools.picture_results import STOPPED
 from tools.stop_request import StopRequest
@@ -41,4 +41,4 @@ def pictures_of(config: Config, run_dir: Path | None = None) -> tuple[Mapping[st
         split = split_of(config, data, "val")
         warn_of_known_pictures(split, data.run_dir)
         return {name: data.images[name] for name in split.names}, split.source
-    return input_pictures(config.input, f"--input {config.input}"), str(config.input)
+    return input_pictures(config.input, f"--input {config.input}"), named_from_anywhere(config.input)

@@ -38,7 +38,7 @@ def _keep_all(annotated: AnnotatedSet, ledger: Ledger, drop_ignored: bool) -> An
 class Target(NamedTuple):
     """Writes a set below a folder; where it expects the pictures there; whether it tells, or must know, their sizes;
     whether it must know where they lie, for it looks into them; whether it holds the scores of predictions;
-    the suffixes of a destination that is a file and no folder.
+    the suffixes of a destination that is a file and no folder; whether its program shows pictures as EXIF turns them.
 
     keep(annotated, ledger, drop_ignored): what it can hold, where that is not everything.
     """
@@ -50,6 +50,7 @@ class Target(NamedTuple):
     needs_path: bool = False
     holds_scores: bool = False
     file_suffixes: tuple[str, ...] = ()
+    turns: bool = False
     keep: Callable[[AnnotatedSet, Ledger, bool], AnnotatedSet] = _keep_all
 
 
@@ -82,12 +83,12 @@ def _write_rolabelimg(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> Non
 
 
 def _write_labelme(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
-    write_labelme(dst, annotated)
+    write_labelme(dst, annotated, ledger)
     write_lists(dst, annotated)
 
 
 def _write_xanylabeling(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
-    write_labelme(dst, annotated, shape_type="rotation")
+    write_labelme(dst, annotated, ledger, shape_type="rotation")
     write_lists(dst, annotated)
 
 
@@ -116,8 +117,8 @@ TARGETS: dict[str, Target] = {
     "yolo_obb": Target(write_yolo_obb, yolo_image_folder, needs_size=True, keep=keep_holdable),
     "coco": Target(write_coco, _in_images, holds_scores=True, file_suffixes=(".json",)),
     "rolabelimg": Target(_write_rolabelimg, _in_images),
-    "labelme": Target(_write_labelme, _beside, holds_scores=True),
-    "xanylabeling": Target(_write_xanylabeling, _beside, holds_scores=True),
+    "labelme": Target(_write_labelme, _beside, holds_scores=True, turns=True),
+    "xanylabeling": Target(_write_xanylabeling, _beside, holds_scores=True, turns=True),
     "geojson": Target(
         write_geojson, _in_images, tells_size=False, needs_path=True, holds_scores=True, file_suffixes=SUFFIXES
     ),

@@ -53,28 +53,31 @@ def locate_pictures(
 
 
 def add_unlabelled(
-    annotated: AnnotatedSet, src: Path, images_dir: Path | None, ledger: Ledger, how: str | None
+    annotated: AnnotatedSet, src: Path, images: Path | Mapping[str, Path] | None, ledger: Ledger, how: str | None
 ) -> AnnotatedSet:
-    """Of labels that lie in a file for each picture: the set with the pictures beside its own that have no such file,
-    where `how` is "empty"; "leave_out" leaves them out as asked, None unasked (but for those of `images_dir`, which may
-    hold more than was labelled). All are counted, but for those whose file is there and cannot be read."""
+    """Of labels that lie in a file for each picture: the set with the pictures beside its own, or among `images`, that
+    have no such file, where `how` is "empty"; "leave_out" leaves them out as asked, None unasked (but for `images`,
+    which may hold more than was labelled). All are counted, but for those whose file is there and cannot be read."""
     try:
-        located = locate_pictures(annotated, src, images_dir, Ledger()).pictures
+        located = locate_pictures(annotated, src, images, Ledger()).pictures
         by_folder: dict[Path, list[Picture]] = {}
         for picture in located:
             if picture.path:
                 by_folder.setdefault(picture.path.parent, []).append(picture)
-        others = [path for folder in sorted(by_folder) for path in find_images(folder).values()]
+        if isinstance(images, Mapping):
+            others = list(images.values())
+        else:
+            others = [path for folder in sorted(by_folder) for path in find_images(folder).values()]
     except ImageError:  # pictures of one name, for instance, which is told of where they are needed
         return annotated
     known = {picture.path for picture in located}
     others = [path for path in others if path not in known and not _is_faulty(path, ledger, len(by_folder))]
     if how != "empty":
-        is_asked = how is not None or images_dir is not None
+        is_asked = how is not None or images is not None
         (ledger.changed if is_asked else ledger.left_out)[UNLABELLED] += len(others)
         return annotated
     split_of = read_splits(src)
-    empty = [_without_objects(path, by_folder[path.parent], split_of) for path in others]
+    empty = [_without_objects(path, by_folder.get(path.parent, ()), split_of) for path in others]
     refuse_same_names((picture.name, picture.path) for picture in (*located, *empty))
     ledger.changed[AS_EMPTY] += len(others)
     return annotated._replace(pictures=[*annotated.pictures, *empty])
@@ -88,8 +91,8 @@ def _is_faulty(path: Path, ledger: Ledger, num_folders: int) -> bool:
 
 def _without_objects(path: Path, beside: Sequence[Picture], split_of: Callable[[Sequence[str]], str]) -> Picture:
     """A picture that is called as those beside it are, in the split that a list gives it, or that all of those have."""
-    first = beside[0]
-    prefix = first.name.removesuffix(first.path.stem) if first.path else ""
+    first = next(iter(beside), None)
+    prefix = first.name.removesuffix(first.path.stem) if first and first.path else ""
     splits = {picture.split for picture in beside}
     of_folder = splits.pop() if len(splits) == 1 and path.parent.parent.name in ROLES else ""
     return Picture(f"{prefix}{path.stem}", split=split_of((*path.parent.parts, path.stem)) or of_folder, path=path)
@@ -107,7 +110,11 @@ def keep_located(annotated: AnnotatedSet, images: Path | Mapping[str, Path], led
 
 
 def refuse_turned(
-    annotated: AnnotatedSet, src: Path, images_dir: Path | None, ledger: Ledger, by_size: bool = False
+    annotated: AnnotatedSet,
+    src: Path,
+    images: Path | Mapping[str, Path] | None,
+    ledger: Ledger,
+    by_size: bool = False,
 ) -> AnnotatedSet:
     """The set without pictures that EXIF turns, each of them a fault: of labels drawn in a program that shows pictures
     turned (labelme, CVAT, labelImg), as far as the pictures are found. `by_size`, of labels of any program, only those
@@ -115,7 +122,7 @@ def refuse_turned(
     if by_size and not any(picture.hw for picture in annotated.pictures):
         return annotated
     try:
-        located = locate_pictures(annotated, src, images_dir, Ledger())
+        located = locate_pictures(annotated, src, images, Ledger())
     except ImageError:  # pictures of one name, for instance, which is told of where they are needed
         return annotated
     kept = []
@@ -133,21 +140,26 @@ def refuse_turned(
     return annotated._replace(pictures=kept)
 
 
-def measure_pictures(annotated: AnnotatedSet, ledger: Ledger, track: Track, is_needed: bool) -> AnnotatedSet:
+def measure_pictures(
+    annotated: AnnotatedSet, ledger: Ledger, track: Track, is_needed: bool, turns: bool = False
+) -> AnnotatedSet:
     """The set with the sizes of its pictures by their headers, else as the labels tell. Where a size `is_needed`, a
-    picture without one is a fault and left out."""
+    picture without one is a fault and left out; there, and where the program they go to `turns` pictures, also one that
+    EXIF turns."""
     measured: list[Picture] = []
     for picture in track(annotated.pictures):
         hw = picture.hw
+        is_turned = False
         try:
             if picture.path:
                 header = read_header(picture.path)
                 hw = (header.height, header.width)
-                if is_needed and header.orientation > 1:
+                is_turned = (is_needed or turns) and header.orientation > 1
+                if is_turned:
                     raise ImageError(f"{picture.path}: {TURNED.format(header.orientation)}")
         except ImageError as error:
             ledger.faults.append(LabelError(picture.path, 1, str(error).removeprefix(f"{picture.path}: ")))
-            if is_needed:
+            if is_needed or is_turned:
                 continue
             picture = picture._replace(path=None)  # what is no picture is not copied either
         ledger.changed[OTHER_SIZE] += None not in (hw, picture.hw) and hw != picture.hw
