@@ -69,6 +69,9 @@ def test_a_number_out_of_range_is_a_sentence_and_not_no_boxes(
 def test_a_precision_that_the_device_has_not_is_told_of_at_once(finding_checkpoint: Path) -> None:
     with pytest.raises(SettingsError, match="--precision fp16 is for GPUs"):
         Detector(finding_checkpoint, "cpu", precision="fp16")
+    detector = Detector(finding_checkpoint, "cpu")
+    with pytest.raises(SettingsError, match="--precision fp16 is for GPUs"):
+        detector.settings = replace(detector.settings, precision="fp16")
     picture = np.zeros((64, 64, 3), np.uint8)
     full, half = (Detector(finding_checkpoint, precision=name).detect([picture])[0] for name in ("fp32", "bf16"))
     assert len(full.scores) > 0

@@ -59,11 +59,13 @@ class Detector:
 
     @property
     def settings(self) -> DetectionSettings:
-        """K, the thresholds and what else becomes of the network's maps; others may be set."""
+        """K, the thresholds and what else becomes of the network's maps; others may be set. Raises SettingsError for a
+        precision that the device has not."""
         return self._inference.settings
 
     @settings.setter
     def settings(self, settings: DetectionSettings) -> None:
+        pick_precision(settings.precision, self._inference.device)
         self._inference = replace(self._inference, settings=settings)
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
