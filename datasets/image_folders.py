@@ -32,6 +32,14 @@ def find_images(folder: Path, *, skips_previews: bool = False) -> dict[str, Path
     return images
 
 
+def from_home(place: Path) -> Path:
+    """The path with ~ as one's home, which no shell puts there in quotes; as it is where there is none of that name."""
+    try:
+        return place.expanduser()
+    except RuntimeError:
+        return place
+
+
 def is_pattern(place: Path) -> bool:
     """Whether a path is a pattern, such as `flights/**/*.tif`, and no place that is there."""
     return bool(WILD & set(str(place))) and not place.exists()

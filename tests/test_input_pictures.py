@@ -74,6 +74,11 @@ def test_what_gives_no_pictures_is_refused_in_a_sentence(flights: Path, source: 
         input_pictures(flights / source, "--input x")
 
 
+def test_the_home_of_nobody_is_no_such_folder() -> None:
+    with pytest.raises(SettingsError, match=r"^--input x: no such file or folder"):
+        input_pictures(Path("~nobody here/pictures"), "--input x")
+
+
 def test_a_header_that_cannot_be_read_is_told_of_before_the_work(flights: Path) -> None:
     check_headers([flights / "north" / "a.tif"])
     (flights / "z.png").write_bytes(PNG[:20])

@@ -151,9 +151,9 @@ def _settle_pictures(options: argparse.Namespace) -> None:
 
 def _pictures_at(place: Path) -> Path | dict[str, Path]:
     """The place, or the pictures that match it if it is a pattern. Raises ImageError where none does."""
-    from datasets.image_folders import find_matching, is_pattern
+    from datasets.image_folders import find_matching, from_home, is_pattern
 
-    place = place.expanduser()  # in quotes no shell does it
+    place = from_home(place)
     return find_matching(place) if is_pattern(place) else place
 
 
@@ -197,7 +197,9 @@ def _check_places(options: argparse.Namespace) -> None:
             remedy = "QGIS (Export > Save Features As) and ogr2ogr turn one into the other"
             raise SettingsError(f"{path}: geojson is read from and written to files called *.geojson; {remedy}")
     if options.drop_ignored and options.to != "yolo_obb":
-        raise SettingsError(f"--drop_ignored goes with --to yolo_obb; {options.to} holds ignore regions")
+        raise SettingsError(
+            f"--drop_ignored goes with --to yolo_obb, which holds no ignore regions, not with {options.to}"
+        )
     if options.nms_thresh is not None and (options.source not in PREDICTIONS or options.to != "geojson"):
         raise SettingsError("--nms_thresh goes with predictions (--from detections, task1) and --to geojson")
     if options.class_field and options.source not in ON_THE_MAP:

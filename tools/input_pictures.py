@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from datasets.image_folders import find_images, find_matching, folder_with_pictures, is_pattern
+from datasets.image_folders import find_images, find_matching, folder_with_pictures, from_home, is_pattern
 from datasets.image_sizes import read_header
 from datasets.images import ImageError
 from tools.command_line import SettingsError
@@ -24,7 +24,7 @@ def input_pictures(source: Path, what: str) -> dict[str, Path]:
     in a folder that differ in their suffix only.
     """
     refuse_video(source, what)
-    source = source.expanduser()  # in quotes no shell does it
+    source = from_home(source)
     if source.is_file():
         return {source.stem: source}
     if source.is_dir():
@@ -45,7 +45,7 @@ def input_pictures(source: Path, what: str) -> dict[str, Path]:
 
 def named_from_anywhere(source: Path) -> str:
     """A source as results name it, which may be read in another working folder."""
-    return str(source.expanduser().absolute())
+    return str(from_home(source).absolute())
 
 
 def refuse_pictures(out: Path, images: Iterable[Path], flag: str = "") -> None:
