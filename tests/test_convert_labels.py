@@ -44,7 +44,7 @@ from tests.label_documents import (
     write,
     yolo_folder,
 )
-from tools import convert_labels
+from tools import conversion_flags
 from tools.convert_labels import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -97,10 +97,10 @@ def test_the_turned_box_of_every_format_comes_out_of_every_other_where_it_was(
 
 
 def test_the_names_on_the_command_line_are_those_of_the_registry() -> None:
-    assert (*SOURCES, *ON_THE_MAP, *PREDICTIONS) == convert_labels.SOURCES
-    assert (*ON_THE_MAP,) == convert_labels.ON_THE_MAP
-    assert (*PREDICTIONS,) == convert_labels.PREDICTIONS
-    assert (*label_formats.TARGETS,) == convert_labels.TARGETS
+    assert (*SOURCES, *ON_THE_MAP, *PREDICTIONS) == conversion_flags.SOURCES
+    assert (*ON_THE_MAP,) == conversion_flags.ON_THE_MAP
+    assert (*PREDICTIONS,) == conversion_flags.PREDICTIONS
+    assert (*label_formats.TARGETS,) == conversion_flags.TARGETS
 
 
 def test_what_is_written_holds_pictures_classes_and_splits(tmp_path: Path) -> None:
