@@ -45,16 +45,9 @@ def ap50_intervals(
     on nothing but `rng` and the number of pictures: two detectors scored on the same pictures get the same ones.
     Raises ValueError if overlap 0.5 was not measured, or there is no draw.
     """
-    if num_resamples < 1:
-        raise ValueError(f"num_resamples must be at least 1, got {num_resamples}")
+    _check_draws(num_resamples)
     values = weighted_ap50(evaluation, draw_pictures(evaluation.num_images, num_resamples, rng), metric)
-    has_value = np.isfinite(values)
-    means = np.where(has_value, values, 0.0).sum(axis=1) / np.maximum(has_value.sum(axis=1), 1)
-    intervals = (_interval(column, confidence) for column in values.T)
-    return Intervals(
-        classes=dict(zip(evaluation.classes, intervals, strict=True)),
-        mean=_interval(means[has_value.any(axis=1)], confidence),
-    )
+    return _intervals(evaluation.classes, values, confidence)
 
 
 def ap50_differences(
@@ -71,21 +64,13 @@ def ap50_differences(
 
     Raises ValueError for evaluations of other pictures or classes, and as `ap50_intervals`.
     """
-    if num_resamples < 1:
-        raise ValueError(f"num_resamples must be at least 1, got {num_resamples}")
+    _check_draws(num_resamples)
     truths = ({name: item.image_truths.tolist() for name, item in scored.classes.items()} for scored in (one, other))
     if one.num_images != other.num_images or len({str(entry) for entry in truths}) > 1:
         raise ValueError("the two were not scored on the same pictures and classes")
     draws = list(draw_pictures(one.num_images, num_resamples, rng))
     first, second = (weighted_ap50(scored, draws, metric) for scored in (one, other))
-    has_value = np.isfinite(first)
-    differences = np.where(has_value, second - first, 0.0)
-    means = differences.sum(axis=1) / np.maximum(has_value.sum(axis=1), 1)
-    columns = (column[known] for column, known in zip(differences.T, has_value.T, strict=True))
-    return Intervals(
-        classes=dict(zip(one.classes, (_interval(column, confidence) for column in columns), strict=True)),
-        mean=_interval(means[has_value.any(axis=1)], confidence),
-    )
+    return _intervals(one.classes, second - first, confidence)
 
 
 def with_intervals(metrics: Mapping[str, Any], intervals: Intervals) -> dict[str, Any]:
@@ -140,6 +125,22 @@ def _weighted(curve: Curve, hits: np.ndarray, image_truths: np.ndarray, weight: 
         return float((times * envelope).sum() / num_truths)
     first = np.searchsorted(num_hits / num_truths, RECALL_LEVELS)
     return float(np.append(envelope, 0.0)[first].sum() / len(RECALL_LEVELS))
+
+
+def _check_draws(num_resamples: int) -> None:
+    if num_resamples < 1:
+        raise ValueError(f"num_resamples must be at least 1, got {num_resamples}")
+
+
+def _intervals(class_names: Iterable[str], values: np.ndarray, confidence: float) -> Intervals:
+    """Of values (R, C) in R draws, NaN where a class has no truth in the draw."""
+    has_value = np.isfinite(values)
+    means = np.where(has_value, values, 0.0).sum(axis=1) / np.maximum(has_value.sum(axis=1), 1)
+    intervals = (_interval(column, confidence) for column in values.T)
+    return Intervals(
+        classes=dict(zip(class_names, intervals, strict=True)),
+        mean=_interval(means[has_value.any(axis=1)], confidence),
+    )
 
 
 def _interval(values: np.ndarray, confidence: float) -> Interval | None:
