@@ -75,7 +75,7 @@ def test_a_light_network_of_other_channels_is_exported_and_finds_in_whole_pictur
     save_finding_network(checkpoint, "mobilenetv2", in_channels=in_channels, **light)
     assert main(["--resume", str(checkpoint), "--output", str(path), "--K", "32"]) == 0
     detector = OnnxDetector(path)
-    assert detector.facts.num_channels == in_channels
+    assert detector.facts.in_channels == in_channels
     sides = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
     assert sides[-1].dim_value == in_channels
     picture = np.random.default_rng(0).integers(0, 256, (100, 120, in_channels), dtype=np.uint8)

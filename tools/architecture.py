@@ -8,14 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
-from datasets.images import read_image
-from datasets.picture_windows import PictureWindows, open_picture
 from datasets.readers import DOTA_CLASSES
 from models import CTRBOX, PUBLISHED, Backbone, Preprocessing, adapt_input, build_backbone
 from tools.config import Config, SettingsError
+from tools.network_input import NetworkInput
 from tools.own_backbone import same_backbone
 
 PUBLISHED_SIDE = 608
@@ -25,7 +23,7 @@ ARCHITECTURE_FLAGS = (*NETWORK_FLAGS, "in_channels", "value_range", "input_h", "
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(NetworkInput):
     """What a checkpoint says of its network: enough to build it and to feed it.
 
     The last four are younger than the others; a checkpoint without them is of their defaults. picture_hw: height and
@@ -43,27 +41,14 @@ class Architecture:
     picture_hw: tuple[int, int] | None = None
 
     @property
-    def usual_hw(self) -> tuple[int, int]:
-        """Height and width of pictures in which objects are as large, for the network, as those it was trained on."""
-        return self.picture_hw or self.input_hw
-
-    @property
     def in_channels(self) -> int:
-        """Channels of the pictures: as many as the preprocessing has means."""
+        """As many as the preprocessing has means."""
         return len(self.preprocessing.mean)
 
     @property
     def value_range(self) -> tuple[float, float] | None:
         """In pictures of more than 8 bits, the values that become black and white; None: each picture's own."""
         return self.preprocessing.value_range
-
-    def read_picture(self, path: Path) -> np.ndarray:
-        """A picture as it was read in training. Raises ImageError as `read_image`."""
-        return read_image(path, self.in_channels, self.value_range)
-
-    def open_picture(self, path: Path) -> np.ndarray | PictureWindows:
-        """A picture to cut tiles from, in windows where it is large. Raises ImageError as `open_picture`."""
-        return open_picture(path, self.in_channels, self.value_range)
 
     @property
     def title(self) -> str:

@@ -214,7 +214,7 @@ def _make_files(checkpoint: Path, job: DeployJob, folder: Path) -> dict[str, Pat
     if job.data_dir is None:
         scenes = folder / "scenes"
         scenes.mkdir()
-        for number, scene in enumerate(drawn_scenes(min(CALIBRATION, job.num), facts.num_channels, seed=11)):
+        for number, scene in enumerate(drawn_scenes(min(CALIBRATION, job.num), facts.in_channels, seed=11)):
             (scenes / f"{number}.png").write_bytes(cv2.imencode(".png", scene)[1].tobytes())
     quantize_file(plain, small, calibration_pictures(job.data_dir or scenes, job.num), str(job.data_dir))
     return {"fp32": plain, "int8": small}

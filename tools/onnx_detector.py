@@ -47,7 +47,7 @@ class OnnxDetector:
         self.facts = FileFacts.from_properties(read_properties(path), path)
         self.class_names = tuple(self.facts.class_names)
         self.usual_hw, self.input_hw = self.facts.usual_hw, self.facts.input_hw
-        self.num_channels = self.facts.num_channels
+        self.num_channels = self.facts.in_channels
         thresholds = _thresholds(self.facts, path, conf_thresh, nms_thresh)
         inside = {"num_views": self.facts.num_views, "precision": self.facts.precision}
         self.settings = DetectionSettings(self.facts.num_peaks, *thresholds, **inside)

@@ -62,7 +62,7 @@ def export_checkpoint(checkpoint: Path, output: Path, settings: ExportSettings) 
     """
     paths = _found_pictures(settings.pictures)
     content, network, architecture, facts = build_export(checkpoint, settings)
-    scenes = [facts.read_picture(path) for path in paths] or drawn_scenes(SHOWN_PICTURES, facts.num_channels)
+    scenes = [facts.read_picture(path) for path in paths] or drawn_scenes(SHOWN_PICTURES, facts.in_channels)
     with _draft_of(output) as draft:
         with atomic_write(draft, "wb") as file:
             file.write(content)

@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from datasets.images import read_image
-from datasets.picture_windows import PictureWindows, open_picture
+from tools.network_input import NetworkInput
 
 PROJECT = "bbavectors"
 VERSION = "1.0"  # of this project's exported files; the first number changes when readers of old ones must
@@ -33,7 +30,7 @@ class ModelFileError(ValueError):
 
 
 @dataclass(frozen=True)
-class FileFacts:
+class FileFacts(NetworkInput):
     """All that one must know to use the file.
 
     input_hw: the network's height and width. input_kind: uint8 or float32, (N, H, W, channels) 0..255. letterbox, nms:
@@ -69,22 +66,9 @@ class FileFacts:
     value_range: tuple[float, float] | None = None
 
     @property
-    def usual_hw(self) -> tuple[int, int]:
-        """Height and width of pictures in which objects are as large, for the network, as those it was trained on."""
-        return self.picture_hw or self.input_hw
-
-    @property
-    def num_channels(self) -> int:
-        """Channels of the pictures: 1 grey, 3 BGR, 4 BGR and one more."""
+    def in_channels(self) -> int:
+        """As many as the preprocessing has means."""
         return len(self.mean)
-
-    def read_picture(self, path: Path) -> np.ndarray:
-        """A picture as it was read in training. Raises ImageError as `read_image`."""
-        return read_image(path, self.num_channels, self.value_range)
-
-    def open_picture(self, path: Path) -> np.ndarray | PictureWindows:
-        """A picture to cut tiles from, in windows where it is large. Raises ImageError as `open_picture`."""
-        return open_picture(path, self.num_channels, self.value_range)
 
     def to_properties(self) -> dict[str, str]:
         """The entries of `metadata_props`."""
@@ -92,9 +76,9 @@ class FileFacts:
             "project": PROJECT,
             "version": VERSION,
             "classes": list(self.class_names),
-            "input": f"{self.input_kind} (N, H, W, {self.num_channels}), 0..255",
+            "input": f"{self.input_kind} (N, H, W, {self.in_channels}), 0..255",
             "input_kind": self.input_kind,
-            "color": {1: "grey", 3: "bgr"}.get(self.num_channels, "bgr, then the others"),
+            "color": {1: "grey", 3: "bgr"}.get(self.in_channels, "bgr, then the others"),
             "input_height": self.input_hw[0],
             "input_width": self.input_hw[1],
             "letterbox": _place(self.letterbox),

@@ -34,7 +34,7 @@ def build_file(detector: ExportedDetector, facts: FileFacts, shape: tuple[int, i
     outputs = (*OUTPUTS, COUNT) if facts.nms else OUTPUTS
     free = {0: "batch", 1: "height", 2: "width"}
     axes = {INPUT: free} | {name: {0: "batch"} for name in outputs} if facts.dynamic else {}
-    example = torch.zeros(*shape, facts.num_channels, dtype=getattr(torch, facts.input_kind))
+    example = torch.zeros(*shape, facts.in_channels, dtype=getattr(torch, facts.input_kind))
     buffer = io.BytesIO()
     with warnings.catch_warnings(action="ignore"), _quiet_logging(), torch.inference_mode():
         # The exporter by tracing: the newer one needs another package, writes opset 18 at least, and unrolls loops.
