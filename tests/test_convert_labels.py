@@ -338,6 +338,8 @@ def test_predictions_become_boxes_to_correct(tmp_path: Path, capsys: pytest.Capt
         (["{src}", "{out}", "--from", "dota", "--to", "coco", "--images", "{src}/none"], "--images .*: no such folder"),
         (["{src}", "{out}", "--from", "yolo_obb", "--to", "coco", "--images", "{src}"], "does not go with"),
         (["{src}", "{out}", "--from", "task1", "--to", "coco", "--min_score", "2"], "between 0 and 1"),
+        (["{src}", "{out}", "--from", "coco", "--to", "dota", "--min_score", "0.5"], "goes with --from task1, det"),
+        (["{src}", "{out}", "--from", "coco", "--to", "dota", "--scores", "{src}"], "goes with --from task1, det"),
         (["{src}", "{out}", "--from", "dota", "--to", "coco", "--copy_images", "--link_images"], "not allowed with"),
     ],
 )

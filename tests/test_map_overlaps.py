@@ -110,7 +110,10 @@ def test_pictures_in_several_folders_are_found_by_a_pattern(tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--from", "detections", "--to", "dota", "--nms_thresh", "0.3"], "--nms_thresh goes with predictions"),
+        (
+            ["--from", "detections", "--to", "dota", "--nms_thresh", "0.3"],
+            "--nms_thresh goes with --to geojson, not dota",
+        ),
         (["--from", "detections", "--to", "geojson", "--nms_thresh", "2"], "it must lie between 0 and 1"),
         (["--from", "dota", "--to", "coco", "--drop_ignored"], "--drop_ignored goes with --to yolo_obb"),
     ],

@@ -21,6 +21,16 @@ PREDICTIONS = ("task1", "detections")
 # Others name pictures without objects.
 FILE_A_PICTURE = ("rolabelimg", "labelme", "xanylabeling", "voc", "dota", "hrsc")
 MIN_SCORE = 0.3
+# Flag, and the formats that it goes with: those to read, those to write.
+FLAG_FORMATS = (
+    ("unlabelled", FILE_A_PICTURE, TARGETS),
+    ("min_score", PREDICTIONS, TARGETS),
+    ("scores", PREDICTIONS, TARGETS),
+    ("nms_thresh", PREDICTIONS, ("geojson",)),
+    ("class_field", ON_THE_MAP, TARGETS),
+    ("crs", ON_THE_MAP, TARGETS),
+    ("drop_ignored", SOURCES, ("yolo_obb",)),
+)
 GIS_SUFFIXES = (".fgb", ".gml", ".gpkg", ".kml", ".shp")
 
 
@@ -81,9 +91,8 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--min_score",
         type=float,
-        default=MIN_SCORE,
         metavar="S",
-        help="of predictions, leave out boxes with a lower score, 0 to 1 [default: %(default)s]",
+        help=f"of predictions, leave out boxes with a lower score, 0 to 1 [default: {MIN_SCORE}]",
     )
     add("--scores", type=Path, metavar="PATH", help=f"of predictions: {SCORES_HELP}")
     add(
@@ -118,10 +127,10 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     how.add_argument("--link_images", action="store_true", help="also set links there to the pictures")
     options = parser.parse_args(arguments)
-    if not 0 <= options.min_score <= 1:
-        parser.error(f"--min_score is {options.min_score}; it must lie between 0 and 1")
-    if options.nms_thresh is not None and not 0 <= options.nms_thresh <= 1:
-        parser.error(f"--nms_thresh is {options.nms_thresh}; it must lie between 0 and 1")
+    for name in ("min_score", "nms_thresh"):
+        value = getattr(options, name)
+        if value is not None and not 0 <= value <= 1:
+            parser.error(f"--{name} is {value}; it must lie between 0 and 1")
     old_names = [old for old, _ in options.rename]
     if len(set(old_names)) < len(old_names):
         parser.error("argument --rename: an old name stands there twice")
@@ -135,6 +144,8 @@ def settle_places(options: argparse.Namespace) -> None:
 
     Raises SettingsError for a place that is not there, and flags that do not go with the source or the target.
     """
+    _check_formats(options)
+    options.min_score = MIN_SCORE if options.min_score is None else options.min_score
     _settle_pictures(options)
     if options.source in PREDICTIONS:
         _settle_results(options)
@@ -181,6 +192,16 @@ def _settle_results(options: argparse.Namespace) -> None:
         warn(f"the pictures of these results: {error}; --images DIR tells where they are")
 
 
+def _check_formats(options: argparse.Namespace) -> None:
+    """Raise SettingsError for a flag that the format to read or to write knows nothing of."""
+    for flag, sources, targets in FLAG_FORMATS:
+        if getattr(options, flag) in (None, False):
+            continue
+        for word, chosen, formats in (("from", options.source, sources), ("to", options.to, targets)):
+            if chosen not in formats:
+                raise SettingsError(f"--{flag} goes with --{word} {', '.join(formats)}, not {chosen}")
+
+
 def _check_places(options: argparse.Namespace) -> None:
     """Raise SettingsError for a source that is not there and a target in which other labels would be mixed up."""
     src, dst = options.src, options.dst
@@ -192,22 +213,10 @@ def _check_places(options: argparse.Namespace) -> None:
         raise SettingsError("--images does not go with --from yolo_obb, whose pictures lie in images/ beside labels/")
     if options.source in ON_THE_MAP and not options.images:
         raise SettingsError(f"--from {options.source} needs --images DIR, the pictures that the objects lie on")
-    if options.unlabelled and options.source not in FILE_A_PICTURE:
-        raise SettingsError(f"--unlabelled goes with --from {', '.join(FILE_A_PICTURE)}, not {options.source}")
     for path in (options.src, options.dst):
         if path.suffix.lower() in GIS_SUFFIXES and "geojson" in (options.source, options.to):
             remedy = "QGIS (Export > Save Features As) and ogr2ogr turn one into the other"
             raise SettingsError(f"{path}: geojson is read from and written to files called *.geojson; {remedy}")
-    if options.drop_ignored and options.to != "yolo_obb":
-        raise SettingsError(
-            f"--drop_ignored goes with --to yolo_obb, which holds no ignore regions, not with {options.to}"
-        )
-    if options.nms_thresh is not None and (options.source not in PREDICTIONS or options.to != "geojson"):
-        raise SettingsError("--nms_thresh goes with predictions (--from detections, task1) and --to geojson")
-    if options.class_field and options.source not in ON_THE_MAP:
-        raise SettingsError(f"--class_field goes with --from geojson, not with {options.source}")
-    if options.crs and options.source not in ON_THE_MAP:
-        raise SettingsError(f"--crs goes with --from geojson, not with {options.source}")
     if options.crs:
         from datasets.georeference import GeoreferenceError, read_crs
 
