@@ -194,7 +194,9 @@ def test_one_set_of_results_is_set_against_another(files: Files, capsys: pytest.
     table = {line.split()[0]: line for line in said.partition("against")[2].splitlines() if line.strip()}
     assert [table[name].endswith("*") for name in ("car", "ship", "mean")] == [False, True, True]
     assert "+0.5000" in table["ship"]
+    files.label("slip", "no numbers")  # is read after that
     assert files.run("--against", str(files.folder / "none")) == 1
+    assert "none: no such file or folder" in capsys.readouterr().err
 
 
 def test_difficult_objects_are_ignored_unless_counted(files: Files) -> None:

@@ -31,7 +31,7 @@ from DOTA_devkit.task_files import ImageDetections, write_results
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, cut_labels, lay_tiles, write_index
 from tools import merge_results
 from tools.benchmark_split import benchmark_split
-from tools.evaluate import score_files
+from tools.file_scores import score_files
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NMS_THRESHOLD = 0.3

@@ -4,37 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
-from datasets.images import IMAGE_SUFFIXES
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_in, parts_of
 from datasets.readers import DOTA_CLASSES
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
-from DOTA_devkit.evaluation import IOU_THRESHOLDS, Evaluation, ImageTruth, evaluate, outer_quads
-from DOTA_devkit.labels import (
-    EVERY_CLASS,
-    IGNORED_CLASS,
-    NO_LABELS,
-    LabelError,
-    Labels,
-    OnBad,
-    did_you_mean,
-    read_class_names,
-    read_labels,
-    read_names,
-)
-from DOTA_devkit.metrics import format_table, metrics_dict
-from DOTA_devkit.task_files import Results, read_results, result_classes
+from DOTA_devkit.evaluation import IOU_THRESHOLDS
+from DOTA_devkit.labels import LabelError, read_class_names
+from DOTA_devkit.metrics import format_table
+from DOTA_devkit.task_files import result_classes
 from tools.command_line import Parser, SettingsError, exit_code
-from tools.messages import report_problems, warn
-from tools.progress import progress_bar
+from tools.file_scores import score_files, score_metrics
+from tools.messages import report_problems
 from tools.results import MERGED, RESULTS
 from tools.score_difference import format_difference, score_difference
 
@@ -45,60 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Score, print the table and write the JSON; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a
     person can mend, 130 stopped by Ctrl-C."""
     return exit_code(lambda: _run(_parse(arguments)))
-
-
-def score_files(
-    detections_dir: Path,
-    labels_dir: Path,
-    class_names: Sequence[str] | None = None,
-    *,
-    image_set: Path | None = None,
-    task: Literal[1, 2] = 1,
-    iou_thresholds: Sequence[float] = IOU_THRESHOLDS,
-    difficult: Literal["ignore", "count"] = "ignore",
-    ignore_overlap: float | None = 0.5,
-    missing_labels: Literal["error", "empty"] = "error",
-    on_bad: OnBad = None,
-) -> Evaluation:
-    """Score `Task1_<class>.txt` (or Task 2) files against labelTxt files.
-
-    The pictures that count are those of the list `image_set`, else those that have a label file. Without
-    `class_names` the classes are all that stand in the labels or have a result file. Task 2 compares outer horizontal
-    boxes. `difficult`, `ignore_overlap` as in `evaluate`; None is the published protocol, which in task 2 counts
-    xmax and ymax as pixels inside. Warns of pictures and classes without detections and of detections not scored.
-
-    Raises LabelError for a bad line or an unknown class, with `on_bad` it is given to that and left out; LabelError
-    for a listed picture without a label file, unless `missing_labels` is "empty"; OSError for what cannot be read.
-    """
-    paths = _label_paths(labels_dir, image_set, missing_labels)
-    items = progress_bar(paths.items(), desc="labels", unit=" files")
-    labels = {name: read_labels(path, on_bad) if path else NO_LABELS for name, path in items}
-    if class_names is None:
-        class_names = _classes_found(labels, result_classes(detections_dir, task))
-    number_of = {name: number for number, name in enumerate(class_names)} | {IGNORED_CLASS: EVERY_CLASS}
-    truths = {name: _make_truth(paths[name], item, number_of, on_bad) for name, item in labels.items()}
-    results = read_results(detections_dir, class_names, task, on_bad)
-    detections: Mapping = results.images
-    if task == 2:
-        is_published = ignore_overlap is None
-        truths = {name: item._replace(quads=outer_quads(item.quads, is_published)) for name, item in truths.items()}
-        detections = {
-            name: item._replace(quads=outer_quads(item.quads, is_published)) for name, item in results.images.items()
-        }
-    scored = evaluate(detections, truths, class_names, iou_thresholds, difficult, ignore_overlap)
-    _warn_of_gaps(detections_dir, scored, truths, results)
-    return scored
-
-
-def score_metrics(scored: Evaluation, metric: Literal["area", "07"] = "area") -> dict[str, Any]:
-    """The numbers of metrics.json by one metric: with "07" every AP in it is the mean of eleven points."""
-    if metric == "07":
-        classes = {
-            name: item._replace(curves=[curve._replace(ap=curve.ap_07) for curve in item.curves])
-            for name, item in scored.classes.items()
-        }
-        scored = replace(scored, classes=classes)
-    return metrics_dict(scored) | {"metric": metric}
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -120,8 +52,11 @@ def _run(options: argparse.Namespace) -> None:
         missing_labels=options.missing_labels,
         on_bad=problems.append if options.on_bad_line == "skip" else None,
     )
-    scored = score(_results_in(options.detections_dir), class_names=class_names)
-    other = options.against and score(_results_in(options.against), class_names=tuple(scored.classes))
+    folder, other_folder = _results_in(options.detections_dir), options.against and _results_in(options.against)
+    if other_folder:
+        result_classes(other_folder, options.task)  # raises where there is none, before the work on the first
+    scored = score(folder, class_names=class_names)
+    other = other_folder and score(other_folder, class_names=tuple(scored.classes))
     report_problems([*dict.fromkeys(map(str, problems))], "bad lines left out")
     settings = {"task": options.task, "difficult": options.difficult, "ignore_overlap": ignore_overlap}
     metrics = score_metrics(scored, options.metric) | settings
@@ -161,88 +96,6 @@ def _labels_in(folder: Path) -> Path:
     if parts:
         raise SettingsError(f"{folder} holds {', '.join(part.name for part in parts)}; name {label_dir_in(parts[-1])}")
     return label_dir_in(folder)
-
-
-def _label_paths(labels_dir: Path, image_set: Path | None, missing_labels: str) -> dict[str, Path | None]:
-    """The label file of each picture that counts, by the picture's name; None for one taken as empty."""
-    if not labels_dir.is_dir():
-        raise FileNotFoundError(f"{labels_dir}: no such folder of label files")
-    found = (path for path in sorted(labels_dir.iterdir()) if path.suffix.lower() == ".txt" and path.name[0] != ".")
-    there = {path.stem: path for path in found}
-    if image_set is None:
-        if not there:
-            remedy = "name the folder that holds one <picture>.txt a picture"
-            raise FileNotFoundError(f"{labels_dir}: holds no label file; {remedy}")
-        return dict(there)
-    listed: dict[str, Path | None] = {}
-    missing: dict[str, int] = {}
-    for entry, line in read_names(image_set).items():
-        name = _picture_name(entry, there)
-        listed[name] = there.get(name)
-        if listed[name] is None:
-            missing[name] = line
-    if missing and missing_labels == "error":
-        name, line = next(iter(missing.items()))
-        others = f" (nor for {len(missing) - 1} more of the list)" if len(missing) > 1 else ""
-        remedy = "write it (an empty file means no objects), remove the line, or give --missing_labels empty"
-        raise LabelError(image_set, line, f"no label file {labels_dir / name}.txt{others}; {remedy}")
-    return listed
-
-
-def _picture_name(entry: str, there: Mapping[str, Path]) -> str:
-    """The picture that a line of a list means; it may carry a folder and a picture's suffix."""
-    base = entry.replace("\\", "/").rsplit("/", 1)[-1]
-    stem, _, suffix = base.rpartition(".")
-    bare = stem if stem and f".{suffix.lower()}" in IMAGE_SUFFIXES else base
-    return next((name for name in (entry, base, bare) if name in there), bare)
-
-
-def _classes_found(labels: Mapping[str, Labels], of_results: Sequence[str]) -> tuple[str, ...]:
-    """All classes that stand in the labels or have a result file: DOTA's in its order, then the others by name."""
-    found = {name for item in labels.values() for name in item.names}.union(of_results) - {IGNORED_CLASS}
-    order = {name: number for number, name in enumerate(DOTA_CLASSES["2.0"])}
-    return tuple(sorted(found, key=lambda name: (order.get(name, len(order)), name)))
-
-
-def _make_truth(path: Path | None, labels: Labels, number_of: Mapping[str, int], on_bad: OnBad) -> ImageTruth:
-    """The labels with class numbers; a label of no class of the list is a bad line."""
-    keep = []
-    for row, name in enumerate(labels.names):
-        if name in number_of:
-            keep.append(row)
-            continue
-        remedy = "correct the line, or choose other classes with --version or --classes"
-        what = " ".join(filter(None, [did_you_mean(name, number_of), remedy]))
-        error = LabelError(path, int(labels.lines[row]), f"class '{name}' is not among the classes; {what}")
-        if on_bad is None:
-            raise error
-        on_bad(error)
-    numbers = np.array([number_of[labels.names[row]] for row in keep], dtype=np.int64)
-    return ImageTruth(labels.quads[keep], numbers, labels.difficult[keep])
-
-
-def _warn_of_gaps(folder: Path, scored: Evaluation, truths: Mapping[str, ImageTruth], results: Results) -> None:
-    """Say what makes a score low without being wrong: parts of the result set that are not there or do not match."""
-    if scored.missing:
-        missed = sum(int(((truths[name].labels >= 0) & (truths[name].difficult == 0)).sum()) for name in scored.missing)
-        warn(
-            f"{folder}: {len(scored.missing)} of the {scored.num_images} listed pictures have no detection, such as "
-            f"'{scored.missing[0]}'; their {missed} objects count as missed"
-        )
-    if scored.unlisted:
-        doubt = "; compare the names in the results with those of the label files" * (
-            len(scored.missing) == scored.num_images
-        )
-        warn(
-            f"{folder}: {scored.num_unlisted} detections of {len(scored.unlisted)} pictures that are not listed, such "
-            f"as '{scored.unlisted[0]}', are left out{doubt}"
-        )
-    absent = [name for name in results.without_file if scored.classes[name].num_truths]
-    if absent:
-        missed = f"{len(absent)} classes with objects have no result file, such as '{absent[0]}'; they count as missed"
-        warn(f"{folder}: {missed}")
-    if not any(item.num_truths for item in scored.classes.values()):
-        warn("the listed pictures hold no object to be found, so there is nothing to measure")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
