@@ -75,6 +75,26 @@ def test_want_of_memory_is_told_with_the_remedy() -> None:
     assert str(error).startswith("not enough memory for 1 pictures of 7 x 5; cut them with --tile 600 --overlap 100")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_signals_are_handled_after_two_files_were_opened_and_closed(exported, runtime: str) -> None:
+    """The stack for signals was that of a plugin gone by then: the next worker that ended killed the training."""
+    program = """
+import os, pathlib, signal, sys
+from tools.runtimes import open_runtime
+path, runtime = pathlib.Path(sys.argv[1]), sys.argv[2]
+first = open_runtime(path, runtime, threads=1)
+second = open_runtime(path, runtime, threads=1)
+del first
+del second
+signal.signal(signal.SIGUSR1, lambda *signal: print("handled"))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+    command = [sys.executable, "-c", program, str(exported(nms=True)), runtime]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n")
+
+
 def test_no_runtime_is_imported_before_it_is_asked_for() -> None:
     """Nor torch, by the commands that run an exported file: it may not be installed there."""
     program = "import sys, tools.infer_onnx; print(*{'onnxruntime', 'openvino', 'torch'}.intersection(sys.modules))"

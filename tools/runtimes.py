@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -89,8 +90,7 @@ class _OnnxRuntime:
 
 class _OpenVino:
     def __init__(self, path: Path, threads: int) -> None:
-        openvino = _imported("openvino")
-        core = openvino.Core()
+        core = _core_of(_imported("openvino"))
         settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
@@ -108,6 +108,17 @@ class _OpenVino:
         except Exception as error:
             raise _run_error(error, images) from error
         return {name: np.array(found[number]) for number, name in enumerate(self._outputs)}
+
+
+@cache
+def _core_of(openvino: ModuleType) -> Any:
+    """The one `openvino.Core` of the process, for as long as it lives.
+
+    Its CPU plugin gives the thread that compiles first another stack for signals, and puts the earlier one back when
+    the core goes. Where a second core goes after the first, that is the stack of the first, whose memory is free by
+    then: the next signal (a data worker that ends, Ctrl-C) kills the process by SIGSEGV (OpenVINO 2026.4).
+    """
+    return openvino.Core()
 
 
 def _imported(name: str) -> ModuleType:
