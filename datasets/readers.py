@@ -17,7 +17,7 @@ from datasets.label_formats.annotations import file_in, files_in
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
 from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo, picture_in
 from datasets.label_formats.yolo_obb import read_yolo_obb
-from datasets.xml_labels import read_annotation, read_hrsc, read_rolabelimg, turned_fault
+from datasets.xml_labels import XML_FOLDERS, read_annotation, read_hrsc, read_rolabelimg, turned_fault
 from DOTA_devkit.labels import (
     EVERY_CLASS,
     IGNORE_FLAG,
@@ -104,6 +104,9 @@ def detect_format(data_dir: Path) -> str:
     if (data_dir / "AllImages").is_dir():
         return "hrsc"
     xml_files = files_in(_xml_dir(data_dir), ".xml")
+    if xml_files and (data_dir / "JPEGImages-trainval").is_dir():
+        remedy = conversion_to_dota(data_dir, "dior")
+        raise ValueError(f"{data_dir}: the pictures of DIOR-R lie in two folders; bring them together: {remedy}")
     if xml_files and [path.name for path in xml_files] != [CVAT_FILE]:
         return "rolabelimg"
     if is_yolo_folder(data_dir):
@@ -126,8 +129,8 @@ def detect_format(data_dir: Path) -> str:
         raise ValueError(f"{data_dir}: holds labels in COCO's JSON, which are not trained on as they are; {remedy}")
     raise ValueError(
         f"{data_dir}: no known dataset; looked for labelTxt/ or annfiles/, also in train/ and val/ (dota), AllImages/ "
-        "and Annotations/ (hrsc), roLabelImg's *.xml in the folder itself or in xml/, data.yaml or images/ and labels/ "
-        "(yolo_obb); name it with --dataset or convert it with tools.convert_labels"
+        "and Annotations/ (hrsc), *.xml as of roLabelImg in the folder itself, in xml/ or the like (rolabelimg), "
+        "data.yaml or images/ and labels/ (yolo_obb); name it with --dataset or convert it with tools.convert_labels"
     )
 
 
@@ -325,12 +328,12 @@ def _yolo_label_path(data_dir: Path, name: str) -> Path:
 
 
 def _xml_dir(data_dir: Path) -> Path:
-    """roLabelImg's XML lies beside the pictures, or in xml/ or Annotations/ beside images/."""
-    return next((data_dir / name for name in ("xml", "Annotations") if (data_dir / name).is_dir()), data_dir)
+    """XML lies beside the pictures, or in a folder of its own beside images/ or JPEGImages/."""
+    return next((data_dir / name for name in XML_FOLDERS if (data_dir / name).is_dir()), data_dir)
 
 
 def _image_dir(data_dir: Path) -> Path:
-    return data_dir / "images" if (data_dir / "images").is_dir() else data_dir
+    return next((data_dir / name for name in ("images", "JPEGImages") if (data_dir / name).is_dir()), data_dir)
 
 
 def _rolabelimg_reader(data_dir: Path) -> Read:

@@ -1,4 +1,4 @@
-"""Annotations in XML, roLabelImg (`robndbox`, `bndbox`) and HRSC2016: every complaint names file and line."""
+"""Annotations in XML, of roLabelImg, VOC and its descendants, and of HRSC2016: every complaint names file and line."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
-from xml.sax.handler import ContentHandler
 
 import numpy as np
 
 from datasets.image_sizes import turned_size
+from datasets.outlines import smallest_rectangle, without_closing
 from datasets.xml_documents import parse_document
+from datasets.xml_objects import OUTLINE, ROTATION, SECOND_BOX, Field, ObjectHandler
 from DOTA_devkit.boxes import boxes_to_quads, order_clockwise
 from DOTA_devkit.labels import FARTHEST, LabelError, Labels, OnBad, geometry_faults
 
-BOX_TAGS = ("robndbox", "bndbox")
+# Of roLabelImg, FAIR1M (two versions of it), DIOR-R and MAR20 (which have horizontal boxes beside), and VOC.
+XML_FOLDERS = ("xml", "labelXml", "labelXmls", "Annotations/Oriented Bounding Boxes", "Annotations")
 CORNER_TAGS = tuple(
     f"{axis}_{corner}" for corner in ("left_top", "right_top", "right_bottom", "left_bottom") for axis in "xy"
 )
-SECOND_BOX, ROTATION = "second box", "attribute rotation"  # fields of an object, where no tag can be called so
 FLAG_WORDS = {"": 0, "0": 0, "1": 1, "2": 2, "false": 0, "true": 1, "no": 0, "yes": 1}
-KINDS = ("rotated", "horizontal", "corners")
+KINDS = ("rotated", "horizontal", "corners", "outline")
 WIDEST_ANGLE = 2 * math.pi  # radians; beyond, somebody may have written degrees
 
 ROOTS = {"object": "annotation", "HRSC_Object": "HRSC_Image"}  # of roLabelImg and of HRSC2016, by what they hold
@@ -39,7 +40,8 @@ class ObjectError(LabelError):
 class Annotation(NamedTuple):
     """A roLabelImg file: its objects and what else it says.
 
-    labels: the objects, quads clockwise. kinds: for each of them one of KINDS, the form in which its box is given.
+    labels: the objects, quads clockwise. kinds: for each of them one of KINDS, the form in which its box is given; an
+    `outline` is one of another number of corners than four.
     hw: height and width by <size>, pixels, None where they are missing or zero (files copied from another picture
     keep that one's size). wide_angles: rows of the objects whose angle is beyond 2 pi, in degrees perhaps; they are
     read as radians all the same.
@@ -62,19 +64,17 @@ class _Box(NamedTuple):
         return self.numbers[4] if self.kind == "rotated" else 0.0
 
 
-Field = tuple[str, int]  # text and line
-
-
 def read_rolabelimg(path: Path, on_bad: OnBad = None) -> Labels:
     """Objects of a roLabelImg file, quads (N, 4, 2) in pixels of the picture, clockwise, in the order of the file.
 
-    Whether an object is a `robndbox` (cx, cy, w, h, angle in radians, clockwise on the screen, of any range) or a
-    `bndbox` (xmin, ymin, xmax, ymax) is decided by the child element, not by `<type>`; both may stand in one file, and
-    so may the `robndbox` of DIOR-R, which holds four corners, x_left_top and so on (its angle stands outside and adds
-    nothing). A `bndbox` that CVAT exports with an attribute `rotation` is turned by it, in degrees, clockwise on the
-    screen about the centre. A file without objects is a picture without objects. Any encoding is read that the file
-    declares. Raises LabelError, or reports to `on_bad` and leaves the object out; a file that is no XML, or refused for
-    the entities it declares, raises in any case.
+    What box an object has is decided by the child element, not by `<type>`; all may stand in one file: `robndbox` (cx,
+    cy, w, h, angle in radians, clockwise on the screen, of any range), that of DIOR-R, which holds four corners,
+    x_left_top and so on (its angle stands outside and adds nothing), the outline of FAIR1M (`points`) and the `polygon`
+    of DroneVehicle and Roboflow (x1, y1, x2 and so on), of another number of corners than four their minimum-area
+    rectangle, and else `bndbox` (xmin, ymin, xmax, ymax). A `bndbox` that CVAT exports with an attribute `rotation` is
+    turned by it, in degrees, clockwise on the screen about the centre. A file without objects is a picture without
+    objects. Any encoding is read that the file declares. Raises LabelError, or reports to `on_bad` and leaves the
+    object out; a file that is no XML, or refused for the entities it declares, raises in any case.
     """
     return read_annotation(path, on_bad).labels
 
@@ -96,76 +96,6 @@ def turned_fault(annotation: Annotation, image_path: Path) -> str | None:
 def read_hrsc(path: Path, on_bad: OnBad = None) -> Labels:
     """Objects of an HRSC2016 file, quads (N, 4, 2); every object is of the class `ship` (the one-class protocol)."""
     return _collect(path, "HRSC_Object", _hrsc_box, None, on_bad).labels
-
-
-class _ObjectHandler(ContentHandler):
-    """Collects of every object element its children and its box's, {tag: (text, line)}, and the size of the picture.
-
-    What lies deeper or elsewhere (the parts of VOC, the attributes of CVAT) has names and boxes of its own; of these
-    the attribute `rotation` alone is kept, under ROTATION.
-    """
-
-    def __init__(self, object_tag: str) -> None:
-        super().__init__()
-        self.object_tag = object_tag
-        self.root: Field | None = None
-        self.objects: list[dict[str, Field]] = []
-        self.size: dict[str, str] = {}
-        self._fields: dict[str, Field] | None = None
-        self._attribute: dict[str, Field] = {}
-        self._path: list[str] = []  # of the element that is open, from the object element or from the root on
-        self._outer: list[str] = []
-        self._text: list[str] = []
-
-    def setDocumentLocator(self, locator) -> None:
-        self._locator = locator
-
-    def startElement(self, name: str, attrs) -> None:
-        line = self._locator.getLineNumber()
-        self._text = []
-        if self.root is None:
-            self.root = (name, line)
-        elif self._fields is None and name == self.object_tag:
-            self._fields = {"": ("", line)}
-            self._outer, self._path = self._path, []
-        else:
-            self._path.append(name)
-            if self._fields is not None and self._is_field():
-                if name in BOX_TAGS and name in self._fields:
-                    self._fields.setdefault(SECOND_BOX, ("", line))
-                self._fields.setdefault(name, ("", line))
-            elif self._fields is not None and self._path == ["attributes", "attribute"]:
-                self._attribute = {"": ("", line)}
-
-    def characters(self, content: str) -> None:
-        self._text.append(content)
-
-    def endElement(self, name: str) -> None:
-        text = "".join(self._text).strip()
-        self._text = []
-        if self._path:
-            if self._fields is None and self._path[:-1] == ["size"]:
-                self.size.setdefault(name, text)
-            elif self._fields is not None and text and self._is_field():
-                self._fields[name] = (text, self._fields[name][1])
-            elif self._fields is not None and self._path[:2] == ["attributes", "attribute"]:
-                self._end_attribute(name, text)
-            self._path.pop()
-        elif self._fields is not None:
-            self.objects.append(self._fields)
-            self._fields, self._path = None, self._outer
-
-    def _end_attribute(self, name: str, text: str) -> None:
-        """At the end of an attribute of CVAT's, or of its <name> or <value>."""
-        if len(self._path) == 3:
-            self._attribute[name] = (text, self._attribute[""][1])
-            return
-        named = self._attribute.get("name", ("", 0))[0]
-        if len(self._path) == 2 and named == "rotation" and "value" in self._attribute:
-            self._fields[ROTATION] = self._attribute["value"]
-
-    def _is_field(self) -> bool:
-        return len(self._path) == 1 or (len(self._path) == 2 and self._path[0] in BOX_TAGS)
 
 
 def _collect(
@@ -217,8 +147,8 @@ def _quads_of(boxes: list[_Box]) -> np.ndarray:
     return quads
 
 
-def _parse(path: Path, object_tag: str) -> _ObjectHandler:
-    handler = _ObjectHandler(object_tag)
+def _parse(path: Path, object_tag: str) -> ObjectHandler:
+    handler = ObjectHandler(object_tag)
     parse_document(path, handler)
     # Another format would read as a picture without objects, and be trained on as background.
     root, line = handler.root
@@ -245,6 +175,10 @@ def _rolabelimg_box(path: Path, fields: dict[str, Field]) -> _Box:
     if "robndbox" in fields:
         box = [_number(path, fields, tag) for tag in ("cx", "cy", "w", "h", "angle")]
         return _rotated_box(path, fields["robndbox"][1], box)
+    if OUTLINE in fields:
+        return _fair1m_box(path, fields)
+    if "polygon" in fields and "x1" in fields:
+        return _outline_box(path, fields["polygon"][1], _numbered_corners(path, fields))
     if "bndbox" in fields:
         left, top, right, bottom = (_number(path, fields, tag) for tag in ("xmin", "ymin", "xmax", "ymax"))
         if right <= left or bottom <= top:
@@ -255,13 +189,50 @@ def _rolabelimg_box(path: Path, fields: dict[str, Field]) -> _Box:
             angle = math.radians(math.fmod(degrees, 360))
             return _Box([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top, angle], "rotated")
         return _Box([left, top, right, top, right, bottom, left, bottom], "horizontal")
-    reason = "object with neither robndbox nor bndbox; draw the box again"
+    reason = "object with none of robndbox, bndbox, polygon and points; draw the box again"
     raise ObjectError(path, fields[""][1], "no box", reason)
 
 
 def _corner_box(path: Path, fields: dict[str, Field]) -> _Box:
     """DIOR-R (Cheng et al., TGRS 2022): the corners of a rectangle, rounded to whole pixels."""
     return _Box([_number(path, fields, tag) for tag in CORNER_TAGS], "corners")
+
+
+def _fair1m_box(path: Path, fields: dict[str, Field]) -> _Box:
+    """FAIR1M (Sun et al., ISPRS 2022): an outline of four corners, the first of them again at the end."""
+    told, line = fields.get("coordinate", ("pixel", 0))
+    if told != "pixel":
+        raise ObjectError(path, line, "no pixels", f"<coordinate> is {told}; places in pixels can be read alone")
+    text, line = fields[OUTLINE]
+    return _outline_box(path, line, [_point(path, line, word) for word in text.split()])
+
+
+def _point(path: Path, line: int, word: str) -> list[float]:
+    x, comma, y = word.partition(",")
+    if not comma:
+        raise ObjectError(path, line, "not a number", f"<point> is {word!r}, not x,y; correct it")
+    return [_number(path, {"": ("", line), "point": (number, line)}, "point") for number in (x, y)]
+
+
+def _numbered_corners(path: Path, fields: dict[str, Field]) -> list[list[float]]:
+    """x1, y1, x2, y2 and so on, as long as there are such."""
+    corners: list[list[float]] = []
+    while any(f"{axis}{len(corners) + 1}" in fields for axis in "xy"):
+        corners.append([_number(path, fields, f"{axis}{len(corners) + 1}") for axis in "xy"])
+    return corners
+
+
+def _outline_box(path: Path, line: int, corners: list[list[float]]) -> _Box:
+    """Four corners, or of another number their minimum-area rectangle."""
+    corners = list(without_closing(corners))
+    if len(corners) == 4:
+        return _Box([side for corner in corners for side in corner], "corners")
+    try:
+        if len(corners) < 3:
+            raise ValueError(f"an outline of {len(corners)} points has no area; draw the object again")
+        return _Box(smallest_rectangle(np.array(corners)).ravel().tolist(), "outline")
+    except ValueError as error:
+        raise ObjectError(path, line, "no area or crossing itself", str(error)) from error
 
 
 def _hrsc_box(path: Path, fields: dict[str, Field]) -> _Box:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from datasets.label_formats.annotations import (
     as_labels,
@@ -19,9 +16,7 @@ from datasets.label_formats.annotations import (
     picture_name,
     refuse_same_names,
     shown,
-    smallest_rectangle,
 )
-from DOTA_devkit.boxes import minimum_area_rectangles, polygon_area
 
 
 @pytest.mark.parametrize(
@@ -65,19 +60,6 @@ def test_values_are_shown_in_few_words() -> None:
 
 def test_no_rows_are_no_labels() -> None:
     assert as_labels([]).quads.shape == (0, 4, 2)
-
-
-@given(points=st.lists(st.tuples(*[st.integers(0, 60)] * 2), min_size=3, max_size=20))
-@settings(deadline=None, max_examples=100)
-def test_the_smallest_rectangle_is_that_of_the_codec(points: list[tuple[int, int]]) -> None:
-    array = np.array(points, float)
-    expected = minimum_area_rectangles(array[None])
-    try:
-        found = smallest_rectangle(array)
-    except ValueError:
-        assert polygon_area(expected)[0] < 1e-6
-        return
-    assert polygon_area(found) == pytest.approx(polygon_area(expected)[0], rel=1e-9)
 
 
 def test_four_points_of_several_outlines_are_no_quad() -> None:

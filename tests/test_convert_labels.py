@@ -70,9 +70,24 @@ def source(folder: Path, name: str) -> Path:
             write(data_dir / "annotations.xml", cvat_text(CVAT_BOX))
         case "rolabelimg" | "voc":
             write(data_dir / "Annotations" / "图 1.xml", ROLABELIMG)
+        case "dior":
+            write(data_dir / "Annotations" / "Horizontal Bounding Boxes" / "图 1.xml", "not looked at")
+            write(data_dir / "Annotations" / "Oriented Bounding Boxes" / "图 1.xml", of_golden("dior.xml"))
+        case "fair1m":
+            write(data_dir / "labelXml" / "图 1.xml", of_golden("fair1m.xml"))
+        case "dronevehicle":
+            write(data_dir / "图 1.xml", of_golden("dronevehicle.xml"))
+        case "soda":
+            write(data_dir / "Annotations" / "图 1.json", of_golden("soda.json"))
         case "dota":
             write(data_dir / "labelTxt" / "图 1.txt", DOTA_LINE)
     return data_dir
+
+
+def of_golden(name: str) -> str:
+    """A file of tests/golden, which holds the same box."""
+    text = (Path(__file__).parent / "golden" / name).read_text(encoding="utf-8")
+    return text.replace("ship", "船 船").replace("<difficult>1", "<difficult>0")
 
 
 def convert(src: Path, dst: Path, source_format: str, target: str, *flags: str) -> int:

@@ -15,6 +15,7 @@ from datasets.label_formats.coco import read_coco
 from datasets.label_formats.cvat import read_cvat
 from datasets.label_formats.detections import read_detections, read_task1
 from datasets.label_formats.labelme import read_labelme
+from datasets.label_formats.soda import read_soda
 from datasets.label_formats.yolo_obb import read_yolo_folder
 from datasets.xml_labels import read_hrsc, read_rolabelimg
 from DOTA_devkit.labels import Labels, read_labels
@@ -40,7 +41,10 @@ def _first_picture(read: Callable) -> Callable[[Path], Labels]:
 FILES: dict[str, tuple[Callable[[Path], Labels], int]] = {  # reader and difficult flag
     "dota.txt": (read_labels, 1),
     "rolabelimg.xml": (read_rolabelimg, 1),
-    "dior_r.xml": (read_rolabelimg, 1),
+    "dior.xml": (read_rolabelimg, 1),
+    "fair1m.xml": (read_rolabelimg, 0),
+    "dronevehicle.xml": (read_rolabelimg, 1),
+    "soda.json": (_first_picture(read_soda), 0),
     "voc.xml": (read_rolabelimg, 1),
     "hrsc.xml": (read_hrsc, 1),
     "cvat.xml": (_first_picture(read_cvat), 1),

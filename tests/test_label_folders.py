@@ -14,11 +14,14 @@ from datasets.label_formats.label_folders import (
     read_hrsc_folder,
     read_labelme_folder,
     read_rolabelimg_folder,
+    read_soda_folder,
     write_dota,
     write_lists,
 )
+from datasets.label_formats.places import locate_pictures
+from datasets.readers import detect_format, read_classes, read_samples
 from DOTA_devkit.labels import LabelError
-from tests.label_documents import QUAD, ROLABELIMG, UPRIGHT, labelme, labelme_text, write
+from tests.label_documents import PNG, QUAD, ROLABELIMG, UPRIGHT, labelme, labelme_text, write
 
 LINE = "75 50 155 110 125 150 45 90 船 船 1\n"
 HRSC = (
@@ -149,3 +152,53 @@ def test_dota_is_written_with_its_classes_and_lists(tmp_path: Path) -> None:
 
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(PNG)
+
+
+def golden(name: str) -> str:
+    return (Path(__file__).parent / "golden" / name).read_text(encoding="utf-8")
+
+
+def test_a_folder_as_dior_r_has_it_is_read_with_its_lists_and_both_folders_of_pictures(tmp_path: Path) -> None:
+    for name, folder in (("1", "JPEGImages-trainval"), ("2", "JPEGImages-trainval"), ("3", "JPEGImages-test")):
+        picture(tmp_path / folder / f"{name}.png")
+        write(tmp_path / "Annotations" / "Oriented Bounding Boxes" / f"{name}.xml", golden("dior.xml"))
+        write(tmp_path / "Annotations" / "Horizontal Bounding Boxes" / f"{name}.xml", VOC)
+    for split, name in (("train", "1"), ("val", "2"), ("test", "3")):
+        write(tmp_path / "ImageSets" / "Main" / f"{split}.txt", f"{name}\n")
+    annotated = locate_pictures(read_rolabelimg_folder(tmp_path), tmp_path, None, Ledger())
+    assert [(item.name, item.split) for item in annotated.pictures] == [("1", "train"), ("2", "val"), ("3", "test")]
+    assert all(picture.path for picture in annotated.pictures)
+    assert [picture.labels.quads.tolist() for picture in annotated.pictures] == [[QUAD]] * 3
+    with pytest.raises(ValueError, match=r"DIOR-R lie in two folders; .*--from dior --to dota --link_images"):
+        detect_format(tmp_path)
+
+
+def test_folders_as_fair1m_has_them_are_read_with_their_pictures_and_splits(tmp_path: Path) -> None:
+    for name, part, labels in (("0", "train/part1", "labelXml"), ("9", "validation", "labelXmls")):
+        picture(tmp_path / part / "images" / f"{name}.png")
+        write(tmp_path / part / labels / f"{name}.xml", golden("fair1m.xml"))
+    pictures = read_rolabelimg_folder(tmp_path).pictures
+    assert [(item.name, item.split, item.labels.names) for item in pictures] == [
+        ("0", "train", ["ship"]),
+        ("9", "val", ["ship"]),
+    ]
+    assert [picture.path.parent.parent for picture in pictures] == [tmp_path / "train/part1", tmp_path / "validation"]
+    part = tmp_path / "train" / "part1"
+    assert detect_format(part) == "rolabelimg"
+    (sample,) = read_samples("rolabelimg", part, ["0"], read_classes("rolabelimg", part, ["0"]))
+    assert (sample.image_path, sample.quads.tolist()) == (part / "images" / "0.png", [QUAD])
+
+
+def test_folders_as_soda_a_has_them_are_read_with_their_pictures_splits_and_classes(tmp_path: Path) -> None:
+    for name, part in (("1", "train"), ("2", "test")):
+        picture(tmp_path / part / "Images" / f"{name}.png")
+        write(tmp_path / part / "Annotations" / f"{name}.json", golden("soda.json"))
+    annotated = read_soda_folder(tmp_path)
+    found = sorted((picture.name, picture.split, picture.path is not None) for picture in annotated.pictures)
+    assert found == [("1", "train", True), ("2", "test", True)]
+    assert annotated.class_names == ("airplane", "ship")

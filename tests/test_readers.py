@@ -52,7 +52,7 @@ def rolabelimg(folder: Path, labels: dict[str, list[str]], xml: str = "xml", ima
     """A roLabelImg folder in a foreign script; each picture holds a square of each of the names."""
     data_dir = folder / "数据"
     (data_dir / images).mkdir(parents=True, exist_ok=True)
-    (data_dir / xml).mkdir(exist_ok=True)
+    (data_dir / xml).mkdir(parents=True, exist_ok=True)
     box = "<robndbox><cx>20</cx><cy>20</cy><w>10</w><h>10</h><angle>0</angle></robndbox>"
     for name, names in labels.items():
         (data_dir / images / f"{name}.png").write_bytes(PNG)
@@ -120,7 +120,13 @@ def test_an_unknown_format_tells_the_known_ones() -> None:
         get_format("voc")
 
 
-@pytest.mark.parametrize(("xml", "images"), [("xml", "images"), ("Annotations", "images"), (".", "."), ("xml", ".")])
+@pytest.mark.parametrize(
+    ("xml", "images"),
+    [
+        *[("xml", "images"), ("Annotations", "images"), (".", "."), ("xml", ".")],
+        *[("Annotations", "JPEGImages"), ("labelXml", "images"), ("Annotations/Oriented Bounding Boxes", "JPEGImages")],
+    ],
+)
 def test_rolabelimg_files_lie_beside_the_pictures_or_in_a_folder(tmp_path: Path, xml: str, images: str) -> None:
     data_dir = rolabelimg(tmp_path, {"图 1": ["car"], "b": []}, xml, images)
     assert set(list_images("rolabelimg", data_dir)) == {"图 1", "b"}

@@ -142,7 +142,7 @@ def test_parts_and_attributes_of_an_object_are_not_taken_for_its_own(tmp_path: P
     )
     assert labels.names == ["ship", "a"]
     assert labels.quads[:, 0].tolist() == [[10, 20], [10, 20]]
-    with pytest.raises(LabelError, match="neither robndbox nor bndbox"):
+    with pytest.raises(LabelError, match="none of robndbox, bndbox, polygon and points"):
         read_rolabelimg(write(tmp_path, rolabelimg_object(inner)))
 
 
@@ -342,8 +342,8 @@ def test_a_file_without_objects_is_a_picture_without_objects(tmp_path: Path, rea
         (rolabelimg_object(UPRIGHT.replace(">40<", ">10<")), "bndbox of zero or negative size"),
         (rolabelimg_object(UPRIGHT.replace(">60<", ">5<")), "bndbox of zero or negative size"),
         (rolabelimg_object(UPRIGHT.replace(">40<", ">4O<")), "<xmax> is '4O', not a number"),
-        (rolabelimg_object(""), "neither robndbox nor bndbox"),
-        (rolabelimg_object("<polygon><x1>1</x1></polygon>"), "neither robndbox nor bndbox"),
+        (rolabelimg_object(""), "none of robndbox, bndbox, polygon and points"),
+        (rolabelimg_object("<polygon><x1>1</x1></polygon>"), "<y1> is '', not a number"),
         (rolabelimg_object(name=""), "object without <name>"),
         (rolabelimg_object(name="<name>  </name>"), "object without <name>"),
         (rolabelimg_object(rest="<difficult>3</difficult>"), "<difficult> is 3; it must be 0, 1 or 2"),

@@ -13,13 +13,16 @@ from tools.messages import warn
 
 SOURCES = (
     *("rolabelimg", "yolo_obb", "coco", "labelme", "xanylabeling", "cvat", "voc", "dota", "hrsc"),
-    *("geojson", "task1", "detections"),
+    *("dior", "fair1m", "dronevehicle", "soda", "geojson", "task1", "detections"),
 )
 TARGETS = ("dota", "yolo_obb", "coco", "rolabelimg", "labelme", "xanylabeling", "geojson")
 ON_THE_MAP = ("geojson",)
 PREDICTIONS = ("task1", "detections")
 # Others name pictures without objects.
-FILE_A_PICTURE = ("rolabelimg", "labelme", "xanylabeling", "voc", "dota", "hrsc")
+FILE_A_PICTURE = (
+    *("rolabelimg", "labelme", "xanylabeling", "voc", "dota", "hrsc"),
+    *("dior", "fair1m", "dronevehicle", "soda"),
+)
 MIN_SCORE = 0.3
 # Flag, and the formats that it goes with: those to read, those to write.
 FLAG_FORMATS = (
@@ -43,7 +46,8 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog="Conventions. Pixel i covers [i, i + 1). rolabelimg: angle in radians, clockwise on the screen, from +x "
         "to the side w. cvat: rotation in degrees, clockwise about the centre. coco: polygons; a bbox of five numbers "
         "is read as detectron2 has it, cx cy w h and degrees counter-clockwise; iscrowd is an ignore region. voc: "
-        "bndbox as labelImg writes it, no pixel added. Both: boxes of CVAT's are turned by their attribute rotation. "
+        "bndbox as labelImg writes it, no pixel added, or Roboflow's polygon. Both: boxes of CVAT's are turned by "
+        "their rotation. dior, fair1m, dronevehicle, soda (SODA-A): their corners; the folder as it is downloaded. "
         "yolo_obb: corners as fractions of the picture, class numbers and splits by data.yaml. geojson: polygons in "
         "longitude and latitude, read also in the system of a member crs, by where the pictures lie (GeoTIFF and what "
         "else GDAL reads); needs requirements-geo.txt. Outlines of another number of corners than four become their "

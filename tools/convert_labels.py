@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 # Their programs show pictures as EXIF turns them, and so they are labelled.
 TURNING = ("labelme", "xanylabeling", "cvat", "voc")
-TELLING = ("coco", "rolabelimg")  # of any program, which may have done so: the size that the labels tell says it
+TELLING = (
+    "coco",
+    "rolabelimg",
+    "dior",
+    "fair1m",
+    "dronevehicle",
+    "soda",
+)  # of any program, which may have done so: the size that the labels tell says it
 COPIED = "pictures were copied, because the system allows no links to them"
 SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
 

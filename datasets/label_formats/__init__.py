@@ -20,6 +20,7 @@ from datasets.label_formats.label_folders import (
     read_hrsc_folder,
     read_labelme_folder,
     read_rolabelimg_folder,
+    read_soda_folder,
     write_dota,
     write_lists,
 )
@@ -92,20 +93,27 @@ def _write_xanylabeling(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> N
     write_lists(dst, annotated)
 
 
+def _xml(src: Path, ledger: Ledger, track: Track) -> AnnotatedSet:
+    """roLabelImg's format, and what descends from VOC's as it does."""
+    return read_rolabelimg_folder(src, ledger.faults.append, track, ledger.changed)
+
+
 def _labelme(src: Path, ledger: Ledger, track: Track) -> AnnotatedSet:
     return read_labelme_folder(src, ledger.faults.append, track, ledger.changed)
 
 
 SOURCES: dict[str, Source] = {
-    "rolabelimg": lambda src, ledger, track: read_rolabelimg_folder(src, ledger.faults.append, track, ledger.changed),
+    "rolabelimg": _xml,
     "yolo_obb": lambda src, ledger, track: read_yolo_folder(src, ledger.faults.append, track, ledger.changed),
     "coco": _coco,
     "labelme": _labelme,
     "xanylabeling": _labelme,
     "cvat": _cvat,
-    "voc": lambda src, ledger, track: read_rolabelimg_folder(src, ledger.faults.append, track, ledger.changed),
+    "voc": _xml,
     "dota": lambda src, ledger, track: read_dota_folder(src, ledger.faults.append, track),
     "hrsc": lambda src, ledger, track: read_hrsc_folder(src, ledger.faults.append, track),
+    **dict.fromkeys(("dior", "fair1m", "dronevehicle"), _xml),
+    "soda": lambda src, ledger, track: read_soda_folder(src, ledger.faults.append, track, ledger.changed),
 }
 ON_THE_MAP = {"geojson": read_geojson}  # which knows places on the Earth alone, and needs the pictures that lie there
 PREDICTIONS: dict[str, Prediction] = {

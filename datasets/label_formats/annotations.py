@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.images import IMAGE_SUFFIXES
-from DOTA_devkit.boxes import minimum_area_rectangles
+from datasets.outlines import smallest_rectangle, without_closing
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, geometry_faults, is_text
 
 ROLES = {"train": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -118,11 +118,6 @@ def clean_name(name: object) -> str:
     return " ".join(name.split())
 
 
-def without_closing(points: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:
-    """An outline (P, 2) without its last point where that is the first again, as GIS programs write it."""
-    return points[:-1] if len(points) > 1 and list(points[0]) == list(points[-1]) else points
-
-
 def outline_to_quad(points: Sequence[Sequence[float]], changed: Counter[str], is_one: bool = True) -> np.ndarray:
     """An outline (P, 2) of finite points as a quad: its four corners, or for another number, and where the points are
     those of several outlines (`is_one` False), their minimum-area rectangle.
@@ -137,30 +132,6 @@ def outline_to_quad(points: Sequence[Sequence[float]], changed: Counter[str], is
     rectangle = smallest_rectangle(np.array(points, np.float64))
     changed[AS_RECTANGLE] += 1
     return rectangle
-
-
-def smallest_rectangle(points: np.ndarray) -> np.ndarray:
-    """The minimum-area rectangle (4, 2) of many points (P, 2), in time that even an outline of thousands allows.
-
-    It has a side along an edge of the points' hull (Freeman and Shapira, CACM 1975). Raises ValueError when all lie on
-    one line.
-    """
-    import shapely  # here, so that formats without outlines do not wait for it
-
-    origin = points.mean(axis=0)
-    hull = shapely.get_coordinates(shapely.convex_hull(shapely.MultiPoint(points - origin)))[:-1]
-    if len(hull) < 3:
-        raise ValueError("all points of the outline lie on one line; draw the object again")
-    best_area, best = np.inf, hull[:1]
-    for edge in np.roll(hull, -1, axis=0) - hull:
-        axes = np.array([edge, (-edge[1], edge[0])]) / np.hypot(*edge)
-        places = hull @ axes.T
-        low, high = places.min(axis=0), places.max(axis=0)
-        area = float(np.prod(high - low))
-        if area < best_area:
-            corners = np.array([low, (high[0], low[1]), high, (low[0], high[1])])
-            best_area, best = area, corners @ axes
-    return minimum_area_rectangles(best[None])[0] + origin
 
 
 def picture_name(file_name: object) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from datasets.label_formats.annotations import outline_to_quad, shown, without_closing
+from datasets.label_formats.annotations import outline_to_quad, shown
 from datasets.label_formats.json_documents import number, numbers
+from datasets.outlines import without_closing
 from DOTA_devkit.boxes import boxes_to_quads
 
 CROWD = "ignore regions that are masks in run lengths (RLE) became their bbox"

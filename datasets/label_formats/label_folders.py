@@ -1,4 +1,4 @@
-"""Folders of label files, one a picture: DOTA, roLabelImg, VOC, HRSC2016, labelme; and the lists of their splits."""
+"""Folders of label files, one a picture: DOTA, roLabelImg, VOC, HRSC2016, labelme, SODA-A; and the lists of splits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from datasets.image_folders import folders_of, may_be_one
 from datasets.label_formats.annotations import (
+    AS_RECTANGLE,
     ROLES,
     AnnotatedSet,
     Ledger,
@@ -24,9 +25,10 @@ from datasets.label_formats.annotations import (
 )
 from datasets.label_formats.dota_folder import IMAGES, LABEL_FOLDERS, label_dir_in, names_of_val, parts_of
 from datasets.label_formats.labelme import read_labelme
+from datasets.label_formats.soda import read_soda
 from datasets.label_formats.yolo_folder import is_hidden, picture_in
 from datasets.splits import list_folders
-from datasets.xml_labels import read_annotation, read_hrsc
+from datasets.xml_labels import XML_FOLDERS, read_annotation, read_hrsc
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import (
     HEADERS,
@@ -43,6 +45,7 @@ from DOTA_devkit.labels import (
 )
 
 CLASS_LIST = "classes.txt"
+IMAGES_BESIDE = ("images", "Images", "JPEGImages")  # folders of pictures beside those of labels
 # Of two lists with one picture the first counts: trainval, which holds both, must not take the pictures of val.
 LIST_NAMES = ("train.txt", "val.txt", "trainval.txt", "test.txt")
 LABEL_WORDS = 8  # the least on a label line
@@ -75,17 +78,20 @@ def read_dota_folder(src: Path, on_bad: OnBad = None, track: Track = iter) -> An
 def read_rolabelimg_folder(
     src: Path, on_bad: OnBad = None, track: Track = iter, changed: Counter[str] | None = None
 ) -> AnnotatedSet:
-    """`xml/*.xml`, `Annotations/*.xml`, or the *.xml of the folder itself, or of the folders in it; also VOC, whose
-    `bndbox` is taken as labelImg writes it: no pixel is added or taken away. Angles beyond a full turn are counted in
+    """`xml/*.xml`, or those of another of `XML_FOLDERS`, or the *.xml of the folder itself, or of the folders in it;
+    also VOC, whose `bndbox` is taken as labelImg writes it: no pixel is added or taken away, DIOR-R, FAIR1M and
+    DroneVehicle. Angles beyond a full turn, and outlines of another number of corners than four, are counted in
     `changed`."""
     changed = Counter() if changed is None else changed
 
     def read(path: Path, report: OnBad) -> Picture:
         annotation = read_annotation(path, report)
         changed[WIDE_ANGLES] += len(annotation.wide_angles)
+        if outlines := annotation.kinds.count("outline"):
+            changed[AS_RECTANGLE] += outlines
         return Picture(path.stem, _sound(path, annotation.labels, report), hw=annotation.hw)
 
-    return _read_folder(src, ("xml", "Annotations"), ".xml", read, on_bad, track, changed)
+    return _read_folder(src, XML_FOLDERS, ".xml", read, on_bad, track, changed)
 
 
 def read_hrsc_folder(src: Path, on_bad: OnBad = None, track: Track = iter) -> AnnotatedSet:
@@ -100,6 +106,19 @@ def read_labelme_folder(
     return _read_folder(
         src, ("labels",), ".json", lambda path, report: read_labelme(path, report, changed), on_bad, track, changed
     )
+
+
+def read_soda_folder(
+    src: Path, on_bad: OnBad = None, track: Track = iter, changed: Counter[str] | None = None
+) -> AnnotatedSet:
+    """SODA-A's `Annotations/*.json`, or the *.json of the folder itself, or of the folders in it."""
+    class_names: dict[str, None] = {}
+
+    def read(path: Path, report: OnBad) -> Picture:
+        return read_soda(path, report, changed, class_names)
+
+    annotated = _read_folder(src, ("Annotations",), ".json", read, on_bad, track, changed)
+    return annotated._replace(class_names=annotated.class_names or tuple(class_names))
 
 
 def write_dota(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
@@ -178,9 +197,17 @@ def _read_folder(
     split_of = read_splits(src)
     places = [(*path.parent.relative_to(label_dir).parts, path.stem) for path in read_from]
     return AnnotatedSet(
-        [picture._replace(split=split_of(place)) for picture, place in zip(pictures, places, strict=True)],
+        [
+            picture._replace(split=split_of(place) or _role_of(place[:-1]))
+            for picture, place in zip(pictures, places, strict=True)
+        ],
         _class_list(src),
     )
+
+
+def _role_of(folders: Sequence[str]) -> str:
+    """The split that the outermost folder called so tells; "" where none is."""
+    return next((ROLES[folder.lower()] for folder in folders if folder.lower() in ROLES), "")
 
 
 def _files_below(folder: Path, suffix: str) -> list[Path]:
@@ -193,11 +220,13 @@ def _placed(
     src: Path, label_dir: Path, pictures: Sequence[Picture], paths: Sequence[Path], changed: Counter[str] | None
 ) -> list[Picture]:
     """Pictures whose label files lie in folders of a folder, told apart by them; each picture lies beside its file, or
-    in a folder of the same name in images/, or is looked for in one of that name later."""
+    in images/ beside its folder, or in a folder of the same name in images/, or is looked for in one of that name
+    later."""
     folders = [path.parent.relative_to(label_dir) for path in paths]
     placed = []
     for picture, path, folder in zip(pictures, paths, folders, strict=True):
-        where = picture_in(path.parent, path.stem) or picture_in(src / IMAGES / folder, path.stem)
+        near = (path.parent, src / IMAGES / folder, *(path.parent.parent / name for name in IMAGES_BESIDE))
+        where = next(filter(None, (picture_in(place, path.stem) for place in near)), None)
         name = where.name if where else path.stem
         placed.append(picture._replace(path=where, file_name=f"{folder.as_posix()}/{name}"))
     return tell_apart(placed, [folder.parts for folder in folders], src, Counter() if changed is None else changed)

@@ -14,7 +14,7 @@ from datasets.label_formats.label_folders import read_splits
 from datasets.label_formats.yolo_folder import picture_in
 from DOTA_devkit.labels import LabelError
 
-PICTURE_FOLDERS = ("images", "AllImages", "JPEGImages", "")
+PICTURE_FOLDERS = ("images", "AllImages", "JPEGImages", "JPEGImages-trainval", "JPEGImages-test", "")
 NOT_FOUND = "pictures were not found; name their folder with --images"
 NOT_ASKED_FOR = "pictures that are not in --images were left out, with what was found in them"
 TURNED = "is turned by EXIF (orientation {}), but read as stored, and others turn it; save it upright"
