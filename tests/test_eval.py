@@ -17,8 +17,8 @@ from DOTA_devkit.evaluation import ImageTruth, evaluate
 from DOTA_devkit.labels import read_labels
 from DOTA_devkit.metrics import metrics_dict
 from models import IMAGENET
+from tools import convert_labels, split_tiles
 from tools import eval as evaluation
-from tools import split_tiles
 from tools.architecture import Architecture
 from tools.checkpoint import save_checkpoint
 from tools.config import settings_dict
@@ -198,7 +198,21 @@ def test_tiles_are_merged_and_scored_on_the_whole_pictures(thin_backbones, dota_
     assert "3 whole pictures" in capsys.readouterr().out
     metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
     assert (metrics["num_images"], metrics["mAP50"]) == (3, 1.0)
-    assert {path.name for path in (run_dir / "merged").iterdir()} == {"Task1_car.txt", "Task1_boat.txt"}
+    written = {"Task1_car.txt", "Task1_boat.txt", "detections.json", "origin.json"}
+    assert {path.name for path in (run_dir / "merged").iterdir()} == written
+    back = [
+        str(run_dir),
+        str(tmp_path / "labels"),
+        "--from",
+        "detections",
+        "--to",
+        "dota",
+        "--copy_images",
+        "--min_score",
+        "0",
+    ]
+    assert convert_labels.main(back) == 0
+    assert sorted(path.stem for path in (tmp_path / "labels" / "images").iterdir()) == [*LISTS["val"]]
     tile = tiles / "images" / f"{names[0]}.png"
     pixels = tile.read_bytes()
     tile.write_bytes(b"damaged")  # of one whose picture has others
@@ -207,6 +221,7 @@ def test_tiles_are_merged_and_scored_on_the_whole_pictures(thin_backbones, dota_
     (whole / "labelTxt").rename(whole / "gone")
     assert main.main(flags) == 0
     assert "scoring the tiles as they are" in capsys.readouterr().err
+    assert not (run_dir / "merged").exists(), "it is of another evaluation"
 
 
 def test_an_index_of_another_program_is_told_before_the_detector_runs(evaluated, capsys):

@@ -23,6 +23,7 @@ from DOTA_devkit.task_files import ImageDetections, read_results, write_results
 from DOTA_devkit.tiling import Tile, TileIndex, lay_tiles, read_index, write_index
 from tools import merge_results, split_tiles
 from tools.merge_results import main
+from tools.results import MERGED_BY_HAND
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAMES = ("my", "my__image", "a b", "v1.2.final", "港口", "my__1__0___0")
@@ -129,7 +130,7 @@ def die(task: object) -> None:
 
 def test_a_dying_worker_ends_the_run_with_a_message(results, monkeypatch, capsys):
     """Defect 23, too."""
-    monkeypatch.setattr(merge_results, "merge_class", die)
+    monkeypatch.setattr(merge_results, "merge_classes", die)
     started = time.monotonic()
     assert main(arguments(results, "merged", "--workers", "2")) == 1
     assert time.monotonic() - started < 20
@@ -198,6 +199,24 @@ def test_agnostic_merging_lets_classes_compete():
     index = TileIndex(100, 40, CLASSES, {"p": (100, 100)}, {"p__1__0___0": Tile("p__1__0___0", "p", 1.0, 0, 0)})
     for agnostic, labels in ((False, [0, 1]), (True, [0])):
         assert merge_pictures({"p__1__0___0": boxes}, index, 0.3, agnostic)["p"].labels.tolist() == labels
+
+
+def test_classes_suppress_each_other_where_asked_or_where_they_did_in_the_tiles(tmp_path, capsys):
+    """By hand there was no such merging, and eval's merged results could not be had."""
+    index = make_index(tmp_path, ["p"], (100, 100))
+    (tile,) = index.tiles
+    write_results(tmp_path / "results", CLASSES, {tile: found([*QUAD, *(QUAD + 1)], [0.8, 0.9], [0, 1])})
+
+    def kept(out: str, *more: str) -> list[int]:
+        assert main(arguments(tmp_path / "results", out, *more)) == 0
+        return [len((tmp_path / out / f"Task1_{name}.txt").read_text().splitlines()) for name in CLASSES]
+
+    assert kept("each") == [1, 1]
+    assert kept("flag", "--agnostic_nms") == [0, 1]
+    assert "classes suppress each other" not in capsys.readouterr().out
+    (tmp_path / "results" / "origin.json").write_text('{"agnostic": true}')
+    assert kept("as made") == [0, 1]
+    assert "classes suppress each other, as in" in capsys.readouterr().out
 
 
 def test_merging_of_nothing_in_memory():
@@ -275,7 +294,7 @@ def test_classes_of_an_earlier_merge_go_and_files_of_others_are_warned_of(result
 def test_a_folder_that_no_merge_of_ours_has_written_is_left_as_it_is(results, capsys):
     merged = results.parent / "merged"
     merged.mkdir()
-    for name in ("Task1_a.txt", "Task1_b.txt", merge_results.MARKER):
+    for name in ("Task1_a.txt", "Task1_b.txt", MERGED_BY_HAND):
         (merged / name).write_text("theirs\n", encoding="utf-8")
     assert main(arguments(results)) == 0
     assert "Task1_a.txt: is not of this merge, nor is 1 other such file" in capsys.readouterr().err

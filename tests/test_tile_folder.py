@@ -50,6 +50,21 @@ def test_other_settings_than_before_are_refused(dota_folder, tmp_path, capsys):
     assert "holds tiles of 'scene_0', which is not in" in capsys.readouterr().err
 
 
+def test_tiles_up_to_a_bad_label_are_kept_when_it_is_passed_over(dota_folder, tmp_path, capsys):
+    """The folder was refused, as made otherwise, with all the tiles in it."""
+    src, dst = dota_folder(names=("a", "b")), tmp_path / "tiles"
+    last, first = sorted(("a", "b"), key=lambda name: (src / "images" / f"{name}.png").stat().st_size)
+    label = src / "labelTxt" / f"{last}.txt"
+    label.write_text(label.read_text(encoding="utf-8") + "no label\n", encoding="utf-8")
+    assert main([str(src), str(dst), *SMALL]) == 1
+    made = {path: path.stat().st_mtime_ns for path in (dst / "images").glob(f"{first}__*")}
+    assert main([str(src), str(dst), *SMALL, "--on_bad_label", "skip", "--missing_labels", "empty"]) == 0
+    assert made
+    assert made.items() <= {path: path.stat().st_mtime_ns for path in (dst / "images").iterdir()}.items()
+    assert main([str(src), str(dst), *SMALL]) == 2
+    assert "on_bad_label skip (now error)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["3", '{"train.txt": 1}', '[["train.txt"], 3, "../mine.txt", "notes.md"]', "[", ""])
 def test_a_damaged_record_of_the_lists_removes_nothing_of_others(dota_folder, tmp_path, text):
     src, dst = dota_folder(names=("a", "b", "c"), hw=(64, 64)), tmp_path / "tiles"

@@ -175,14 +175,18 @@ def _pictures_at(place: Path) -> Path | dict[str, Path]:
 
 
 def _settle_results(options: argparse.Namespace) -> None:
-    """Of a run folder its results are the source, and pictures are looked for where those lie that they are of, if no
-    folder is named."""
+    """Of a run folder its results are the source, of tiles those that were merged; and pictures are looked for where
+    those lie that they are of, if no folder is named."""
     from datasets.images import IMAGE_SUFFIXES, ImageError
-    from tools.results import RESULTS, read_origin
+    from tools.results import MERGED, RESULTS, read_origin
 
-    if (options.src / RESULTS).is_dir():
+    if read_origin(options.src / MERGED):
+        options.src = options.src / MERGED
+    elif (options.src / RESULTS).is_dir():
         options.src = options.src / RESULTS
     origin = read_origin(options.src if options.src.is_dir() else options.src.parent)
+    if origin and origin.get("stopped"):
+        warn(f"{options.src}: are the results of a detection that was stopped, of {len(origin['images'])} pictures")
     told = (origin or {}).get("pictures")
     if options.pictures is not None or not isinstance(told, str) or not told:
         return

@@ -12,7 +12,7 @@ from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
 from DOTA_devkit.confusion import confusion
 from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate
 from DOTA_devkit.metrics import format_table, metrics_dict
-from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, result_path, write_results
+from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, result_path
 from tools.class_scores import least_scores, scores_of
 from tools.config import Config
 from tools.data import open_data, read_split, split_of, truths_of, warn_of_known_pictures
@@ -29,7 +29,7 @@ from tools.error_report import (
 from tools.loaded_run import LoadedRun, load_run
 from tools.messages import warn
 from tools.plots import figure_file, plot_names
-from tools.results import MERGED, RESULTS, read_origin, remove_other_classes
+from tools.results import MERGED, RESULTS, read_origin, remove_merged
 from tools.run_folder import METRICS, Log
 from tools.whole_pictures import whole_pictures_of
 
@@ -55,9 +55,10 @@ def run(config: Config) -> int:
     has_gaps = not listed.keys() <= detections.keys()
     if whole is not None:
         detections = whole.merged(detections, config.nms_thresh, config.agnostic_nms)
-        remove_other_classes(loaded.run_dir / MERGED, class_names)
-        write_results(loaded.run_dir / MERGED, class_names, detections)
+        whole.write(loaded.run_dir / MERGED, class_names, detections, read_origin(loaded.run_dir / RESULTS))
         truths, what = whole.truths, f"{whole.source} of {what}"
+    else:
+        remove_merged(loaded.run_dir)
     scored = evaluate(detections, truths, class_names, ignore_overlap=config.ignore_overlap)
     if scored.missing:
         warn(

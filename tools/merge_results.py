@@ -6,40 +6,48 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.merging import merge_pictures
-from DOTA_devkit.task_files import read_results, result_files, result_path, write_results
+from DOTA_devkit.task_files import ImageDetections, read_results, result_files, result_path, write_results
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.messages import warn
 from tools.processes import run_tasks
+from tools.results import MERGED_BY_HAND, read_origin
 from tools.stop_request import StopRequest
 
 SHOWN_TILES = 3
-MARKER = ".merge_results.json"  # beside the results: which files are of the last merge
 
 
 @dataclass(frozen=True)
-class ClassTask:
-    """The result file of one class, None where there is none, and what is needed to merge it."""
+class MergeTask:
+    """The result files of classes that are merged together, class -> file, None where there is none, and what is needed
+    to merge them: of one class, or of all that suppress each other."""
 
-    class_name: str
-    source: Path | None
+    sources: dict[str, Path | None]
     out_dir: Path
     index: TileIndex
     nms_threshold: float
 
+    @property
+    def num_bytes(self) -> int:
+        """Of the files: how long it takes."""
+        return sum(path.stat().st_size for path in self.sources.values() if path)
+
 
 class Merged(NamedTuple):
-    """What came of a class: boxes in tiles, boxes on pictures, boxes by the name of tiles that the index has not."""
+    """What came of a task, by class: boxes in tiles, boxes on pictures; and boxes by the name of tiles that the index
+    has not."""
 
-    num_found: int
-    num_merged: int
+    num_found: dict[str, int]
+    num_merged: dict[str, int]
     unknown: dict[str, int]
 
 
@@ -52,16 +60,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parse(arguments)
         with stop:
             index = read_index(options.index)
-            merge_folder(options.results_dir, options.out_dir, index, options.nms_thresh, options.workers, stop)
+            agnostic = options.agnostic_nms or bool((read_origin(options.results_dir) or {}).get("agnostic"))
+            if agnostic and not options.agnostic_nms:
+                print(f"classes suppress each other, as in {options.results_dir}", flush=True)
+            merge_folder(
+                options.results_dir, options.out_dir, index, options.nms_thresh, options.workers, stop, agnostic
+            )
 
     return exit_code(work, stop)
 
 
 def merge_folder(
-    results_dir: Path, out_dir: Path, index: TileIndex, nms_threshold: float, num_workers: int, stop: StopRequest
+    results_dir: Path,
+    out_dir: Path,
+    index: TileIndex,
+    nms_threshold: float,
+    num_workers: int,
+    stop: StopRequest,
+    agnostic: bool = False,
 ) -> None:
     """Merge the Task1 files of a folder into those of another, one for each class of the index, and print what came
-    of it; boxes of tiles that are not in the index are counted and left out.
+    of it; boxes of tiles that are not in the index are counted and left out. `agnostic`: boxes of different classes
+    compete, too, so that all are held at a time.
 
     Files of classes that only an earlier merge into this folder had are removed; of those of others it warns.
     Raises SettingsError when both folders are one, LabelError for a bad line, OSError for what cannot be read.
@@ -76,13 +96,16 @@ def merge_folder(
             f"{found[strange[0]]}: class '{strange[0]}' is not among the classes of the index, {', '.join(classes)}; "
             "is it the index of other tiles?"
         )
-    tasks = [ClassTask(name, found.get(name), out_dir, index, nms_threshold) for name in classes]
+    sources = {name: found.get(name) for name in classes}
+    together = [sources] if agnostic else [{name: path} for name, path in sources.items()]
+    tasks = [MergeTask(files, out_dir, index, nms_threshold) for files in together]
     # The longest first, so that no process is left alone with it at the end.
-    tasks.sort(key=lambda task: task.source.stat().st_size if task.source else 0, reverse=True)
-    merged = run_tasks(merge_class, tasks, num_workers, stop, desc="merging", unit="class")
+    tasks.sort(key=lambda task: task.num_bytes, reverse=True)
+    merged = run_tasks(merge_classes, tasks, num_workers, stop, desc="merging", unit="class")
     _replace_earlier(out_dir, classes)
-    of_class = {task.class_name: item for task, item in zip(tasks, merged, strict=True)}
-    without = [task.class_name for task in tasks if task.source is None]
+    num_found = {name: count for item in merged for name, count in item.num_found.items()}
+    num_merged = {name: count for item in merged for name, count in item.num_merged.items()}
+    without = [name for name, path in sources.items() if path is None]
     if without:
         warn(f"no result file for {', '.join(without)}; what is written for that is empty")
     unknown = sum((Counter(item.unknown) for item in merged), Counter())
@@ -91,19 +114,29 @@ def merge_folder(
         warn(f"{unknown.total()} boxes of {len(unknown)} tiles that are not in the index are left out, such as {names}")
     width = max(len(name) for name in classes)
     for name in classes:
-        print(f"{name:{width}}  {of_class[name].num_found:9} boxes in tiles -> {of_class[name].num_merged}")
+        print(f"{name:{width}}  {num_found[name]:9} boxes in tiles -> {num_merged[name]}")
     print(f"written: {out_dir}, one Task1 file for each of {len(classes)} classes, {len(index.pictures)} pictures")
 
 
-def merge_class(task: ClassTask) -> Merged:
-    """Merge one class, picture by picture, and write its Task1 file."""
-    names = [task.class_name]
-    in_tiles = read_results(task.source, names).images if task.source else {}
-    unknown = {name: len(item.scores) for name, item in in_tiles.items() if name not in task.index.tiles}
-    num_found = sum(len(item.scores) for item in in_tiles.values())
-    pictures = merge_pictures(in_tiles, task.index, task.nms_threshold)
+def merge_classes(task: MergeTask) -> Merged:
+    """Merge classes, picture by picture, and write their Task1 files."""
+    names = list(task.sources)
+    parts: dict[str, list[ImageDetections]] = {}
+    for label, (name, path) in enumerate(task.sources.items()):
+        of_class = read_results(path, [name]).images if path else {}
+        for tile, boxes in of_class.items():
+            parts.setdefault(tile, []).append(boxes._replace(labels=np.full(len(boxes.labels), label)))
+    in_tiles = {tile: ImageDetections(*map(np.concatenate, zip(*found, strict=True))) for tile, found in parts.items()}
+    unknown = {tile: len(boxes.scores) for tile, boxes in in_tiles.items() if tile not in task.index.tiles}
+    pictures = merge_pictures(in_tiles, task.index, task.nms_threshold, agnostic=len(names) > 1)
     write_results(task.out_dir, names, pictures)
-    return Merged(num_found, sum(len(item.scores) for item in pictures.values()), unknown)
+    return Merged(_counts(in_tiles, names), _counts(pictures, names), unknown)
+
+
+def _counts(found: Mapping[str, ImageDetections], names: Sequence[str]) -> dict[str, int]:
+    """How many boxes there are of each class."""
+    counts = Counter(label for boxes in found.values() for label in boxes.labels.tolist())
+    return {name: counts[label] for label, name in enumerate(names)}
 
 
 def _file_of_each_class(results_dir: Path) -> dict[str, Path]:
@@ -124,7 +157,7 @@ def _replace_earlier(out_dir: Path, class_names: Sequence[str]) -> None:
     outdated = strange & _files_of_merge(out_dir)
     for name in outdated:
         (out_dir / name).unlink()
-    write_json(out_dir / MARKER, {"files": sorted(own)})
+    write_json(out_dir / MERGED_BY_HAND, {"files": sorted(own)})
     if outdated:
         print(f"removed: {len(outdated)} Task1 {_files(len(outdated))} of classes of an earlier merge")
     strange = sorted(strange - outdated)
@@ -139,7 +172,7 @@ def _replace_earlier(out_dir: Path, class_names: Sequence[str]) -> None:
 def _files_of_merge(out_dir: Path) -> set[str]:
     """The names of the files that the last merge into this folder wrote; none where there was none."""
     try:
-        return set(json.loads((out_dir / MARKER).read_text(encoding="utf-8"))["files"])
+        return set(json.loads((out_dir / MERGED_BY_HAND).read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, TypeError, KeyError):
         return set()
 
@@ -171,6 +204,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=0.3,
         metavar="T",
         help="of two boxes of a class that overlap by more IoU the better stays, 0 to 1 [default: %(default)s]",
+    )
+    add(
+        "--agnostic_nms",
+        action="store_true",
+        help="boxes of different classes suppress each other, too [default: as origin.json says of the results]",
     )
     parser.add_workers("processes, each with a class at a time; 0 works in the main process")
     options = parser.parse_args(arguments)

@@ -168,10 +168,16 @@ def tile_hint(tiling: Tiling, usual_hw: tuple[int, int], input_hw: tuple[int, in
     factor = min((side * scale / tiling.size for scale in tiling.scales), key=lambda factor: abs(math.log(factor)))
     if 1 / MOST_RESIZED <= factor <= MOST_RESIZED:
         return None
+    fitting = f"--scales {tiling.size / side:.2g}"
+    if 1 / MOST_RESIZED <= side / tiling.size <= MOST_RESIZED:
+        remedy = "leave --scales out"
+    elif tiling.scales == (1.0,):
+        remedy = f"give --tile {side}, or with these tiles {fitting}"
+    else:
+        remedy = f"give --tile {side} without --scales, or with these tiles {fitting}"
     return (
-        f"tiles are scaled to fit the network's input, and objects come out {factor:.2g} times as large as in "
-        f"training, so that few of them are found; give --tile {side}, or with these tiles --scales "
-        f"{tiling.size / side:.2g}"
+        f"tiles are scaled to fit the network's input, and objects come out {factor:.2g} times as large as in most "
+        f"pictures of training; few of them are found, unless it had tiles of such a scale, too: {remedy}"
     )
 
 

@@ -22,6 +22,7 @@ from tools.outcomes import DetectionSettings, Found, Tiling
 BOX_CONVENTION = "le90"
 RESULTS, DETECTIONS, ORIGIN, DRAWINGS = "results", "detections.json", "origin.json", "drawings"
 MERGED = "merged"  # of tiles, on the whole pictures
+MERGED_BY_HAND = ".merge_results.json"  # of tools.merge_results, beside its results: which files are of the last merge
 
 
 class ResultFiles:
@@ -150,6 +151,17 @@ def remove_other_classes(folder: Path, class_names: Sequence[str]) -> None:
     for path in folder.glob("Task1_*.txt"):
         if path not in own:
             path.unlink()
+
+
+def remove_merged(run_dir: Path) -> None:
+    """Remove what an evaluation merged of earlier results on tiles; what somebody merged there by hand stays."""
+    folder = run_dir / MERGED
+    if folder.is_dir() and not (folder / MERGED_BY_HAND).exists():
+        remove_other_classes(folder, ())
+        for name in (DETECTIONS, ORIGIN):
+            (folder / name).unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def read_origin(folder: Path) -> dict | None:

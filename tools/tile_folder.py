@@ -56,12 +56,13 @@ def read_lists(
 
 
 def check_destination(src: Path, dst: Path, wanted: Mapping[str, object], images: Mapping[str, Path]) -> None:
-    """Raises SettingsError for a folder that holds anything but an earlier run by the same settings, `wanted`."""
+    """Raises SettingsError for a folder that holds anything but an earlier run by the same settings, `wanted`, or by
+    stricter ones of the labels."""
     refuse_data_folder(dst, src)
     path = dst / SETTINGS
     if path.is_file():
         before = _read_json(path, {})
-        changed = sorted(key for key in wanted if before.get(key) != wanted[key])
+        changed = sorted(key for key in wanted if before.get(key) != wanted[key] and not _is_eased(key, before))
         if changed:
             was = ", ".join(f"{key} {before.get(key)} (now {wanted[key]})" for key in changed)
             raise SettingsError(f"{dst}: holds tiles made otherwise: {was}; name another folder or remove this one")
@@ -71,6 +72,11 @@ def check_destination(src: Path, dst: Path, wanted: Mapping[str, object], images
             raise SettingsError(f"{dst}: holds tiles of '{vanished[0]}', which is not in {src} any more; {remedy}")
     elif dst.exists() and (not dst.is_dir() or any(item != path.parent for item in dst.iterdir())):
         raise SettingsError(f"{dst}: is in use and not by an earlier run of this command; name a new or empty folder")
+
+
+def _is_eased(key: str, before: Mapping[str, object]) -> bool:
+    """Whether a setting stopped at what may now be passed over: the tiles that it let through are the same."""
+    return key in ("missing_labels", "on_bad_label") and before.get(key) == "error"
 
 
 def clear_leftovers(dst: Path) -> None:

@@ -17,15 +17,18 @@ from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index
 from tools.config import Config
 from tools.data import left_out_classes, none_readable, truths_of
 from tools.messages import report_bad_labels, warn
+from tools.outcomes import Found
+from tools.results import ResultFiles, remove_other_classes
 
 
 class WholePictures(NamedTuple):
     """The pictures that the listed tiles of a folder were cut from: by picture, in its pixels, what is there; `source`:
-    which pictures."""
+    which pictures; `images`: their files."""
 
     index: TileIndex
     truths: dict[str, ImageTruth]
     source: str
+    images: dict[str, Path]
 
     def merged(
         self, detections: Mapping[str, ImageDetections], nms_thresh: float, agnostic: bool = False
@@ -34,6 +37,15 @@ class WholePictures(NamedTuple):
         merged = merge_pictures(detections, self.index, nms_thresh, agnostic)
         seen = {self.index.tiles[name].picture for name in detections if name in self.index.tiles}
         return {name: merged.get(name, NO_DETECTIONS) for name in self.truths if name in seen}
+
+    def write(
+        self, folder: Path, class_names: Sequence[str], detections: Mapping[str, ImageDetections], origin: dict
+    ) -> None:
+        """Write detections by picture as those of phase test are; `origin`: of the results on tiles."""
+        remove_other_classes(folder, class_names)
+        with ResultFiles(folder, class_names, origin | {"pictures": self.index.source}) as files:
+            for row, (name, found) in enumerate(detections.items()):
+                files.write(self.images[name], Found(row, found, self.index.pictures[name]))
 
 
 def whole_pictures_of(
@@ -70,7 +82,7 @@ def whole_pictures_of(
         warn(f"{source}: {none_readable(pictures)}; scoring the tiles as they are")
         return None
     what = f"{len(samples)} whole pictures of {source}, merged from {len(tiles)} tiles"
-    return WholePictures(index, truths_of(samples), what)
+    return WholePictures(index, truths_of(samples), what, {sample.name: sample.image_path for sample in samples})
 
 
 def _index_in(data_dir: Path) -> TileIndex | None:
