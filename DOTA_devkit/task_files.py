@@ -52,7 +52,11 @@ class Results(NamedTuple):
 
 
 def read_results(
-    source: Path, class_names: Sequence[str] | None = None, task: Literal[1, 2] = 1, on_bad: OnBad = None
+    source: Path,
+    class_names: Sequence[str] | None = None,
+    task: Literal[1, 2] = 1,
+    on_bad: OnBad = None,
+    skip_others: bool = False,
 ) -> Results:
     """Read result files: `source` is a folder of `Task1_<class>.txt` (or `Task2_`), or one such file.
 
@@ -61,7 +65,8 @@ def read_results(
     `class_names`; without these, the classes are those of the files, in alphabetical order. Empty files are fine.
 
     A bad line (too few values, a score or coordinate that is not a finite number, not UTF-8) and a file with lines
-    of a class that is not in `class_names` raise LabelError, or go to `on_bad` and are left out.
+    of a class that is not in `class_names` raise LabelError, or go to `on_bad` and are left out; with `skip_others`
+    such a file is passed over.
     Raises FileNotFoundError when there is no result file, ValueError when a file's name does not tell its class.
     """
     source = Path(source)
@@ -79,7 +84,7 @@ def read_results(
             labels.append(np.full(len(rows), label_of[class_name]))
             places.append(np.column_stack([np.full(len(rows), len(read_files)), lines]))
             read_files.append(path)
-        elif path.read_bytes().strip():
+        elif not skip_others and path.read_bytes().strip():
             remedy = f"known are {', '.join(known)}; choose the list of classes it was made with or move the file away"
             report_faults([LabelError(path, 1, f"class {class_name!r} is not among the classes; {remedy}")], on_bad)
     rows = np.concatenate(values)

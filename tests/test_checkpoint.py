@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import pickle
 from contextlib import suppress
 from dataclasses import replace
@@ -207,6 +208,22 @@ def test_a_write_that_torch_reports_in_its_own_words_is_a_sentence(saved, tmp_pa
 
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(OSError, match=r"last\.pth: cannot be written .* is the disk full\?"):
+        save_checkpoint(tmp_path / "last.pth", saved[1], ARCHITECTURE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_ctrl_c_within_the_write_is_a_stop_and_no_full_disk(saved, tmp_path, monkeypatch):
+    """torch fails to end its archive then, and says so as on a full disk."""
+    save = torch.save
+
+    class Interrupted(io.BytesIO):
+        def write(self, data):
+            if self.tell() > 0:
+                raise KeyboardInterrupt
+            return super().write(data)
+
+    monkeypatch.setattr(torch, "save", lambda content, file: save(content, Interrupted()))
+    with pytest.raises(KeyboardInterrupt):
         save_checkpoint(tmp_path / "last.pth", saved[1], ARCHITECTURE)
     assert list(tmp_path.iterdir()) == []
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Row, as_labels
-from datasets.label_formats.class_names import keep_classes, rename_classes, strangers
+from datasets.label_formats.class_names import NOT_LISTED, keep_classes, rename_classes, strangers
 
 NAMES = ("car", "cart", "DontCare", "car")
 
@@ -74,3 +74,14 @@ def test_only_listed_classes_are_kept_in_the_order_of_the_list() -> None:
     assert kept.class_names == ("boat", "car")
     assert kept.pictures[0].labels.names == ["car", "DontCare", "car"]
     assert [(str(fault.path), fault.line) for fault in ledger.faults] == [("a", 2)]
+
+
+def test_classes_that_a_list_leaves_out_are_no_faults_but_slips_of_the_pen_are() -> None:
+    """To convert two classes of a data set ended with exit code 1, `left out without being asked for`."""
+    ledger = Ledger()
+    names = ("zebra", "large-vehicle", "small-vehicle", "carts", "small-vehicel", "zebra")
+    kept = keep_classes(annotated(*names, class_names=("carts",)), ["small-vehicle", "cart"], ledger)
+    assert kept.pictures[0].labels.names == ["small-vehicle"]
+    assert [fault.line for fault in ledger.faults] == [5]
+    counts = {"zebra": 2, "large-vehicle": 1, "carts": 1}
+    assert ledger.changed == {NOT_LISTED.format(name): count for name, count in counts.items()}

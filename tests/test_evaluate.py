@@ -511,7 +511,7 @@ def test_the_command_explains_itself_with_its_defaults() -> None:
         cwd=Path(__file__).resolve().parent.parent, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.startswith("usage: python -m tools.evaluate")
-    assert done.stdout.count("[default: ") == 11
+    assert done.stdout.count("[default:") == 11
 
 
 def test_the_command_does_not_wait_for_torch() -> None:
@@ -521,3 +521,38 @@ def test_the_command_does_not_wait_for_torch() -> None:
 
 def test_outer_boxes_of_no_quads() -> None:
     assert outer_quads(np.zeros((0, 4, 2)), whole_pixels=True).shape == (0, 4, 2)
+
+
+def test_classes_that_are_not_asked_for_do_not_count_but_slips_stay_bad_lines(
+    files: Files, capsys: pytest.CaptureFixture
+) -> None:
+    """Labels of other classes were bad lines, which only --on_bad_line skip passed over, with the truly bad ones."""
+    files.label("a", f"{SQUARE} ship 0", f"{BESIDE} zebra 0", f"{BESIDE} plane 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    files.result("plane", f"a 0.9 {SQUARE}")
+    listed = files.folder / "classes.txt"
+    listed.write_text("ship\n")
+    metrics = files.metrics("--classes", str(listed))
+    assert (list(metrics["classes"]), metrics["mAP50"]) == (["ship"], 1.0)
+    assert "objects of classes that are not listed do not count: zebra 1, plane 1" in capsys.readouterr().err
+    path = files.label("b", f"{SQUARE} shop 0")
+    assert files.run("--classes", str(listed)) == 1
+    assert f"{path}:1: class 'shop' is not among the classes; did you mean 'ship'?" in capsys.readouterr().err
+
+
+def test_the_other_results_may_hold_classes_that_these_do_not(files: Files) -> None:
+    """Which of the two was named first decided whether they could be compared."""
+    files.label("a", f"{SQUARE} ship 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    other = files.folder / "other"
+    write_results(other, ["ship", "zebra"], {})
+    (other / "Task1_zebra.txt").write_text(f"a 0.9 {BESIDE}\n")
+    assert sorted(files.metrics("--against", str(other))["classes"]) == ["ship", "zebra"]
+
+
+def test_results_of_a_detection_that_was_stopped_are_told_of(files: Files, capsys: pytest.CaptureFixture) -> None:
+    files.label("a", f"{SQUARE} ship 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    (files.results / "origin.json").write_text('{"stopped": true, "images": ["a"]}')
+    assert files.run() == 0
+    assert "are the results of a detection that was stopped, of 1 pictures" in capsys.readouterr().err

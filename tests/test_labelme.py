@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from datasets.label_formats.annotations import AS_RECTANGLE, AnnotatedSet, Ledger, Picture
-from datasets.label_formats.labelme import NO_RECTANGLE, UNREAD_SCORES, read_labelme, write_labelme
+from datasets.label_formats.annotations import AS_RECTANGLE, UNREAD_SCORES, AnnotatedSet, Ledger, Picture
+from datasets.label_formats.labelme import NO_RECTANGLE, read_labelme, write_labelme
 from datasets.outlines import without_closing
 from DOTA_devkit.labels import LabelError, Labels
 from tests.label_documents import HEIGHT, QUAD, UPRIGHT, WIDTH, labelme, labelme_text, write

@@ -46,6 +46,8 @@ def save_checkpoint(path: Path, model: CTRBOX, architecture: Architecture, **sta
         with atomic_write(path, "wb") as file:
             torch.save(content, file)
     except RuntimeError as error:  # torch's word for a write that failed
+        if isinstance(error.__context__, KeyboardInterrupt):  # by a second Ctrl-C, and torch failed to end its archive
+            raise error.__context__ from None
         raise OSError(f"{path}: cannot be written ({first_line(error)}); is the disk full?") from error
 
 

@@ -20,8 +20,8 @@ from DOTA_devkit.metrics import format_table
 from DOTA_devkit.task_files import result_classes
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.file_scores import score_files, score_metrics
-from tools.messages import report_problems
-from tools.results import MERGED, RESULTS
+from tools.messages import report_problems, warn
+from tools.results import MERGED, RESULTS, read_origin
 from tools.score_difference import format_difference, score_difference
 
 USUAL_RESAMPLES = 1000
@@ -51,11 +51,12 @@ def _run(options: argparse.Namespace) -> None:
         ignore_overlap=ignore_overlap,
         missing_labels=options.missing_labels,
         on_bad=problems.append if options.on_bad_line == "skip" else None,
+        skip_others=options.classes is not None,
     )
     folder, other_folder = _results_in(options.detections_dir), options.against and _results_in(options.against)
     if other_folder:
         result_classes(other_folder, options.task)  # raises where there is none, before the work on the first
-    scored = score(folder, class_names=class_names)
+    scored = score(folder, class_names=class_names, others=[other_folder] if other_folder else [])
     other = other_folder and score(other_folder, class_names=tuple(scored.classes))
     report_problems([*dict.fromkeys(map(str, problems))], "bad lines left out")
     settings = {"task": options.task, "difficult": options.difficult, "ignore_overlap": ignore_overlap}
@@ -85,7 +86,11 @@ def _results_in(folder: Path) -> Path:
     found = [folder / name for name in (RESULTS, MERGED) if (folder / name).is_dir()]
     if len(found) > 1:
         raise SettingsError(f"{folder} holds results of tiles and of whole pictures; name {found[0]} or {found[1]}")
-    return found[0] if found else folder
+    folder = found[0] if found else folder
+    origin = read_origin(folder)
+    if origin and origin.get("stopped"):
+        warn(f"{folder}: are the results of a detection that was stopped, of {len(origin['images'])} pictures")
+    return folder
 
 
 def _labels_in(folder: Path) -> Path:
@@ -182,7 +187,8 @@ def _make_parser() -> argparse.ArgumentParser:
         "--classes",
         type=Path,
         metavar="FILE",
-        help="class names, one a line [default: all that stand in the labels or have a result file]",
+        help="class names, one a line; others do not count [default: all that stand in the labels or have a result "
+        "file]",
     )
     parser.add_argument(
         "--missing_labels",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from DOTA_devkit.labels import (
     Labels,
     OnBad,
     did_you_mean,
+    nearest_class,
     read_labels,
     read_names,
 )
@@ -41,11 +43,15 @@ def score_files(
     ignore_overlap: float | None = 0.5,
     missing_labels: Literal["error", "empty"] = "error",
     on_bad: OnBad = None,
+    skip_others: bool = False,
+    others: Sequence[Path] = (),
 ) -> Evaluation:
     """Score `Task1_<class>.txt` (or Task 2) files against labelTxt files.
 
     The pictures that count are those of the list `image_set`, else those that have a label file. Without
-    `class_names` the classes are all that stand in the labels or have a result file. Task 2 compares outer horizontal
+    `class_names` the classes are all that stand in the labels or have a result file, here or in `others`. With
+    `skip_others` labels and results of classes that `class_names` leaves out are passed over; it warns of the labels,
+    and one that is like a class of the list, and none of DOTA's, stays a bad line. Task 2 compares outer horizontal
     boxes. `difficult`, `ignore_overlap` as in `evaluate`; None is the published protocol, which in task 2 counts
     xmax and ymax as pixels inside. Warns of pictures and classes without detections and of detections not scored.
 
@@ -56,10 +62,13 @@ def score_files(
     items = progress_bar(paths.items(), desc="labels", unit=" files")
     labels = {name: read_labels(path, on_bad) if path else NO_LABELS for name, path in items}
     if class_names is None:
-        class_names = _classes_found(labels, result_classes(detections_dir, task))
+        of_results = {name for folder in (detections_dir, *others) for name in result_classes(folder, task)}
+        class_names = _classes_found(labels, of_results)
+    elif skip_others:
+        labels = _without_others(labels, class_names)
     number_of = {name: number for number, name in enumerate(class_names)} | {IGNORED_CLASS: EVERY_CLASS}
     truths = {name: _make_truth(paths[name], item, number_of, on_bad) for name, item in labels.items()}
-    results = read_results(detections_dir, class_names, task, on_bad)
+    results = read_results(detections_dir, class_names, task, on_bad, skip_others)
     detections: Mapping = results.images
     if task == 2:
         is_published = ignore_overlap is None
@@ -117,11 +126,28 @@ def _picture_name(entry: str, there: Mapping[str, Path]) -> str:
     return next((name for name in (entry, base, bare) if name in there), bare)
 
 
-def _classes_found(labels: Mapping[str, Labels], of_results: Sequence[str]) -> tuple[str, ...]:
+def _classes_found(labels: Mapping[str, Labels], of_results: Iterable[str]) -> tuple[str, ...]:
     """All classes that stand in the labels or have a result file: DOTA's in its order, then the others by name."""
     found = {name for item in labels.values() for name in item.names}.union(of_results) - {IGNORED_CLASS}
     order = {name: number for number, name in enumerate(DOTA_CLASSES["2.0"])}
     return tuple(sorted(found, key=lambda name: (order.get(name, len(order)), name)))
+
+
+def _without_others(labels: Mapping[str, Labels], class_names: Sequence[str]) -> dict[str, Labels]:
+    """The labels without those of other classes, but for names that may be meant for one of these."""
+    known = {*class_names, IGNORED_CLASS}
+    proper = {*DOTA_CLASSES["2.0"]}
+    found = {name for item in labels.values() for name in item.names} - known
+    others = {name for name in found if name in proper or nearest_class(name, class_names) is None}
+    counts: Counter[str] = Counter()
+    kept = {}
+    for picture, item in labels.items():
+        counts.update(name for name in item.names if name in others)
+        kept[picture] = item.at(np.array([row for row, name in enumerate(item.names) if name not in others], np.int64))
+    if counts:
+        listed = ", ".join(f"{name} {count}" for name, count in counts.most_common())
+        warn(f"objects of classes that are not listed do not count: {listed}")
+    return kept
 
 
 def _make_truth(path: Path | None, labels: Labels, number_of: Mapping[str, int], on_bad: OnBad) -> ImageTruth:

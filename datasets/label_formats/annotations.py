@@ -21,6 +21,7 @@ BY_FOLDER = (
     "pictures are called by folder and name (cam1/0001 is cam1_0001), since others of the same name lie in other "
     "folders; take them along with --copy_images or --link_images"
 )
+UNREAD_SCORES = "scores of objects were not read; labels have none"
 AS_RECTANGLE = "outlines of another number of corners than four became their minimum-area rectangles"
 
 

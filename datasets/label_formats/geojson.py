@@ -23,6 +23,7 @@ from datasets.georeference import (
 from datasets.image_folders import find_images, folder_with_pictures
 from datasets.images import ImageError
 from datasets.label_formats.annotations import (
+    UNREAD_SCORES,
     AnnotatedSet,
     Ledger,
     Picture,
@@ -219,6 +220,8 @@ def _read_outlines(path: Path, class_field: str | None, crs: str | None, ledger:
             continue
         if len(rings) > 1:
             ledger.changed[PARTS] += len(rings)
+        if properties.get("score") is not None:
+            ledger.changed[UNREAD_SCORES] += len(rings)
         for ring in rings:
             for values, value in zip(found[2:], (ring, name, flag, line), strict=True):
                 values.append(value)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from datasets.label_formats.annotations import (
+    UNREAD_SCORES,
     AnnotatedSet,
     Ledger,
     Picture,
@@ -37,7 +38,6 @@ DIGITS = 6  # of a pixel
 CLOSE = 1.0  # pixels by which the corners of a rectangle may be off: other formats round them
 IGNORED = "ignore_region"  # a flag of ours, beside `difficult`, which knows yes and no alone
 NO_RECTANGLE = "objects are no rectangles, and were written as polygons, which cannot be turned there"
-UNREAD_SCORES = "scores of shapes were not read; labels have none"
 FOUR_CORNERS = ("rectangle", "rotation", "oriented_rectangle", "quadrilateral")
 
 
