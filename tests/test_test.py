@@ -352,6 +352,21 @@ def test_the_precision_of_a_test_is_fp32_unless_another_is_asked_for(run_dir, pi
         assert json.loads((out / "results" / "origin.json").read_text(encoding="utf-8"))["precision"] == name
 
 
+def test_some_of_the_classes_can_be_asked_for(run_dir, pictures, tmp_path, capsys):
+    found = {}
+    for more in ((), ("--classes", "boat")):
+        out = tmp_path / f"out{len(more)}"
+        assert main.main(_arguments(run_dir, out, "--input", str(pictures), *more)) == 0
+        found[more] = {path.name: path.read_bytes() for path in (out / "results").glob("Task1_*")}
+        records = json.loads((out / "results" / "detections.json").read_text(encoding="utf-8"))
+        assert {box["class"] for record in records for box in record["boxes"]} == (
+            {"boat"} if more else {"car", "boat"}
+        )
+    assert found["--classes", "boat"] == {"Task1_boat.txt": found[()]["Task1_boat.txt"]}
+    assert main.main(_arguments(run_dir, tmp_path / "no", "--input", str(pictures), "--classes", "bota")) == 2
+    assert "--classes bota: did you mean 'boat'? the network of" in capsys.readouterr().err
+
+
 def test_agnostic_boxes_leave_one_of_two_classes(run_dir, pictures, tmp_path):
     counts = []
     for more in ((), ("--agnostic_nms",)):

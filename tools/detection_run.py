@@ -33,7 +33,7 @@ def run_detector(
     if config.on_bad_label == "error":
         check_headers(paths)
     log(f"detecting with {loaded.checkpoint} ({loaded.architecture.title}) on {len(paths)} pictures of {source}")
-    started, class_names = time.perf_counter(), loaded.architecture.class_names
+    started, class_names = time.perf_counter(), loaded.class_names
     scores = {} if config.scores is None else read_scores(config.scores)
     least = least_scores(class_names, scores, config.draw_score)
     sizes = (loaded.architecture.usual_hw, loaded.architecture.input_hw)
@@ -42,6 +42,7 @@ def run_detector(
         remove_merged(loaded.run_dir)
     files = ResultFiles(loaded.run_dir / RESULTS, class_names, loaded.origin(images, source))
     found = engine.gathered(_detect_share(loaded, engine, paths), len(paths))
+    found = (item._replace(detections=loaded.chosen(item.detections)) for item in found)
     found = progress_bar(found, total=len(paths), unit="picture", desc="detecting")
     looks = {"min_score": least, "line_width": config.line_width, "labels": config.draw_labels}
     draw = partial(draw_found, loaded.run_dir, class_names, looks)

@@ -41,7 +41,7 @@ def run(config: Config) -> int:
     loaded = load_run(config)
     config = loaded.config
     data = open_data(config, loaded.checkpoint.parent)
-    class_names = loaded.architecture.class_names
+    class_names = loaded.class_names
     split, samples = read_split(config, data, "val", class_names)
     warn_of_known_pictures(split, data.run_dir)
     truths, what = truths_of(samples), split.source
@@ -100,7 +100,7 @@ def _write_errors(
 ) -> list[str]:
     """The confusion matrix, and where the pictures are at hand (merged ones are too large to look at side by side)
     those with most errors; returns the files' names."""
-    config, class_names = loaded.config, loaded.architecture.class_names
+    config, class_names = loaded.config, loaded.class_names
     scores = least_scores(class_names, scores_of(metrics), config.draw_score)
     errors = confusion(detections, truths, scores, ignore_overlap=config.ignore_overlap)
     write_confusion(loaded.run_dir, errors, class_names)
@@ -133,14 +133,14 @@ def _find_results(
         run_detector(loaded, engine, images, source)
     if not engine.is_main:
         return {}
-    found = read_results(folder, loaded.architecture.class_names).images
+    found = read_results(folder, loaded.class_names, skip_others=True).images
     return {name: found.get(name, NO_DETECTIONS) for name in read_origin(folder)["images"]}
 
 
 def _are_fresh(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> bool:
     folder = loaded.run_dir / RESULTS
     origin, wanted = read_origin(folder), loaded.origin(images, source) | {"images": list(images)}
-    is_whole = all(result_path(folder, name).is_file() for name in loaded.architecture.class_names)
+    is_whole = all(result_path(folder, name).is_file() for name in loaded.class_names)
     return is_whole and origin is not None and all(origin.get(key) == value for key, value in wanted.items())
 
 

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from DOTA_devkit.labels import did_you_mean
+from DOTA_devkit.task_files import ImageDetections
 from models import CTRBOX
 from tools.architecture import ARCHITECTURE_FLAGS, Architecture, check_flags
 from tools.checkpoint import load_named
@@ -29,6 +33,19 @@ class LoadedRun(NamedTuple):
     run_dir: Path
     model: CTRBOX
     architecture: Architecture
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Those of the network, or of these the chosen ones, in its order."""
+        chosen = self.config.classes
+        return tuple(name for name in self.architecture.class_names if chosen is None or name in chosen)
+
+    def chosen(self, found: ImageDetections) -> ImageDetections:
+        """The boxes of these classes, which the labels now count."""
+        number_of = {name: number for number, name in enumerate(self.class_names)}
+        labels = np.array([number_of.get(name, -1) for name in self.architecture.class_names])[found.labels]
+        kept = labels >= 0
+        return ImageDetections(found.quads[kept], found.scores[kept], labels[kept])
 
     @property
     def settings(self) -> DetectionSettings:
@@ -65,12 +82,11 @@ def load_run(config: Config) -> LoadedRun:
     from_run = _LABELS if config.explicit & {"data_dir", "dataset"} else _LABELS | _DATA
     changes = {name: getattr(kept, name) for name in from_run - config.explicit}
     config = with_settings(config, **changes)
-    if config.classes is not None and set(config.classes) != set(architecture.class_names):
-        known = ", ".join(architecture.class_names)
-        raise SettingsError(
-            f"--classes {' '.join(config.classes)}: classes are chosen in training, and the network of {path} has "
-            f"{known}; leave the flag out"
-        )
+    for name in config.classes or ():
+        if name not in architecture.class_names:
+            meant = did_you_mean(name, architecture.class_names)
+            known = f"the network of {path} has {', '.join(architecture.class_names)}"
+            raise SettingsError(f"--classes {name}: {' '.join(filter(None, [meant, known]))}")
     run_dir = results_dir(config, path)
     if config.input is None and config.data_dir is not None:
         refuse_data_folder(run_dir, config.data_dir, "--out")
