@@ -46,24 +46,37 @@ def is_pattern(place: Path) -> bool:
 
 
 def find_matching(pattern: Path) -> dict[str, Path]:
-    """The pictures that match a pattern, as `find_images` gives them, without previews. Raises ImageError where it is
-    no pattern, none matches, or two have one name."""
+    """The pictures that match a pattern, as `find_images` gives them, without previews. Where two have one name, as
+    flight1/1.tif and flight2/1.tif, all are called by folder and name, flight1_1. Raises ImageError where it is no
+    pattern, none matches, or two are called the same all the same."""
     folder = next(parent for parent in pattern.parents if parent.is_dir())  # its name may hold brackets
     try:
         found = sorted(folder.glob(str(pattern.relative_to(folder))))
     except ValueError as error:
         raise ImageError(f"{pattern}: is no pattern ({first_line(error)})") from error
+    paths = without_previews(filter(is_image, found))
+    names = names_apart([path.stem for path in paths], [path.parent.relative_to(folder).parts for path in paths])
     images: dict[str, Path] = {}
-    for path in without_previews(filter(is_image, found)):
-        first = images.setdefault(path.stem, path)
+    for name, path in zip(names, paths, strict=True):
+        first = images.setdefault(name, path)
         if first is not path:
             raise ImageError(
-                f"{pattern}: {first} and {path} have one name, and results name pictures without folder and suffix; "
-                "take fewer, or rename one of them"
+                f"{pattern}: {first} and {path} have one name, and results name pictures without suffix; take fewer, "
+                "or rename one of them"
             )
     if not images:
         raise ImageError(f"{pattern}: no picture matches; known suffixes: {', '.join(sorted(IMAGE_SUFFIXES))}")
     return images
+
+
+def names_apart(names: Sequence[str], folders: Sequence[Sequence[str]]) -> list[str]:
+    """The names of pictures, which lie in `folders` (the names of each one's, from the outermost on): where two are the
+    same, all by folder and name, as far as the folders differ."""
+    if len(set(names)) == len(names):
+        return list(names)
+    while all(folders) and len({folder[0] for folder in folders}) == 1:  # the outermost, if all are in it
+        folders = [folder[1:] for folder in folders]
+    return ["_".join([*folder, name]) for name, folder in zip(names, folders, strict=True)]
 
 
 def without_previews(paths: Iterable[Path]) -> list[Path]:

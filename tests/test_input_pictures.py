@@ -18,10 +18,13 @@ PNG = cv2.imencode(".png", np.zeros((4, 5, 3), np.uint8))[1].tobytes()
 @pytest.fixture
 def flights(tmp_path: Path) -> Path:
     for name in ("north/a.tif", "north/a.jpg", "south/2026/b.TIF", "south/.c.tif", "south/notes.txt", "d [1].png"):
-        path = tmp_path / "飞行" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(PNG)
+        write(tmp_path / "飞行" / name)
     return tmp_path / "飞行"
+
+
+def write(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(PNG)
 
 
 def test_a_pattern_takes_pictures_of_any_folder_below_and_of_one_suffix(flights: Path) -> None:
@@ -29,6 +32,16 @@ def test_a_pattern_takes_pictures_of_any_folder_below_and_of_one_suffix(flights:
     found = input_pictures(flights / "**" / "*.[tT][iI][fF]", "--input")
     assert found == {"a": flights / "north" / "a.tif", "b": flights / "south" / "2026" / "b.TIF"}
     assert input_pictures(flights / "north" / "*.jpg", "--input") == {"a": flights / "north" / "a.jpg"}
+
+
+def test_pictures_of_one_name_in_several_folders_are_called_by_both(flights: Path) -> None:
+    """Flights repeat their names, and a pattern over them was refused."""
+    write(flights / "south" / "2026" / "a.tif")
+    found = input_pictures(flights / "**" / "a.tif", "--input")
+    assert found == {"north_a": flights / "north" / "a.tif", "south_2026_a": flights / "south" / "2026" / "a.tif"}
+    write(flights / "south" / "2026_a.tif")
+    with pytest.raises(SettingsError, match=r"a\.tif and .*2026_a\.tif have one name"):
+        input_pictures(flights / "**" / "*a.tif", "--input")
 
 
 def test_pictures_in_folders_of_a_folder_with_pictures_are_told_of(

@@ -34,7 +34,7 @@ def work(
     drawn: list[Path] = []
     write_found(
         found,
-        PATHS,
+        {path.stem: path for path in PATHS},
         ResultFiles(folder, ["car"], {}),
         report,
         lambda path, _: drawn.append(path),

@@ -16,9 +16,10 @@ import torch
 
 import main
 from DOTA_devkit.iou import poly_iou
+from DOTA_devkit.task_files import read_results
 from models import IMAGENET
 from tests.test_train import arguments
-from tools import weights
+from tools import convert_labels, weights
 from tools.architecture import Architecture
 from tools.checkpoint import load_checkpoint, save_checkpoint
 from tools.config import settings_dict
@@ -350,6 +351,23 @@ def test_the_precision_of_a_test_is_fp32_unless_another_is_asked_for(run_dir, pi
         out = tmp_path / "-".join([name, *flags])
         assert main.main(_arguments(run_dir, out, "--input", str(pictures), "--num_drawings", "0", *flags)) == 0
         assert json.loads((out / "results" / "origin.json").read_text(encoding="utf-8"))["precision"] == name
+
+
+def test_pictures_of_one_name_in_several_folders_have_results_and_drawings_of_their_own(run_dir, tmp_path):
+    for number, folder in enumerate(("a", "b")):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        picture = np.full((64, 96, 3), 80 * number, np.uint8)
+        (tmp_path / "in" / folder / "1.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    out, pattern = tmp_path / "out", tmp_path / "in" / "*" / "*.png"
+    assert main.main(_arguments(run_dir, out, "--input", str(pattern))) == 0
+    assert {path.stem for path in (out / "drawings").iterdir()} == {"a_1", "b_1"}
+    assert set(read_results(out / "results").images) == {"a_1", "b_1"}
+    back = [str(out), str(tmp_path / "labels"), "--from", "detections", "--to", "labelme", "--copy_images"]
+    assert convert_labels.main(back) == 0
+    for name in ("a", "b"):
+        copied = tmp_path / "labels" / f"{name}_1.png"
+        assert copied.read_bytes() == (tmp_path / "in" / name / "1.png").read_bytes()
+        assert json.loads(copied.with_suffix(".json").read_text(encoding="utf-8"))["imagePath"] == copied.name
 
 
 def test_some_of_the_classes_can_be_asked_for(run_dir, pictures, tmp_path, capsys):

@@ -46,7 +46,7 @@ def run_detector(
     found = progress_bar(found, total=len(paths), unit="picture", desc="detecting")
     looks = {"min_score": least, "line_width": config.line_width, "labels": config.draw_labels}
     draw = partial(draw_found, loaded.run_dir, class_names, looks)
-    write_found(found, paths, files if engine.is_main else None, report, draw, loaded.run_dir / DRAWINGS, stop)
+    write_found(found, images, files if engine.is_main else None, report, draw, loaded.run_dir / DRAWINGS, stop)
     if engine.is_main:
         report.warn(config.K, f"give --K {2 * config.K}")
     speed = len(paths) / max(time.perf_counter() - started, 1e-9)

@@ -54,7 +54,6 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     detector = open_detector(options)
     class_names = detector.facts.class_names
     print(f"detecting with {options.model} ({detector.facts.backbone}) on {len(images)} pictures", flush=True)
-    paths = list(images.values())
     source = named_from_anywhere(options.input)
     origin = origin_of(options.model, source, images.values(), detector.settings, tiling)
     least = least_scores_of(options, class_names)
@@ -63,15 +62,15 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     found = detect_pictures(detector, images, tiling, options.batch_size, num_kept=options.num_drawings)
     looks = {"min_score": least, "line_width": options.line_width, "labels": options.draw_labels}
     write_found(
-        progress_bar(found, total=len(paths), unit="picture", desc="detecting"),
-        paths,
+        progress_bar(found, total=len(images), unit="picture", desc="detecting"),
+        images,
         ResultFiles(options.out / RESULTS, class_names, origin),
         report,
         partial(draw_found, options.out, class_names, looks),
         options.out / DRAWINGS,
         stop,
     )
-    speed = len(paths) / max(time.perf_counter() - started, 1e-9)
+    speed = len(images) / max(time.perf_counter() - started, 1e-9)
     floor = detector.settings.conf_thresh
     print(f"{report.num_boxes} boxes of score {floor} and more, {speed:.1f} pictures/s: {options.out / RESULTS}")
     print(f"drawings (score {shown_scores(least)} and more): {options.out / DRAWINGS}")

@@ -14,7 +14,7 @@ from tools.drawing import as_bgr, draw_boxes
 from tools.drawing_files import remove_drawings, write_picture
 from tools.messages import report_problems, warn
 from tools.outcomes import Found, Tiling, cut_hint, is_much_larger, tile_hint, too_large_hint
-from tools.results import ResultFiles, drawing_path
+from tools.results import ResultFiles, drawing_path, named_picture
 from tools.stop_request import StopRequest
 
 STOPPED = "stopped; results, if there are any, are of the pictures so far"
@@ -70,21 +70,22 @@ class Report:
 
 def write_found(
     found: Iterable[Found],
-    paths: Sequence[Path],
+    images: Mapping[str, Path],
     files: ResultFiles | None,
     report: Report,
     draw: Callable[[Path, Found], None],
     drawings: Path,
     stop: StopRequest | None = None,
 ) -> None:
-    """Write the results of each picture, and draw those that come with their pixels; earlier drawings in the folder
-    `drawings` go.
+    """Write the results of each of the pictures, name -> file, and draw those that come with their pixels; earlier
+    drawings in the folder `drawings` go.
 
     A stop that was asked for, or a picture that cannot be read, ends the work: what was found so far is written, with
     `stopped` in origin.json, and then the KeyboardInterrupt or ImageError is raised. Any other end writes nothing. On
     other processes than the main one there are no `files`.
     """
     ended: BaseException | None = None
+    names, paths = list(images), list(images.values())
     with files or nullcontext():
         if files is not None:  # only now: another process may be at work there
             remove_drawings(drawings)
@@ -93,10 +94,11 @@ def write_found(
                 if stop is not None:
                     stop.check()
                 if report.takes(paths[item.row], item):
+                    picture = named_picture(names[item.row], paths[item.row])
                     if files is not None:
-                        files.write(paths[item.row], item)
+                        files.write(picture, item)
                     if item.picture is not None:
-                        draw(paths[item.row], item)
+                        draw(picture, item)
         except (ImageError, KeyboardInterrupt) as error:
             if isinstance(error, KeyboardInterrupt) and (stop is None or stop.at_once):  # perhaps within a line
                 raise
@@ -107,9 +109,9 @@ def write_found(
         raise ended
 
 
-def draw_found(out: Path, class_names: Sequence[str], looks: Mapping[str, Any], path: Path, item: Found) -> None:
-    """Draw the boxes into the picture that was found in, which is not held twice, and write it. looks: keywords of
-    `draw_boxes`."""
+def draw_found(out: Path, class_names: Sequence[str], looks: Mapping[str, Any], picture: Path, item: Found) -> None:
+    """Draw the boxes into the picture that was found in, which is not held twice, and write it. picture: as
+    `named_picture` calls it. looks: keywords of `draw_boxes`."""
     boxes = item.detections._replace(quads=item.detections.quads * item.picture_scale)
     drawing = draw_boxes(as_bgr(item.picture), boxes, class_names, in_place=True, **looks)
-    write_picture(drawing_path(out, path), drawing)
+    write_picture(drawing_path(out, picture), drawing)

@@ -61,7 +61,7 @@ class ResultFiles:
                 leftover.unlink()
 
     def write(self, path: Path, found: Found) -> None:
-        """Add the boxes found in the picture at `path`."""
+        """Add the boxes found in the picture of this file, as `named_picture` calls it."""
         boxes = found.detections
         self._writer.write(path.stem, boxes)
         angled = quads_to_boxes(boxes.quads, BOX_CONVENTION)
@@ -94,6 +94,11 @@ class ResultFiles:
             write_json(self.folder / ORIGIN, self.origin | {"classes": list(self.class_names), "images": self._names})
 
 
+def named_picture(name: str, path: Path) -> Path:
+    """The file of a picture as its results call it: by its name, which tells it from others of that file's name."""
+    return Path(f"{name}{path.suffix}")
+
+
 def drawing_path(out: Path, picture: Path) -> Path:
     """Where the drawing of a picture goes, in the folder that its results go to."""
     return out / DRAWINGS / f"{picture.stem}.png"
@@ -109,7 +114,8 @@ def check_outputs(out: Path, images: Mapping[str, Path], num_drawings: int) -> N
         raise SettingsError(f"{out}: holds what tools.detect_video found; name another folder")
     for name in images:
         check_picture_name(name)
-    check_drawings(drawing_path(out, path) for path in islice(images.values(), num_drawings))
+    drawn = islice(images.items(), num_drawings)
+    check_drawings(drawing_path(out, named_picture(name, path)) for name, path in drawn)
 
 
 def origin_of(

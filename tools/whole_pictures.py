@@ -18,7 +18,7 @@ from tools.config import Config
 from tools.data import left_out_classes, none_readable, truths_of
 from tools.messages import report_bad_labels, warn
 from tools.outcomes import Found
-from tools.results import ResultFiles, remove_other_classes
+from tools.results import ResultFiles, named_picture, remove_other_classes
 
 
 class WholePictures(NamedTuple):
@@ -45,7 +45,7 @@ class WholePictures(NamedTuple):
         remove_other_classes(folder, class_names)
         with ResultFiles(folder, class_names, origin | {"pictures": self.index.source}) as files:
             for row, (name, found) in enumerate(detections.items()):
-                files.write(self.images[name], Found(row, found, self.index.pictures[name]))
+                files.write(named_picture(name, self.images[name]), Found(row, found, self.index.pictures[name]))
 
 
 def whole_pictures_of(

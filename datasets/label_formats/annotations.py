@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datasets.image_folders import names_apart
 from datasets.images import IMAGE_SUFFIXES
 from datasets.outlines import smallest_rectangle, without_closing
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, geometry_faults, is_text
@@ -197,16 +198,11 @@ def tell_apart(
 
     Raises ValueError where this does not tell them apart.
     """
-    if len({picture.name for picture in pictures}) == len(pictures):
-        return list(pictures)
-    while all(folders) and len({folder[0] for folder in folders}) == 1:  # the outermost, if all are in it
-        folders = [folder[1:] for folder in folders]
-    apart = [
-        picture._replace(name="_".join([*folder, picture.name]))
-        for picture, folder in zip(pictures, folders, strict=True)
-    ]
+    names = names_apart([picture.name for picture in pictures], folders)
+    apart = [picture._replace(name=name) for picture, name in zip(pictures, names, strict=True)]
     refuse_same_names((picture.name, f"{path}: {picture.path or picture.file_name}") for picture in apart)
-    changed[BY_FOLDER] += sum(map(bool, folders))
+    if num_changed := sum(new.name != old.name for new, old in zip(apart, pictures, strict=True)):
+        changed[BY_FOLDER] += num_changed
     return apart
 
 
