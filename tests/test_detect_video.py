@@ -211,6 +211,17 @@ def test_results_of_another_video_and_files_of_others_are_not_replaced(
     assert (tmp_path / "mine" / "counts.csv").read_text() == "mine"
 
 
+def test_some_of_the_classes_can_be_asked_for(finding_checkpoint: Path, tmp_path: Path, capsys) -> None:
+    clip, out = write_clip(tmp_path / "a.mp4", 2), tmp_path / "out"
+    command = [str(finding_checkpoint), str(clip), str(out), "--classes", "boat"]
+    assert main([*command, "--draw_score", "0.05", "--tile", "64", "--overlap", "8"]) == 0
+    assert {box["class"] for record in records(out) for box in record["boxes"]} == {"boat"}
+    with (out / "counts.csv").open(encoding="utf-8-sig") as file:
+        assert csv.DictReader(file).fieldnames == ["image", "video", "frame", "seconds", "boat"]
+    assert main([*command, "bota"]) == 2
+    assert "--classes bota: did you mean 'boat'?" in capsys.readouterr().err
+
+
 def test_the_videos_of_a_folder_have_their_results_in_one_place(
     finding_checkpoint: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,20 @@ def test_a_folder_gives_the_files_that_phase_test_gives(
     assert np.abs(drawings[0].astype(int) - drawings[1]).mean() < 0.5
 
 
+def test_some_of_the_classes_can_be_asked_for(exported, pictures, tmp_path, capsys) -> None:
+    command = [str(exported(nms=True)), str(pictures), str(tmp_path / "all")]
+    assert main(command) == 0
+    assert main([*command[:2], str(tmp_path / "boats"), "--classes", "boat"]) == 0
+    found, boats = (read_results(tmp_path / name / "results") for name in ("all", "boats"))
+    assert boats.class_names == ["boat"]
+    expected = {name: boxes.quads[boxes.labels == 0] for name, boxes in found.images.items()}  # in alphabetical order
+    assert {name: boxes.quads.tolist() for name, boxes in boats.images.items()} == {
+        name: quads.tolist() for name, quads in expected.items() if len(quads)
+    }
+    assert main([*command[:2], str(tmp_path / "none"), "--classes", "bus"]) == 2
+    assert "--classes bus: the network of" in capsys.readouterr().err
+
+
 def test_one_picture_in_tiles_on_openvino(exported, tmp_path, capsys) -> None:
     _write(tmp_path / "big.png", np.random.default_rng(0).integers(0, 256, (150, 250, 3), dtype=np.uint8))
     arguments = [str(exported(nms=True)), str(tmp_path / "big.png"), str(tmp_path / "out"), "--num_drawings", "0"]

@@ -19,10 +19,12 @@ from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import PRECISIONS
 from tools.detector_flags import (
     THRESHOLDS,
+    add_classes_flag,
     add_detector_flags,
     add_drawing_flags,
     check_drawing_flags,
     check_thresholds,
+    choosing,
     least_scores_of,
     open_detector,
     tiling_of,
@@ -217,7 +219,7 @@ def _detector(options: argparse.Namespace) -> PictureDetector:
         detector = Detector(options.model, options.device or "auto", agnostic_nms=options.agnostic_nms, **given)
     if detector.num_channels not in (1, 3):
         raise SettingsError(f"{options.model} reads pictures of {detector.num_channels} bands, and a video has colours")
-    return detector
+    return choosing(detector, options)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -249,6 +251,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--precision", choices=PRECISIONS, help="of a checkpoint: arithmetic [default: fp32]")
     add_detector_flags(parser)
+    add_classes_flag(parser)
     add_drawing_flags(parser, shown="drawn and counted")
     add("--no_draw", dest="draw", action="store_false", help="write no video")
     options = parser.parse_args(arguments)

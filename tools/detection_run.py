@@ -42,7 +42,7 @@ def run_detector(
         remove_merged(loaded.run_dir)
     files = ResultFiles(loaded.run_dir / RESULTS, class_names, loaded.origin(images, source))
     found = engine.gathered(_detect_share(loaded, engine, paths), len(paths))
-    found = (item._replace(detections=loaded.chosen(item.detections)) for item in found)
+    found = (item._replace(detections=loaded.choice(item.detections)) for item in found)
     found = progress_bar(found, total=len(paths), unit="picture", desc="detecting")
     looks = {"min_score": least, "line_width": config.line_width, "labels": config.draw_labels}
     draw = partial(draw_found, loaded.run_dir, class_names, looks)

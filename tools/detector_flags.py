@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
+from tools.class_choice import ChoosingDetector
 from tools.class_scores import least_scores, read_scores
 from tools.command_line import SettingsError
 from tools.config import SCORES_HELP
@@ -16,6 +18,7 @@ from tools.outcomes import PictureDetector, Tiling, cut_hint
 from tools.runtimes import PROVIDERS, RUNTIMES
 from tools.setting_rules import LEAST_TILE, MOST_LINE_WIDTH, check_scales
 
+Detects = TypeVar("Detects", bound=PictureDetector)
 THRESHOLDS = ("conf_thresh", "nms_thresh")
 
 
@@ -56,6 +59,18 @@ def add_drawing_flags(parser: argparse.ArgumentParser, shown: str = "drawn") -> 
     add("--scores", type=Path, metavar="PATH", help=SCORES_HELP)
     add("--line_width", type=int, default=0, metavar="PX", help="of the boxes; 0: by picture and boxes [default: 0]")
     add("--no_draw_labels", dest="draw_labels", action="store_false", help="draw no class and score at the boxes")
+
+
+def add_classes_flag(parser: argparse.ArgumentParser) -> None:
+    """The flag of `choosing`."""
+    parser.add_argument(
+        "--classes", nargs="+", metavar="NAME", help="write and draw the boxes of these classes alone [default: all]"
+    )
+
+
+def choosing(detector: Detects, options: argparse.Namespace) -> Detects | ChoosingDetector:
+    """The detector, of the classes that are asked for. Raises SettingsError for one that it does not have."""
+    return ChoosingDetector(detector, options.classes, str(options.model)) if options.classes else detector
 
 
 def check_drawing_flags(options: argparse.Namespace) -> None:

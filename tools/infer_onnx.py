@@ -15,9 +15,11 @@ from pathlib import Path
 from tools.class_scores import shown_scores
 from tools.command_line import Parser, exit_code
 from tools.detector_flags import (
+    add_classes_flag,
     add_detector_flags,
     add_drawing_flags,
     check_drawing_flags,
+    choosing,
     least_scores_of,
     open_detector,
     tiling_of,
@@ -51,8 +53,8 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     if options.on_bad_picture == "error":
         check_headers(images.values())
     started = time.perf_counter()
-    detector = open_detector(options)
-    class_names = detector.facts.class_names
+    detector = choosing(open_detector(options), options)
+    class_names = detector.class_names
     print(f"detecting with {options.model} ({detector.facts.backbone}) on {len(images)} pictures", flush=True)
     source = named_from_anywhere(options.input)
     origin = origin_of(options.model, source, images.values(), detector.settings, tiling)
@@ -91,6 +93,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("input", type=Path, metavar="INPUT", help=f"what to detect on: {INPUTS}")
     add("out", type=Path, metavar="OUT", help="folder for results and drawings")
     add_detector_flags(parser)
+    add_classes_flag(parser)
     add("--num_drawings", type=int, default=50, metavar="N", help="most pictures to draw [default: %(default)s]")
     add_drawing_flags(parser)
     add(

@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from DOTA_devkit.labels import did_you_mean
-from DOTA_devkit.task_files import ImageDetections
 from models import CTRBOX
 from tools.architecture import ARCHITECTURE_FLAGS, Architecture, check_flags
 from tools.checkpoint import load_named
-from tools.config import Config, SettingsError, settings_from, with_settings
+from tools.class_choice import ClassChoice
+from tools.config import Config, settings_from, with_settings
 from tools.destinations import refuse_data_folder, refuse_inputs
 from tools.outcomes import DetectionSettings, Tiling
 from tools.results import origin_of
@@ -26,26 +23,19 @@ _DATA = {"data_dir", "dataset", "lists"}
 
 class LoadedRun(NamedTuple):
     """A checkpoint ready to use: the settings (those of its run, the flags given now on top), where it lies, where
-    results go, the network and what it is."""
+    results go, the network, what it is, and which of its classes are taken."""
 
     config: Config
     checkpoint: Path
     run_dir: Path
     model: CTRBOX
     architecture: Architecture
+    choice: ClassChoice
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Those of the network, or of these the chosen ones, in its order."""
-        chosen = self.config.classes
-        return tuple(name for name in self.architecture.class_names if chosen is None or name in chosen)
-
-    def chosen(self, found: ImageDetections) -> ImageDetections:
-        """The boxes of these classes, which the labels now count."""
-        number_of = {name: number for number, name in enumerate(self.class_names)}
-        labels = np.array([number_of.get(name, -1) for name in self.architecture.class_names])[found.labels]
-        kept = labels >= 0
-        return ImageDetections(found.quads[kept], found.scores[kept], labels[kept])
+        """Those that are detected and scored, all of the network or some."""
+        return self.choice.names
 
     @property
     def settings(self) -> DetectionSettings:
@@ -82,13 +72,9 @@ def load_run(config: Config) -> LoadedRun:
     from_run = _LABELS if config.explicit & {"data_dir", "dataset"} else _LABELS | _DATA
     changes = {name: getattr(kept, name) for name in from_run - config.explicit}
     config = with_settings(config, **changes)
-    for name in config.classes or ():
-        if name not in architecture.class_names:
-            meant = did_you_mean(name, architecture.class_names)
-            known = f"the network of {path} has {', '.join(architecture.class_names)}"
-            raise SettingsError(f"--classes {name}: {' '.join(filter(None, [meant, known]))}")
+    choice = ClassChoice(architecture.class_names, config.classes, str(path))
     run_dir = results_dir(config, path)
     if config.input is None and config.data_dir is not None:
         refuse_data_folder(run_dir, config.data_dir, "--out")
         refuse_inputs(run_dir, config.data_dir, "--out")
-    return LoadedRun(config, path, run_dir, model, architecture)
+    return LoadedRun(config, path, run_dir, model, architecture, choice)
