@@ -71,7 +71,7 @@ def find_matching(pattern: Path) -> dict[str, Path]:
 
 def names_apart(names: Sequence[str], folders: Sequence[Sequence[str]]) -> list[str]:
     """The names of pictures, which lie in `folders` (the names of each one's, from the outermost on): where two are the
-    same, all by folder and name, as far as the folders differ."""
+    same, all by folders and name, without the outermost folders that all have in common."""
     if len(set(names)) == len(names):
         return list(names)
     while all(folders) and len({folder[0] for folder in folders}) == 1:  # the outermost, if all are in it

@@ -27,6 +27,7 @@ from DOTA_devkit.labels import (
     Labels,
     OnBad,
     did_you_mean,
+    nearest_class,
     read_class_names,
     read_labels,
     report_faults,
@@ -226,6 +227,12 @@ def dota_classes(found: Set[str]) -> tuple[str, ...]:
 def nearest_dota_classes(found: Set[str]) -> tuple[str, ...]:
     """The classes of the DOTA version that lacks the fewest of the names, the smallest of several."""
     return min(DOTA_CLASSES.values(), key=lambda names: len(found - {*names, IGNORED_CLASS}))
+
+
+def slips(names: Iterable[str], class_names: Sequence[str]) -> set[str]:
+    """The names that are like one of the classes, and none of these nor of DOTA's: slips of the pen, it may be."""
+    others = {*names} - {*class_names, *DOTA_CLASSES["2.0"], IGNORED_CLASS}
+    return {name for name in others if nearest_class(name, class_names)}
 
 
 def get_format(dataset: str) -> Format:

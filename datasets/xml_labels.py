@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,7 @@ CORNER_TAGS = tuple(
     f"{axis}_{corner}" for corner in ("left_top", "right_top", "right_bottom", "left_bottom") for axis in "xy"
 )
 FLAG_WORDS = {"": 0, "0": 0, "1": 1, "2": 2, "false": 0, "true": 1, "no": 0, "yes": 1}
+NUMBERED = re.compile("[xy][0-9]{1,4}")  # a coordinate of a corner of a polygon
 KINDS = ("rotated", "horizontal", "corners", "outline")
 WIDEST_ANGLE = 2 * math.pi  # radians; beyond, somebody may have written degrees
 
@@ -38,7 +40,7 @@ class ObjectError(LabelError):
 
 
 class Annotation(NamedTuple):
-    """A roLabelImg file: its objects and what else it says.
+    """A file that `read_rolabelimg` reads: its objects and what else it says.
 
     labels: the objects, quads clockwise. kinds: for each of them one of KINDS, the form in which its box is given; an
     `outline` is one of another number of corners than four.
@@ -65,22 +67,26 @@ class _Box(NamedTuple):
 
 
 def read_rolabelimg(path: Path, on_bad: OnBad = None) -> Labels:
-    """Objects of a roLabelImg file, quads (N, 4, 2) in pixels of the picture, clockwise, in the order of the file.
+    """Objects of a file of roLabelImg's, VOC's or their descendants, quads (N, 4, 2) in pixels of the picture,
+    clockwise, in the order of the file.
 
-    What box an object has is decided by the child element, not by `<type>`; all may stand in one file: `robndbox` (cx,
-    cy, w, h, angle in radians, clockwise on the screen, of any range), that of DIOR-R, which holds four corners,
-    x_left_top and so on (its angle stands outside and adds nothing), the outline of FAIR1M (`points`) and the `polygon`
-    of DroneVehicle and Roboflow (x1, y1, x2 and so on), of another number of corners than four their minimum-area
-    rectangle, and else `bndbox` (xmin, ymin, xmax, ymax). A `bndbox` that CVAT exports with an attribute `rotation` is
-    turned by it, in degrees, clockwise on the screen about the centre. A file without objects is a picture without
-    objects. Any encoding is read that the file declares. Raises LabelError, or reports to `on_bad` and leaves the
-    object out; a file that is no XML, or refused for the entities it declares, raises in any case.
+    What box an object has is decided by the first of these that it holds, not by `<type>`; all may be in one file:
+    - `robndbox`: cx, cy, w, h, angle in radians, clockwise on the screen, of any range; or, of DIOR-R, four corners,
+      x_left_top and so on (its angle stands outside and adds nothing);
+    - `points` of FAIR1M, or `polygon` of DroneVehicle and Roboflow, x1, y1, x2 and so on: an outline, of another number
+      of corners than four its minimum-area rectangle;
+    - `bndbox`: xmin, ymin, xmax, ymax; where CVAT exports it with an attribute `rotation`, turned by that, in degrees,
+      clockwise on the screen about the centre.
+
+    A file without objects is a picture without objects. Any encoding is read that the file declares. Raises LabelError,
+    or reports to `on_bad` and leaves the object out; a file that is no XML, or refused for the entities it declares,
+    raises in any case.
     """
     return read_annotation(path, on_bad).labels
 
 
 def read_annotation(path: Path, on_bad: OnBad = None) -> Annotation:
-    """A roLabelImg file with what `read_rolabelimg` leaves out; bad objects are reported as ObjectError."""
+    """A file with what `read_rolabelimg` leaves out; bad objects are reported as ObjectError."""
     return _collect(path, "object", _rolabelimg_box, "name", on_bad)
 
 
@@ -177,7 +183,7 @@ def _rolabelimg_box(path: Path, fields: dict[str, Field]) -> _Box:
         return _rotated_box(path, fields["robndbox"][1], box)
     if OUTLINE in fields:
         return _fair1m_box(path, fields)
-    if "polygon" in fields and "x1" in fields:
+    if "polygon" in fields and any(map(NUMBERED.fullmatch, fields)):
         return _outline_box(path, fields["polygon"][1], _numbered_corners(path, fields))
     if "bndbox" in fields:
         left, top, right, bottom = (_number(path, fields, tag) for tag in ("xmin", "ymin", "xmax", "ymax"))
@@ -215,11 +221,9 @@ def _point(path: Path, line: int, word: str) -> list[float]:
 
 
 def _numbered_corners(path: Path, fields: dict[str, Field]) -> list[list[float]]:
-    """x1, y1, x2, y2 and so on, as long as there are such."""
-    corners: list[list[float]] = []
-    while any(f"{axis}{len(corners) + 1}" in fields for axis in "xy"):
-        corners.append([_number(path, fields, f"{axis}{len(corners) + 1}") for axis in "xy"])
-    return corners
+    """x1, y1, x2, y2 and so on, up to the highest number that there is."""
+    numbers = [int(tag[1:]) for tag in fields if NUMBERED.fullmatch(tag)]
+    return [[_number(path, fields, f"{axis}{number}") for axis in "xy"] for number in range(1, max(numbers) + 1)]
 
 
 def _outline_box(path: Path, line: int, corners: list[list[float]]) -> _Box:

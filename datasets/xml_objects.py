@@ -79,7 +79,8 @@ class ObjectHandler(ContentHandler):
         elif self._path == ["possibleresult", "name"]:
             fields[name] = (fields[name][0] or text, fields[name][1])
         elif self._path == ["points", "point"]:
-            fields[OUTLINE] = (f"{fields[OUTLINE][0]} {''.join(text.split())}", fields[OUTLINE][1])
+            point = "".join(text.split()) or ","  # an empty one is a fault, and no corner less
+            fields[OUTLINE] = (f"{fields[OUTLINE][0]} {point}", fields[OUTLINE][1])
 
     def _end_attribute(self, name: str, text: str) -> None:
         """At the end of an attribute of CVAT's, or of its <name> or <value>."""

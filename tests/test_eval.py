@@ -17,11 +17,13 @@ from DOTA_devkit.evaluation import ImageTruth, evaluate
 from DOTA_devkit.labels import read_labels
 from DOTA_devkit.metrics import metrics_dict
 from models import IMAGENET
-from tools import convert_labels, split_tiles
+from tests.conftest import save_finding_network
+from tools import convert_labels, merge_results, split_tiles
 from tools import eval as evaluation
 from tools.architecture import Architecture
 from tools.checkpoint import save_checkpoint
 from tools.config import settings_dict
+from tools.folder_lock import locked
 from tools.setting_flags import parse_settings
 
 LISTS = {"train": ("scene_0",), "val": ("scene_1", "scene_2", "scene_3"), "few": ("scene_1",)}
@@ -224,6 +226,49 @@ def test_tiles_are_merged_and_scored_on_the_whole_pictures(thin_backbones, dota_
     assert not (run_dir / "merged").exists(), "it is of another evaluation"
 
 
+def test_what_is_merged_and_scored_of_a_class_does_not_hang_on_the_others_that_are_asked_for(
+    dota_folder, tmp_path, monkeypatch
+):
+    """With --agnostic_nms others no longer suppressed its boxes over tiles, where it alone was asked for."""
+    whole, tiles, run_dir = dota_folder("whole", hw=(150, 190), lists=LISTS), tmp_path / "tiles", tmp_path / "run"
+    assert split_tiles.main([str(whole), str(tiles), "--size", "96", "--overlap", "48", "--workers", "0"]) == 0
+    save_finding_network(run_dir / "best.pth")
+    (run_dir / "settings.toml").touch()
+    flags = ["--phase", "eval", "--resume", str(run_dir), "--data_dir", str(tiles), "--num_workers", "0"]
+    counts = {}
+    for more in ([], ["--classes", "boat"]):
+        for out in ("a", f"b{len(more)}"):  # by results that are there, and by new ones
+            assert main.main([*flags, "--agnostic_nms", "--out", str(tmp_path / out), *more]) == 0
+            metrics = json.loads((tmp_path / out / "metrics.json").read_text(encoding="utf-8"))
+            counts[(*more, out)] = metrics["classes"]["boat"]
+            assert list(metrics["classes"]) == (["boat"] if more else ["car", "boat"])
+    assert len({json.dumps(values) for values in counts.values()}) == 1, counts
+    assert counts["a",]["num_detections"] > 0
+
+
+def test_merged_results_are_those_of_whoever_wrote_last(dota_folder, tmp_path, capsys):
+    """Those of an earlier evaluation were handed on, by one way or another."""
+    whole, tiles, run_dir = dota_folder("whole", hw=(150, 190), lists=LISTS), tmp_path / "tiles", tmp_path / "run"
+    assert split_tiles.main([str(whole), str(tiles), "--size", "96", "--overlap", "48", "--workers", "0"]) == 0
+    save_finding_network(run_dir / "best.pth")
+    (run_dir / "settings.toml").touch()
+    flags = ["--phase", "eval", "--resume", str(run_dir), "--data_dir", str(tiles), "--num_workers", "0"]
+    by_hand = [str(run_dir / "results"), str(run_dir / "merged"), "--index", str(tiles), "--workers", "0"]
+    test = ["--phase", "test", "--resume", str(run_dir), "--input", str(whole / "images"), "--num_workers", "0"]
+    assert main.main(flags) == 0
+    assert merge_results.main(by_hand) == 0
+    names = {path.name for path in (run_dir / "merged").iterdir()}
+    assert names == {"Task1_car.txt", "Task1_boat.txt", ".merge_results.json"}
+    assert main.main(flags) == 0
+    assert not (run_dir / "merged" / ".merge_results.json").exists()
+    with locked(run_dir / "results"):
+        assert main.main(test) == 2
+    assert "another process is writing results" in capsys.readouterr().err
+    assert (run_dir / "merged" / "origin.json").is_file(), "a command that is refused changes nothing"
+    assert main.main(test) == 0
+    assert not (run_dir / "merged").exists()
+
+
 def test_an_index_of_another_program_is_told_before_the_detector_runs(evaluated, capsys):
     """It ended the evaluation after the detector had run."""
     run_dir, flags, data_dir = evaluated
@@ -237,6 +282,19 @@ def test_an_index_of_another_program_is_told_before_the_detector_runs(evaluated,
     (data_dir / "images" / "scene_1.png").write_bytes(b"damaged")
     assert main.main(flags) == 1
     assert "is not an index of tiles" in capsys.readouterr().err  # though the detector was stopped
+
+
+def test_a_slip_of_the_pen_is_no_other_class_where_some_are_asked_for(evaluated, capsys):
+    """Labels called `boot` were background for --classes boat, and the boats false alarms."""
+    _, flags, data_dir = evaluated
+    (data_dir / "classes.txt").unlink()
+    label = data_dir / "labelTxt" / "scene_1.txt"
+    label.write_text("1 1 30 1 30 20 1 20 boot 0\n1 1 30 1 30 20 1 20 zebra 0\n", encoding="utf-8")
+    assert main.main([*flags, "--classes", "boat"]) == 1
+    assert "scene_1.txt:1: class 'boot' is none that the network knows" in capsys.readouterr().err
+    label.write_text("1 1 30 1 30 20 1 20 boat 0\n1 1 30 1 30 20 1 20 zebra 0\n", encoding="utf-8")
+    assert main.main([*flags, "--classes", "boat"]) == 0
+    assert "1 zebra" in capsys.readouterr().out
 
 
 def test_some_of_the_classes_can_be_scored_by_the_results_of_all(evaluated, capsys):

@@ -18,7 +18,7 @@ from datasets.label_formats.label_folders import (
     write_dota,
     write_lists,
 )
-from datasets.label_formats.places import locate_pictures
+from datasets.label_formats.places import add_unlabelled, locate_pictures
 from datasets.readers import detect_format, read_classes, read_samples
 from DOTA_devkit.labels import LabelError
 from tests.label_documents import PNG, QUAD, ROLABELIMG, UPRIGHT, labelme, labelme_text, write
@@ -202,3 +202,40 @@ def test_folders_as_soda_a_has_them_are_read_with_their_pictures_splits_and_clas
     found = sorted((picture.name, picture.split, picture.path is not None) for picture in annotated.pictures)
     assert found == [("1", "train", True), ("2", "test", True)]
     assert annotated.class_names == ("airplane", "ship")
+
+
+def test_the_other_layout_of_soda_a_has_its_pictures_found(tmp_path: Path) -> None:
+    """As mmrotate's instructions have it."""
+    for name, split, folder in (("1", "train", "Images/train"), ("2", "test", "Images")):
+        picture(tmp_path / folder / f"{name}.png")
+        write(tmp_path / "Annotations" / split / f"{name}.json", golden("soda.json"))
+    found = sorted((item.split, item.path, item.file_name) for item in read_soda_folder(tmp_path).pictures)
+    assert found == [
+        ("test", tmp_path / "Images" / "2.png", "Images/2.png"),
+        ("train", tmp_path / "Images" / "train" / "1.png", "Images/train/1.png"),
+    ]
+
+
+def test_folders_as_dronevehicle_has_them_are_read_with_the_pictures_of_their_kind(tmp_path: Path) -> None:
+    for kind in ("", "r"):
+        picture(tmp_path / "val" / f"valimg{kind}" / "00001.png")
+        write(tmp_path / "val" / f"vallabel{kind}" / "00001.xml", golden("dronevehicle.xml"))
+    found = [(item.name, item.split, item.path) for item in read_rolabelimg_folder(tmp_path).pictures]
+    assert found == [
+        ("vallabel_00001", "val", tmp_path / "val" / "valimg" / "00001.png"),
+        ("vallabelr_00001", "val", tmp_path / "val" / "valimgr" / "00001.png"),
+    ]
+    labels = tmp_path / "val" / "vallabelr"
+    (infrared,) = locate_pictures(read_rolabelimg_folder(labels), labels, None, Ledger()).pictures
+    assert infrared.path == tmp_path / "val" / "valimgr" / "00001.png"
+
+
+def test_pictures_without_labels_are_in_the_split_of_their_folder(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        picture(tmp_path / "train" / "part1" / "images" / f"{name}.png")
+    write(tmp_path / "train" / "part1" / "labelXml" / "1.xml", golden("fair1m.xml"))
+    annotated = add_unlabelled(read_rolabelimg_folder(tmp_path), tmp_path, None, Ledger(), "empty")
+    assert [(item.name, item.split, len(item.labels.names)) for item in annotated.pictures] == [
+        ("1", "train", 1),
+        ("2", "train", 0),
+    ]

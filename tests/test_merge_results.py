@@ -215,6 +215,7 @@ def test_classes_suppress_each_other_where_asked_or_where_they_did_in_the_tiles(
     assert kept("flag", "--agnostic_nms") == [0, 1]
     assert "classes suppress each other" not in capsys.readouterr().out
     (tmp_path / "results" / "origin.json").write_text('{"agnostic": true}')
+    assert kept("none", "--no-agnostic_nms") == [1, 1]
     assert kept("as made") == [0, 1]
     assert "classes suppress each other, as in" in capsys.readouterr().out
 

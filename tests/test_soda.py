@@ -76,7 +76,7 @@ def test_an_object_that_cannot_be_used_is_left_out_with_its_line(tmp_path: Path,
         read_soda(path)
 
 
-@pytest.mark.parametrize("entry", [{"id": [0], "name": "a"}, {"id": 0}, "x"])
+@pytest.mark.parametrize("entry", [{"id": [0], "name": "a"}, {"id": 3}, "x", {"id": 4, "name": "a"}])
 def test_a_category_that_cannot_be_used_is_told(tmp_path: Path, entry: Any) -> None:
     path = write(tmp_path / "a.json", document(of(), categories=[*CATEGORIES, entry]))
     reported: list[LabelError] = []

@@ -362,6 +362,10 @@ def test_pictures_of_one_name_in_several_folders_have_results_and_drawings_of_th
     assert main.main(_arguments(run_dir, out, "--input", str(pattern))) == 0
     assert {path.stem for path in (out / "drawings").iterdir()} == {"a_1", "b_1"}
     assert set(read_results(out / "results").images) == {"a_1", "b_1"}
+    coco = [str(out), str(tmp_path / "found.json"), "--from", "detections", "--to", "coco"]
+    assert convert_labels.main(coco) == 0
+    images = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))["images"]
+    assert [image["file_name"] for image in images] == ["a_1.png", "b_1.png"]
     back = [str(out), str(tmp_path / "labels"), "--from", "detections", "--to", "labelme", "--copy_images"]
     assert convert_labels.main(back) == 0
     for name in ("a", "b"):

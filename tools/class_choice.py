@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from datasets.picture_windows import PictureWindows
-from DOTA_devkit.labels import did_you_mean
+from DOTA_devkit.evaluation import ImageTruth
+from DOTA_devkit.labels import EVERY_CLASS, did_you_mean
 from DOTA_devkit.task_files import ImageDetections
 from tools.command_line import SettingsError
 from tools.outcomes import PictureDetector, Tiling
@@ -28,6 +29,12 @@ class ClassChoice:
         self.names = tuple(name for name in known if wanted is None or name in wanted)
         number_of = {name: number for number, name in enumerate(self.names)}
         self._new_labels = np.array([number_of.get(name, -1) for name in known])
+
+    def of_truth(self, truth: ImageTruth) -> ImageTruth:
+        """The objects of these classes, and the ignore regions of every class."""
+        labels = np.where(truth.labels < 0, EVERY_CLASS, self._new_labels[truth.labels])
+        kept = (labels >= 0) | (truth.labels < 0)
+        return ImageTruth(truth.quads[kept], labels[kept], truth.difficult[kept])
 
     def __call__(self, found: ImageDetections) -> ImageDetections:
         labels = self._new_labels[found.labels]

@@ -47,7 +47,7 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
         "to the side w. cvat: rotation in degrees, clockwise about the centre. coco: polygons; a bbox of five numbers "
         "is read as detectron2 has it, cx cy w h and degrees counter-clockwise; iscrowd is an ignore region. voc: "
         "bndbox as labelImg writes it, no pixel added, or Roboflow's polygon. Both: boxes of CVAT's are turned by "
-        "their rotation. dior, fair1m, dronevehicle, soda (SODA-A): their corners; the folder as it is downloaded. "
+        "their rotation. dior, fair1m, dronevehicle, soda (SODA-A): their corners; SRC is the whole folder or one of labels. "
         "yolo_obb: corners as fractions of the picture, class numbers and splits by data.yaml. geojson: polygons in "
         "longitude and latitude, read also in the system of a member crs, by where the pictures lie (GeoTIFF and what "
         "else GDAL reads); needs requirements-geo.txt. Outlines of another number of corners than four become their "
@@ -175,18 +175,18 @@ def _pictures_at(place: Path) -> Path | dict[str, Path]:
 
 
 def _settle_results(options: argparse.Namespace) -> None:
-    """Of a run folder its results are the source, of tiles those that were merged; and pictures are looked for where
-    those lie that they are of, if no folder is named."""
+    """Of a run folder its results are the source, of tiles those that its evaluation merged; and pictures are looked
+    for where those lie that they are of, if no folder is named."""
     from datasets.images import IMAGE_SUFFIXES, ImageError
-    from tools.results import MERGED, RESULTS, read_origin
+    from tools.results import MERGED, RESULTS, read_origin, warn_if_stopped
 
     if read_origin(options.src / MERGED):
         options.src = options.src / MERGED
     elif (options.src / RESULTS).is_dir():
         options.src = options.src / RESULTS
-    origin = read_origin(options.src if options.src.is_dir() else options.src.parent)
-    if origin and origin.get("stopped"):
-        warn(f"{options.src}: are the results of a detection that was stopped, of {len(origin['images'])} pictures")
+    folder = options.src if options.src.is_dir() else options.src.parent
+    warn_if_stopped(folder)
+    origin = read_origin(folder)
     told = (origin or {}).get("pictures")
     if options.pictures is not None or not isinstance(told, str) or not told:
         return

@@ -18,6 +18,7 @@ from datasets.readers import (
     list_images,
     read_classes,
     read_samples,
+    slips,
 )
 from datasets.splits import ListError, Split, choose_split
 from datasets.training_set import TrainingSet
@@ -155,14 +156,18 @@ def data_classes(config: Config, data: DataFolder) -> tuple[str, ...]:
 def left_out_classes(
     config: Config, dataset: str, data_dir: Path, names: Sequence[str], class_names: Sequence[str]
 ) -> Counter[str]:
-    """The classes of the named pictures that --classes leaves out, to count their objects; none without it."""
+    """The classes of the named pictures that --classes leaves out, to count their objects; none without it. A name that
+    is like one of `class_names` is a slip of the pen where a network is asked for some of its classes, and no class."""
     if config.classes is None:
         return Counter()
     try:
         there = read_classes(dataset, data_dir, names)
     except (NoClassError, LabelError):  # negative pictures alone, or files that cannot be read, which are told of later
         there = ()
-    return Counter(dict.fromkeys(sorted(set(there) - set(class_names)), 0))
+    others = set(there) - set(class_names)
+    if config.phase != "train" and "classes" in config.explicit:
+        others -= slips(others, class_names)
+    return Counter(dict.fromkeys(sorted(others), 0))
 
 
 def tell_of_left_out(left_out: Counter[str], source: str) -> None:

@@ -18,7 +18,7 @@ from tools.loaded_run import LoadedRun
 from tools.outcomes import Found
 from tools.picture_results import Report, draw_found, write_found
 from tools.progress import progress_bar
-from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, remove_merged
+from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs
 from tools.run_folder import Log
 from tools.stop_request import StopRequest
 
@@ -38,8 +38,6 @@ def run_detector(
     least = least_scores(class_names, scores, config.draw_score)
     sizes = (loaded.architecture.usual_hw, loaded.architecture.input_hw)
     report = Report(config.on_bad_label, "--on_bad_label", *sizes, loaded.tiling, least)
-    if engine.is_main:
-        remove_merged(loaded.run_dir)
     files = ResultFiles(loaded.run_dir / RESULTS, class_names, loaded.origin(images, source))
     found = engine.gathered(_detect_share(loaded, engine, paths), len(paths))
     found = (item._replace(detections=loaded.choice(item.detections)) for item in found)

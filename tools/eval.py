@@ -41,24 +41,27 @@ def run(config: Config) -> int:
     loaded = load_run(config)
     config = loaded.config
     data = open_data(config, loaded.checkpoint.parent)
-    class_names = loaded.class_names
-    split, samples = read_split(config, data, "val", class_names)
+    class_names, everything = loaded.class_names, loaded.of_all_classes
+    split, samples = read_split(config, data, "val", everything.class_names)
     warn_of_known_pictures(split, data.run_dir)
     truths, what = truths_of(samples), split.source
-    whole = whole_pictures_of(data.data_dir, list(truths), class_names, config)
+    whole = whole_pictures_of(data.data_dir, list(truths), everything.class_names, config)
     log, engine = Log(loaded.run_dir), Engine(config.device)
     listed = {name: data.images[name] for name in split_of(config, data, "val").names}  # as phase test detects on them
-    detections = _find_results(loaded, engine, listed, split.source)
+    detections = _find_results(everything, engine, listed, split.source)
     engine.close()
     if not engine.is_main:
         return 0
     has_gaps = not listed.keys() <= detections.keys()
     if whole is not None:
         detections = whole.merged(detections, config.nms_thresh, config.agnostic_nms)
-        whole.write(loaded.run_dir / MERGED, class_names, detections, read_origin(loaded.run_dir / RESULTS))
+        origin = read_origin(loaded.run_dir / RESULTS)
+        whole.write(loaded.run_dir / MERGED, everything.class_names, detections, origin)
         truths, what = whole.truths, f"{whole.source} of {what}"
     else:
         remove_merged(loaded.run_dir)
+    detections = {name: loaded.choice(found) for name, found in detections.items()}
+    truths = {name: loaded.choice.of_truth(truth) for name, truth in truths.items()}
     scored = evaluate(detections, truths, class_names, ignore_overlap=config.ignore_overlap)
     if scored.missing:
         warn(
@@ -133,7 +136,7 @@ def _find_results(
         run_detector(loaded, engine, images, source)
     if not engine.is_main:
         return {}
-    found = read_results(folder, loaded.class_names, skip_others=True).images
+    found = read_results(folder, loaded.class_names).images
     return {name: found.get(name, NO_DETECTIONS) for name in read_origin(folder)["images"]}
 
 

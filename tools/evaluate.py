@@ -20,8 +20,8 @@ from DOTA_devkit.metrics import format_table
 from DOTA_devkit.task_files import result_classes
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.file_scores import score_files, score_metrics
-from tools.messages import report_problems, warn
-from tools.results import MERGED, RESULTS, read_origin
+from tools.messages import report_problems
+from tools.results import MERGED, RESULTS, warn_if_stopped
 from tools.score_difference import format_difference, score_difference
 
 USUAL_RESAMPLES = 1000
@@ -87,9 +87,7 @@ def _results_in(folder: Path) -> Path:
     if len(found) > 1:
         raise SettingsError(f"{folder} holds results of tiles and of whole pictures; name {found[0]} or {found[1]}")
     folder = found[0] if found else folder
-    origin = read_origin(folder)
-    if origin and origin.get("stopped"):
-        warn(f"{folder}: are the results of a detection that was stopped, of {len(origin['images'])} pictures")
+    warn_if_stopped(folder)
     return folder
 
 

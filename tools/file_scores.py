@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from datasets.images import IMAGE_SUFFIXES
-from datasets.readers import DOTA_CLASSES
+from datasets.readers import DOTA_CLASSES, slips
 from DOTA_devkit.evaluation import IOU_THRESHOLDS, Evaluation, ImageTruth, evaluate, outer_quads
 from DOTA_devkit.labels import (
     EVERY_CLASS,
@@ -21,7 +21,6 @@ from DOTA_devkit.labels import (
     Labels,
     OnBad,
     did_you_mean,
-    nearest_class,
     read_labels,
     read_names,
 )
@@ -135,10 +134,8 @@ def _classes_found(labels: Mapping[str, Labels], of_results: Iterable[str]) -> t
 
 def _without_others(labels: Mapping[str, Labels], class_names: Sequence[str]) -> dict[str, Labels]:
     """The labels without those of other classes, but for names that may be meant for one of these."""
-    known = {*class_names, IGNORED_CLASS}
-    proper = {*DOTA_CLASSES["2.0"]}
-    found = {name for item in labels.values() for name in item.names} - known
-    others = {name for name in found if name in proper or nearest_class(name, class_names) is None}
+    found = {name for item in labels.values() for name in item.names} - {*class_names, IGNORED_CLASS}
+    others = found - slips(found, class_names)
     counts: Counter[str] = Counter()
     kept = {}
     for picture, item in labels.items():

@@ -34,8 +34,14 @@ class LoadedRun(NamedTuple):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Those that are detected and scored, all of the network or some."""
+        """Those that are taken of the network's."""
         return self.choice.names
+
+    @property
+    def of_all_classes(self) -> LoadedRun:
+        """The same with all classes of the network."""
+        names = self.architecture.class_names
+        return self._replace(choice=ClassChoice(names, None, str(self.checkpoint)))
 
     @property
     def settings(self) -> DetectionSettings:
@@ -71,8 +77,8 @@ def load_run(config: Config) -> LoadedRun:
     kept = settings_from(content.get("settings", {}))
     from_run = _LABELS if config.explicit & {"data_dir", "dataset"} else _LABELS | _DATA
     changes = {name: getattr(kept, name) for name in from_run - config.explicit}
-    config = with_settings(config, **changes)
     choice = ClassChoice(architecture.class_names, config.classes, str(path))
+    config = with_settings(config, **changes)
     run_dir = results_dir(config, path)
     if config.input is None and config.data_dir is not None:
         refuse_data_folder(run_dir, config.data_dir, "--out")

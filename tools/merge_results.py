@@ -20,7 +20,7 @@ from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.messages import warn
 from tools.processes import run_tasks
-from tools.results import MERGED_BY_HAND, read_origin
+from tools.results import DETECTIONS, MERGED_BY_HAND, ORIGIN, read_origin
 from tools.stop_request import StopRequest
 
 SHOWN_TILES = 3
@@ -60,8 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parse(arguments)
         with stop:
             index = read_index(options.index)
-            agnostic = options.agnostic_nms or bool((read_origin(options.results_dir) or {}).get("agnostic"))
-            if agnostic and not options.agnostic_nms:
+            agnostic = options.agnostic_nms
+            if agnostic is None:
+                agnostic = bool((read_origin(options.results_dir) or {}).get("agnostic"))
+            if agnostic and options.agnostic_nms is None:
                 print(f"classes suppress each other, as in {options.results_dir}", flush=True)
             merge_folder(
                 options.results_dir, options.out_dir, index, options.nms_thresh, options.workers, stop, agnostic
@@ -157,6 +159,8 @@ def _replace_earlier(out_dir: Path, class_names: Sequence[str]) -> None:
     outdated = strange & _files_of_merge(out_dir)
     for name in outdated:
         (out_dir / name).unlink()
+    for name in (DETECTIONS, ORIGIN):  # of an evaluation that merged there before
+        (out_dir / name).unlink(missing_ok=True)
     write_json(out_dir / MERGED_BY_HAND, {"files": sorted(own)})
     if outdated:
         print(f"removed: {len(outdated)} Task1 {_files(len(outdated))} of classes of an earlier merge")
@@ -207,10 +211,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--agnostic_nms",
-        action="store_true",
-        help="boxes of different classes suppress each other, too [default: as origin.json says of the results]",
+        action=argparse.BooleanOptionalAction,
+        help="boxes of different classes suppress each other, too, and all are held at a time [default: as origin.json "
+        "says of the results]",
     )
-    parser.add_workers("processes, each with a class at a time; 0 works in the main process")
+    parser.add_workers("processes, each with a class at a time (one with --agnostic_nms); 0 works in the main process")
     options = parser.parse_args(arguments)
     if not 0 <= options.nms_thresh <= 1:
         parser.error(f"--nms_thresh is {options.nms_thresh}; it must lie between 0 and 1")

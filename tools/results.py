@@ -16,13 +16,14 @@ from DOTA_devkit.tiling import check_picture_name
 from tools.command_line import SettingsError
 from tools.drawing_files import check_drawings
 from tools.folder_lock import locked
+from tools.messages import warn
 from tools.outcomes import DetectionSettings, Found, Tiling
 
 # cx, cy, w, h in pixels and the angle of w, the long side, in radians, clockwise from +x, -pi/2 to pi/2.
 BOX_CONVENTION = "le90"
 RESULTS, DETECTIONS, ORIGIN, DRAWINGS = "results", "detections.json", "origin.json", "drawings"
 MERGED = "merged"  # of tiles, on the whole pictures
-MERGED_BY_HAND = ".merge_results.json"  # of tools.merge_results, beside its results: which files are of the last merge
+MERGED_BY_HAND = ".merge_results.json"  # of tools.merge_results, beside what it wrote: the names of these files
 
 
 class ResultFiles:
@@ -42,6 +43,8 @@ class ResultFiles:
         with ExitStack() as stack:
             stack.enter_context(locked(self.folder, "writing results into"))
             self._clear()
+            if self.folder.name == RESULTS:
+                remove_merged(self.folder.parent)  # of the earlier results
             self._json = stack.enter_context(atomic_write(self.folder / DETECTIONS))
             self._writer = stack.enter_context(ResultWriter(self.folder, self.class_names))
             stack.push(lambda *error: None if error[0] else self._json.write("\n]\n"))
@@ -160,7 +163,7 @@ def remove_other_classes(folder: Path, class_names: Sequence[str]) -> None:
 
 
 def remove_merged(run_dir: Path) -> None:
-    """Remove what an evaluation merged of earlier results on tiles; what somebody merged there by hand stays."""
+    """Remove what an evaluation merged of earlier results on tiles; what tools.merge_results wrote last stays."""
     folder = run_dir / MERGED
     if folder.is_dir() and not (folder / MERGED_BY_HAND).exists():
         remove_other_classes(folder, ())
@@ -168,6 +171,15 @@ def remove_merged(run_dir: Path) -> None:
             (folder / name).unlink(missing_ok=True)
         if not any(folder.iterdir()):
             folder.rmdir()
+
+
+def warn_if_stopped(folder: Path) -> None:
+    """Warn of results that are not of all pictures."""
+    origin = read_origin(folder) or {}
+    if origin.get("stopped"):
+        pictures = origin.get("images")
+        count = f", of {len(pictures)} pictures" if isinstance(pictures, list) else ""
+        warn(f"{folder}: are the results of a detection that was stopped{count}")
 
 
 def read_origin(folder: Path) -> dict | None:

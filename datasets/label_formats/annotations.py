@@ -167,6 +167,17 @@ def file_in(folder: Path, name: str, suffix: str) -> Path:
     return other if not path.exists() and other.exists() else path
 
 
+def role_of(folders: Sequence[str]) -> str:
+    """The split that the outermost folder called so tells; "" where none is."""
+    return next((ROLES[folder.lower()] for folder in folders if folder.lower() in ROLES), "")
+
+
+def pictures_of(label_dir: Path) -> Path:
+    """Where the pictures of a folder of labels lie by DroneVehicle's names: trainlabel and trainimg, trainlabelr and
+    trainimgr."""
+    return label_dir.with_name(label_dir.name.replace("label", "img")) if label_dir.name else label_dir
+
+
 def name_in_list(path: Path, line: int, entry: object) -> str:
     """`picture_name` of an entry of a list, for which LabelError is raised where it can be none."""
     try:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, name_fault, take_objects
-from datasets.readers import DOTA_CLASSES
-from DOTA_devkit.labels import IGNORED_CLASS, LabelError, Labels, did_you_mean, nearest_class
+from datasets.readers import slips
+from DOTA_devkit.labels import IGNORED_CLASS, LabelError, Labels, did_you_mean
 
 NOT_LISTED = "objects of class '{}', which is not in the list of --classes, were left out"
 OTHERS = "*"  # as an old name: every class without one of its own
@@ -42,13 +42,14 @@ def keep_classes(annotated: AnnotatedSet, known: Sequence[str], ledger: Ledger) 
     and counted, but where the name is like one of the list, and none of the source's own nor of DOTA's: a slip of the
     pen is a fault."""
     pictures = []
-    proper = {*annotated.class_names, *DOTA_CLASSES["2.0"]}
+    names = {name for picture in annotated.pictures for name in picture.labels.names}
+    slipped = slips(names - {*annotated.class_names}, known)
     for picture in annotated.pictures:
         labels = picture.labels
         found = strangers(labels, known)
         for row, why in found.items():
             name = labels.names[row]
-            if name not in proper and nearest_class(name, known):
+            if name in slipped:
                 ledger.faults.append(LabelError(Path(picture.name), int(labels.lines[row]), why))
             else:
                 ledger.changed[NOT_LISTED.format(name)] += 1

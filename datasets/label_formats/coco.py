@@ -163,11 +163,12 @@ def _write_file(path: Path, pictures: Sequence[Picture], class_names: Sequence[s
 
 
 def _file_name(picture: Picture) -> str:
-    """How the labels name the picture, with its folder, if the picture lies there; else its file's own name."""
+    """How the labels name the picture, with its folder, if the picture lies there; else its name here, which tells it
+    from others."""
     told = (picture.file_name or "").replace("\\", "/")
     if picture.path is None:
         return told or picture.name
-    return told if told and picture.path.as_posix().endswith(f"/{told}") else picture.path.name
+    return told if told and picture.path.as_posix().endswith(f"/{told}") else f"{picture.name}{picture.path.suffix}"
 
 
 def _as_annotation(quad: np.ndarray, flag: int, name: str) -> dict[str, Any]:

@@ -146,7 +146,11 @@ def _features(picture: Picture, ledger: Ledger) -> list[dict[str, Any]]:
         if not np.isfinite(quad).all():
             ledger.left_out[NO_PLACE] += 1
             continue
-        properties: dict[str, Any] = {"image": picture.path.name, "class": labels.names[row], **_measures(quad)}
+        properties: dict[str, Any] = {
+            "image": f"{picture.name}{picture.path.suffix}",
+            "class": labels.names[row],
+            **_measures(quad),
+        }
         if picture.scores is None:
             properties["difficult"] = int(labels.difficult[row])
         else:

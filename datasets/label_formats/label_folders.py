@@ -19,7 +19,9 @@ from datasets.label_formats.annotations import (
     files_in,
     name_fault,
     name_in_list,
+    pictures_of,
     refuse_same_names,
+    role_of,
     sound_rows,
     tell_apart,
 )
@@ -198,16 +200,11 @@ def _read_folder(
     places = [(*path.parent.relative_to(label_dir).parts, path.stem) for path in read_from]
     return AnnotatedSet(
         [
-            picture._replace(split=split_of(place) or _role_of(place[:-1]))
+            picture._replace(split=split_of(place) or role_of(place[:-1]))
             for picture, place in zip(pictures, places, strict=True)
         ],
         _class_list(src),
     )
-
-
-def _role_of(folders: Sequence[str]) -> str:
-    """The split that the outermost folder called so tells; "" where none is."""
-    return next((ROLES[folder.lower()] for folder in folders if folder.lower() in ROLES), "")
 
 
 def _files_below(folder: Path, suffix: str) -> list[Path]:
@@ -219,16 +216,23 @@ def _files_below(folder: Path, suffix: str) -> list[Path]:
 def _placed(
     src: Path, label_dir: Path, pictures: Sequence[Picture], paths: Sequence[Path], changed: Counter[str] | None
 ) -> list[Picture]:
-    """Pictures whose label files lie in folders of a folder, told apart by them; each picture lies beside its file, or
-    in images/ beside its folder, or in a folder of the same name in images/, or is looked for in one of that name
-    later."""
+    """Pictures whose label files lie in folders of a folder, told apart by them; each picture lies beside its file, in
+    a folder of the same name in images/, in images/ beside its folder or, if it has a name of its own, in `src`, or is
+    looked for later."""
+    have_own_names = len({path.stem for path in paths}) == len(paths)
     folders = [path.parent.relative_to(label_dir) for path in paths]
     placed = []
     for picture, path, folder in zip(pictures, paths, folders, strict=True):
-        near = (path.parent, src / IMAGES / folder, *(path.parent.parent / name for name in IMAGES_BESIDE))
+        beside = [
+            *(src / name / folder for name in IMAGES_BESIDE),
+            *(path.parent.parent / name for name in IMAGES_BESIDE),
+            *(src / name for name in IMAGES_BESIDE if have_own_names),
+        ]
+        near = (path.parent, pictures_of(path.parent), *beside)
         where = next(filter(None, (picture_in(place, path.stem) for place in near)), None)
-        name = where.name if where else path.stem
-        placed.append(picture._replace(path=where, file_name=f"{folder.as_posix()}/{name}"))
+        is_within = where is not None and where.is_relative_to(src)
+        file_name = where.relative_to(src) if is_within else folder / (where.name if where else path.stem)
+        placed.append(picture._replace(path=where, file_name=file_name.as_posix()))
     return tell_apart(placed, [folder.parts for folder in folders], src, Counter() if changed is None else changed)
 
 

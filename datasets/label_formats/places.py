@@ -9,12 +9,20 @@ from pathlib import Path
 from datasets.image_folders import find_images
 from datasets.image_sizes import read_header, turned_size
 from datasets.images import ImageError
-from datasets.label_formats.annotations import ROLES, AnnotatedSet, Ledger, Picture, Track, refuse_same_names
+from datasets.label_formats.annotations import (
+    AnnotatedSet,
+    Ledger,
+    Picture,
+    Track,
+    pictures_of,
+    refuse_same_names,
+    role_of,
+)
 from datasets.label_formats.label_folders import read_splits
 from datasets.label_formats.yolo_folder import picture_in
 from DOTA_devkit.labels import LabelError
 
-PICTURE_FOLDERS = ("images", "AllImages", "JPEGImages", "JPEGImages-trainval", "JPEGImages-test", "")
+PICTURE_FOLDERS = (*("images", "Images", "AllImages", "JPEGImages", "JPEGImages-trainval", "JPEGImages-test"), "")
 NOT_FOUND = "pictures were not found; name their folder with --images"
 NOT_ASKED_FOR = "pictures that are not in --images were left out, with what was found in them"
 TURNED = "is turned by EXIF (orientation {}), but read as stored, and others turn it; save it upright"
@@ -77,7 +85,7 @@ def add_unlabelled(
         (ledger.changed if is_asked else ledger.left_out)[UNLABELLED] += len(others)
         return annotated
     split_of = read_splits(src)
-    empty = [_without_objects(path, by_folder.get(path.parent, ()), split_of) for path in others]
+    empty = [_without_objects(path, src, by_folder.get(path.parent, ()), split_of) for path in others]
     refuse_same_names((picture.name, picture.path) for picture in (*located, *empty))
     ledger.changed[AS_EMPTY] += len(others)
     return annotated._replace(pictures=[*annotated.pictures, *empty])
@@ -89,12 +97,13 @@ def _is_faulty(path: Path, ledger: Ledger, num_folders: int) -> bool:
     return any(num_folders == 1 or fault.parent.name == path.parent.name for fault in same)
 
 
-def _without_objects(path: Path, beside: Sequence[Picture], split_of: Callable[[Sequence[str]], str]) -> Picture:
-    """A picture that is called as those beside it are, in the split that a list gives it, or that all of those have."""
+def _without_objects(
+    path: Path, src: Path, beside: Sequence[Picture], split_of: Callable[[Sequence[str]], str]
+) -> Picture:
+    """A picture that is called as those beside it are, in the split that a list gives it, or a folder of `src`."""
     first = next(iter(beside), None)
     prefix = first.name.removesuffix(first.path.stem) if first and first.path else ""
-    splits = {picture.split for picture in beside}
-    of_folder = splits.pop() if len(splits) == 1 and path.parent.parent.name in ROLES else ""
+    of_folder = role_of(path.parent.relative_to(src).parts) if path.is_relative_to(src) else ""
     return Picture(f"{prefix}{path.stem}", split=split_of((*path.parent.parts, path.stem)) or of_folder, path=path)
 
 
@@ -104,7 +113,10 @@ def keep_located(annotated: AnnotatedSet, images: Path | Mapping[str, Path], led
     located = locate_pictures(annotated, Path(), images, Ledger()).pictures
     kept = [picture for picture in located if picture.path]
     if located and not kept:
-        raise ValueError(f"--images: none of the {len(located)} pictures is there, such as {located[0].name}")
+        raise ValueError(
+            f"--images: none of the {len(located)} pictures is there, such as {located[0].name}; results of a pattern "
+            "may call them by folder and name, and need that pattern"
+        )
     ledger.changed[NOT_ASKED_FOR] += len(located) - len(kept)
     return annotated._replace(pictures=kept)
 
@@ -189,3 +201,5 @@ def _likely_folders(place: Path, beside: bool) -> Iterator[Path]:
     yield from (base / name for name in PICTURE_FOLDERS if (base / name).is_dir())
     if beside:
         yield from (base.parent / name for name in PICTURE_FOLDERS[:-1] if (base.parent / name).is_dir())
+        if (twin := pictures_of(base)) != base and twin.is_dir():
+            yield twin

@@ -38,6 +38,8 @@ def read_soda(
     for line, item in document.entries("categories"):
         try:
             category = fields_of(item, "the category")
+            if category.get("id") in names:
+                raise ValueError(f'the id {shown(category.get("id"))} stands twice in "categories"; correct it')
             names[category.get("id")] = clean_name(category.get("name"))
         except (TypeError, ValueError) as error:  # an id that is a list cannot be looked for
             faults.append(LabelError(path, line, str(error)))
