@@ -47,7 +47,7 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
         "to the side w. cvat: rotation in degrees, clockwise about the centre. coco: polygons; a bbox of five numbers "
         "is read as detectron2 has it, cx cy w h and degrees counter-clockwise; iscrowd is an ignore region. voc: "
         "bndbox as labelImg writes it, no pixel added, or Roboflow's polygon. Both: boxes of CVAT's are turned by "
-        "their rotation. dior, fair1m, dronevehicle, soda (SODA-A): their corners; SRC is the whole folder or one of labels. "
+        "their rotation. dior, fair1m, dronevehicle, soda (SODA-A): corners; SRC is the whole folder or one of labels. "
         "yolo_obb: corners as fractions of the picture, class numbers and splits by data.yaml. geojson: polygons in "
         "longitude and latitude, read also in the system of a member crs, by where the pictures lie (GeoTIFF and what "
         "else GDAL reads); needs requirements-geo.txt. Outlines of another number of corners than four become their "

@@ -9,7 +9,7 @@ import numpy as np
 
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, name_fault, take_objects
 from datasets.readers import slips
-from DOTA_devkit.labels import IGNORED_CLASS, LabelError, Labels, did_you_mean
+from DOTA_devkit.labels import IGNORED_CLASS, LabelError, Labels, did_you_mean, nearest_class
 
 NOT_LISTED = "objects of class '{}', which is not in the list of --classes, were left out"
 OTHERS = "*"  # as an old name: every class without one of its own
@@ -43,7 +43,7 @@ def keep_classes(annotated: AnnotatedSet, known: Sequence[str], ledger: Ledger) 
     pen is a fault."""
     pictures = []
     names = {name for picture in annotated.pictures for name in picture.labels.names}
-    slipped = slips(names - {*annotated.class_names}, known)
+    slipped, unused = slips(names - {*annotated.class_names}, known), [name for name in known if name not in names]
     for picture in annotated.pictures:
         labels = picture.labels
         found = strangers(labels, known)
@@ -52,7 +52,9 @@ def keep_classes(annotated: AnnotatedSet, known: Sequence[str], ledger: Ledger) 
             if name in slipped:
                 ledger.faults.append(LabelError(Path(picture.name), int(labels.lines[row]), why))
             else:
-                ledger.changed[NOT_LISTED.format(name)] += 1
+                meant = nearest_class(name, unused)
+                doubt = f"; is '{meant}' of the list meant to be that class?" if meant else ""
+                ledger.changed[NOT_LISTED.format(name) + doubt] += 1
         pictures.append(take_objects(picture, np.setdiff1d(np.arange(len(labels.names)), [*found])))
     return AnnotatedSet(pictures, tuple(known))
 
