@@ -259,6 +259,13 @@ def test_merged_results_are_those_of_whoever_wrote_last(dota_folder, tmp_path, c
     assert merge_results.main(by_hand) == 0
     names = {path.name for path in (run_dir / "merged").iterdir()}
     assert names == {"Task1_car.txt", "Task1_boat.txt", ".merge_results.json"}
+    for kind, taken in (("task1", "3 pictures"), ("detections", "27 pictures")):
+        capsys.readouterr()
+        labels = [str(run_dir), str(tmp_path / kind), "--from", kind, "--to", "dota", "--min_score", "0"]
+        assert convert_labels.main(labels) == 0
+        said = capsys.readouterr()
+        assert taken in said.out
+        assert ("of tiles, are taken; --from task1 takes those on whole pictures" in said.err) == (kind == "detections")
     assert main.main(flags) == 0
     assert not (run_dir / "merged" / ".merge_results.json").exists()
     with locked(run_dir / "results"):

@@ -175,15 +175,18 @@ def _pictures_at(place: Path) -> Path | dict[str, Path]:
 
 
 def _settle_results(options: argparse.Namespace) -> None:
-    """Of a run folder its results are the source, of tiles those that its evaluation merged; and pictures are looked
-    for where those lie that they are of, if no folder is named."""
+    """Of a run folder its results are the source, of tiles the merged ones; and pictures are looked for where those lie
+    that they are of, if no folder is named."""
     from datasets.images import IMAGE_SUFFIXES, ImageError
     from tools.results import MERGED, RESULTS, read_origin, warn_if_stopped
 
-    if read_origin(options.src / MERGED):
-        options.src = options.src / MERGED
-    elif (options.src / RESULTS).is_dir():
-        options.src = options.src / RESULTS
+    results, merged = options.src / RESULTS, options.src / MERGED
+    if read_origin(merged) or (options.source == "task1" and any(merged.glob("Task1_*.txt"))):
+        options.src = merged
+    elif results.is_dir():
+        if merged.is_dir():
+            warn(f"{results}, of tiles, are taken; --from task1 takes those on whole pictures, in {merged}")
+        options.src = results
     folder = options.src if options.src.is_dir() else options.src.parent
     warn_if_stopped(folder)
     origin = read_origin(folder)
