@@ -178,14 +178,14 @@ def _settle_results(options: argparse.Namespace) -> None:
     """Of a run folder its results are the source, of tiles the merged ones; and pictures are looked for where those lie
     that they are of, if no folder is named."""
     from datasets.images import IMAGE_SUFFIXES, ImageError
-    from tools.results import MERGED, RESULTS, read_origin, warn_if_stopped
+    from tools.results import MERGED, MERGED_BY_HAND, RESULTS, read_origin, warn_if_stopped
 
     results, merged = options.src / RESULTS, options.src / MERGED
-    if read_origin(merged) or (options.source == "task1" and any(merged.glob("Task1_*.txt"))):
+    if read_origin(merged) or (options.source == "task1" and (merged / MERGED_BY_HAND).is_file()):
         options.src = merged
     elif results.is_dir():
         if merged.is_dir():
-            warn(f"{results}, of tiles, are taken; --from task1 takes those on whole pictures, in {merged}")
+            warn(f"{results}, perhaps of tiles, are taken; those in {merged} are to be named, with --from task1")
         options.src = results
     folder = options.src if options.src.is_dir() else options.src.parent
     warn_if_stopped(folder)

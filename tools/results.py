@@ -163,9 +163,9 @@ def remove_other_classes(folder: Path, class_names: Sequence[str]) -> None:
 
 
 def remove_merged(run_dir: Path) -> None:
-    """Remove what an evaluation merged of earlier results on tiles; what tools.merge_results wrote last stays."""
+    """Remove what an evaluation merged of earlier results on tiles; what anybody else wrote there stays."""
     folder = run_dir / MERGED
-    if folder.is_dir() and not (folder / MERGED_BY_HAND).exists():
+    if read_origin(folder):
         remove_other_classes(folder, ())
         for name in (DETECTIONS, ORIGIN):
             (folder / name).unlink(missing_ok=True)
