@@ -169,11 +169,6 @@ def result_path(folder: Path, class_name: str, task: Literal[1, 2] = 1) -> Path:
     return Path(folder) / f"Task{task}_{quoted}.txt"
 
 
-def result_classes(source: Path, task: Literal[1, 2] = 1) -> list[str]:
-    """The classes that the result files of a folder (or one file) are of, sorted. Raises as `read_results` does."""
-    return sorted(set(result_files(source, None, task).values()))
-
-
 def result_files(source: Path, class_names: Sequence[str] | None = None, task: Literal[1, 2] = 1) -> dict[Path, str]:
     """The result files of a folder (or one file) and their classes; other programs write a class into the name of its
     file otherwise than `result_path` does. Arguments and errors as of `read_results`."""

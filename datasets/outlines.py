@@ -14,6 +14,20 @@ def without_closing(points: Sequence[Sequence[float]]) -> Sequence[Sequence[floa
     return points[:-1] if len(points) > 1 and list(points[0]) == list(points[-1]) else points
 
 
+def outline_quad(points: Sequence[Sequence[float]], is_one: bool = True) -> tuple[np.ndarray, bool]:
+    """An outline (P, 2) of finite points as a quad, and whether that is a rectangle instead: its four corners, or for
+    another number, and where the points are those of several outlines (`is_one` False), their minimum-area rectangle.
+
+    Raises ValueError for fewer than three points, and for points on one line.
+    """
+    points = without_closing(points)
+    if len(points) < 3:
+        raise ValueError(f"an outline of {len(points)} points has no area; draw the object again")
+    if is_one and len(points) == 4:
+        return np.array(points, np.float64), False
+    return smallest_rectangle(np.array(points, np.float64)), True
+
+
 def smallest_rectangle(points: np.ndarray) -> np.ndarray:
     """The minimum-area rectangle (4, 2) of many points (P, 2), in time that even an outline of thousands allows.
 

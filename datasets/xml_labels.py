@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.image_sizes import turned_size
-from datasets.outlines import smallest_rectangle, without_closing
+from datasets.outlines import outline_quad
 from datasets.xml_documents import parse_document
 from datasets.xml_objects import OUTLINE, ROTATION, SECOND_BOX, Field, ObjectHandler
 from DOTA_devkit.boxes import boxes_to_quads, order_clockwise
@@ -228,15 +228,11 @@ def _numbered_corners(path: Path, fields: dict[str, Field]) -> list[list[float]]
 
 def _outline_box(path: Path, line: int, corners: list[list[float]]) -> _Box:
     """Four corners, or of another number their minimum-area rectangle."""
-    corners = list(without_closing(corners))
-    if len(corners) == 4:
-        return _Box([side for corner in corners for side in corner], "corners")
     try:
-        if len(corners) < 3:
-            raise ValueError(f"an outline of {len(corners)} points has no area; draw the object again")
-        return _Box(smallest_rectangle(np.array(corners)).ravel().tolist(), "outline")
+        quad, is_rectangle = outline_quad(corners)
     except ValueError as error:
         raise ObjectError(path, line, "no area or crossing itself", str(error)) from error
+    return _Box(quad.ravel().tolist(), "outline" if is_rectangle else "corners")
 
 
 def _hrsc_box(path: Path, fields: dict[str, Field]) -> _Box:

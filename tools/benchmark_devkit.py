@@ -93,7 +93,7 @@ def benchmark_evaluate(num_pictures: int = 500, num_compared: int = 100) -> dict
         for name, item in truths.items():
             names = [CLASS_NAMES[label] for label in item.labels]
             write_labels(labels_dir / f"{name}.txt", item.quads, names, item.difficult, sync=False)
-        (whole,) = _least_seconds(lambda: score_files(results_dir, labels_dir), rounds=2)
+        (whole,) = _least_seconds(lambda: score_files([results_dir], labels_dir), rounds=2)
     ours, theirs = _least_seconds(
         lambda: evaluate(*few, CLASS_NAMES), lambda: shapely_evaluate(*few, len(CLASS_NAMES)), rounds=2
     )

@@ -11,18 +11,16 @@ from tools.config import SCORES_HELP
 from tools.destinations import refuse_data_folder, require_free
 from tools.messages import warn
 
+DATA_SETS = ("dior", "fair1m", "dronevehicle", "soda")  # with formats of their own, which tell the pictures' sizes
 SOURCES = (
     *("rolabelimg", "yolo_obb", "coco", "labelme", "xanylabeling", "cvat", "voc", "dota", "hrsc"),
-    *("dior", "fair1m", "dronevehicle", "soda", "geojson", "task1", "detections"),
+    *(*DATA_SETS, "geojson", "task1", "detections"),
 )
 TARGETS = ("dota", "yolo_obb", "coco", "rolabelimg", "labelme", "xanylabeling", "geojson")
 ON_THE_MAP = ("geojson",)
 PREDICTIONS = ("task1", "detections")
 # Others name pictures without objects.
-FILE_A_PICTURE = (
-    *("rolabelimg", "labelme", "xanylabeling", "voc", "dota", "hrsc"),
-    *("dior", "fair1m", "dronevehicle", "soda"),
-)
+FILE_A_PICTURE = ("rolabelimg", "labelme", "xanylabeling", "voc", "dota", "hrsc", *DATA_SETS)
 MIN_SCORE = 0.3
 # Flag, and the formats that it goes with: those to read, those to write.
 FLAG_FORMATS = (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tools.class_scores import read_scores
 from tools.command_line import SettingsError, exit_code
-from tools.conversion_flags import FILE_A_PICTURE, ON_THE_MAP, PREDICTIONS, parse_conversion, settle_places
+from tools.conversion_flags import DATA_SETS, FILE_A_PICTURE, ON_THE_MAP, PREDICTIONS, parse_conversion, settle_places
 from tools.messages import warn
 from tools.picture_links import copy_picture, link_or_copy
 from tools.progress import progress_bar
@@ -22,14 +22,8 @@ if TYPE_CHECKING:
 
 # Their programs show pictures as EXIF turns them, and so they are labelled.
 TURNING = ("labelme", "xanylabeling", "cvat", "voc")
-TELLING = (
-    "coco",
-    "rolabelimg",
-    "dior",
-    "fair1m",
-    "dronevehicle",
-    "soda",
-)  # of any program, which may have done so: the size that the labels tell says it
+# Of any program, which may have done so: the size that the labels tell says it.
+TELLING = ("coco", "rolabelimg", *DATA_SETS)
 COPIED = "pictures were copied, because the system allows no links to them"
 SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
 
@@ -148,7 +142,7 @@ def _place_pictures(
     for picture in progress_bar(annotated.pictures, desc="pictures", unit="picture"):
         if picture.path is None:
             continue
-        place = dst / image_folder(annotated, picture) / f"{picture.name}{picture.path.suffix}"
+        place = dst / image_folder(annotated, picture) / picture.own_file_name
         place.parent.mkdir(parents=True, exist_ok=True)
         if is_link:
             ledger.changed[COPIED] += not link_or_copy(picture.path, place)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
 from DOTA_devkit.evaluation import IOU_THRESHOLDS
 from DOTA_devkit.labels import LabelError, read_class_names
 from DOTA_devkit.metrics import format_table
-from DOTA_devkit.task_files import result_classes
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.file_scores import score_files, score_metrics
 from tools.messages import report_problems
@@ -41,9 +39,11 @@ def _run(options: argparse.Namespace) -> None:
         class_names = read_class_names(options.classes)
     ignore_overlap = None if options.published else options.ignore_overlap
     problems: list[LabelError] = []
-    score = partial(
-        score_files,
-        labels_dir=_labels_in(options.labels_dir),
+    folders = [_results_in(folder) for folder in (options.detections_dir, options.against) if folder]
+    scored, *others = score_files(
+        folders,
+        _labels_in(options.labels_dir),
+        class_names,
         image_set=options.image_set,
         task=options.task,
         iou_thresholds=options.iou,
@@ -53,11 +53,6 @@ def _run(options: argparse.Namespace) -> None:
         on_bad=problems.append if options.on_bad_line == "skip" else None,
         skip_others=options.classes is not None,
     )
-    folder, other_folder = _results_in(options.detections_dir), options.against and _results_in(options.against)
-    if other_folder:
-        result_classes(other_folder, options.task)  # raises where there is none, before the work on the first
-    scored = score(folder, class_names=class_names, others=[other_folder] if other_folder else [])
-    other = other_folder and score(other_folder, class_names=tuple(scored.classes))
     report_problems([*dict.fromkeys(map(str, problems))], "bad lines left out")
     settings = {"task": options.task, "difficult": options.difficult, "ignore_overlap": ignore_overlap}
     metrics = score_metrics(scored, options.metric) | settings
@@ -69,7 +64,7 @@ def _run(options: argparse.Namespace) -> None:
     print(f"task {options.task}, {scored.num_images} pictures, metric {options.metric}, ", end="")
     print(f"difficult objects {'ignored' if options.difficult == 'ignore' else 'counted'}, {protocol}")
     print(format_table(metrics))
-    if other is not None:
+    for other in others:
         rng, draws = np.random.default_rng(options.seed), options.bootstrap or USUAL_RESAMPLES
         difference = score_difference(scored, other, draws, rng, options.metric)
         metrics["against"] = {"detections": str(options.against), **difference}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -25,13 +25,15 @@ from DOTA_devkit.labels import (
     read_names,
 )
 from DOTA_devkit.metrics import metrics_dict
-from DOTA_devkit.task_files import Results, read_results, result_classes
+from DOTA_devkit.task_files import ImageDetections, Results, read_results, result_files
 from tools.messages import warn
 from tools.progress import progress_bar
 
+Boxes = TypeVar("Boxes", ImageTruth, ImageDetections)
+
 
 def score_files(
-    detections_dir: Path,
+    results_dirs: Sequence[Path],
     labels_dir: Path,
     class_names: Sequence[str] | None = None,
     *,
@@ -43,12 +45,11 @@ def score_files(
     missing_labels: Literal["error", "empty"] = "error",
     on_bad: OnBad = None,
     skip_others: bool = False,
-    others: Sequence[Path] = (),
-) -> Evaluation:
-    """Score `Task1_<class>.txt` (or Task 2) files against labelTxt files.
+) -> list[Evaluation]:
+    """Score the `Task1_<class>.txt` (or Task 2) files of each folder against the same labelTxt files.
 
     The pictures that count are those of the list `image_set`, else those that have a label file. Without
-    `class_names` the classes are all that stand in the labels or have a result file, here or in `others`. With
+    `class_names` the classes are all that stand in the labels or have a result file in any of the folders. With
     `skip_others` labels and results of classes that `class_names` leaves out are passed over; it warns of the labels,
     and one that is like a class of the list, and none of DOTA's, stays a bad line. Task 2 compares outer horizontal
     boxes. `difficult`, `ignore_overlap` as in `evaluate`; None is the published protocol, which in task 2 counts
@@ -57,27 +58,30 @@ def score_files(
     Raises LabelError for a bad line or an unknown class, with `on_bad` it is given to that and left out; LabelError
     for a listed picture without a label file, unless `missing_labels` is "empty"; OSError for what cannot be read.
     """
+    files = [result_files(folder, class_names, task) for folder in results_dirs]  # raises before the labels are read
     paths = _label_paths(labels_dir, image_set, missing_labels)
     items = progress_bar(paths.items(), desc="labels", unit=" files")
     labels = {name: read_labels(path, on_bad) if path else NO_LABELS for name, path in items}
     if class_names is None:
-        of_results = {name for folder in (detections_dir, *others) for name in result_classes(folder, task)}
-        class_names = _classes_found(labels, of_results)
+        class_names = _classes_found(labels, {name for of_folder in files for name in of_folder.values()})
     elif skip_others:
         labels = _without_others(labels, class_names)
     number_of = {name: number for number, name in enumerate(class_names)} | {IGNORED_CLASS: EVERY_CLASS}
     truths = {name: _make_truth(paths[name], item, number_of, on_bad) for name, item in labels.items()}
-    results = read_results(detections_dir, class_names, task, on_bad, skip_others)
-    detections: Mapping = results.images
     if task == 2:
-        is_published = ignore_overlap is None
-        truths = {name: item._replace(quads=outer_quads(item.quads, is_published)) for name, item in truths.items()}
-        detections = {
-            name: item._replace(quads=outer_quads(item.quads, is_published)) for name, item in results.images.items()
-        }
-    scored = evaluate(detections, truths, class_names, iou_thresholds, difficult, ignore_overlap)
-    _warn_of_gaps(detections_dir, scored, truths, results)
-    return scored
+        truths = _outer(truths, ignore_overlap is None)
+    found = []
+    for folder in results_dirs:
+        results = read_results(folder, class_names, task, on_bad, skip_others)
+        detections = results.images if task == 1 else _outer(results.images, ignore_overlap is None)
+        found.append(evaluate(detections, truths, class_names, iou_thresholds, difficult, ignore_overlap))
+        _warn_of_gaps(folder, found[-1], truths, results)
+    return found
+
+
+def _outer(boxes: Mapping[str, Boxes], is_published: bool) -> dict[str, Boxes]:
+    """The outer horizontal boxes, by picture."""
+    return {name: item._replace(quads=outer_quads(item.quads, is_published)) for name, item in boxes.items()}
 
 
 def score_metrics(scored: Evaluation, metric: Literal["area", "07"] = "area") -> dict[str, Any]:

@@ -55,9 +55,7 @@ def index_of(
             f"none of {len(unknown)} tiles is called <picture>__<rate or size>__<x>___<y> by one of the "
             f"{len(pictures)} pictures{example}; are these the pictures that they were cut from?"
         )
-    sizes = sorted({max(tiles[name]) for name in found})
-    # Tiles that are not padded are smaller where their picture ends.
-    size = sizes[-1]
+    size = max(max(tiles[name]) for name in found)  # those that are not padded are smaller where their picture ends
     strange = [name for name, tile in found.items() if not _fits(tiles[name], tile, size, pictures[tile.picture])]
     if strange:
         raise ValueError(

@@ -127,8 +127,11 @@ def merge_classes(task: MergeTask) -> Merged:
     for label, (name, path) in enumerate(task.sources.items()):
         of_class = read_results(path, [name]).images if path else {}
         for tile, boxes in of_class.items():
-            parts.setdefault(tile, []).append(boxes._replace(labels=np.full(len(boxes.labels), label)))
-    in_tiles = {tile: ImageDetections(*map(np.concatenate, zip(*found, strict=True))) for tile, found in parts.items()}
+            parts.setdefault(tile, []).append(boxes._replace(labels=boxes.labels + label))
+    in_tiles = {
+        tile: found[0] if len(found) == 1 else ImageDetections(*map(np.concatenate, zip(*found, strict=True)))
+        for tile, found in parts.items()
+    }
     unknown = {tile: len(boxes.scores) for tile, boxes in in_tiles.items() if tile not in task.index.tiles}
     pictures = merge_pictures(in_tiles, task.index, task.nms_threshold, agnostic=len(names) > 1)
     write_results(task.out_dir, names, pictures)
@@ -137,8 +140,8 @@ def merge_classes(task: MergeTask) -> Merged:
 
 def _counts(found: Mapping[str, ImageDetections], names: Sequence[str]) -> dict[str, int]:
     """How many boxes there are of each class."""
-    counts = Counter(label for boxes in found.values() for label in boxes.labels.tolist())
-    return {name: counts[label] for label, name in enumerate(names)}
+    counts = sum((np.bincount(boxes.labels, minlength=len(names)) for boxes in found.values()), np.zeros(len(names)))
+    return {name: int(count) for name, count in zip(names, counts, strict=True)}
 
 
 def _file_of_each_class(results_dir: Path) -> dict[str, Path]:

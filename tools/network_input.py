@@ -16,11 +16,7 @@ class NetworkInput:
     input_hw: tuple[int, int]
     picture_hw: tuple[int, int] | None
     value_range: tuple[float, float] | None
-
-    @property
-    def in_channels(self) -> int:
-        """Channels of the pictures: 1 grey, 3 BGR, 4 BGR and one more."""
-        raise NotImplementedError
+    in_channels: int  # of the pictures: 1 grey, 3 BGR, 4 BGR and one more
 
     @property
     def usual_hw(self) -> tuple[int, int]:

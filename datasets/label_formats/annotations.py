@@ -14,7 +14,7 @@ import numpy as np
 
 from datasets.image_folders import names_apart
 from datasets.images import IMAGE_SUFFIXES
-from datasets.outlines import smallest_rectangle, without_closing
+from datasets.outlines import outline_quad
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, geometry_faults, is_text
 
 ROLES = {"train": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -44,6 +44,11 @@ class Picture(NamedTuple):
     split: str = ""
     path: Path | None = None
     scores: np.ndarray | None = None
+
+    @property
+    def own_file_name(self) -> str:
+        """Of a picture whose file is known: its name, which tells it from others of that file's name, and suffix."""
+        return f"{self.name}{self.path.suffix}"
 
 
 class AnnotatedSet(NamedTuple):
@@ -121,19 +126,11 @@ def clean_name(name: object) -> str:
 
 
 def outline_to_quad(points: Sequence[Sequence[float]], changed: Counter[str], is_one: bool = True) -> np.ndarray:
-    """An outline (P, 2) of finite points as a quad: its four corners, or for another number, and where the points are
-    those of several outlines (`is_one` False), their minimum-area rectangle.
-
-    Raises ValueError for fewer than three points, and for points on one line.
-    """
-    points = without_closing(points)
-    if len(points) < 3:
-        raise ValueError(f"an outline of {len(points)} points has no area; draw the object again")
-    if is_one and len(points) == 4:
-        return np.array(points, np.float64)
-    rectangle = smallest_rectangle(np.array(points, np.float64))
-    changed[AS_RECTANGLE] += 1
-    return rectangle
+    """An outline (P, 2) as a quad (4, 2), as `outline_quad` has it; rectangles are counted."""
+    quad, is_rectangle = outline_quad(points, is_one)
+    if is_rectangle:
+        changed[AS_RECTANGLE] += 1
+    return quad
 
 
 def picture_name(file_name: object) -> str:

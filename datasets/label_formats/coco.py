@@ -168,7 +168,7 @@ def _file_name(picture: Picture) -> str:
     told = (picture.file_name or "").replace("\\", "/")
     if picture.path is None:
         return told or picture.name
-    return told if told and picture.path.as_posix().endswith(f"/{told}") else f"{picture.name}{picture.path.suffix}"
+    return told if told and picture.path.as_posix().endswith(f"/{told}") else picture.own_file_name
 
 
 def _as_annotation(quad: np.ndarray, flag: int, name: str) -> dict[str, Any]:

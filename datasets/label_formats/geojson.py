@@ -147,7 +147,7 @@ def _features(picture: Picture, ledger: Ledger) -> list[dict[str, Any]]:
             ledger.left_out[NO_PLACE] += 1
             continue
         properties: dict[str, Any] = {
-            "image": f"{picture.name}{picture.path.suffix}",
+            "image": picture.own_file_name,
             "class": labels.names[row],
             **_measures(quad),
         }
