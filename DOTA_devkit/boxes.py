@@ -222,7 +222,7 @@ def fit_rectangle(points: np.ndarray, rectangle: np.ndarray) -> None:
         for j in range(i + 1, num_points):
             x, y = points[j, 0] - points[i, 0], points[j, 1] - points[i, 1]
             length = math.hypot(x, y)
-            if length > 0.0:
+            if 0.0 < length < np.inf:  # beyond 1e308 it overflows
                 left, top, right, bottom = _extent(points, mean_x, mean_y, x / length, y / length)
                 area = (right - left) * (bottom - top)
                 if area < best_area * (1.0 - 1e-12):

@@ -37,7 +37,7 @@ def confusion(
     matrix, errors = np.zeros((num_classes + 1, num_classes + 1), np.int64), {}
     for name, truth in truths.items():
         boxes = detections.get(name, NO_DETECTIONS)
-        boxes = boxes.at(np.flatnonzero(boxes.scores >= np.asarray(min_scores, np.float64)[boxes.labels]))
+        boxes = boxes.at(boxes.reach(min_scores))
         part = np.zeros_like(matrix)
         _count(boxes, truth, part, ignore_overlap)
         matrix += part

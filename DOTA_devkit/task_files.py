@@ -32,6 +32,12 @@ class ImageDetections(NamedTuple):
         """Those of these rows, numbers or a mask (n,) bool."""
         return ImageDetections(*(part[rows] for part in self))
 
+    def reach(self, least: float | Sequence[float]) -> np.ndarray:
+        """Which score at least `least`, or as much as it tells for their class, (n,) bool. Scores are those of float32:
+        a threshold that was read from a file, whose nine digits are a little more or less, is the score it is of."""
+        scores, bounds = self.scores.astype(np.float32), np.asarray(least, np.float32)
+        return scores >= (bounds[self.labels] if bounds.ndim else bounds)
+
 
 NO_DETECTIONS = ImageDetections(np.zeros((0, 4, 2)), np.zeros(0, np.float32), np.zeros(0, np.int64))
 

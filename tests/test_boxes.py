@@ -16,6 +16,7 @@ from DOTA_devkit.boxes import (
     CONVENTIONS,
     boxes_to_quads,
     encode_vectors,
+    fit_rectangle,
     free_quads,
     horizontal_quads,
     minimum_area_rectangles,
@@ -333,3 +334,9 @@ def test_empty_sets_give_empty_results() -> None:
     for convention in CONVENTIONS:
         assert quads_to_boxes(NONE, convention).shape == (0, 5)
         assert boxes_to_quads(np.zeros((0, 5)), convention).shape == (0, 4, 2)
+
+
+def test_corners_beyond_all_measure_do_not_hang() -> None:
+    points, rectangle = np.array([[-1.7e308, 0], [1.7e308, 1.7e308], [0, -1.7e308], [1, 1]]), np.zeros((4, 2))
+    fit_rectangle(points, rectangle)
+    assert rectangle.shape == (4, 2)

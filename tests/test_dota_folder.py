@@ -129,3 +129,17 @@ def test_trainval_beside_val_gives_up_what_val_has(tmp_path: Path) -> None:
     assert not checked.findings
     places = {pair.name: (pair.part, pair.image_path.parent.parent.name) for pair in checked.pairs}
     assert places == {"a": ("train", "trainval"), "b": ("val", "val")}
+
+
+def test_a_folder_of_an_archive_is_looked_through_once(tmp_path: Path, monkeypatch) -> None:
+    """Once a picture: of 4,000 label files that took 6 seconds."""
+    labels = tmp_path / "labelTxt-v1.5" / "DOTA-v1.5_train"
+    for folder in (labels, tmp_path / "images"):
+        folder.mkdir(parents=True)
+    looked, glob = [], Path.glob
+    monkeypatch.setattr(Path, "glob", lambda path, pattern: (looked.append(path), glob(path, pattern))[1])
+    for number in range(50):
+        assert label_dir_of(tmp_path, f"p{number}") == labels
+    assert looked.count(tmp_path / "labelTxt-v1.5") == 1
+    (tmp_path / "labelTxt-v1.5" / "labelTxt").mkdir()
+    assert label_dir_of(tmp_path, "p0") == tmp_path / "labelTxt-v1.5" / "labelTxt", "it has changed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -22,8 +23,9 @@ from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections, read_results, write_results
 from DOTA_devkit.tiling import Tile, TileIndex, lay_tiles, read_index, write_index
 from tools import merge_results, split_tiles
+from tools.folder_lock import locked
 from tools.merge_results import main
-from tools.results import MERGED_BY_HAND
+from tools.results import MERGED_BY_HAND, warn_if_stopped
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAMES = ("my", "my__image", "a b", "v1.2.final", "港口", "my__1__0___0")
@@ -283,13 +285,58 @@ def test_classes_of_an_earlier_merge_go_and_files_of_others_are_warned_of(result
     assert main(arguments(results)) == 0
     assert {path.name for path in merged.glob("Task1_*")} == {"Task1_ship.txt", "Task1_theirs.txt"}
     said = capsys.readouterr()
-    assert "removed: 1 Task1 file of classes of an earlier merge" in said.out
+    assert "removed: 1 Task1 file of other classes, of earlier results" in said.out
     assert f"{merged / 'Task1_theirs.txt'}: is not of this merge" in said.err
     assert "whoever scores the folder would score it, too" in said.err
     (merged / "Task1_theirs.txt").unlink()
     assert main(arguments(results)) == 0
     said = capsys.readouterr()
     assert (said.err, "removed" in said.out) == ("", False)
+
+
+def test_a_merge_that_is_stopped_leaves_no_results(results, monkeypatch, capsys):
+    """Some classes were of this merge, the others of the one before, and the description was of that, too."""
+    merged = results.parent / "merged"
+    assert main(arguments(results)) == 0
+    (merged / "Task1_theirs.txt").touch()
+    merge_one, done = merge_results.merge_classes, []
+
+    def stop_after_one(task):
+        if done:
+            raise KeyboardInterrupt
+        done.append(merge_one(task))
+        return done[0]
+
+    monkeypatch.setattr(merge_results, "merge_classes", stop_after_one)
+    assert main([*arguments(results), "--workers", "0"]) == 130
+    assert {path.name for path in merged.iterdir()} == {"Task1_theirs.txt"}
+
+
+def test_a_merge_into_a_folder_that_another_process_writes_to_is_refused(results, capsys):
+    assert main(arguments(results)) == 0
+    merged = results.parent / "merged"
+    before = read_tree(merged)
+    with locked(merged):
+        assert main(arguments(results)) == 2
+    assert "another process" in capsys.readouterr().err
+    assert read_tree(merged) == before
+
+
+def test_a_merge_knows_what_the_results_tell_of_themselves(results, capsys):
+    """It used 0.3 where the detection had used 0.1, and forgot that this had been stopped."""
+    merged = results.parent / "merged"
+    origin = {"nms_thresh": 0.0, "stopped": True, "classes": list(CLASSES), "images": []}
+    trees = {}
+    for name, more in (("told", []), ("given", ["--nms_thresh", "0"]), ("other", ["--nms_thresh", "0.9"])):
+        (results / "origin.json").write_text(json.dumps(origin))
+        assert main([*arguments(results), *more]) == 0
+        said = capsys.readouterr()
+        assert ("--nms_thresh is 0, as in" in said.out) == (name == "told")
+        assert "are the results of a detection that was stopped" in said.err
+        trees[name] = read_tree(merged)
+    assert trees["told"] == trees["given"] != trees["other"]
+    warn_if_stopped(merged)
+    assert f"{merged}: are the results of a detection that was stopped" in capsys.readouterr().err
 
 
 def test_a_folder_that_no_merge_of_ours_has_written_is_left_as_it_is(results, capsys):

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from DOTA_devkit.task_files import ImageDetections, read_results
+from tools import results
 from tools.command_line import SettingsError
+from tools.folder_lock import LOCK
 from tools.outcomes import Found
 from tools.results import ResultFiles, read_origin
 
@@ -102,3 +104,26 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_
     with ResultFiles(tmp_path, ["a"], {}):
         pass
     assert not list(tmp_path.glob(".*"))
+
+
+def test_files_of_others_stay_and_are_not_touched_while_another_process_writes(tmp_path):
+    """A Task1 file of somebody else went before it was known that another process was at work there."""
+    (tmp_path / "Task1_theirs.txt").touch()
+    busy = pytest.raises(SettingsError, match="another process")
+    with ResultFiles(tmp_path, ("car",), {}), busy, ResultFiles(tmp_path, ("boat",), {}):
+        pass
+    with ResultFiles(tmp_path, ("boat",), {}):
+        pass
+    assert {path.name for path in tmp_path.glob("Task1_*")} == {"Task1_theirs.txt", "Task1_boat.txt"}
+
+
+def test_what_results_are_of_is_written_before_another_process_may_begin(tmp_path, monkeypatch):
+    seen = []
+    write = results.write_json
+    monkeypatch.setattr(
+        results, "write_json", lambda path, said: (seen.append((tmp_path / LOCK).exists()), write(path, said))
+    )
+    with ResultFiles(tmp_path, ("car",), {}):
+        pass
+    assert seen == [True]
+    assert (tmp_path / "Task1_car.txt").is_file()

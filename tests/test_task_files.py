@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from DOTA_devkit import task_files
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.task_files import (
+    NO_DETECTIONS,
     ImageDetections,
     ResultWriter,
     check_detections,
@@ -116,6 +117,20 @@ def test_the_order_of_close_scores_survives(tmp_path: Path) -> None:
     write_results(tmp_path, ["ship"], detections)
     read = read_results(tmp_path).images["a"].scores
     assert np.argsort(read, kind="stable").tolist() == np.argsort(scores, kind="stable").tolist()
+
+
+def test_a_threshold_read_from_a_file_keeps_the_box_that_it_is_of(tmp_path: Path) -> None:
+    """Nine digits of a float32 are a little more or less than it is: of half of all scores the box itself was lost."""
+    scores = np.random.default_rng(0).random(1000).astype(np.float32)
+    boxes = ImageDetections(np.zeros((1000, 4, 2)), scores, np.arange(1000) % 2)
+    rounded = np.array([float(f"{score:.9g}") for score in scores])
+    assert (scores < rounded).sum() > 300, "as files have them"
+    for row, least in enumerate(rounded.tolist()):
+        assert boxes.reach(least)[row]
+        assert boxes.reach([least, 2.0] if row % 2 == 0 else [2.0, least])[row]
+        assert boxes.reach(least).sum() == (scores >= scores[row]).sum()
+    assert not NO_DETECTIONS.reach(0.5).size
+    assert not NO_DETECTIONS.reach([0.5]).size
 
 
 def test_coordinates_are_not_rounded_to_a_tenth(tmp_path: Path) -> None:

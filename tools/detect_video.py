@@ -163,7 +163,7 @@ class _Work:
             boxes = detector.detect_tiled(picture, self.tiling, self.options.batch_size)
         name = frame_name(path, frame.number)
         self.results.write(Path(f"{name}.jpg"), Found(frame.number, boxes, hw))
-        counted = boxes.labels[boxes.scores >= np.asarray(self.least)[boxes.labels]]
+        counted = boxes.labels[boxes.reach(self.least)]
         self.num_shown += len(counted)
         counts = np.bincount(counted, minlength=len(detector.class_names)).tolist()
         self.rows.append((name, path.name, frame.number, f"{frame.seconds:.3f}", *counts))

@@ -52,8 +52,7 @@ def draw_boxes(
     classes apart).
     """
     canvas = picture if in_place else np.ascontiguousarray(picture).copy()
-    least = np.broadcast_to(np.asarray(min_score), len(class_names))
-    shown = np.flatnonzero(boxes.scores >= least[boxes.labels])[::-1]
+    shown = np.flatnonzero(boxes.reach(min_score))[::-1]
     pen = pen_for(canvas, boxes.quads[shown])
     for row in shown:
         draw_quad(canvas, boxes.quads[row], class_color(int(boxes.labels[row])), line_width or pen.width)

@@ -48,7 +48,7 @@ def write_worst(
         with suppress(ImageError):  # it has been told of where it was detected on
             picture = as_bgr(read(images[name]))
             boxes = detections.get(name, NO_DETECTIONS)
-            shown = boxes.at(boxes.scores >= np.asarray(min_scores)[boxes.labels])
+            shown = boxes.at(boxes.reach(min_scores))
             items.append(PageItem(name, picture, truths[name], shown))
         if len(items) == MOST_PICTURES:
             break

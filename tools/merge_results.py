@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,12 +17,14 @@ from DOTA_devkit.merging import merge_pictures
 from DOTA_devkit.task_files import ImageDetections, read_results, result_files, result_path, write_results
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index
 from tools.command_line import Parser, SettingsError, exit_code
+from tools.folder_lock import locked
 from tools.messages import warn
 from tools.processes import run_tasks
-from tools.results import DETECTIONS, MERGED_BY_HAND, ORIGIN, read_origin
+from tools.results import MERGED_BY_HAND, read_origin, remove_results, warn_if_stopped
 from tools.stop_request import StopRequest
 
 SHOWN_TILES = 3
+NMS_THRESH = 0.3
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parse(arguments)
         with stop:
             index = read_index(options.index)
-            agnostic = options.agnostic_nms
+            warn_if_stopped(options.results_dir)
+            origin = read_origin(options.results_dir) or {}
+            agnostic, nms_thresh = options.agnostic_nms, options.nms_thresh
             if agnostic is None:
-                agnostic = bool((read_origin(options.results_dir) or {}).get("agnostic"))
+                agnostic = bool(origin.get("agnostic"))
             if agnostic and options.agnostic_nms is None:
                 print(f"classes suppress each other, as in {options.results_dir}", flush=True)
-            merge_folder(
-                options.results_dir, options.out_dir, index, options.nms_thresh, options.workers, stop, agnostic
-            )
+            if nms_thresh is None:
+                nms_thresh = float(origin.get("nms_thresh", NMS_THRESH))
+            if options.nms_thresh is None and nms_thresh != NMS_THRESH:
+                print(f"--nms_thresh is {nms_thresh:g}, as in {options.results_dir}", flush=True)
+            merge_folder(options.results_dir, options.out_dir, index, nms_thresh, options.workers, stop, agnostic)
 
     return exit_code(work, stop)
 
@@ -85,8 +90,9 @@ def merge_folder(
     of it; boxes of tiles that are not in the index are counted and left out. `agnostic`: boxes of different classes
     compete, too, so that all are held at a time.
 
-    Files of classes that only an earlier merge into this folder had are removed; of those of others it warns.
-    Raises SettingsError when both folders are one, LabelError for a bad line, OSError for what cannot be read.
+    What an earlier test, evaluation or merge wrote into this folder is removed before; of files of others it warns.
+    Raises SettingsError when both folders are one or another process writes results there, LabelError for a bad line,
+    OSError for what cannot be read.
     """
     if out_dir.resolve() == results_dir.resolve():
         raise SettingsError(f"{out_dir}: is the folder of the results on tiles; name another to write to")
@@ -103,8 +109,21 @@ def merge_folder(
     tasks = [MergeTask(files, out_dir, index, nms_threshold) for files in together]
     # The longest first, so that no process is left alone with it at the end.
     tasks.sort(key=lambda task: task.num_bytes, reverse=True)
-    merged = run_tasks(merge_classes, tasks, num_workers, stop, desc="merging", unit="class")
-    _replace_earlier(out_dir, classes)
+    own = {result_path(out_dir, name) for name in classes}
+    with locked(out_dir, "writing results into"):
+        outdated = remove_results(out_dir) - own
+        try:
+            merged = run_tasks(merge_classes, tasks, num_workers, stop, desc="merging", unit="class")
+        except BaseException:
+            for path in own:  # some classes without the others are no results
+                path.unlink(missing_ok=True)
+            raise
+        is_stopped = bool((read_origin(results_dir) or {}).get("stopped"))
+        said = {"files": sorted(path.name for path in own)} | ({"stopped": True} if is_stopped else {})
+        write_json(out_dir / MERGED_BY_HAND, said)
+    if outdated:
+        print(f"removed: {len(outdated)} Task1 {_files(len(outdated))} of other classes, of earlier results")
+    _warn_of_others(out_dir, own)
     num_found = {name: count for item in merged for name, count in item.num_found.items()}
     num_merged = {name: count for item in merged for name, count in item.num_merged.items()}
     without = [name for name, path in sources.items() if path is None]
@@ -154,34 +173,15 @@ def _file_of_each_class(results_dir: Path) -> dict[str, Path]:
     return found
 
 
-def _replace_earlier(out_dir: Path, class_names: Sequence[str]) -> None:
-    """Remove the Task1 files that an earlier merge wrote and this one did not, warn of those that are not ours, and
-    note which are: whoever reads the folder would take all of them for results of this merge."""
-    own = {result_path(out_dir, name).name for name in class_names}
-    strange = {path.name for path in out_dir.glob("Task1_*.txt")} - own
-    outdated = strange & _files_of_merge(out_dir)
-    for name in outdated:
-        (out_dir / name).unlink()
-    for name in (DETECTIONS, ORIGIN):  # of an evaluation that merged there before
-        (out_dir / name).unlink(missing_ok=True)
-    write_json(out_dir / MERGED_BY_HAND, {"files": sorted(own)})
-    if outdated:
-        print(f"removed: {len(outdated)} Task1 {_files(len(outdated))} of classes of an earlier merge")
-    strange = sorted(strange - outdated)
+def _warn_of_others(out_dir: Path, own: Set[Path]) -> None:
+    """Warn of Task1 files that are not of this merge."""
+    strange = sorted(path.name for path in {*out_dir.glob("Task1_*.txt")} - own)
     if strange:
         more = f", nor {'is' if len(strange) == 2 else 'are'} {len(strange) - 1} other such {_files(len(strange) - 1)}"
         warn(
             f"{out_dir / strange[0]}: is not of this merge{more if len(strange) > 1 else ''}, and whoever scores the "
             "folder would score it, too; move it away, or merge into another folder"
         )
-
-
-def _files_of_merge(out_dir: Path) -> set[str]:
-    """The names of the files that the last merge into this folder wrote; none where there was none."""
-    try:
-        return set(json.loads((out_dir / MERGED_BY_HAND).read_text(encoding="utf-8"))["files"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return set()
 
 
 def _files(number: int) -> str:
@@ -208,9 +208,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--nms_thresh",
         type=float,
-        default=0.3,
         metavar="T",
-        help="of two boxes of a class that overlap by more IoU the better stays, 0 to 1 [default: %(default)s]",
+        help="of two boxes of a class that overlap by more IoU the better stays, 0 to 1 [default: as origin.json "
+        f"says of the results, else {NMS_THRESH}]",
     )
     add(
         "--agnostic_nms",
@@ -220,7 +220,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_workers("processes, each with a class at a time (one with --agnostic_nms); 0 works in the main process")
     options = parser.parse_args(arguments)
-    if not 0 <= options.nms_thresh <= 1:
+    if options.nms_thresh is not None and not 0 <= options.nms_thresh <= 1:
         parser.error(f"--nms_thresh is {options.nms_thresh}; it must lie between 0 and 1")
     if options.workers < 0:
         parser.error(f"--workers is {options.workers}; it must be at least 0")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tools.ranks import is_main_process
@@ -19,6 +21,17 @@ def warn(line: str) -> None:
     """A warning, once for all processes."""
     if is_main_process():
         print(f"warning: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def quiet_logging() -> Iterator[None]:
+    """A block in which libraries keep their advice to themselves."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def report_problems(problems: Sequence[str], what: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import warnings
 
 import onnx
@@ -11,6 +10,7 @@ import torch
 
 from models.exported_detector import ExportedDetector
 from tools.command_line import SettingsError
+from tools.messages import quiet_logging
 from tools.onnx_facts import FileFacts
 
 OLDEST_OPSET, NEWEST_OPSET = 14, 20
@@ -36,7 +36,11 @@ def build_file(detector: ExportedDetector, facts: FileFacts, shape: tuple[int, i
     axes = {INPUT: free} | {name: {0: "batch"} for name in outputs} if facts.dynamic else {}
     example = torch.zeros(*shape, facts.in_channels, dtype=getattr(torch, facts.input_kind))
     buffer = io.BytesIO()
-    with warnings.catch_warnings(action="ignore"), _quiet_logging(), torch.inference_mode():
+    with (
+        warnings.catch_warnings(action="ignore"),
+        quiet_logging(),
+        torch.inference_mode(),
+    ):  # the exporter advises to take its successor
         # The exporter by tracing: the newer one needs another package, writes opset 18 at least, and unrolls loops.
         torch.onnx.export(
             detector,
@@ -62,13 +66,3 @@ def _name_output_axes(model: onnx.ModelProto, facts: FileFacts) -> None:
         known = {"boxes": (facts.num_peaks, 4, 2), "scores": (facts.num_peaks,), "labels": (facts.num_peaks,)}
         for axis, size in zip(output.type.tensor_type.shape.dim[1:], known.get(output.name, ()), strict=True):
             axis.dim_value = size
-
-
-class _quiet_logging:
-    """A block in which the exporter keeps its advice on its successor to itself."""
-
-    def __enter__(self) -> None:
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *error: object) -> None:
-        logging.disable(logging.NOTSET)

@@ -7,8 +7,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from datasets.images import ImageError
 from tools.drawing import as_bgr, draw_boxes
 from tools.drawing_files import remove_drawings, write_picture
@@ -36,7 +34,7 @@ class Report:
         """on_bad: what a picture that cannot be read is, as `flag` says. usual_hw, input_hw: of `PictureDetector`.
         least: score of each class from which on its boxes are drawn. Warns of tiles of an unusual size."""
         self._on_bad, self._flag, self._usual_hw, self._input_hw = on_bad, flag, usual_hw, input_hw
-        self._least, self._is_tiled, self._is_hinted = np.asarray(least), tiling is not None, tiling is not None
+        self._least, self._is_tiled, self._is_hinted = least, tiling is not None, tiling is not None
         if tiling is not None and (hint := tile_hint(tiling, usual_hw, input_hw)):
             warn(hint)
         self.problems: list[str] = []
@@ -53,9 +51,9 @@ class Report:
             warn(f"{path.name} {too_large_hint(item.size, self._usual_hw, self._input_hw)}")
             self._is_hinted = True
         self.num_cut += item.num_cut
-        scores, labels = item.detections.scores, item.detections.labels
+        scores = item.detections.scores
         self.num_boxes += len(scores)
-        self.num_shown += int((scores >= self._least[labels]).sum())
+        self.num_shown += int(item.detections.reach(self._least).sum())
         self.best_score = max(self.best_score, float(scores.max(initial=0.0)))
         return True
 

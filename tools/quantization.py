@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ from datasets.images import IMAGE_SUFFIXES, ImageError
 from DOTA_devkit.atomic import atomic_write
 from tools.config import Config, SettingsError
 from tools.data import open_data, split_of
+from tools.messages import quiet_logging
 from tools.onnx_detector import OnnxDetector
 from tools.onnx_facts import ModelFileError, read_properties
 from tools.progress import progress_bar
@@ -114,7 +113,7 @@ def _quantize(model: Path, folder: Path, pictures: _Pictures) -> tuple[onnx.Mode
         raise ModelFileError(f"{model}: holds no convolution that could be quantised; export the checkpoint again")
     plain, written = folder / "plain.onnx", folder / "quantized.onnx"
     onnx.save(part.model, plain)
-    with _quiet_logging():
+    with quiet_logging():  # of ONNX Runtime, whose tools advise to simplify a model first: it is
         quantize_static(
             plain,
             written,
@@ -129,13 +128,3 @@ def _quantize(model: Path, folder: Path, pictures: _Pictures) -> tuple[onnx.Mode
             calibrate_method=CalibrationMethod.MinMax,
         )
     return part.put_back(onnx.load(written)), part.convolutions
-
-
-@contextmanager
-def _quiet_logging() -> Iterator[None]:
-    """A block in which ONNX Runtime's tools keep to themselves that a model might be simplified first: it is."""
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)

@@ -23,7 +23,7 @@ from tools.outcomes import DetectionSettings, Found, Tiling
 BOX_CONVENTION = "le90"
 RESULTS, DETECTIONS, ORIGIN, DRAWINGS = "results", "detections.json", "origin.json", "drawings"
 MERGED = "merged"  # of tiles, on the whole pictures
-MERGED_BY_HAND = ".merge_results.json"  # of tools.merge_results, beside what it wrote: the names of these files
+MERGED_BY_HAND = ".merge_results.json"  # of tools.merge_results, beside the files that it wrote: which these are
 
 
 class ResultFiles:
@@ -45,6 +45,7 @@ class ResultFiles:
             self._clear()
             if self.folder.name == RESULTS:
                 remove_merged(self.folder.parent)  # of the earlier results
+            stack.push(lambda *error: None if error[0] else self._write_origin())
             self._json = stack.enter_context(atomic_write(self.folder / DETECTIONS))
             self._writer = stack.enter_context(ResultWriter(self.folder, self.class_names))
             stack.push(lambda *error: None if error[0] else self._json.write("\n]\n"))
@@ -55,10 +56,7 @@ class ResultFiles:
 
     def _clear(self) -> None:
         """Remove earlier results of ours, and what a process that was killed left half written."""
-        if (self.folder / ORIGIN).is_file() or (self.folder / DETECTIONS).is_file():
-            remove_other_classes(self.folder, ())
-        for name in (ORIGIN, DETECTIONS):
-            (self.folder / name).unlink(missing_ok=True)
+        remove_results(self.folder)
         for name in (DETECTIONS, "Task1_"):
             for leftover in self.folder.glob(f".{name}*.tmp"):
                 leftover.unlink()
@@ -93,8 +91,10 @@ class ResultFiles:
 
     def __exit__(self, *error: object) -> None:
         self._files.__exit__(*error)
-        if error[0] is None:
-            write_json(self.folder / ORIGIN, self.origin | {"classes": list(self.class_names), "images": self._names})
+
+    def _write_origin(self) -> None:
+        """Last of all, but before another process may begin."""
+        write_json(self.folder / ORIGIN, self.origin | {"classes": list(self.class_names), "images": self._names})
 
 
 def named_picture(name: str, path: Path) -> Path:
@@ -153,29 +153,45 @@ def stamp_of(paths: Iterable[Path]) -> str:
     return stamp.hexdigest()
 
 
-def remove_other_classes(folder: Path, class_names: Sequence[str]) -> None:
-    """Remove result files of other classes, which an earlier network left: whoever reads the folder would take them for
-    this one's."""
-    own = {result_path(folder, name) for name in class_names}
-    for path in folder.glob("Task1_*.txt"):
-        if path not in own:
-            path.unlink()
+def remove_results(folder: Path) -> set[Path]:
+    """Remove the results of a test, an evaluation or a merge, and of these alone: whoever reads the folder would take
+    them for the ones that come. Returns the Task1 files that are gone."""
+    origin = read_origin(folder) or {}
+    names = origin.get("classes")
+    if isinstance(names, list):
+        own = {result_path(folder, str(name)) for name in names}
+    else:  # of an earlier version, or killed before it could tell
+        own = set(folder.glob("Task1_*.txt")) if origin or (folder / DETECTIONS).is_file() else set()
+    own |= {folder / name for name in read_merge(folder).get("files", ())}
+    for name in (ORIGIN, DETECTIONS, MERGED_BY_HAND):
+        (folder / name).unlink(missing_ok=True)
+    there = {path for path in own if path.is_file()}
+    for path in there:
+        path.unlink()
+    return there
+
+
+def read_merge(folder: Path) -> dict:
+    """What tools.merge_results wrote of the files in a folder; empty where it wrote nothing."""
+    try:
+        said = json.loads((folder / MERGED_BY_HAND).read_text(encoding="utf-8"))
+        return said if {Path(name).name for name in said["files"]} == {*said["files"]} else {}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
 
 
 def remove_merged(run_dir: Path) -> None:
     """Remove what an evaluation merged of earlier results on tiles; what anybody else wrote there stays."""
     folder = run_dir / MERGED
     if read_origin(folder):
-        remove_other_classes(folder, ())
-        for name in (DETECTIONS, ORIGIN):
-            (folder / name).unlink(missing_ok=True)
+        remove_results(folder)
         if not any(folder.iterdir()):
             folder.rmdir()
 
 
 def warn_if_stopped(folder: Path) -> None:
     """Warn of results that are not of all pictures."""
-    origin = read_origin(folder) or {}
+    origin = read_origin(folder) or read_merge(folder)
     if origin.get("stopped"):
         pictures = origin.get("images")
         count = f", of {len(pictures)} pictures" if isinstance(pictures, list) else ""

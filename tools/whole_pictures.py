@@ -18,7 +18,7 @@ from tools.config import Config
 from tools.data import left_out_classes, none_readable, truths_of
 from tools.messages import report_bad_labels, warn
 from tools.outcomes import Found
-from tools.results import MERGED_BY_HAND, ResultFiles, named_picture, remove_other_classes
+from tools.results import ResultFiles, named_picture
 
 
 class WholePictures(NamedTuple):
@@ -42,8 +42,6 @@ class WholePictures(NamedTuple):
         self, folder: Path, class_names: Sequence[str], detections: Mapping[str, ImageDetections], origin: dict
     ) -> None:
         """Write detections by picture as those of phase test are; `origin`: of the results on tiles."""
-        remove_other_classes(folder, class_names)
-        (folder / MERGED_BY_HAND).unlink(missing_ok=True)
         with ResultFiles(folder, class_names, origin | {"pictures": self.index.source}) as files:
             for row, (name, found) in enumerate(detections.items()):
                 files.write(named_picture(name, self.images[name]), Found(row, found, self.index.pictures[name]))

@@ -147,6 +147,7 @@ def _box(fields: Mapping[str, Any], line: int) -> Row:
 
 
 def _is_wanted(score: float, min_score: float, changed: Counter[str] | None) -> bool:
-    if changed is not None and score < min_score:
+    is_wanted = np.float32(score) >= np.float32(min_score)  # as `ImageDetections.reach` has it
+    if changed is not None and not is_wanted:
         changed[BELOW.format(f"{min_score:g}")] += 1
-    return score >= min_score
+    return bool(is_wanted)

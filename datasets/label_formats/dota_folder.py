@@ -56,11 +56,12 @@ def label_dir_in(folder: Path) -> Path:
         names = ", ".join(path.name for path in versions)
         raise ValueError(f"{folder}: has labels of several versions ({names}); rename the one to be used to labelTxt")
     for version in versions:
-        return _unpacked(version)
+        return _unpacked(version, _stamp(version))
     return folder / LABEL_FOLDERS[0]
 
 
-def _unpacked(version: Path) -> Path:
+@lru_cache(maxsize=64)  # asked of each picture, and a folder of labels is long to look through
+def _unpacked(version: Path, stamp: int) -> Path:
     """The folder of label files in what an archive unpacked to: that one, labelTxt in it, or a single other one that
     holds no horizontal boxes. Raises ValueError where there are several."""
     if next(version.glob("*.txt"), None) is not None:
