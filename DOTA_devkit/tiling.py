@@ -45,6 +45,7 @@ class TileIndex:
     pictures: (height, width) by name.  tiles: by name.  source: the folder of the whole pictures, "" if not known.
     num_skipped: how many of its tiles a picture lacks, since they were empty; pictures that lack none are not there.
     value_range: in deep pictures, the values that became black and white; None: each picture's own.
+    bands: of TIFF files, the numbers of the bands that were taken for colours, from 1 on; None: as the file tells.
     """
 
     size: int
@@ -55,6 +56,7 @@ class TileIndex:
     source: str = ""
     num_skipped: Mapping[str, int] = field(default_factory=dict)
     value_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] | None = None
 
 
 class CutLabels(NamedTuple):
@@ -188,7 +190,10 @@ def write_index(path: Path, index: TileIndex) -> None:
         "size": index.size,
         "overlap": index.overlap,
         "classes": list(index.class_names),
-    } | ({} if index.value_range is None else {"value_range": list(index.value_range)})
+    }
+    for key, chosen in (("value_range", index.value_range), ("bands", index.bands)):
+        if chosen is not None:
+            head[key] = list(chosen)
     lines = [json.dumps(key) + ": " + json.dumps(value, ensure_ascii=False) for key, value in head.items()]
     pictures = [
         _line(name, {"height": hw[0], "width": hw[1], "skipped": index.num_skipped.get(name, 0)})
@@ -219,7 +224,7 @@ def read_index(path: Path) -> TileIndex:
         tiles = {name: _read_tile(name, row) for name, row in content["tiles"].items()}
         classes = tuple(str(name) for name in content["classes"])
         size, overlap, source = int(content["size"]), int(content["overlap"]), str(content.get("source", ""))
-        value_range = _read_range(content.get("value_range"))
+        value_range, bands = _read_range(content.get("value_range")), _read_bands(content.get("bands"))
         told = {name: int(row["skipped"]) for name, row in content["pictures"].items() if "skipped" in row}
         for name, tile in tiles.items():
             if tile.picture not in pictures:
@@ -231,7 +236,7 @@ def read_index(path: Path) -> TileIndex:
         what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: is not an index of tiles ({what}); write it anew with tools.split_tiles") from error
     skipped = {name: count for name, count in skipped.items() if count > 0}
-    return TileIndex(size, overlap, classes, pictures, tiles, source, skipped, value_range)
+    return TileIndex(size, overlap, classes, pictures, tiles, source, skipped, value_range, bands)
 
 
 def _read_range(said: object) -> tuple[float, float] | None:
@@ -241,6 +246,15 @@ def _read_range(said: object) -> tuple[float, float] | None:
     if not low < high:
         raise ValueError(f"value_range is {said}; it must be a value and a larger one")
     return low, high
+
+
+def _read_bands(said: object) -> tuple[int, ...] | None:
+    if said is None:
+        return None
+    bands = tuple(map(int, said))  # type: ignore[call-overload]
+    if not bands or min(bands) < 1:
+        raise ValueError(f"bands is {said}; they must be numbers from 1 on")
+    return bands
 
 
 def _positions(length: int, size: int, overlap: int) -> np.ndarray:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from datasets.layouts import is_mask, read_layout, spread_values
+from datasets import tiff
+from datasets.layouts import BY_THE_FILE, Layout, Reading, is_mask, read_layout, spread_values
 from datasets.tiff_blocks import damage, unreadable
 
 # Else a line for each tag of a GeoTIFF and for each damaged picture, of which we tell in words of our own.
@@ -20,15 +22,15 @@ class ImageError(ValueError):
     """A picture that is missing, damaged or not a picture; the message names the file."""
 
 
-def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, float] | None = None) -> np.ndarray:
+def read_image(path: Path, num_channels: int = 3, reading: Reading = BY_THE_FILE) -> np.ndarray:
     """Decode a picture to (H, W, num_channels) uint8, its pixels as stored (an EXIF rotation is not applied).
 
     Three channels are BGR, whatever the picture has: grey is repeated, a fourth band (alpha, near infrared) left out.
-    Bands are red, green, blue and another one, unless a TIFF file says which is which (as GDAL writes it). One channel
-    is a grey picture's, and the brightness of one of three bands; four are BGR and the fourth band. 8 bits are taken as
-    they are; 16 bits and floating point are spread from black to white (`spread_values`), by the picture's own
-    percentiles or the same in all, as `value_range` says. Read through memory, so that paths in any script work on
-    every system.
+    Bands are red, green, blue and another one, unless a TIFF file says which is which (as GDAL writes it), or `reading`
+    does. One channel is a grey picture's, and the brightness of one of three bands; four are BGR and the fourth band.
+    8 bits are taken as they are; 16 bits and floating point are spread from black to white (`spread_values`), by the
+    picture's own percentiles or the same in all, as `reading` says. Read through memory, so that paths in any script
+    work on every system.
 
     Raises ImageError for a missing, empty, truncated or foreign file (`cv2.imread` fills the missing part of a
     truncated JPEG with grey and says nothing), for one whose bands cannot be read as colours: two, more than four, or
@@ -42,12 +44,12 @@ def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, floa
         raise ImageError(f"{path}: the file is empty; copy it again")
     if _is_truncated(data):
         raise ImageError(f"{path}: the file is cut off before its end; copy it again")
-    layout = read_layout(data)
-    if layout.num_bands > 4 and layout.colours is not None:
-        three = " ".join(f"-b {band + 1}" for band in layout.colours[:3])
+    layout = _chosen(path, read_layout(data), reading.bands) if data.startswith(tiff.MAGIC) else read_layout(data)
+    if layout.num_bands not in (1, 3, 4) and layout.colours is not None:
+        wanted = " ".join(f"-b {band + 1}" for band in layout.colours[:num_channels])
         raise ImageError(
-            f"{path}: has {layout.num_bands} bands, and such a file is read in windows only, where it is cut into "
-            f"tiles (--tile, python -m tools.split_tiles); or choose its colours: gdal_translate {three}"
+            f"{path}: has {layout.num_bands} bands, of which only GDAL can read some; write them into a file of their "
+            f"own: gdal_translate {wanted}"
         )
     check_num_bands(path, layout.num_bands)
     if layout.is_planar and layout.num_bands > 1:
@@ -85,15 +87,40 @@ def read_image(path: Path, num_channels: int = 3, value_range: tuple[float, floa
     if is_colour:
         return image
     bands = image.reshape(*image.shape[:2], -1)
-    if layout.colours is not None:
-        red, green, blue, *other = ((2, 1, 0, 3)[band] for band in layout.colours)  # where OpenCV has put them
-        bands = bands[:, :, [blue, green, red, *other]]
+    is_palette = layout.num_bands == 1 < bands.shape[2]
+    if layout.colours is not None and not is_palette:
+        places = (0,) if layout.num_bands == 1 else (2, 1, 0, 3)  # where OpenCV has put them
+        bands = bands[:, :, [places[band] for band in blue_first(layout.colours)]]
     if layout.has_opacity and num_channels == 4:
         check_fourth(path, bands[:, :, 3])
     bands = wanted_bands(path, bands, num_channels, layout.no_data)
     if bands.dtype != np.uint8:
-        bands = spread_values(bands, layout.no_data, value_range)
+        bands = spread_values(bands, layout.no_data, reading.value_range)
     return as_channels(bands, num_channels)
+
+
+def _chosen(path: Path, layout: Layout, bands: tuple[int, ...] | None) -> Layout:
+    """The layout of a TIFF file with the bands that were chosen instead of those that it names. Raises ImageError where
+    it has not so many."""
+    if bands is None:
+        return layout
+    check_bands(path, layout.num_bands, bands)
+    return layout._replace(colours=tuple(band - 1 for band in bands), has_opacity=False)
+
+
+def check_bands(path: Path, num_bands: int, bands: Sequence[int]) -> None:
+    """Raises ImageError where chosen bands, numbers from 1 on, are more than a file has."""
+    if max(bands) > num_bands:
+        has = "one band" if num_bands == 1 else f"{num_bands} bands"
+        raise ImageError(
+            f"{path}: has {has}, and --bands is {' '.join(map(str, bands))}; leave this picture out, or choose others"
+        )
+
+
+def blue_first(bands: Sequence[int]) -> list[int]:
+    """Bands in the order red, green, blue and others as pixels have them; of a single one, that."""
+    red, *others = bands
+    return [red] if not others else [others[1], others[0], red, *others[2:]]
 
 
 def _damage(path: Path, data: bytes) -> str | None:
@@ -151,9 +178,9 @@ def brightness(colours: np.ndarray, no_data: float | None = None) -> np.ndarray:
 def check_num_bands(path: Path, num_bands: int, *, are_named: bool = False) -> None:
     """Raises ImageError for a number of bands of which it is not known which are the colours."""
     if num_bands not in (1, 3, 4) and not are_named:
-        remedy = "choose one, for instance with gdal_translate -b 1"
-        if num_bands > 4:
-            remedy = "choose one or three, for instance with gdal_translate -b 1 -b 2 -b 3"
+        which = [1] if num_bands == 2 else [1, 2, 3]
+        remedy = f"choose with --bands {' '.join(map(str, which))} in training and in tools.split_tiles, or write them "
+        remedy += f"into a file of their own: gdal_translate {' '.join(f'-b {band}' for band in which)}"
         raise ImageError(f"{path}: has {num_bands} bands; pictures of 1, 3 and 4 can be read; {remedy}")
 
 

@@ -20,6 +20,22 @@ MOST_SAMPLES = 1_000_000  # values by which the percentiles are estimated
 BEYOND = 1e30  # of what is no data in files that do not say so: the least float32, and its like
 
 
+class Reading(NamedTuple):
+    """What one may choose of how a file's values become pixels, the same for all pictures of a network.
+
+    value_range: in files of more than eight bits, the values of black and white; None: each file's own percentiles.
+    bands: of TIFF files, the numbers of those that are read, from 1 on, as many as there are channels, in the order
+    red, green, blue and another one (as GDAL counts them); None: those that the file calls so, else the first. Other
+    kinds of files hold colours in an order of their own.
+    """
+
+    value_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] | None = None
+
+
+BY_THE_FILE = Reading()
+
+
 class Layout(NamedTuple):
     """How a file stores its values; what is not known has the usual value, and decoding will tell.
 

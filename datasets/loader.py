@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datasets.images import ImageError, read_image
+from datasets.images import ImageError
+from datasets.layouts import BY_THE_FILE, Reading
 from datasets.letterbox import letterbox_image, letterbox_scale
+from datasets.picture_windows import read_whole
 from datasets.targets import IGNORED, Targets, make_targets
 from datasets.tiles import TileSet
 from datasets.training_set import TrainingSet
@@ -57,9 +59,9 @@ class PictureSet(Dataset):
         input_hw: tuple[int, int],
         fill_bgr: tuple[float, ...],
         kept: Container[int] = (),
-        value_range: tuple[float, float] | None = None,
+        reading: Reading = BY_THE_FILE,
     ) -> None:
-        self.value_range = value_range
+        self.reading = reading
         self.paths = paths
         self.input_hw = input_hw
         self.fill_bgr = fill_bgr
@@ -70,7 +72,7 @@ class PictureSet(Dataset):
 
     def __getitem__(self, row: int) -> tuple[np.ndarray, np.ndarray, int] | tuple[ImageError, int]:
         try:
-            picture = read_image(self.paths[row], len(self.fill_bgr), self.value_range)
+            picture = read_whole(self.paths[row], len(self.fill_bgr), self.reading)
         except ImageError as error:
             return error, row
         return letterbox_image(picture, self.input_hw, self.fill_bgr), picture, row

@@ -21,7 +21,9 @@ from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from datasets.images import ImageError, read_image
+from datasets.images import ImageError
+from datasets.layouts import BY_THE_FILE, Reading
+from datasets.picture_windows import read_whole
 
 NO_HASH = 0  # of a picture that cannot be read or shows nothing; of any other 32 of the 64 bits are set, or nearly
 MAX_DISTANCE = 10  # bits in which near twins differ at most
@@ -37,6 +39,7 @@ def picture_hashes(
     num_workers: int = 0,
     on_bad: OnBadImage = None,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
+    reading: Reading = BY_THE_FILE,
 ) -> np.ndarray:
     """The hashes (N,) uint64 of picture files, by so many threads (0: in this one).
 
@@ -47,7 +50,7 @@ def picture_hashes(
 
     def hash_file(path: Path) -> int:
         try:
-            return image_hash(read_image(path))
+            return image_hash(read_whole(path, reading=reading))
         except ImageError as error:
             faults[path] = error
             return NO_HASH

@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from datasets import tiff
-from datasets.images import ImageError, as_channels, check_fourth, check_num_bands, read_image, wanted_bands
-from datasets.layouts import colours_of, no_data_of, sample_step, spread_of
+from datasets.images import (
+    ImageError,
+    as_channels,
+    blue_first,
+    check_bands,
+    check_fourth,
+    check_num_bands,
+    read_image,
+    wanted_bands,
+)
+from datasets.layouts import BY_THE_FILE, Reading, colours_of, no_data_of, sample_step, spread_of
 from datasets.rasters import open_raster, why_no_rasterio
 from datasets.tiff_blocks import FOREIGN, emptied
 from DOTA_devkit.reasons import first_line
@@ -37,7 +46,7 @@ _KINDS = {(8, 1), (16, 1), (16, 2), (32, 1), (32, 2), (32, 3), (64, 3)}  # bits 
 def open_picture(
     path: Path,
     num_channels: int = 3,
-    value_range: tuple[float, float] | None = None,
+    reading: Reading = BY_THE_FILE,
     keeps_grey: bool = False,
 ) -> np.ndarray | PictureWindows:
     """A picture to cut tiles from, (H, W, num_channels) uint8, as `read_image` reads it: decoded, or, of a TIFF file of
@@ -46,14 +55,21 @@ def open_picture(
 
     Raises ImageError as `read_image` does.
     """
-    is_for_windows = _is_for_windows(path)
+    is_for_windows = _is_for_windows(path, reading.bands)
     why_not = why_no_rasterio() if is_for_windows else None
     if is_for_windows and why_not is None:
-        return PictureWindows(path, num_channels, value_range, keeps_grey)
+        return PictureWindows(path, num_channels, reading, keeps_grey)
     try:
-        return read_image(path, num_channels, value_range)
+        return read_image(path, num_channels, reading)
     except ImageError as error:
         raise ImageError(f"{error}; or read it as it is: {why_not}" if why_not else str(error)) from error
+
+
+def read_whole(path: Path, num_channels: int = 3, reading: Reading = BY_THE_FILE) -> np.ndarray:
+    """A picture of which all is needed at once, (H, W, num_channels) uint8: also one that only GDAL can read, where
+    rasterio is installed. Raises ImageError as `read_image` does."""
+    picture = open_picture(path, num_channels, reading)
+    return picture if isinstance(picture, np.ndarray) else picture[0 : picture.shape[0], 0 : picture.shape[1]]
 
 
 class PictureWindows:
@@ -61,7 +77,7 @@ class PictureWindows:
     process, also one that is forked, has a file handle of its own.
 
     Pixels are those of `read_image` (in JPEG's colours those at edges may differ a little); of deep pictures without
-    `value_range` the whole file is gone through once for the percentiles. Parts that were never written (a sparse
+    a range of values the whole file is gone through once for the percentiles. Parts that were never written (a sparse
     file) are no data, or 0. Damage is told of where GDAL sees it, and where a part begins or ends with zeros.
     """
 
@@ -71,7 +87,7 @@ class PictureWindows:
         self,
         path: Path,
         num_channels: int = 3,
-        value_range: tuple[float, float] | None = None,
+        reading: Reading = BY_THE_FILE,
         keeps_grey: bool = False,
     ) -> None:
         """Raises ImageError for what rasterio cannot read and for bands that `read_image` refuses, too."""
@@ -82,20 +98,24 @@ class PictureWindows:
             raise ImageError(f"{path}: {facts.fault}")
         with _sentences(path):
             raster = self._raster()
-        check_num_bands(path, raster.count, are_named=facts.colours is not None)
+        if reading.bands is None:
+            check_num_bands(path, raster.count, are_named=facts.colours is not None)
+            self._bands = _band_order(raster.count, num_channels, facts.colours)
+        else:
+            check_bands(path, raster.count, reading.bands)
+            self._bands = blue_first(reading.bands)
         self._num_channels = 1 if keeps_grey and raster.count == 1 and num_channels == 3 else num_channels
-        self._bands = _band_order(raster.count, num_channels, facts.colours)
         self._cache = _cache_for(raster)
         self.shape = (raster.height, raster.width, self._num_channels)
         is_deep = raster.dtypes[0] != "uint8"
         self._no_data = facts.no_data if is_deep else None
         num_wanted = self._wanted(np.zeros((1, 1, len(self._bands)), raster.dtypes[0])).shape[2]
-        may_be_mask = num_channels == 4 and facts.has_opacity
-        needs_samples = may_be_mask or (is_deep and value_range is None)
+        may_be_mask = num_channels == 4 and facts.has_opacity and reading.bands is None
+        needs_samples = may_be_mask or (is_deep and reading.value_range is None)
         samples = self._samples(num_wanted) if needs_samples else np.zeros((0, 0, num_wanted))
         if may_be_mask:
             check_fourth(path, samples[:, :, 3])
-        self._spread = spread_of(samples, self._no_data, value_range) if is_deep else None
+        self._spread = spread_of(samples, self._no_data, reading.value_range) if is_deep else None
 
     def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
         """The pixels of the window, as far as it lies within the picture. Raises ImageError where they are damaged."""
@@ -184,9 +204,10 @@ class ScaledWindows:
         return np.rint(pixels).astype(np.uint8).transpose(1, 0, 2)
 
 
-def _is_for_windows(path: Path) -> bool:
+def _is_for_windows(path: Path, bands: tuple[int, ...] | None) -> bool:
     """Whether the file is a TIFF file that is large, or that OpenCV cannot read, and whose values are those that
-    OpenCV would give: neither a palette nor white as 0. What else is wrong with it, reading will tell."""
+    OpenCV would give: neither a palette nor white as 0. What else is wrong with it, reading will tell. `bands`: those
+    that were chosen, if any."""
     try:
         str(path.absolute()).encode()  # as GDAL takes it
         with path.open("rb") as file:
@@ -197,8 +218,9 @@ def _is_for_windows(path: Path) -> bool:
     except (OSError, UnicodeEncodeError, struct.error):
         return False
     height, width = (tiff.number(tags, tag, 0) for tag in (tiff.HEIGHT, tiff.WIDTH))
-    has_more = tiff.number(tags, tiff.BANDS, 1) > 4 and colours is not None  # than OpenCV reads
-    if height * width < LEAST_PIXELS and not has_more and not _is_foreign(tags):
+    num_bands, are_known = tiff.number(tags, tiff.BANDS, 1), colours is not None or bands is not None
+    has_others = num_bands not in (1, 3, 4) and are_known  # than OpenCV reads
+    if height * width < LEAST_PIXELS and not has_others and not _is_foreign(tags):
         return False
     is_plain = tiff.number(tags, tiff.PHOTOMETRIC, _RGB) in (_GREY, _RGB, _YCBCR)
     kind = tiff.number(tags, tiff.BITS, 1), tiff.number(tags, tiff.SAMPLE_FORMAT, 1)
@@ -238,8 +260,7 @@ def _band_order(num_bands: int, num_channels: int, colours: tuple[int, ...] | No
     """The numbers of the bands to read, from 1 on, blue before red."""
     if num_bands == 1:
         return [1]
-    red, green, blue, *other = [band + 1 for band in colours or range(num_bands)]
-    return [blue, green, red, *other][: 3 if num_channels == 3 else 4]
+    return blue_first([band + 1 for band in colours or range(num_bands)])[: 3 if num_channels == 3 else 4]
 
 
 def _cache_for(raster: DatasetReader) -> int:

@@ -20,7 +20,9 @@ from datasets.augment import (
     warp_image,
     warp_quads,
 )
-from datasets.images import ImageError, read_image
+from datasets.images import ImageError
+from datasets.layouts import BY_THE_FILE, Reading
+from datasets.picture_windows import read_whole
 from datasets.readers import Sample
 from datasets.targets import Targets, make_targets
 from DOTA_devkit.boxes import rectangle_sides
@@ -58,10 +60,10 @@ class TrainingSet:
         min_visible: float = 0.5,
         seed: int = 0,
         window_hw: tuple[int, int] | None = None,
-        value_range: tuple[float, float] | None = None,
+        reading: Reading = BY_THE_FILE,
     ) -> None:
         self.window_hw = window_hw
-        self.value_range = value_range
+        self.reading = reading
         self.pictures: list[np.ndarray | None] = [None] * len(samples)  # decoded ones, where they are kept in memory
         self.samples = samples
         self.num_classes = num_classes
@@ -110,7 +112,7 @@ class TrainingSet:
         return picture
 
     def _read(self, path: Path) -> np.ndarray:
-        return read_image(path, len(self.fill_bgr), self.value_range)
+        return read_whole(path, len(self.fill_bgr), self.reading)
 
     def make_input(self, rng: np.random.Generator, shown: Sequence[Shown]) -> tuple[np.ndarray, Targets]:
         """A decoded picture (H, W, 3) with its annotation -> input (input_h, input_w, 3) uint8 and its targets. Of four

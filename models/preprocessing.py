@@ -22,6 +22,8 @@ class Preprocessing:
         std: of the scaled pixels, above 0.
         value_range: in pictures of more than 8 bits, the values that become the pixels 0 and 255; None: each picture's
             own, by percentiles (`datasets.layouts.spread_values`).
+        bands: of TIFF files, the numbers of the bands that are read, from 1 on, as many as there are channels, in the
+            order red, green, blue and others; None: those that the file calls so, else the first.
     """
 
     color: Literal["rgb", "bgr", "grey"]
@@ -29,6 +31,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     value_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.color not in ("rgb", "bgr", "grey"):
@@ -45,6 +48,10 @@ class Preprocessing:
             len(self.value_range) == 2 and self.value_range[0] < self.value_range[1]
         ):
             raise ValueError(f"preprocessing: value_range is {self.value_range}, not a value and a larger one")
+        if self.bands is not None and not (
+            len(self.bands) == len(self.mean) and all(type(band) is int and band > 0 for band in self.bands)
+        ):
+            raise ValueError(f"preprocessing: bands are {self.bands}, not {len(self.mean)} numbers from 1 on")
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -58,22 +65,21 @@ class Preprocessing:
         return tuple(self.mean[channel] / self.scale for channel in self.order)  # the order is its own inverse
 
     def for_channels(self, num_channels: int) -> Preprocessing:
-        """The same for pictures of another number of channels: one has the average of mean and std, more repeat them,
-        as `models.input_channels` does with the weights that read them."""
+        """The same for pictures of another number of channels, of no chosen bands: one has the average of mean and std,
+        more repeat them, as `models.input_channels` does with the weights that read them."""
         if num_channels == len(self.mean):
             return self
         if num_channels == 1:
             mean, std = ((sum(values) / len(values),) for values in (self.mean, self.std))
-            return replace(self, color="grey", mean=mean, std=std)
+            return replace(self, color="grey", mean=mean, std=std, bands=None)
         mean, std = ((values * num_channels)[:num_channels] for values in (self.mean, self.std))
-        return replace(self, color="rgb" if self.color == "grey" else self.color, mean=mean, std=std)
+        return replace(self, color="rgb" if self.color == "grey" else self.color, mean=mean, std=std, bands=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain strings, floats and lists, for a checkpoint or a JSON file; the range only where there is one,
-        as files have it that are older than it."""
-        values = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
-        value_range = values.pop("value_range")
-        return values if value_range is None else values | {"value_range": list(value_range)}
+        """Return plain strings, numbers and lists, for a checkpoint or a JSON file; range and bands only where they
+        were chosen, as files have it that are older than these."""
+        said = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {name: value for name, value in said.items() if value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
@@ -82,16 +88,18 @@ class Preprocessing:
         Raises:
             ValueError: a missing or unknown entry, or one out of range.
         """
-        names = {field.name for field in fields(cls)} - {"value_range"}
-        if names != set(values) - {"value_range"}:
+        optional = {"value_range", "bands"}
+        names = {field.name for field in fields(cls)} - optional
+        if names != set(values) - optional:
             raise ValueError(f"preprocessing: expected the entries {sorted(names)}, found {sorted(values)}")
-        value_range = values.get("value_range")
+        value_range, bands = (values.get(name) for name in ("value_range", "bands"))
         return cls(
             color=values["color"],
             scale=float(values["scale"]),
             mean=tuple(values["mean"]),
             std=tuple(values["std"]),
             value_range=value_range and tuple(map(float, value_range)),
+            bands=bands and tuple(bands),
         )
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from datasets.image_folders import find_images
 from datasets.image_sizes import read_header
 from datasets.images import ImageError, brightness, read_image
+from datasets.layouts import Reading
 
 
 def picture(height: int = 48, width: int = 64) -> np.ndarray:
@@ -215,16 +216,16 @@ def test_a_range_makes_the_same_value_the_same_grey_in_every_picture(tmp_path: P
     days = [np.array([[0, low, low + 100, low + 200, 5000]], np.uint16).repeat(9, axis=0) for low in (1000, 2000)]
     paths = [write(tmp_path / f"{number}.png", code(".png", day)) for number, day in enumerate(days)]
     for channels in (1, 3):
-        first, second = (read_image(path, channels, (1000, 2275)) for path in paths)
+        first, second = (read_image(path, channels, Reading((1000, 2275))) for path in paths)
         assert first.shape == second.shape == (9, 5, channels)
         assert (first[0] == np.array([0, 0, 20, 40, 255])[:, None]).all(), "0 is no data, and 5000 is beyond the range"
         assert (second[0] == np.array([0, 200, 220, 240, 255])[:, None]).all()
     cold = saved_tiff(tmp_path / "cold.tif", np.array([[0, 10, -5]], np.float32).repeat(9, axis=0))
     warm = saved_tiff(tmp_path / "warm.tif", np.array([[0, 10, 20]], np.float32).repeat(9, axis=0))
-    assert read_image(cold, 1, (-20, 100))[0, :2, 0].tolist() == read_image(warm, 1, (-20, 100))[0, :2, 0].tolist()
-    assert np.array_equal(read_image(write(tmp_path / "a.png", code(".png", picture())), 3, (0, 1)), picture()), (
-        "8 bits stay as they are"
-    )
+    levels = [read_image(path, 1, Reading((-20, 100)))[0, :2, 0].tolist() for path in (cold, warm)]
+    assert levels[0] == levels[1]
+    plain = write(tmp_path / "a.png", code(".png", picture()))
+    assert np.array_equal(read_image(plain, 3, Reading((0, 1))), picture()), "8 bits stay as they are"
 
 
 def test_the_suffix_does_not_decide_the_format(tmp_path: Path) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 from rasterio.enums import ColorInterp
 
+from datasets import picture_windows
 from datasets.images import ImageError, read_image
-from datasets.layouts import Layout, is_mask, read_layout
-from datasets.picture_windows import PictureWindows, open_picture
+from datasets.layouts import Layout, Reading, is_mask, read_layout
+from datasets.picture_windows import PictureWindows, open_picture, read_whole
 
 RED, GREEN, BLUE, NIR, ALPHA, NONE = (
     ColorInterp[name] for name in ("red", "green", "blue", "nir", "alpha", "undefined")
@@ -70,6 +73,65 @@ def test_colours_are_read_as_they_are_named_whole_and_in_windows(tmp_path, bands
         assert np.array_equal(PictureWindows(path, 4)[0:6, 0:8], read_image(path, 4))
 
 
+CHOSEN = (NONE, BLUE, NONE, GREEN, NONE, RED, NONE, NIR)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize(
+    ("stored", "chosen"),
+    [
+        ((RED, GREEN, BLUE), (3, 1, 2)),
+        ((RED, GREEN, BLUE, ALPHA), (2, 2, 1)),
+        (PLANET, (4, 3, 2)),
+        (PLANET, (3,)),
+        (PLANET, (4, 1, 2, 3)),
+        (CHOSEN, (8, 6, 4)),
+        ((NONE, NIR), (2,)),
+        ((NONE,), (1, 1, 1)),
+        ((RED, GREEN, BLUE, ALPHA), (1, 2, 3, 4)),
+    ],
+)
+def test_chosen_bands_are_read_whatever_the_file_calls_them(tmp_path, stored, chosen, dtype) -> None:
+    path, reading = write(tmp_path / "a.tif", stored, dtype), Reading((0, 25_500), chosen)
+    levels = [VALUES[stored[band - 1]] for band in chosen]
+    expected = levels if len(chosen) == 1 else [levels[2], levels[1], levels[0], *levels[3:]]
+    whole = read_whole(path, len(chosen), reading)
+    assert (whole.shape, whole[3, 3].tolist()) == ((6, 8, len(chosen)), expected)
+    assert np.array_equal(PictureWindows(path, len(chosen), reading)[0:6, 0:8], whole)
+    if len(stored) in (1, 3, 4):
+        assert np.array_equal(read_image(path, len(chosen), reading), whole)
+    shown = read_whole(path, 3, reading)  # to be looked at
+    assert shown[3, 3].tolist() == (expected * 3)[:3]
+
+
+def test_bands_are_chosen_in_tiff_files_alone(tmp_path) -> None:
+    """A PNG tile holds the chosen ones already, and its colours have an order of their own."""
+    picture = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    assert np.array_equal(read_whole(tmp_path / "a.png", 3, Reading(bands=(5, 3, 2))), picture)
+    palette = Image.fromarray(picture).quantize(16)
+    palette.save(tmp_path / "b.tif")
+    expected = np.asarray(palette.convert("RGB"))[..., ::-1]
+    assert np.array_equal(read_whole(tmp_path / "b.tif", 3, Reading(bands=(1, 1, 1))), expected)
+
+
+@pytest.mark.parametrize("stored", [(NONE,), (RED, GREEN, BLUE), PLANET, (NONE, NONE)])
+def test_a_band_that_a_file_has_not_is_told(tmp_path, stored) -> None:
+    path = write(tmp_path / "a.tif", stored)
+    for read in (read_image, read_whole, PictureWindows):
+        with pytest.raises(ImageError, match=r"a\.tif: has .* bands?, and --bands is 5 3 2"):
+            read(path, 3, Reading(bands=(5, 3, 2)))
+
+
+def test_of_unnamed_bands_it_is_told_how_to_choose(tmp_path, monkeypatch) -> None:
+    path = write(tmp_path / "a.tif", (NONE,) * 6)
+    with pytest.raises(ImageError, match=r"has 6 bands; .* --bands 1 2 3 .* gdal_translate -b 1 -b 2 -b 3"):
+        read_whole(path)
+    monkeypatch.setattr(picture_windows, "why_no_rasterio", lambda: "pip install it")
+    with pytest.raises(ImageError, match=r"only GDAL can read.*gdal_translate -b 5 -b 3 -b 2; or .* pip install it"):
+        read_whole(path, 3, Reading(bands=(5, 3, 2)))
+
+
 def test_of_eight_bands_the_named_ones_are_read_in_windows(tmp_path) -> None:
     path = write(tmp_path / "a.tif", (NONE, BLUE, NONE, GREEN, NONE, RED, NONE, NIR))
     assert open_picture(path)[2:3, 2:3].tolist() == [[[VALUES[BLUE], VALUES[GREEN], VALUES[RED]]]]
@@ -77,7 +139,7 @@ def test_of_eight_bands_the_named_ones_are_read_in_windows(tmp_path) -> None:
         2:3,
         2:3,
     ].tolist() == [[[VALUES[BLUE], VALUES[GREEN], VALUES[RED], VALUES[NIR]]]]
-    with pytest.raises(ImageError, match=r"has 8 bands, .* in windows only.* gdal_translate -b 6 -b 4 -b 2"):
+    with pytest.raises(ImageError, match=r"has 8 bands, .* only GDAL can read.* gdal_translate -b 6 -b 4 -b 2"):
         read_image(path)
     unnamed = write(tmp_path / "b.tif", (NONE,) * 8)
     for read in (read_image, open_picture):
@@ -107,7 +169,7 @@ def test_the_remedy_for_colours_out_of_order_puts_them_in_order(tmp_path) -> Non
 def test_opacity_is_seen_in_windows_whatever_the_values(tmp_path, dtype, value_range) -> None:
     path = write(tmp_path / "a.tif", (RED, GREEN, BLUE, ALPHA), dtype)
     with pytest.raises(ImageError, match="says where pixels are"):
-        PictureWindows(path, 4, value_range)
+        PictureWindows(path, 4, Reading(value_range))
 
 
 def test_opacity_is_no_near_infrared(tmp_path) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from datasets import picture_windows, tiff
 from datasets.images import ImageError, read_image
+from datasets.layouts import Reading
 from datasets.loader import tile_batches
 from datasets.picture_windows import PictureWindows, ScaledWindows, open_picture
 from datasets.tiles import TileSet, scale_picture
@@ -74,7 +75,7 @@ def test_a_window_is_that_part_of_the_decoded_picture(
             assert str(opened.value) == str(decoded.value)
             continue
         for value_range in (None, (100, 4000)) if kind != "uint8" else (None,):
-            whole, windows = (read(path, channels, value_range) for read in (read_image, open_picture))
+            whole, windows = (read(path, channels, Reading(value_range)) for read in (read_image, open_picture))
             assert isinstance(windows, PictureWindows)
             assert (windows.shape, windows.dtype) == (whole.shape, whole.dtype)
             for window in (np.s_[0:40, 0:210], np.s_[31:97, 60:61], np.s_[100:999, 180:999]):
@@ -100,7 +101,7 @@ def test_what_is_no_data_is_told_by_the_file_alone(tmp_path: Path, told: str) ->
 def test_integers_of_32_bits_keep_their_levels(tmp_path: Path, kind: str, start: int) -> None:
     """A float of 32 bits holds 24 of them: of 256 levels two were left."""
     values = (np.arange(256, dtype=kind) + np.dtype(kind).type(start)).reshape(1, 16, 16)
-    levels = PictureWindows(raster(tmp_path / "a.tif", values), 1, (start, start + 255))[0:16, 0:16]
+    levels = PictureWindows(raster(tmp_path / "a.tif", values), 1, Reading((start, start + 255)))[0:16, 0:16]
     assert levels.ravel().tolist() == list(range(256))
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import rasterio
 
 import main
 from datasets.images import read_image
+from datasets.layouts import Reading
 from DOTA_devkit.boxes import quads_to_boxes
 from DOTA_devkit.labels import read_labels
-from tools import export_onnx, infer_onnx, split_tiles
+from tools import check_data, draw_labels, export_onnx, infer_onnx, split_tiles, split_train_val
 from tools.checkpoint import load_checkpoint
 from tools.onnx_detector import OnnxDetector
 
@@ -97,13 +100,77 @@ def test_pictures_of_other_bands_go_all_the_way(dota_folder, tmp_path, num_chann
     assert cv2.imread(str(tmp_path / "tiles" / "drawings" / "scene_0.png")).shape == (128, 128, 3)
 
 
+def test_chosen_bands_hold_in_training_testing_tiles_and_the_exported_file(dota_folder, tmp_path, capsys) -> None:
+    """Colours are the bands 5, 3 and 2 of TIFF files that do not say so, as those of some satellites."""
+    data_dir, chosen = dota_folder(), ["--bands", "5", "3", "2"]
+    whole = _store_six_bands(data_dir)
+    images, tiles = data_dir / "images", tmp_path / "tiles"
+    assert check_data.main([str(data_dir), "--decode", *chosen]) == 0
+    lists = ["--out", str(tmp_path / "lists"), "--near_duplicates"]
+    assert split_train_val.main([str(data_dir), *lists, *chosen]) == 0
+    assert "cannot be read" not in capsys.readouterr().err
+    assert draw_labels.main([str(data_dir), str(tmp_path / "drawn"), *chosen]) == 0
+    assert draw_labels.main([str(data_dir), str(tmp_path / "not"), "--num", "1"]) == 1
+    assert "has 6 bands" in capsys.readouterr().err
+
+    sizes = ["--size", "96", "--overlap", "32", "--workers", "0"]
+    assert split_tiles.main([str(data_dir), str(tiles), *sizes, *chosen]) == 0
+    assert np.array_equal(read_image(tiles / "images" / "scene_0__1__0___0.png"), whole["scene_0"][:96, :96])
+    flags = [*SMALL, *LIGHT, "--num_epoch", "1"]
+    how = {"whole": ["--data_dir", str(data_dir), *chosen], "tiles": ["--data_dir", str(tiles)]}
+    for name, data in how.items():
+        assert main.main(["--phase", "train", "--out", str(tmp_path / f"run_{name}"), *flags, *data]) == 0
+        architecture = load_checkpoint(tmp_path / f"run_{name}" / "best.pth")[1]
+        assert architecture.bands == (5, 3, 2)
+        assert np.array_equal(architecture.read_picture(images / "scene_0.tif"), whole["scene_0"])
+        assert main.main(["--phase", "eval", "--resume", str(tmp_path / f"run_{name}"), "--num_workers", "0"]) == 0
+
+    again = ["--phase", "test", "--resume", str(tmp_path / "run_whole"), "--num_workers", "0", "--conf_thresh", "0"]
+    assert main.main([*again, "--input", str(images), "--out", str(tmp_path / "a")]) == 0
+    model = tmp_path / "model.onnx"
+    assert (
+        export_onnx.main(["--resume", str(tmp_path / "run_whole"), "--output", str(model), "--conf_thresh", "0"]) == 0
+    )
+    assert OnnxDetector(model).facts.bands == (5, 3, 2)
+    assert infer_onnx.main([str(model), str(images), str(tmp_path / "b")]) == 0
+    found, exported = (_detections(tmp_path / folder)[0]["boxes"][0] for folder in ("a", "b"))
+    assert found["score"] == pytest.approx(exported["score"], abs=1e-4)
+
+    capsys.readouterr()
+    assert main.main([*again, "--bands", "3", "2", "1"]) == 2
+    assert "--bands 3 2 1 contradicts the checkpoint" in capsys.readouterr().err
+    wrong = ((["3", "2"], "give the numbers of"), (["0"], "from 1 on"), (["1", "--in_channels", "3"], "as many"))
+    for flag, message in wrong:
+        assert main.main(["--phase", "train", "--bands", *flag]) == 2
+        assert message in capsys.readouterr().err
+    assert main.main(["--phase", "train", *how["tiles"], "--in_channels", "1", "--out", str(tmp_path / "grey")]) == 2
+    assert "--in_channels 1: the tiles were cut with --bands 5 3 2" in capsys.readouterr().err
+
+
+def _store_six_bands(data_dir: Path) -> dict[str, np.ndarray]:
+    """The pictures as TIFF files of six bands, of which 5, 3 and 2 are red, green and blue; the colours (H, W, 3)."""
+    pictures = {}
+    for path in sorted((data_dir / "images").iterdir()):
+        pictures[path.stem] = picture = read_image(path)
+        bands = np.zeros((6, *picture.shape[:2]), np.uint8)
+        bands[[1, 2, 4]] = np.moveaxis(picture, 2, 0)
+        shape = {"count": 6, "height": picture.shape[0], "width": picture.shape[1], "dtype": "uint8"}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            how = {"driver": "GTiff", "photometric": "minisblack"}
+            with rasterio.open(path.with_suffix(".tif"), "w", **how, **shape) as file:
+                file.write(bands)
+        path.unlink()
+    return pictures
+
+
 def test_a_range_of_values_holds_in_training_testing_tiles_and_the_exported_file(dota_folder, tmp_path, capsys):
     data_dir, run_dir = dota_folder(), tmp_path / "run"
     _store_bands(data_dir, 1, np.uint16)
     images = data_dir / "images"
     how, sizes = ["--value_range", "1000", "60000"], ["--size", "96", "--overlap", "32", "--workers", "0"]
     assert split_tiles.main([str(data_dir), str(tmp_path / "tiles"), *sizes, *how]) == 0
-    whole = read_image(images / "scene_0.png", 1, (1000, 60000))
+    whole = read_image(images / "scene_0.png", 1, Reading((1000, 60000)))
     tile = read_image(tmp_path / "tiles" / "images" / "scene_0__1__0___0.png", 1)
     assert np.array_equal(tile, whole[:96, :96])
     flags = [*SMALL, *LIGHT, "--num_epoch", "1", "--in_channels", "1"]

@@ -13,11 +13,12 @@ import rasterio
 
 from datasets import picture_windows
 from datasets.images import ImageError, read_image
+from tools import tile_pictures
 from tools.processes import run_tasks
 from tools.stop_request import StopRequest
-from tools.tile_pictures import PictureTask, SplitSettings, read_picture, split_picture
+from tools.tile_pictures import PictureTask, SplitSettings, finished_record, read_picture, split_picture
 
-SETTINGS = SplitSettings(64, 40, (1.0,), 0.7, 0.0, "auto", 3, None, "error", "error", None)
+SETTINGS = SplitSettings(64, 40, (1.0,), 0.7, 0.0, "auto", 3, None, None, "error", "error", None)
 
 
 def write_tiff(path: Path, pixels: np.ndarray, photometric: int = 1, planar: int = 1) -> None:
@@ -152,3 +153,25 @@ def test_a_worker_takes_its_task_from_another_process(dota_folder, tmp_path):
     (record,) = run_tasks(split_picture, [task], 1, StopRequest())
     assert record["height"] == 128
     assert task.marker.is_file()
+
+
+def test_labels_that_change_while_their_picture_is_cut_are_cut_again(tmp_path, monkeypatch) -> None:
+    """The marker was of the file as it was afterwards, and the tiles of it as it was before."""
+    image, label = tmp_path / "a.png", tmp_path / "a.txt"
+    cv2.imwrite(str(image), np.zeros((64, 64, 3), np.uint8))
+    label.write_text("1 1 9 1 9 9 1 9 ship 0\n")
+    task = PictureTask(image, label, tmp_path / "tiles", SETTINGS, 0.0)
+    for folder in ("images", "labelTxt", ".split/pictures"):
+        (task.dst / folder).mkdir(parents=True)
+    read = tile_pictures.read_picture
+
+    def read_and_label(*how):
+        label.write_text("1 1 9 1 9 9 1 9 ship 0\n20 20 29 20 29 29 20 29 ship 0\n")
+        return read(*how)
+
+    monkeypatch.setattr(tile_pictures, "read_picture", read_and_label)
+    split_picture(task)
+    assert finished_record(task) is None
+    monkeypatch.undo()
+    assert split_picture(task)["num_objects"] == 2
+    assert finished_record(task) is not None

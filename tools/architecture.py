@@ -19,7 +19,8 @@ from tools.own_backbone import same_backbone
 PUBLISHED_SIDE = 608
 PUBLISHED_BACKBONE = "resnet101"
 NETWORK_FLAGS = ("backbone", "neck", "neck_width", "head_width", "head_norm")
-ARCHITECTURE_FLAGS = (*NETWORK_FLAGS, "in_channels", "value_range", "input_h", "input_w")
+READING_FLAGS = ("in_channels", "value_range", "bands")
+ARCHITECTURE_FLAGS = (*NETWORK_FLAGS, *READING_FLAGS, "input_h", "input_w")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Architecture(NetworkInput):
     def value_range(self) -> tuple[float, float] | None:
         """In pictures of more than 8 bits, the values that become black and white; None: each picture's own."""
         return self.preprocessing.value_range
+
+    @property
+    def bands(self) -> tuple[int, ...] | None:
+        """Of TIFF files, the numbers of the bands that are read, from 1 on; None: those that the file calls colours."""
+        return self.preprocessing.bands
 
     @property
     def title(self) -> str:
@@ -96,7 +102,8 @@ class Architecture(NetworkInput):
         if usual is not None and (len(usual) != 2 or not all(type(side) is int and side > 0 for side in usual)):
             raise ValueError(f"picture_hw is {usual!r}, not height and width")
         colours = _entry(values, "preprocessing", Mapping)
-        lists = [_entry(colours, name, list | tuple) for name in ("mean", "std", "value_range") if name in colours]
+        told = [name for name in ("mean", "std", "value_range", "bands") if name in colours]
+        lists = [_entry(colours, name, list | tuple) for name in told]
         numbers = [colours.get("scale"), *itertools.chain.from_iterable(lists)]
         if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
             raise ValueError(f"preprocessing holds something else than numbers: {numbers}")
@@ -137,13 +144,14 @@ def check_flags(
     config: Config, architecture: Architecture, path: Path, names: Sequence[str] = ARCHITECTURE_FLAGS
 ) -> None:
     """Raises SettingsError when a flag among `names` that the user gave contradicts the checkpoint."""
-    own = (*NETWORK_FLAGS, "in_channels", "value_range")
-    facts: dict[str, object] = {name: getattr(architecture, name) for name in own}
+    facts: dict[str, object] = {name: getattr(architecture, name) for name in (*NETWORK_FLAGS, *READING_FLAGS)}
     facts["input_h"], facts["input_w"] = architecture.input_hw
     if architecture.neck != "fpn":
         facts["neck_width"] = f"--neck {architecture.neck}, which has none"
     if architecture.value_range is None:
         facts["value_range"] = "that each picture has its own range"
+    if architecture.bands is None:
+        facts["bands"] = "that each file tells its own colours"
     for name in names:
         value, fact = getattr(config, name), facts[name]
         is_same = value == fact or (name == "backbone" and same_backbone(value, fact))

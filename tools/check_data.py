@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets.layouts import Reading
 from datasets.readers import FORMATS, detect_format
 from DOTA_devkit.atomic import write_json, write_text
 from tools.command_line import Parser, SettingsError, exit_code
@@ -18,6 +19,7 @@ from tools.data_survey import Survey, SurveySettings, survey_folder
 from tools.data_thumbnails import Thumbnails
 from tools.data_twins import find_twins
 from tools.destinations import refuse_data_folder, require_free
+from tools.setting_rules import check_bands
 from tools.stop_request import StopRequest
 
 MOST_PIXELS = 2e9  # up to so many in all pictures, near-twins are looked for unasked: half a minute of decoding or so
@@ -52,17 +54,18 @@ def check_folder(options: argparse.Namespace, stop: StopRequest) -> int:
         require_free(options.fix, "--fix")
     dataset = detect_format(data_dir) if options.dataset == "auto" else options.dataset
     pictures = "decode" if options.decode else options.pictures
-    settings = SurveySettings(dataset, (options.input_h, options.input_w), options.K, pictures)
+    input_hw, reading = (options.input_h, options.input_w), Reading(bands=options.bands and tuple(options.bands))
+    settings = SurveySettings(dataset, input_hw, options.K, pictures, reading)
     layout = lay_out(dataset, data_dir, options.lists)
     survey = survey_folder(data_dir, layout, settings, options.workers, stop)
-    _add_twins(survey, layout, options, stop)
+    _add_twins(survey, layout, options, settings.reading, stop)
     report = report_values(data_dir, settings, survey)
     print("\n".join(terminal_lines(report)))
     if options.json is not None:
         write_json(options.json, report)
         print(f"written: {options.json}")
     if options.html is not None:
-        thumbnails = Thumbnails(dataset, {pair.name: pair for pair in layout.pairs}, layout.read)
+        thumbnails = Thumbnails(dataset, {pair.name: pair for pair in layout.pairs}, layout.read, reading)
         draw = thumbnails.draw if settings.pictures != "none" else _draw_nothing
         write_text(options.html, report_page(report, survey, draw))
         print(f"written: {options.html}")
@@ -95,12 +98,14 @@ def _check_places(places: dict[str, Path | None]) -> None:
             raise SettingsError(f"{first} and {flag} name one place, {places[first]}; name two")
 
 
-def _add_twins(survey: Survey, layout: DataLayout, options: argparse.Namespace, stop: StopRequest) -> None:
+def _add_twins(
+    survey: Survey, layout: DataLayout, options: argparse.Namespace, reading: Reading, stop: StopRequest
+) -> None:
     wanted = options.near_duplicates
     if wanted is None:
         wanted = options.pictures != "none" and survey.num_pixels <= MOST_PIXELS
     if wanted:
-        findings = find_twins(layout, survey.unreadable, options.workers, stop)
+        findings = find_twins(layout, survey.unreadable, reading, options.workers, stop)
         survey.add(findings)
         survey.unreadable |= {finding.picture for finding in findings if finding.kind == "unreadable-picture"}
     else:
@@ -159,11 +164,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="look for pictures that show nearly the same; decodes all [default: where they have up to "
         f"{MOST_PIXELS / 1e6:,.0f} megapixels in all]",
     )
+    parser.add_bands()
     parser.add_workers()
     options = parser.parse_args(arguments)
     for name, least in (("input_h", 32), ("input_w", 32), ("K", 1), ("workers", 0)):
         if getattr(options, name) < least:
             parser.error(f"--{name} is {getattr(options, name)}; it must be at least {least}")
+    check_bands(options.bands)
     if options.decode and options.pictures == "none":
         parser.error("--decode opens the pictures that --no_images leaves alone; give one of them")
     return options

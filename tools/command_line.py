@@ -68,6 +68,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise SettingsError(f"{message}; {self.prog} --help lists all flags")
 
+    def add_bands(self, effect: str = "") -> None:
+        """Add --bands: numbers, or None."""
+        self.add_argument(
+            "--bands",
+            type=int,
+            nargs="+",
+            metavar="N",
+            help="of TIFF files, the numbers of the bands to read, from 1 on: red, green and blue, such as 5 3 2; one "
+            f"for grey; or a fourth one, too{effect} [default: those that the file calls so, else the first]",
+        )
+
     def add_workers(self, what: str = "processes; 0 works in the main process") -> None:
         """Add --workers, by default one for each core that this process may use, which may be less than there are."""
         has_affinity = hasattr(os, "sched_getaffinity")

@@ -97,13 +97,22 @@ class Config:
     head_width: int = _setting(256, "channels between the two convolutions of each head", least=1)
     head_norm: bool = _setting(True, "batch norm after the first convolution of each head")
     in_channels: int | None = _setting(
-        None, "channels of the pictures: 1 grey or thermal, 3 colours, 4 with near infrared [default: 3]"
+        None,
+        "channels of the pictures: 1 grey or thermal, 3 colours, 4 with near infrared [default: as many as "
+        "--bands, else 3]",
     )
     value_range: tuple[float, ...] | None = _setting(
         None,
         "in pictures of 16 bits or floating point, the two values that become black and white in all of them, such as "
         "temperatures [default: 0.5th and 99.5th percentile of each picture; of tiles, as they were cut]",
         metavar="V",
+    )
+    bands: tuple[int, ...] | None = _setting(
+        None,
+        "of TIFF files, the numbers of the bands that are read, from 1 on: red, green and blue, such as 5 3 2, one for "
+        "grey, or a fourth one, too [default: those that the file calls so, else the first; of tiles, as they were "
+        "cut]",
+        metavar="N",
     )
     input_h: int | None = _setting(
         None,

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from datasets.augment import Augmentation
 from datasets.demo import SCENE_SIZE, ensure_demo
+from datasets.layouts import BY_THE_FILE, Reading
 from datasets.readers import (
     NoClassError,
     Sample,
@@ -74,14 +75,23 @@ def default_input_hw(config: Config, data: DataFolder) -> tuple[int, int]:
     return config.input_h or side, config.input_w or side
 
 
-def value_range_of(config: Config, data: DataFolder) -> tuple[float, float] | None:
-    """--value_range, else that by which the tiles of the data were cut, so that whole pictures look like them."""
-    if config.value_range is not None:
-        return config.value_range[0], config.value_range[1]
+def reading_of(config: Config, data: DataFolder) -> Reading:
+    """--value_range and --bands, each else as the tiles of the data were cut, so that whole pictures look like them."""
     try:
-        return read_index(data.data_dir).value_range
+        index = read_index(data.data_dir)
+        tiles = Reading(index.value_range, index.bands)
     except (OSError, ValueError):  # no tiles, or an index of something else: scoring tells of it
-        return None
+        tiles = BY_THE_FILE
+    value_range, bands = config.value_range, config.bands
+    return Reading(
+        tiles.value_range if value_range is None else (value_range[0], value_range[1]),
+        tiles.bands if bands is None else bands,
+    )
+
+
+def wanted_channels(config: Config, reading: Reading) -> int | None:
+    """--in_channels, else as many as there are chosen bands, if any."""
+    return config.in_channels or len(reading.bands or ()) or None
 
 
 def augmentation_of(config: Config) -> Augmentation:
@@ -104,7 +114,7 @@ def make_training_set(
     num_classes: int,
     input_hw: tuple[int, int],
     fill_bgr: tuple[float, ...],
-    value_range: tuple[float, float] | None,
+    reading: Reading,
     *,
     augment: bool = True,
     kind: type[Set] = TrainingSet,
@@ -119,7 +129,7 @@ def make_training_set(
         min_visible=config.min_visible,
         seed=config.seed,
         window_hw=window_size(config, input_hw) if augment else None,
-        value_range=value_range,
+        reading=reading,
     )
 
 

@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.image_sizes import read_header
-from datasets.images import ImageError, read_image
+from datasets.images import ImageError
+from datasets.layouts import BY_THE_FILE, Reading
+from datasets.picture_windows import read_whole
 from datasets.readers import Read, dota_classes, nearest_dota_classes, read_classes
 from datasets.xml_labels import Annotation, read_annotation, turned_fault
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels, nearest_class
@@ -41,12 +43,14 @@ CHUNK = 200  # pictures that a process takes at a time
 
 class SurveySettings(NamedTuple):
     """dataset: a name of the registry. input_hw: the network's input, pixels. num_kept: K, the most detections of a
-    picture. pictures: "none" leaves them alone, "headers" reads their sizes, "decode" decodes them whole."""
+    picture. pictures: "none" leaves them alone, "headers" reads their sizes, "decode" decodes them whole.
+    reading: how they are decoded."""
 
     dataset: str
     input_hw: tuple[int, int]
     num_kept: int
     pictures: str
+    reading: Reading = BY_THE_FILE
 
 
 class Chunk(NamedTuple):
@@ -130,7 +134,7 @@ def survey_chunk(chunk: Chunk) -> Survey:
     survey, settings = Survey(), chunk.settings
     of_pictures, sizes = [], []
     for pair in chunk.pairs:
-        sizes.append(_read_size(pair, settings.pictures, survey))
+        sizes.append(_read_size(pair, settings, survey))
         of_pictures.append(_read_labels(pair, chunk, sizes[-1], survey))
     objects = join_objects(of_pictures, sizes)
     survey.statistics.add(measure_objects(objects))
@@ -176,15 +180,16 @@ def known_classes(dataset: str, data_dir: Path, found: set[str]) -> tuple[tuple[
         return tuple(sorted(found)), "format"
 
 
-def _read_size(pair: Pair, pictures: str, survey: Survey) -> tuple[float, float]:
+def _read_size(pair: Pair, settings: SurveySettings, survey: Survey) -> tuple[float, float]:
     """Height and width of a picture, NaN where it cannot be told."""
     unknown = (np.nan, np.nan)
     survey.statistics.num_pictures += 1
-    if pictures == "none":
+    if settings.pictures == "none":
         return unknown
     try:
         header = read_header(pair.image_path)
-        size = header[:2] if pictures == "headers" else read_image(pair.image_path).shape[:2]
+        is_decoded = settings.pictures == "decode"
+        size = read_whole(pair.image_path, reading=settings.reading).shape[:2] if is_decoded else header[:2]
     except ImageError as error:
         what = escaped(str(error).removeprefix(f"{pair.image_path}: "))
         survey.add([Finding("unreadable-picture", pair.name, escaped(str(pair.image_path)), 0, what)])

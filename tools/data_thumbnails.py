@@ -8,7 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.images import ImageError, read_image
+from datasets.images import ImageError
+from datasets.layouts import BY_THE_FILE, Reading
+from datasets.picture_windows import read_whole
 from datasets.readers import Read
 from DOTA_devkit.labels import LabelError
 from tools.data_checks import LABELTXT, Finding, raw_corners
@@ -28,10 +30,11 @@ OF_PICTURES = ("both-lists", "normalised")  # the line is one of a list, or the 
 class Thumbnails:
     """Draws thumbnails; the picture and the labels read last are kept, since findings come in clusters."""
 
-    def __init__(self, dataset: str, pairs: dict[str, Pair], read: Read) -> None:
+    def __init__(self, dataset: str, pairs: dict[str, Pair], read: Read, reading: Reading = BY_THE_FILE) -> None:
         self._dataset = dataset
         self._pairs = pairs
         self._read_labels = read
+        self._reading = reading
         self._last: tuple[Path, np.ndarray] | None = None
 
     def draw(self, finding: Finding) -> str:
@@ -59,7 +62,7 @@ class Thumbnails:
             return None
         if self._last is None or self._last[0] != pair.image_path:
             try:
-                self._last = (pair.image_path, read_image(pair.image_path))
+                self._last = (pair.image_path, read_whole(pair.image_path, reading=self._reading))
             except ImageError:
                 return None
         return self._last[1]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.images import ImageError
+from datasets.layouts import Reading
 from tools.data_checks import Finding, escaped
 from tools.data_folder import DataLayout, Pair
 from tools.progress import progress_bar
@@ -16,7 +17,9 @@ from tools.stop_request import StopRequest
 NEVER = 65  # bits, more than there are
 
 
-def find_twins(layout: DataLayout, unreadable: Set[str], num_workers: int, stop: StopRequest) -> list[Finding]:
+def find_twins(
+    layout: DataLayout, unreadable: Set[str], reading: Reading, num_workers: int, stop: StopRequest
+) -> list[Finding]:
     """Each picture that is a near-twin of one before it, told once; of pictures in two lists those of the second.
 
     Decodes all pictures but the `unreadable` ones, and tells of those that turn out to be so.
@@ -36,7 +39,7 @@ def find_twins(layout: DataLayout, unreadable: Set[str], num_workers: int, stop:
             stop.check()
             yield value
 
-    hashes = picture_hashes([pair.image_path for pair in pairs], num_workers, on_bad, track)
+    hashes = picture_hashes([pair.image_path for pair in pairs], num_workers, on_bad, track, reading)
     return findings + _twin_findings(pairs, hashes, stop)
 
 

@@ -40,7 +40,7 @@ class Inference:
     ) -> Iterator[Found]:
         """Detect on the pictures, in batches; every picture is decoded once. Those in rows `kept` are handed on."""
         facts = self.architecture.preprocessing
-        pictures = PictureSet(paths, self.architecture.input_hw, facts.fill_bgr, kept, facts.value_range)
+        pictures = PictureSet(paths, self.architecture.input_hw, facts.fill_bgr, kept, self.architecture.reading)
         for batch in make_picture_loader(pictures, batch_size, num_workers):
             for row, problem in batch.problems.items():
                 yield Found(row, NO_DETECTIONS, (0, 0), problem=problem)

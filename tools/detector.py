@@ -22,7 +22,8 @@ from tools.run_folder import weights_in
 class Detector:
     """A checkpoint ready to detect. class_names: what the labels stand for; usual_hw: of pictures in which objects are
     as large as they were in training; input_hw and num_channels: of the network; value_range: in pictures of more than
-    8 bits, the values that training made black and white, if it was the same in all; num_cut: pictures and tiles so far
+    8 bits, the values that training made black and white, if it was the same in all; bands: of TIFF files, those that
+    training read, if they were chosen; num_cut: pictures and tiles so far
     of which boxes may be missing, because there were more than K."""
 
     def __init__(
@@ -55,7 +56,8 @@ class Detector:
         self.class_names = tuple(self._architecture.class_names)
         self.usual_hw, self.input_hw = self._architecture.usual_hw, self._architecture.input_hw
         self.num_channels = self._architecture.in_channels
-        self.value_range, self.num_cut = self._architecture.value_range, 0
+        self.value_range, self.bands = self._architecture.value_range, self._architecture.bands
+        self.num_cut = 0
 
     @property
     def settings(self) -> DetectionSettings:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.images import IMAGE_SUFFIXES, ImageError, read_image
+from datasets.images import IMAGE_SUFFIXES, ImageError
+from datasets.layouts import Reading
+from datasets.picture_windows import read_whole
 from datasets.readers import FORMATS, Read, detect_format, get_format, label_reader, list_images, read_classes
 from datasets.splits import choose_split
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels
@@ -20,6 +22,7 @@ from tools.drawing import numbered_classes
 from tools.drawing_files import check_drawings, write_picture
 from tools.messages import warn
 from tools.progress import progress_bar
+from tools.setting_rules import check_bands
 from tools.stop_request import StopRequest
 from tools.truth_drawing import draw_truth
 
@@ -34,28 +37,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> int:
         options = _parse(arguments)
         with stop:
-            return draw_folder(
-                options.data_dir, options.out_dir, options.dataset, options.num, options.split, options.seed, stop
-            )
+            return draw_folder(options, stop)
 
     return exit_code(work, stop)
 
 
-def draw_folder(
-    data_dir: Path, out_dir: Path, dataset: str, num: int, split: str | None, seed: int, stop: StopRequest
-) -> int:
-    """Draw `num` pictures, chosen by seed, of the list `split` or of all; labels and pictures that cannot be read are
-    told and left out. Returns the exit code, 1 when anything was."""
+def draw_folder(options: argparse.Namespace, stop: StopRequest) -> int:
+    """Draw pictures, chosen by seed, of a list or of all; labels and pictures that cannot be read are told and left
+    out. Returns the exit code, 1 when anything was."""
+    data_dir, out_dir, split = options.data_dir, options.out_dir, options.split
+    reading = Reading(bands=options.bands and tuple(options.bands))
     if not data_dir.is_dir():
         raise SettingsError(f"{data_dir}: no such data folder")
     refuse_data_folder(out_dir, data_dir)
-    dataset = detect_format(data_dir) if dataset == "auto" else dataset
+    dataset = detect_format(data_dir) if options.dataset == "auto" else options.dataset
     reader, images = get_format(dataset), list_images(dataset, data_dir)
     if not images:
         raise ImageError(f"{data_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
     known = reader.splits(data_dir)
     names = choose_split(data_dir, images, "val", split, known=known).names if split else sorted(images)
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(names))[:num]).tolist()
+    chosen = np.sort(np.random.default_rng(options.seed).permutation(len(names))[: options.num]).tolist()
     check_drawings(out_dir / f"{names[place]}.jpg" for place in chosen)
     problems: list[LabelError | ImageError] = []
     class_names = read_classes(dataset, data_dir, names)
@@ -65,7 +66,7 @@ def draw_folder(
     for name in progress_bar([names[place] for place in chosen], desc="drawing", unit="picture"):
         labels = _read(reader.label_path(data_dir, name), read, reader.missing_is_empty, problems)
         try:
-            picture = read_image(images[name])
+            picture = read_whole(images[name], reading=reading)
             if max(picture.shape) > LONGEST_JPEG:
                 raise ImageError(f"{images[name]}: a side is longer than the {LONGEST_JPEG} pixels that a JPEG holds")
         except ImageError as error:
@@ -132,7 +133,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--split", metavar="NAME", help="draw pictures of this list, such as train [default: of all pictures]")
     add("--seed", type=int, default=0, metavar="N", help="of the choice of pictures, 0 or more [default: %(default)s]")
+    parser.add_bands()
     options = parser.parse_args(arguments)
+    check_bands(options.bands)
     for name in ("num", "seed"):
         if getattr(options, name) < 0:
             parser.error(f"--{name} is {getattr(options, name)}; it must be at least 0")

@@ -53,7 +53,8 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
         make_training_set,
         open_data,
         read_split,
-        value_range_of,
+        reading_of,
+        wanted_channels,
     )
     from tools.target_statistics import MOSTLY_HORIZONTAL, MeasuredSet, format_summary, summarize
 
@@ -61,14 +62,15 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
     class_names = data_classes(config, data)
     split, samples = read_split(config, data, "train" if config.split is None else "val", class_names)
     input_hw = default_input_hw(config, data)
-    fill = IMAGENET.for_channels(config.in_channels or 3).fill_bgr
+    reading = reading_of(config, data)
+    fill = IMAGENET.for_channels(wanted_channels(config, reading) or 3).fill_bgr
     training_set = make_training_set(
         config,
         samples,
         len(class_names),
         input_hw,
         fill,
-        value_range_of(config, data),
+        reading,
         augment=augment,
         kind=MeasuredSet,
     )

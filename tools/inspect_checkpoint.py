@@ -196,6 +196,8 @@ def _describe_architecture(architecture: Mapping[str, Any], is_guess: bool) -> l
     norm = "with" if architecture["head_norm"] else "without"
     low, high = colours.get("value_range") or (None, None)
     deep = "" if low is None else f"; of more than 8 bits {low:g} becomes 0 and {high:g} 255"
+    bands = colours.get("bands")
+    deep += f"; of TIFF files the bands {' '.join(map(str, bands))}" if bands else ""
     taken = ", taken for what published files are" if is_guess else ""
     return [
         *_wrapped(f"{len(names)} classes", ", ".join(names)),

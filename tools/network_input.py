@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.images import read_image
-from datasets.picture_windows import PictureWindows, open_picture
+from datasets.layouts import Reading
+from datasets.picture_windows import PictureWindows, open_picture, read_whole
 
 
 class NetworkInput:
-    """What `Architecture` and `FileFacts` know alike; they hold input_hw, picture_hw, value_range and in_channels."""
+    """What `Architecture` and `FileFacts` know alike; they hold its fields."""
 
     input_hw: tuple[int, int]
     picture_hw: tuple[int, int] | None
     value_range: tuple[float, float] | None
+    bands: tuple[int, ...] | None
     in_channels: int  # of the pictures: 1 grey, 3 BGR, 4 BGR and one more
 
     @property
@@ -23,10 +24,15 @@ class NetworkInput:
         """Height and width of pictures in which objects are as large, for the network, as those it was trained on."""
         return self.picture_hw or self.input_hw
 
+    @property
+    def reading(self) -> Reading:
+        """How pictures were read in training."""
+        return Reading(self.value_range, self.bands)
+
     def read_picture(self, path: Path) -> np.ndarray:
-        """A picture as it was read in training. Raises ImageError as `read_image`."""
-        return read_image(path, self.in_channels, self.value_range)
+        """A picture as it was read in training. Raises ImageError as `read_whole`."""
+        return read_whole(path, self.in_channels, self.reading)
 
     def open_picture(self, path: Path) -> np.ndarray | PictureWindows:
         """A picture to cut tiles from, in windows where it is large. Raises ImageError as `open_picture`."""
-        return open_picture(path, self.in_channels, self.value_range)
+        return open_picture(path, self.in_channels, self.reading)

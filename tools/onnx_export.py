@@ -144,6 +144,7 @@ def _facts_of(
         sha256=file_hash(checkpoint),
         picture_hw=architecture.usual_hw,
         value_range=architecture.value_range,
+        bands=architecture.bands,
     )
 
 

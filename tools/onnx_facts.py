@@ -22,6 +22,7 @@ COLUMNS = {
     "count": "rows that hold boxes; only with nms inside",
 }
 EACH_ITS_OWN = "percentiles 0.5 and 99.5 of each picture"  # the range of values, where none is given
+FILES_TELL = "those that each file calls its colours, else the first"  # the bands of TIFF files, where none are chosen
 ANGLE = "no angle is stored; that of the side w, corner 1 to corner 2, is atan2(y2-y1, x2-x1): clockwise on the screen"
 
 
@@ -39,7 +40,8 @@ class FileFacts(NetworkInput):
     otherwise what to use. num_views: of a picture and its mirror images, whose mean is taken. chosen: whether the
     classes are some of those of the data, and objects of others background. precision: of the network. checkpoint,
     sha256: where the weights are from. picture_hw: height and width that training pictures usually had, if it is known.
-    value_range: in pictures of more than 8 bits, the values that become 0 and 255; None: each picture's own.
+    value_range: in pictures of more than 8 bits, the values that become 0 and 255; None: each picture's own. bands: of
+    TIFF files, the numbers of the bands that are read, from 1 on, red first; None: as each file tells.
     """
 
     class_names: tuple[str, ...]
@@ -64,6 +66,7 @@ class FileFacts(NetworkInput):
     sha256: str
     picture_hw: tuple[int, int] | None = None
     value_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] | None = None
 
     @property
     def in_channels(self) -> int:
@@ -104,6 +107,7 @@ class FileFacts(NetworkInput):
             "picture_height": self.usual_hw[0],
             "picture_width": self.usual_hw[1],
             "value_range": list(self.value_range) if self.value_range else EACH_ITS_OWN,
+            "bands": list(self.bands) if self.bands else FILES_TELL,
         } | {f"output_{name}": text for name, text in COLUMNS.items() if self.nms or name != "count"}
         return {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
                 for key, value in values.items()}  # fmt: skip
@@ -141,6 +145,7 @@ class FileFacts(NetworkInput):
                 sha256=properties["checkpoint_sha256"],
                 picture_hw=_picture_hw(properties),
                 value_range=_value_range(properties),
+                bands=_bands(properties),
             )
         except (KeyError, TypeError, ValueError) as error:
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
@@ -190,6 +195,17 @@ def _value_range(properties: Mapping[str, str]) -> tuple[float, float] | None:
     if not low < high:
         raise ValueError(f"value_range is {said}, not a value and a larger one")
     return low, high
+
+
+def _bands(properties: Mapping[str, str]) -> tuple[int, ...] | None:
+    """None of files before this was told."""
+    said = properties.get("bands", FILES_TELL)
+    if said == FILES_TELL:
+        return None
+    bands = tuple(map(int, json.loads(said)))
+    if len(bands) != len(json.loads(properties["mean"])) or min(bands) < 1:
+        raise ValueError(f"bands is {said}, not a number from 1 on for each channel")
+    return bands
 
 
 def _channels(properties: Mapping[str, str]) -> dict[str, tuple[float, ...]]:

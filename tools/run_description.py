@@ -40,6 +40,8 @@ def describe(run: Run, train_samples: Sequence[Sample]) -> None:
     if run.architecture.value_range is not None:
         black, white = run.architecture.value_range
         run.log(f"pictures of more than 8 bits: {black:g} becomes black, {white:g} white")
+    if run.architecture.bands is not None:
+        run.log(f"of TIFF files the bands {' '.join(map(str, run.architecture.bands))} are read")
     num_objects = sum(int((~sample.ignored).sum()) for sample in train_samples)
     run.log(f"{len(train_samples)} pictures to train on, {num_objects} objects; {len(run.val_samples)} to validate on")
     others = "; objects of others are background (--classes)" if config.classes else ""

@@ -38,6 +38,17 @@ def check_value_range(values: Sequence[float] | None) -> None:
         raise SettingsError(f"--value_range is {values}; give the value of black and a larger one of white")
 
 
+def check_bands(bands: Sequence[int] | None, in_channels: int | None = None) -> None:
+    """Raises SettingsError for anything but None, or numbers from 1 on, as many as a network reads channels."""
+    if bands is None:
+        return
+    said = f"--bands {' '.join(map(str, bands))}"
+    if len(bands) not in (1, 3, 4) or min(bands) < 1:
+        raise SettingsError(f"{said}: give the numbers of one band, three or four, from 1 on")
+    if in_channels not in (None, len(bands)):
+        raise SettingsError(f"{said} with --in_channels {in_channels}: give as many bands, or leave --in_channels out")
+
+
 def _check_value(item: Field, value: object) -> None:
     """Raises SettingsError for a value that is none of the choices, or out of the setting's own range."""
     choices, least, most = (item.metadata.get(key) for key in ("choices", "least", "most"))
@@ -97,6 +108,7 @@ def _check_training(config: Config) -> None:
     if config.in_channels not in (None, 1, 3, 4):
         raise SettingsError(f"--in_channels is {config.in_channels}; pictures of 1, 3 and 4 bands can be read")
     check_value_range(config.value_range)
+    check_bands(config.bands, config.in_channels)
     if not 0 < config.backbone_lr_scale < math.inf:
         raise SettingsError(
             f"--backbone_lr_scale is {config.backbone_lr_scale}; it must be above 0 and finite (--freeze 5 trains "

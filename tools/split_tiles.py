@@ -41,7 +41,7 @@ from tools.command_line import Parser, SettingsError, exit_code
 from tools.folder_lock import locked
 from tools.messages import report_problems, warn
 from tools.processes import run_tasks
-from tools.setting_rules import check_scales, check_value_range
+from tools.setting_rules import check_bands, check_scales, check_value_range
 from tools.stop_request import StopRequest
 from tools.tile_folder import (
     SETTINGS,
@@ -197,18 +197,22 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
     for name in ("min_visible", "skip_empty"):
         if not 0 <= getattr(options, name) <= 1:
             raise SettingsError(f"--{name} is {getattr(options, name)}; it must lie between 0 and 1")
-    if options.in_channels == 4 and options.suffix == "jpg":
-        raise SettingsError("--suffix jpg: a JPEG holds no fourth band; give png, or --in_channels 3")
     check_value_range(options.value_range)
+    check_bands(options.bands, options.in_channels)
+    in_channels = options.in_channels or len(options.bands or ()) or 3
+    if in_channels == 4 and options.suffix == "jpg":
+        raise SettingsError("--suffix jpg: a JPEG holds no fourth band; give png, or three bands")
     if options.lists is not None and not options.lists.is_dir():
         raise SettingsError(f"--lists {options.lists}: no such folder")
     if options.workers < 0:
         raise SettingsError(f"--workers is {options.workers}; it must be at least 0")
-    alike = ("size", "overlap", "min_visible", "skip_empty", "suffix", "in_channels", "missing_labels", "on_bad_label")
+    alike = ("size", "overlap", "min_visible", "skip_empty", "suffix", "missing_labels", "on_bad_label")
     return SplitSettings(
         **{name: getattr(options, name) for name in alike},
         scales=tuple(options.scales),
+        in_channels=in_channels,
         value_range=options.value_range and tuple(options.value_range),
+        bands=options.bands and tuple(options.bands),
         class_names=None,
     )
 
@@ -269,10 +273,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--in_channels",
         type=int,
         choices=(3, 4),
-        default=3,
         help="bands of a colour picture that are kept: 4 for training with --in_channels 4, as png; 3 leaves a fourth "
-        "out [default: %(default)s]",
+        "out [default: as many as --bands, else 3]",
     )
+    parser.add_bands("; training takes them over for whole pictures")
     add(
         "--value_range",
         type=float,

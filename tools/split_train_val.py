@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datasets.layouts import Reading
 from datasets.near_duplicates import (
     MAX_DISTANCE,
     join_pairs,
@@ -29,6 +30,7 @@ from tools.command_line import Parser, SettingsError, exit_code
 from tools.data import none_readable
 from tools.messages import report_bad_labels, report_problems, warn
 from tools.progress import progress_bar
+from tools.setting_rules import check_bands
 
 LISTS = ("train", "val", "test")
 SHOWN_NAMES = 3
@@ -130,7 +132,10 @@ def group_pictures(pictures: Pictures, options: argparse.Namespace) -> tuple[np.
     if options.near_duplicates:
         problems: list[str] = []
         track = partial(progress_bar, total=len(names), desc="hashing", unit="picture")
-        hashes = picture_hashes(pictures.paths, options.workers, lambda _, error: problems.append(str(error)), track)
+        reading = Reading(bands=options.bands and tuple(options.bands))
+        hashes = picture_hashes(
+            pictures.paths, options.workers, lambda _, error: problems.append(str(error)), track, reading
+        )
         report_problems(problems, "pictures that cannot be read, and so have no twins")
         twins = Twins(hashes, twin_groups(hashes, options.max_distance))
         links.append(link_equal(twins.groups.tolist()))
@@ -275,8 +280,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="a picture without a label file is an error, or has no objects [default: %(default)s]",
     )
     add("--overwrite", action="store_true", help="replace lists that are in LISTS_DIR already and read otherwise")
+    parser.add_bands()
     parser.add_workers("threads that hash pictures")
     options = parser.parse_args(arguments)
+    check_bands(options.bands)
     if not (options.val > 0 and options.test >= 0 and options.val + options.test < 1):
         parser.error(
             f"--val {options.val:g} --test {options.test:g}: --val must be above 0, --test at least 0, and both "

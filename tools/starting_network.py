@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
+from datasets.layouts import Reading
 from models import CTRBOX, BackboneError, build_backbone
 from tools.architecture import NETWORK_FLAGS, Architecture, check_flags
 from tools.checkpoint import CheckpointError, architecture_of, build, load_weights, weights_of
 from tools.config import Config, SettingsError
+from tools.data import wanted_channels
 from tools.run_folder import weights_in
 from tools.run_state import Stopped
 from tools.weights import preprocessing_of, pretrained_backbone, start_from
@@ -44,18 +46,20 @@ def network_of_run(stopped: Stopped, class_names: tuple[str, ...]) -> tuple[CTRB
 
 
 def starting_network(
-    config: Config, class_names: tuple[str, ...], input_hw: tuple[int, int]
+    config: Config, class_names: tuple[str, ...], input_hw: tuple[int, int], reading: Reading
 ) -> tuple[CTRBOX, Architecture, str]:
-    """As `network_of_run`, of a new run: by --resume, or by --backbone and --pretrained."""
+    """As `network_of_run`, of a new run on pictures that are read so: by --resume, or by --backbone and --pretrained.
+    Raises SettingsError where a network of so many channels cannot read them so."""
+    num_channels = wanted_channels(config, reading)
     how: dict[str, Any] = {"allow_partial": config.allow_partial}
     if config.resume is not None:
         named = config.backbone if "backbone" in config.explicit else None
-        how |= {"in_channels": config.in_channels, "keeps_hw": (config.input_h is None, config.input_w is None)}
+        how |= {"in_channels": num_channels, "keeps_hw": (config.input_h is None, config.input_w is None)}
         path = weights_in(config.resume)
         start = start_from(path, class_names, input_hw, named, **how)
         check_flags(config, start.architecture, path, NETWORK_FLAGS)
-        return start.model, start.architecture, f"weights: of {path}: {start.report}"
-    num_channels = config.in_channels or 3
+        return start.model, _with_reading(start.architecture, reading), f"weights: of {path}: {start.report}"
+    num_channels = num_channels or 3
     backbone, line = pretrained_backbone(config.pretrained, config.backbone, in_channels=num_channels, **how)
     architecture = Architecture(
         config.backbone,
@@ -67,11 +71,16 @@ def starting_network(
         neck_width=config.neck_width or Architecture.neck_width,
         head_width=config.head_width,
     )
-    return architecture.build(backbone), architecture, line
+    return architecture.build(backbone), _with_reading(architecture, reading), line
 
 
-def with_range(architecture: Architecture, value_range: tuple[float, float] | None) -> Architecture:
-    """The same for pictures of this range of values; of none, for that which its weights were trained on."""
-    if value_range is None:
-        return architecture
-    return replace(architecture, preprocessing=replace(architecture.preprocessing, value_range=value_range))
+def _with_reading(architecture: Architecture, reading: Reading) -> Architecture:
+    """The same for pictures of this range of values and these bands; of none, for those that its weights were trained
+    on."""
+    if reading.bands is not None and len(reading.bands) != architecture.in_channels:
+        raise SettingsError(
+            f"--in_channels {architecture.in_channels}: the tiles were cut with --bands "
+            f"{' '.join(map(str, reading.bands))}; leave --in_channels out"
+        )
+    chosen = {name: value for name, value in reading._asdict().items() if value is not None}
+    return replace(architecture, preprocessing=replace(architecture.preprocessing, **chosen))

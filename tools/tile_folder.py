@@ -106,6 +106,7 @@ def make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict]) 
         source=str(src.resolve()),
         num_skipped=skipped,
         value_range=settings.value_range,
+        bands=settings.bands,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from datasets.layouts import BY_THE_FILE, Reading
 from datasets.picture_windows import PictureWindows, ScaledWindows, open_picture
 from datasets.tiles import scale_picture
 from DOTA_devkit.atomic import atomic_write
@@ -26,7 +27,7 @@ JPEG_QUALITY = 95
 @dataclass(frozen=True)
 class SplitSettings:
     """What the tiles depend on beside the picture; lengths in pixels of a tile. `suffix`: auto, png or jpg;
-    `in_channels`: bands, 3 or 4; `value_range`: of deep pictures, the values of black and white."""
+    `in_channels`: bands, 3 or 4, or 1 where one was chosen; `value_range`, `bands`: as `Reading` has them."""
 
     size: int
     overlap: int
@@ -36,9 +37,15 @@ class SplitSettings:
     suffix: str
     in_channels: int
     value_range: tuple[float, float] | None
+    bands: tuple[int, ...] | None
     missing_labels: str
     on_bad_label: str
     class_names: tuple[str, ...] | None  # None: whatever stands in the labels
+
+    @property
+    def reading(self) -> Reading:
+        """How values become pixels."""
+        return Reading(self.value_range, self.bands)
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class PictureTask:
 
     @property
     def suffix(self) -> str:
-        is_jpeg = self.image_path.suffix.lower() in (".jpg", ".jpeg") and self.settings.in_channels == 3
+        is_jpeg = self.image_path.suffix.lower() in (".jpg", ".jpeg") and self.settings.in_channels != 4
         kept = "jpg" if is_jpeg else "png"
         return f".{kept if self.settings.suffix == 'auto' else self.settings.suffix}"
 
@@ -73,10 +80,10 @@ class PictureTask:
 
 def split_picture(task: PictureTask) -> dict[str, Any]:
     """Write the tiles of a picture, with their labels, and its marker last; returns what the marker holds."""
-    settings = task.settings
+    settings, stamp = task.settings, _stamp(task)  # a file that changes while it is worked on is of another stamp
     _remove_outdated(task)
     labels, problems = _read_objects(task)
-    picture = read_picture(task.image_path, settings.in_channels, settings.value_range)
+    picture = read_picture(task.image_path, settings.in_channels, settings.reading)
     hw = picture.shape[:2]
     cuts: list[CutLabels] = []
     tiles: dict[str, list[float | None]] = {}
@@ -101,7 +108,7 @@ def split_picture(task: PictureTask) -> dict[str, Any]:
         if labels.names[row] != IGNORED_CLASS
     ]
     record = {
-        "stamp": _stamp(task),
+        "stamp": stamp,
         "height": hw[0],
         "width": hw[1],
         "tiles": tiles,  # name -> scale, x, y, bytes of the picture, bytes of its labels or None
@@ -132,12 +139,10 @@ def finished_record(task: PictureTask) -> dict[str, Any] | None:
     return record if is_whole else None
 
 
-def read_picture(
-    path: Path, num_channels: int = 3, value_range: tuple[float, float] | None = None
-) -> np.ndarray | PictureWindows:
+def read_picture(path: Path, num_channels: int = 3, reading: Reading = BY_THE_FILE) -> np.ndarray | PictureWindows:
     """A picture by `open_picture`, (H, W, 1) uint8 if it is grey, for grey tiles stay small (of one that is read in
     windows: if it has one band), else (H, W, 3) BGR; of four channels always (H, W, 4)."""
-    picture = open_picture(path, num_channels, value_range, keeps_grey=True)
+    picture = open_picture(path, num_channels, reading, keeps_grey=True)
     if num_channels != 3 or isinstance(picture, PictureWindows):
         return picture
     # A glance at some pixels spares colour pictures the whole comparison.

@@ -19,7 +19,7 @@ from datasets.readers import Sample
 from DOTA_devkit.atomic import write_text
 from models import CTRBOX
 from models.shared_norms import share_norms
-from tools.architecture import Architecture, check_flags
+from tools.architecture import READING_FLAGS, Architecture, check_flags
 from tools.averaging import WeightAverage
 from tools.batch_size import largest_batch
 from tools.checkpoint import CheckpointError, architecture_of, build, check_run_state, load_file, restoring, weights_of
@@ -32,7 +32,7 @@ from tools.data import (
     make_training_set,
     open_data,
     read_split,
-    value_range_of,
+    reading_of,
     warn_of_known_pictures,
     warn_of_shared_pictures,
 )
@@ -47,7 +47,7 @@ from tools.run_description import describe
 from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run
 from tools.run_state import Meter, Progress, Run, Stopped
 from tools.schedule import Schedule
-from tools.starting_network import check_backbone, network_of_run, starting_network, with_range
+from tools.starting_network import check_backbone, network_of_run, starting_network
 from tools.training_step import TrainingStep
 
 # Data may have moved: `check_lists` compares the names of the pictures.
@@ -85,7 +85,7 @@ def find_run(config: Config, path: Path) -> tuple[Config, Stopped]:
 
 def _settings_of(config: Config, architecture: Architecture) -> Config:
     """The settings with the network that is trained, which --resume may have brought; the run folder keeps them."""
-    names = ("neck", "head_width", "head_norm", "in_channels", "value_range")
+    names = ("neck", "head_width", "head_norm", *READING_FLAGS)
     facts = {name: getattr(architecture, name) for name in names}
     facts["neck_width"] = architecture.neck_width if architecture.neck == "fpn" else None
     if not same_backbone(config.backbone, architecture.backbone):  # a file of one's own may have moved
@@ -116,9 +116,10 @@ def prepare(
             network, architecture, weights_line = network_of_run(stopped, class_names)
         else:
             input_hw = default_input_hw(config, data)
-            network, architecture, weights_line = starting_network(config, class_names, input_hw)
+            network, architecture, weights_line = starting_network(
+                config, class_names, input_hw, reading_of(config, data)
+            )
     if stopped is None:
-        architecture = with_range(architecture, value_range_of(config, data))
         architecture = replace(architecture, picture_hw=usual_size([sample.image_path for sample in train_samples]))
     config = _settings_of(config, architecture)
     if config.sync_norm and engine.num_ranks > 1 and engine.device.type != "cuda":
@@ -164,9 +165,7 @@ def _settle_batch_size(
 
 def _loader(config: Config, engine: Engine, architecture: Architecture, samples: Sequence[Sample]) -> DataLoader:
     num_classes, fill = len(architecture.class_names), architecture.preprocessing.fill_bgr
-    training_set = make_training_set(
-        config, samples, num_classes, architecture.input_hw, fill, architecture.value_range
-    )
+    training_set = make_training_set(config, samples, num_classes, architecture.input_hw, fill, architecture.reading)
     if config.cache:
         _check_memory(samples, architecture.in_channels, engine)
         training_set.decode_all(partial(progress_bar, unit="picture", desc="decoding (--cache)"))
