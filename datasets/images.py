@@ -36,6 +36,27 @@ def read_image(path: Path, num_channels: int = 3, reading: Reading = BY_THE_FILE
     truncated JPEG with grey and says nothing), for one whose bands cannot be read as colours: two, more than four, or
     stored one after the other; of one channel, for a picture of four bands, and of four, for one of another number.
     """
+    data = _whole_bytes(path)
+    layout = _readable_layout(path, data, num_channels, reading)
+    is_colour = num_channels == 3 and layout.is_usual
+    image = _decoded(path, data, layout, cv2.IMREAD_COLOR if is_colour else cv2.IMREAD_UNCHANGED)
+    if is_colour:
+        return image
+    bands = image.reshape(*image.shape[:2], -1)
+    is_palette = layout.num_bands == 1 < bands.shape[2]
+    if layout.colours is not None and not is_palette:
+        places = (0,) if layout.num_bands == 1 else (2, 1, 0, 3)  # where OpenCV has put them
+        bands = bands[:, :, [places[band] for band in blue_first(layout.colours)]]
+    if layout.has_opacity and num_channels == 4:
+        check_fourth(path, bands[:, :, 3])
+    bands = wanted_bands(path, bands, num_channels, layout.no_data)
+    if bands.dtype != np.uint8:
+        bands = spread_values(bands, layout.no_data, reading.value_range)
+    return as_channels(bands, num_channels)
+
+
+def _whole_bytes(path: Path) -> bytes:
+    """The file. Raises ImageError where it is missing, empty or cut off."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -44,7 +65,16 @@ def read_image(path: Path, num_channels: int = 3, reading: Reading = BY_THE_FILE
         raise ImageError(f"{path}: the file is empty; copy it again")
     if _is_truncated(data):
         raise ImageError(f"{path}: the file is cut off before its end; copy it again")
-    layout = _chosen(path, read_layout(data), reading.bands) if data.startswith(tiff.MAGIC) else read_layout(data)
+    return data
+
+
+def _readable_layout(path: Path, data: bytes, num_channels: int, reading: Reading) -> Layout:
+    """How the file stores its values, with the bands that were chosen. Raises ImageError where OpenCV cannot read
+    them as colours."""
+    layout = read_layout(data)
+    if reading.bands is not None and data.startswith(tiff.MAGIC):
+        check_bands(path, layout.num_bands, reading.bands)
+        layout = layout._replace(colours=tuple(band - 1 for band in reading.bands), has_opacity=False)
     if layout.num_bands not in (1, 3, 4) and layout.colours is not None:
         wanted = " ".join(f"-b {band + 1}" for band in layout.colours[:num_channels])
         raise ImageError(
@@ -55,8 +85,11 @@ def read_image(path: Path, num_channels: int = 3, reading: Reading = BY_THE_FILE
     if layout.is_planar and layout.num_bands > 1:
         remedy = "write them pixel by pixel, for instance with gdal_translate -co INTERLEAVE=PIXEL"
         raise ImageError(f"{path}: its bands are stored one after the other, which cannot be read whole; {remedy}")
-    is_colour = num_channels == 3 and layout.is_usual
-    flags = cv2.IMREAD_COLOR if is_colour else cv2.IMREAD_UNCHANGED
+    return layout
+
+
+def _decoded(path: Path, data: bytes, layout: Layout, flags: int) -> np.ndarray:
+    """The picture as OpenCV decodes it. Raises ImageError for one that is damaged, too large or of another kind."""
     values = np.frombuffer(data, np.uint8)
     if layout.corrections:
         values = values.copy()
@@ -84,28 +117,7 @@ def read_image(path: Path, num_channels: int = 3, reading: Reading = BY_THE_FILE
         raise ImageError(f"{path}: cannot be decoded, its bands are not called colours; {remedy}")
     if image is None:
         raise ImageError(f"{path}: cannot be decoded as a picture; is it damaged or of another format?")
-    if is_colour:
-        return image
-    bands = image.reshape(*image.shape[:2], -1)
-    is_palette = layout.num_bands == 1 < bands.shape[2]
-    if layout.colours is not None and not is_palette:
-        places = (0,) if layout.num_bands == 1 else (2, 1, 0, 3)  # where OpenCV has put them
-        bands = bands[:, :, [places[band] for band in blue_first(layout.colours)]]
-    if layout.has_opacity and num_channels == 4:
-        check_fourth(path, bands[:, :, 3])
-    bands = wanted_bands(path, bands, num_channels, layout.no_data)
-    if bands.dtype != np.uint8:
-        bands = spread_values(bands, layout.no_data, reading.value_range)
-    return as_channels(bands, num_channels)
-
-
-def _chosen(path: Path, layout: Layout, bands: tuple[int, ...] | None) -> Layout:
-    """The layout of a TIFF file with the bands that were chosen instead of those that it names. Raises ImageError where
-    it has not so many."""
-    if bands is None:
-        return layout
-    check_bands(path, layout.num_bands, bands)
-    return layout._replace(colours=tuple(band - 1 for band in bands), has_opacity=False)
+    return image
 
 
 def check_bands(path: Path, num_bands: int, bands: Sequence[int]) -> None:
