@@ -86,6 +86,11 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
 
 
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a list, of names for instance, a line each, as `atomic_write` does."""
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
 def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
     """Write a table, the heading its first row, whole or not at all.
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from DOTA_devkit.jit import njit
 
-ALIGNED_ANGLE = 1e-3  # radians up to which a rectangle counts as axis-aligned (spec, "Decoding")
-ROTATED_BELOW = 0.95  # a rectangle is rotated when it fills less of its outer horizontal box (spec, "Targets")
+ALIGNED_ANGLE = 1e-3  # radians up to which a rectangle counts as axis-aligned: float32 gives no exact one
+ROTATED_BELOW = 0.95  # a rectangle is rotated when it fills less of its outer horizontal box (Yi et al., section 3)
 ANGLE_RANGES = {  # where the half-open range of angles starts, in radians, and whether w must be the long side
     "le90": (-math.pi / 2, True),
     "le135": (-math.pi / 4, True),
@@ -100,7 +100,8 @@ def encode_vectors(quads: np.ndarray) -> BoundaryVectors:
     """The boundary vectors of quads (N, 4, 2), each replaced by its minimum-area rectangle.
 
     For a rotated rectangle t, r, b, l lie in the quadrants up-left, up-right, down-right, down-left; for one that is
-    axis-aligned to within 1e-3 rad they point up, right, down, left (spec, "Targets").
+    axis-aligned to within 1e-3 rad they point up, right, down, left (Yi et al., WACV 2021, section 3.2; here wherever
+    the corners begin).
     """
     corners = minimum_area_rectangles(as_quads(quads))
     center = corners.mean(axis=1)
@@ -123,8 +124,8 @@ def free_quads(center: Array, vectors: Array, xp: ModuleType = np) -> Array:
 def rectangle_quads(center: Array, vectors: Array, xp: ModuleType = np) -> Array:
     """The true rectangle of free centres (..., 2) and vectors t, r, b, l (..., 4, 2): (..., 4, 2), from c+t+l on.
 
-    Centre c + (t+r+b+l)/2, sides |r-l| and |b-t|, direction the length-weighted mean of the two axes (spec,
-    "Decoding"). Where they cancel out, as for four zero vectors, the rectangle is axis-aligned.
+    Centre c + (t+r+b+l)/2, sides |r-l| and |b-t|, direction the length-weighted mean of the two axes. Where they cancel
+    out, as for four zero vectors, the rectangle is axis-aligned.
     """
     t, r, b, l = _split(vectors)  # noqa: E741
     across, down = r - l, b - t

@@ -82,15 +82,6 @@ def paired_intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @njit
-def quad_intersection(a: np.ndarray, b: np.ndarray) -> float:
-    """Area of the intersection of two quads, each a contiguous (4, 2) float64, for use in compiled code.
-
-    Where one quad meets many, `prepare` them once and call `shapes_intersection` instead.
-    """
-    return _pairs(a.reshape((1, 4, 2)), b.reshape((1, 4, 2)), False)[0]
-
-
-@njit
 def prepare(quads: np.ndarray) -> Shapes:
     """Work out the `Shapes` of contiguous float64 quads (N, 4, 2)."""
     n = quads.shape[0]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from DOTA_devkit.evaluation import IOU_THRESHOLDS, ClassEvaluation, Curve, Evaluation
-from DOTA_devkit.text_table import aligned, num_columns
+from DOTA_devkit.text_table import ruled
 
 
 def metrics_dict(evaluation: Evaluation) -> dict[str, Any]:
@@ -62,10 +62,7 @@ def format_table(metrics: Mapping[str, Any]) -> str:
         rows.append([name, str(item["num_truths"]), str(item["num_detections"]), *cells])
     tops += [_mean([item[key] for item in classes.values()]) for key in at_best[:2]]
     rows.append(["mean", str(metrics["num_truths"]), str(metrics["num_detections"]), *map(_cell, [*tops, None])])
-
-    lines = aligned(rows)
-    rule = "-" * max(map(num_columns, lines))
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+    return ruled(rows)
 
 
 def _class_metrics(item: ClassEvaluation, thresholds: tuple[float, ...]) -> dict[str, Any]:

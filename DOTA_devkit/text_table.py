@@ -17,6 +17,13 @@ def aligned(rows: Sequence[Sequence[str]], to_the_left: Collection[int] = (0,)) 
     ]
 
 
+def ruled(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row is its head and whose last one stands apart, too."""
+    lines = aligned(rows)
+    rule = "-" * max(map(num_columns, lines))
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
 def num_columns(text: str) -> int:
     """How many columns of a terminal the text takes."""
     return sum(

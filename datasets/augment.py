@@ -87,7 +87,8 @@ def moved_inside(matrix: np.ndarray, image_hw: tuple[int, int], hw: tuple[int, i
 
 
 def mosaic_parts(rng: np.random.Generator, hw: tuple[int, int]) -> list[tuple[slice, slice]]:
-    """The rows and columns of the four parts of an input of size `hw`, which meet at a random place near its middle."""
+    """The rows and columns of the four parts of an input of size `hw`, which meet at a random place near its middle
+    (Bochkovskiy et al. 2020, "YOLOv4")."""
     middle = [round(side * rng.uniform(0.5 - MOSAIC_REACH, 0.5 + MOSAIC_REACH)) for side in hw]
     rows, columns = ((slice(0, place), slice(place, side)) for place, side in zip(middle, hw, strict=True))
     return [(down, across) for down in rows for across in columns]

@@ -38,9 +38,9 @@ class Batch(NamedTuple):
 
 
 class PictureBatch(NamedTuple):
-    """images (B, H, W, 3) float32 BGR 0..255 after the letterbox; scales (B,) input pixels per picture pixel;
-    sizes (B, 2) height and width of the pictures; rows (B,): the number of each picture in the list; pictures: whole
-    pictures (h, w, 3) uint8 BGR where they are to be kept, else None; problems: {row: what is wrong with it}."""
+    """images (B, H, W, c) float32 BGR 0..255 after the letterbox; scales (B,) input pixels per picture pixel; sizes
+    (B, 2) height and width of the pictures; rows (B,): the number of each picture in the list; pictures: whole pictures
+    (h, w, c) uint8 BGR where they are to be kept, else None; problems: {row: what is wrong with it}."""
 
     images: torch.Tensor
     scales: torch.Tensor
@@ -263,7 +263,7 @@ def _collate_pictures(picture_set: PictureSet, items: list) -> PictureBatch:
     images = [torch.from_numpy(image) for image, _, _ in items]
     sizes = [picture.shape[:2] for _, picture, _ in items]
     return PictureBatch(
-        torch.stack(images) if images else torch.empty(0, *picture_set.input_hw, 3),
+        torch.stack(images) if images else torch.empty(0, *picture_set.input_hw, len(picture_set.fill_bgr)),
         torch.tensor([letterbox_scale(size, picture_set.input_hw) for size in sizes], dtype=torch.float64),
         torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2),
         torch.tensor([row for _, _, row in items], dtype=torch.int64),

@@ -35,7 +35,7 @@ Shown = tuple[np.ndarray, Sample]  # a decoded picture and what is on it
 
 
 class View(NamedTuple):
-    """What an input shows of a picture: image (h, w, 3) uint8; quads (n, 4, 2) in its pixels, labels (n,), ignored
+    """What an input shows of a picture: image (h, w, c) uint8; quads (n, 4, 2) in its pixels, labels (n,), ignored
     (n,) bool."""
 
     image: np.ndarray
@@ -115,7 +115,7 @@ class TrainingSet:
         return read_whole(path, len(self.fill_bgr), self.reading)
 
     def make_input(self, rng: np.random.Generator, shown: Sequence[Shown]) -> tuple[np.ndarray, Targets]:
-        """A decoded picture (H, W, 3) with its annotation -> input (input_h, input_w, 3) uint8 and its targets. Of four
+        """A decoded picture (H, W, c) with its annotation -> input (input_h, input_w, c) uint8 and its targets. Of four
         it is a mosaic: a part of each, seen as through a window of the part's size."""
         hw = self.output_hw
         if len(shown) == 1:

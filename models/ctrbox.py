@@ -90,7 +90,7 @@ class CTRBOX(Freezable):
         self.cls_theta = _head(*shape, 1, 1, head_norm)
 
     def forward(self, images: Tensor, cells: Cells | None = None) -> Maps | MapsAtCells:
-        """Map normalised images (B, 3, H, W) to the four maps at h = H/4, w = W/4.
+        """Map normalised images (B, 3 or as many channels, H, W) to the four maps at h = H/4, w = W/4.
 
         With `cells` all heads but `hm` are computed in these alone, which is what training needs.
 
@@ -108,7 +108,7 @@ class CTRBOX(Freezable):
         return MapsAtCells(self.hm(x), **heads_at(sparse, x, cells, hidden))
 
     def features(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to what the heads read, (B, c1 or neck_width, H/4, W/4)."""
+        """Map images (B, 3 or as many channels, H, W) to what the heads read, (B, c1 or neck_width, H/4, W/4)."""
         c1, c2, c3, c4 = self.base_network(images)
         if self.neck is not None:
             return self.neck((c1, c2, c3, c4))

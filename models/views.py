@@ -19,7 +19,7 @@ def maps_of_views(model: nn.Module, images: Tensor, num_views: int = 1) -> Maps:
     box is called t may differ between views, near the axes above all; sides go together that lie together.
 
     Args:
-        model: images (B, 3, H, W) -> `Maps`. num_views: a key of `VIEWS`.
+        model: images (B, 3 or as many channels, H, W) -> `Maps`. num_views: a key of `VIEWS`.
 
     Raises ValueError for another number.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from DOTA_devkit.atomic import atomic_appends, atomic_write, write_csv, write_json, write_text
+from DOTA_devkit.atomic import atomic_appends, atomic_write, write_csv, write_json, write_lines, write_text
 
 
 def test_text_is_utf8_with_newlines_only(tmp_path: Path) -> None:
@@ -22,6 +22,13 @@ def test_text_is_utf8_with_newlines_only(tmp_path: Path) -> None:
 def test_empty_text_makes_an_empty_file(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "")
     assert (tmp_path / "a.txt").read_bytes() == b""
+
+
+def test_a_list_is_a_line_each(tmp_path: Path) -> None:
+    write_lines(tmp_path / "val.txt", ("a b", "图 1"))
+    assert (tmp_path / "val.txt").read_bytes() == "a b\n图 1\n".encode()
+    write_lines(tmp_path / "val.txt", iter(()))
+    assert (tmp_path / "val.txt").read_bytes() == b""
 
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def test_a_copy_that_is_not_finished_is_none(dota_folder, tmp_path, monkeypatch,
         raise error
 
     with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, OSError)):
-        patch.setattr("tools.data_repair.write_text", stop)  # of the lists, after all pictures
+        patch.setattr("tools.data_repair.write_lines", stop)  # of the lists, after all pictures
         repair(data_dir, out_dir)
     assert [path for path in out_dir.parent.rglob("*") if path != out_dir] == []
     repair(data_dir, out_dir)

@@ -77,6 +77,7 @@ class Architecture(NetworkInput):
         )
 
     def to_dict(self) -> dict:
+        """Return plain values, for a checkpoint or a JSON file."""
         return {
             "backbone": self.backbone,
             "neck": self.neck,
@@ -121,6 +122,12 @@ class Architecture(NetworkInput):
 
 
 def published_architecture(weights: Mapping[str, Tensor], backbone: str, default: tuple[str, ...]) -> Architecture:
+    """What a file of the published code, which holds weights alone, is taken for: 608 x 608, BGR, pixel / 255 - 0.5. By
+    the shapes of its heads their norm and width, the neck and the number of classes are known; these are called as in
+    the version of DOTA that has so many, else by numbers. `default`: the classes where there is no such head.
+
+    Raises ValueError where neither tells the classes.
+    """
     head_norm = "hm.3.weight" in weights
     last = weights.get("hm.3.weight" if head_norm else "hm.2.weight")
     if last is not None and last.ndim == 4 and len(last):

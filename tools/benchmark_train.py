@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from datasets.demo import CLASS_NAMES, SCENE_SIZE, draw_scene
-from DOTA_devkit.atomic import write_text
+from DOTA_devkit.atomic import write_lines, write_text
 from DOTA_devkit.labels import write_labels
 from models import ALIASES, CTRBOX, known_backbones, timm_name
 from tools.benchmark_table import format_table
@@ -137,7 +137,7 @@ def draw_data(data_dir: Path, count: int, side: int) -> None:
     images, labels = data_dir / "images", data_dir / "labelTxt"
     images.mkdir(parents=True)
     labels.mkdir()
-    write_text(data_dir / "classes.txt", "".join(f"{name}\n" for name in CLASS_NAMES))
+    write_lines(data_dir / "classes.txt", CLASS_NAMES)
     names = [f"p{number:06d}" for number in range(count + 1)]
     for number, name in enumerate(names):
         picture, objects = images / f"{name}.jpg", labels / f"{name}.txt"
@@ -150,7 +150,7 @@ def draw_data(data_dir: Path, count: int, side: int) -> None:
         picture.write_bytes(cv2.imencode(".jpg", scene)[1].tobytes())
         write_labels(objects, quads * (side / SCENE_SIZE), [CLASS_NAMES[label] for label in classes], difficult)
     for split, listed in (("train", names[:-1]), ("val", names[-1:])):
-        write_text(data_dir / f"{split}.txt", "".join(f"{name}\n" for name in listed))
+        write_lines(data_dir / f"{split}.txt", listed)
 
 
 def _copy(source: Path, path: Path) -> None:

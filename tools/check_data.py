@@ -105,7 +105,7 @@ def _add_twins(
     if wanted is None:
         wanted = options.pictures != "none" and survey.num_pixels <= MOST_PIXELS
     if wanted:
-        findings = find_twins(layout, survey.unreadable, reading, options.workers, stop)
+        findings = find_twins(layout, survey.unreadable, options.workers, stop, reading)
         survey.add(findings)
         survey.unreadable |= {finding.picture for finding in findings if finding.kind == "unreadable-picture"}
     else:

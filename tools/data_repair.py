@@ -14,7 +14,7 @@ import numpy as np
 from datasets.image_sizes import picture_size
 from datasets.images import ImageError
 from datasets.readers import Read
-from DOTA_devkit.atomic import write_csv, write_text
+from DOTA_devkit.atomic import write_csv, write_lines
 from DOTA_devkit.boxes import order_clockwise, signed_area
 from DOTA_devkit.labels import HEADERS, NO_LABELS, LabelError, Labels, parse_label, write_labels
 from DOTA_devkit.tiling import INDEX_NAME, read_index, write_index
@@ -89,7 +89,7 @@ def repair_folder(
         names = {name for part in parts for name in part.names}
         changes += [change for part in parts for change in part.changes]
         if class_names:
-            write_text(folder / "classes.txt", "".join(f"{name}\n" for name in class_names))
+            write_lines(folder / "classes.txt", class_names)
         changes += _copy_lists(layout, folder, names)
         changes += _copy_index(layout.data_dir, folder)
         _write_changes(folder / CHANGES, changes)
@@ -262,7 +262,7 @@ def _copy_lists(layout: DataLayout, out_dir: Path, names: set[str]) -> list[Chan
     """Write every list, of the pictures that are in the copy alone; returns the lines left out."""
     changes = []
     for path, members in (*layout.parts.values(), *layout.others):
-        write_text(out_dir / f"{path.stem}.txt", "".join(f"{name}\n" for name in members if name in names))
+        write_lines(out_dir / f"{path.stem}.txt", [name for name in members if name in names])
         changes += [
             Change(escaped(str(path)), line, f"line left out, '{escaped(name)}' is not in the copy", "")
             for name, line in members.items()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.images import ImageError
-from datasets.layouts import Reading
+from datasets.layouts import BY_THE_FILE, Reading
 from tools.data_checks import Finding, escaped
 from tools.data_folder import DataLayout, Pair
 from tools.progress import progress_bar
@@ -18,7 +18,7 @@ NEVER = 65  # bits, more than there are
 
 
 def find_twins(
-    layout: DataLayout, unreadable: Set[str], reading: Reading, num_workers: int, stop: StopRequest
+    layout: DataLayout, unreadable: Set[str], num_workers: int, stop: StopRequest, reading: Reading = BY_THE_FILE
 ) -> list[Finding]:
     """Each picture that is a near-twin of one before it, told once; of pictures in two lists those of the second.
 

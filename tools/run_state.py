@@ -78,6 +78,7 @@ class Meter:
 
     @property
     def seconds(self) -> float:
+        """Of the batches so far, with the waiting for them; above 0."""
         running = 0.0 if self._began is None else time.perf_counter() - self._began
         return max(self.spent + running, 1e-9)
 
@@ -88,6 +89,7 @@ class Meter:
 
     @property
     def wait_share(self) -> float:
+        """The part of that time, 0 to 1, in which there was no batch to train on."""
         return self.waited / self.seconds
 
     @property

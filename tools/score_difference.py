@@ -9,7 +9,7 @@ import numpy as np
 
 from DOTA_devkit.bootstrap import ap50_differences
 from DOTA_devkit.evaluation import Evaluation
-from DOTA_devkit.text_table import aligned, num_columns
+from DOTA_devkit.text_table import ruled
 
 
 def score_difference(
@@ -42,9 +42,7 @@ def format_difference(found: Mapping[str, Any]) -> str:
         low, high = item["interval"]
         numbers = [f"{item['AP50']:.4f}", f"{item['AP50_there']:.4f}", f"{item['difference']:+.4f}"]
         rows.append([name, *numbers, f"{low:+.4f} to {high:+.4f}", "*" if low > 0 or high < 0 else ""])
-    lines = aligned(rows)
-    rule = "-" * max(map(num_columns, lines))
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+    return ruled(rows)
 
 
 def _ap50(scored: Evaluation, name: str, metric: str) -> float | None:

@@ -7,7 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from datasets.readers import (
     unknown_class,
 )
 from datasets.splits import VAL_LISTS
-from DOTA_devkit.atomic import write_json, write_text
+from DOTA_devkit.atomic import write_json, write_lines
 from DOTA_devkit.clipping import clip_quads
 from DOTA_devkit.labels import read_labels
 from DOTA_devkit.tiling import (
@@ -95,7 +95,7 @@ def split_folder(
         raise SettingsError(f"--skip_empty: without {label_dir_in(src)} nobody knows which tiles are empty")
     lists = read_lists(src, images, is_labelled, folder.splits, lists_dir)
     if (src / "classes.txt").is_file():
-        settings = SplitSettings(**{**asdict(settings), "class_names": read_classes("dota", src, [])})
+        settings = replace(settings, class_names=read_classes("dota", src, []))
     elif is_labelled:
         _check_classes(src, images)
     scored = {name for kind in VAL_LISTS for name in lists.get(kind, ())}
@@ -118,7 +118,7 @@ def split_folder(
         index = make_index(src, settings, records)
         write_lists(dst, lists, index)
         if index.class_names:
-            write_text(dst / "classes.txt", "".join(f"{name}\n" for name in index.class_names))
+            write_lines(dst / "classes.txt", index.class_names)
         write_index(dst / INDEX_NAME, index)
     _report(src, dst, settings, records, index)
     return index

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from datasets.readers import dota_classes
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, lists_in, read_list
-from DOTA_devkit.atomic import write_json, write_text
+from DOTA_devkit.atomic import write_json, write_lines
 from DOTA_devkit.tiling import Tile, TileIndex
 from tools.config import SettingsError
 from tools.destinations import refuse_data_folder
@@ -119,7 +119,7 @@ def write_lists(dst: Path, lists: Mapping[str, Sequence[str]], index: TileIndex)
         tiles = [tile for picture in pictures for tile in of_picture[picture]]
         if not tiles:
             warn(f"{dst / name}: lists no tile, since all of its pictures' tiles are empty and skipped")
-        write_text(dst / name, "".join(f"{tile}\n" for tile in tiles))
+        write_lines(dst / name, tiles)
         print(f"{dst / name}: {len(pictures)} pictures, {len(tiles)} tiles")
     for stale in set(_lists_before(dst)) - lists.keys():  # of a run by other lists
         (dst / stale).unlink(missing_ok=True)

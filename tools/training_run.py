@@ -16,7 +16,7 @@ from datasets.image_sizes import picture_size, usual_size
 from datasets.images import ImageError
 from datasets.loader import make_training_loader
 from datasets.readers import Sample
-from DOTA_devkit.atomic import write_text
+from DOTA_devkit.atomic import write_lines, write_text
 from models import CTRBOX
 from models.shared_norms import share_norms
 from tools.architecture import READING_FLAGS, Architecture, check_flags
@@ -139,7 +139,7 @@ def prepare(
     run = _assemble(config, engine, run_dir, architecture, network, loader, val_samples, stopped)
     if engine.is_main and not run.is_over:  # the settings of such a run are those that it was trained by
         write_text(run_dir / SETTINGS, settings_toml(config))
-        write_text(run_dir / "classes.txt", "".join(f"{name}\n" for name in class_names))
+        write_lines(run_dir / "classes.txt", class_names)
         keep_lists(run_dir, train=train_split.names, val=val_split.names)
     run.log(f"run folder: {run_dir}")
     describe(run, train_samples)

@@ -61,7 +61,7 @@ class TrainingStep:
         self._before = [[buffer.clone() for buffer in part] for part in self._buffers]
 
     def __call__(self, images: Tensor, targets: Targets, stop: bool = False, is_blank: bool = False) -> StepResult:
-        """Train on this rank's share: images (B, H, W, 3) uint8 BGR, at least one, and their targets.
+        """Train on this rank's share: images (B, H, W, c) uint8 BGR, at least one, and their targets.
 
         With a gradient that is not finite, on any rank, weights and batch norm statistics stay as they were. The latter
         also do where the share `is_blank`: a picture without content takes the place of an empty one, since the other

@@ -59,6 +59,7 @@ class TransferReport(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
+        """Whether file and network hold the same tensors of the same shapes."""
         return bool(self.matched) and not (self.reshaped or self.missing or self.unknown)
 
     def __str__(self) -> str:

@@ -31,7 +31,7 @@ from datasets.label_formats.soda import read_soda
 from datasets.label_formats.yolo_folder import is_hidden, picture_in
 from datasets.splits import list_folders
 from datasets.xml_labels import XML_FOLDERS, read_annotation, read_hrsc
-from DOTA_devkit.atomic import write_text
+from DOTA_devkit.atomic import write_lines
 from DOTA_devkit.labels import (
     HEADERS,
     IGNORED_CLASS,
@@ -139,10 +139,10 @@ def write_lists(dst: Path, annotated: AnnotatedSet) -> None:
     """Write classes.txt, and train.txt, val.txt and test.txt where the pictures have such a split."""
     names = [name for name in annotated.class_names if name != IGNORED_CLASS]
     if names:
-        write_text(dst / CLASS_LIST, "".join(f"{name}\n" for name in names))
+        write_lines(dst / CLASS_LIST, names)
     for split in sorted({picture.split for picture in annotated.pictures} - {""}):
         listed = [picture.name for picture in annotated.pictures if picture.split == split]
-        write_text(dst / f"{split}.txt", "".join(f"{name}\n" for name in listed))
+        write_lines(dst / f"{split}.txt", listed)
 
 
 def _of_file(read: Callable[[Path, OnBad], Labels]) -> Callable[[Path, OnBad], Picture]:
