@@ -126,7 +126,7 @@ def test_a_bad_picture_stops_by_name_or_is_left_out_with_exit_code_1(exported, p
         (["--provider", "tensorrt"], 2, "--provider tensorrt is not in the installed onnxruntime"),
         (["--tile", "50", "--overlap", "50"], 2, "the overlap must lie within [0, size)"),
         (["--tile", "50", "--overlap", "5", "--scales", "0"], 2, "--scales is [0.0]; each must be at least 0.01"),
-        (["--conf_thresh", "2"], 2, "--conf_thresh 2.0 must lie within 0 and 1"),
+        (["--conf_thresh", "2"], 2, "--conf_thresh is 2.0; it must lie between 0 and 1"),
         (["--agnostic_nms"], 2, "--agnostic_nms: NMS by class is inside"),
         (["--batch_size", "0"], 2, "--batch_size 0 must be at least 1"),
         (["--threads", "100000"], 2, "--threads 100000 must lie between 0 and 1024"),

@@ -10,6 +10,7 @@ from tools.command_line import Parser, SettingsError
 from tools.config import SCORES_HELP
 from tools.destinations import refuse_data_folder, require_free
 from tools.messages import warn
+from tools.setting_rules import check_shares
 
 DATA_SETS = ("dior", "fair1m", "dronevehicle", "soda")  # with formats of their own, which tell the pictures' sizes
 SOURCES = (
@@ -129,10 +130,7 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     how.add_argument("--link_images", action="store_true", help="also set links there to the pictures")
     options = parser.parse_args(arguments)
-    for name in ("min_score", "nms_thresh"):
-        value = getattr(options, name)
-        if value is not None and not 0 <= value <= 1:
-            parser.error(f"--{name} is {value}; it must lie between 0 and 1")
+    check_shares(options, "min_score", "nms_thresh")
     old_names = [old for old, _ in options.rename]
     if len(set(old_names)) < len(old_names):
         parser.error("argument --rename: an old name stands there twice")

@@ -16,7 +16,7 @@ from tools.messages import warn
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import PictureDetector, Tiling, cut_hint
 from tools.runtimes import PROVIDERS, RUNTIMES
-from tools.setting_rules import LEAST_TILE, MOST_LINE_WIDTH, check_scales
+from tools.setting_rules import LEAST_TILE, MOST_LINE_WIDTH, check_scales, check_shares
 
 Detects = TypeVar("Detects", bound=PictureDetector)
 THRESHOLDS = ("conf_thresh", "nms_thresh")
@@ -81,8 +81,7 @@ def check_drawing_flags(options: argparse.Namespace) -> None:
 
 def least_scores_of(options: argparse.Namespace, class_names: Sequence[str]) -> list[float]:
     """The score of each class from which on its boxes are shown. Raises SettingsError for one out of range."""
-    if not 0 <= options.draw_score <= 1:
-        raise SettingsError(f"--draw_score {options.draw_score} must lie within 0 and 1")
+    check_shares(options, "draw_score")
     scores = {} if options.scores is None else read_scores(options.scores)
     return least_scores(class_names, scores, options.draw_score)
 
@@ -100,10 +99,7 @@ def open_detector(options: argparse.Namespace) -> OnnxDetector:
 
 def check_thresholds(options: argparse.Namespace) -> None:
     """Raises SettingsError for a number out of range."""
-    for name in THRESHOLDS:
-        value = getattr(options, name)
-        if value is not None and not 0 <= value <= 1:
-            raise SettingsError(f"--{name} {value} must lie within 0 and 1")
+    check_shares(options, *THRESHOLDS)
     if options.batch_size < 1:
         raise SettingsError(f"--batch_size {options.batch_size} must be at least 1")
 

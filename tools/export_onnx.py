@@ -11,6 +11,7 @@ from pathlib import Path
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config
 from tools.run_folder import checkpoint_path
+from tools.setting_rules import check_shares
 
 MOST_PEAKS = 3840  # TensorRT's TopK takes no more
 
@@ -61,9 +62,7 @@ def _check(options: argparse.Namespace) -> None:
     """Raises SettingsError for numbers out of range and for flags that do not go together."""
     if not 1 <= options.K <= MOST_PEAKS:
         raise SettingsError(f"--K {options.K} must be 1 to {MOST_PEAKS}; runtimes take no more")
-    for name in ("conf_thresh", "nms_thresh"):
-        if not 0 <= getattr(options, name) <= 1:
-            raise SettingsError(f"--{name} {getattr(options, name)} must lie within 0 and 1")
+    check_shares(options, "conf_thresh", "nms_thresh")
     fixed = (options.height, options.width)
     if options.dynamic and (options.batch != 1 or fixed != (None, None)):
         raise SettingsError("--batch, --height and --width fix the size of the input; give --no_dynamic with them")

@@ -21,6 +21,7 @@ from tools.folder_lock import locked
 from tools.messages import warn
 from tools.processes import run_tasks
 from tools.results import MERGED_BY_HAND, read_origin, remove_results, warn_if_stopped
+from tools.setting_rules import check_shares
 from tools.stop_request import StopRequest
 
 SHOWN_TILES = 3
@@ -220,8 +221,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_workers("processes, each with a class at a time (one with --agnostic_nms); 0 works in the main process")
     options = parser.parse_args(arguments)
-    if options.nms_thresh is not None and not 0 <= options.nms_thresh <= 1:
-        parser.error(f"--nms_thresh is {options.nms_thresh}; it must lie between 0 and 1")
+    check_shares(options, "nms_thresh")
     if options.workers < 0:
         parser.error(f"--workers is {options.workers}; it must be at least 0")
     return options

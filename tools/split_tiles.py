@@ -41,7 +41,7 @@ from tools.command_line import Parser, SettingsError, exit_code
 from tools.folder_lock import locked
 from tools.messages import report_problems, warn
 from tools.processes import run_tasks
-from tools.setting_rules import check_bands, check_scales, check_value_range
+from tools.setting_rules import check_bands, check_scales, check_shares, check_value_range
 from tools.stop_request import StopRequest
 from tools.tile_folder import (
     SETTINGS,
@@ -194,9 +194,7 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
     check_scales(options.scales)
     if not all(scale <= 16 for scale in options.scales) or len(set(options.scales)) < len(options.scales):
         raise SettingsError(f"--scales {options.scales}: each must be at most 16, and stand there once")
-    for name in ("min_visible", "skip_empty"):
-        if not 0 <= getattr(options, name) <= 1:
-            raise SettingsError(f"--{name} is {getattr(options, name)}; it must lie between 0 and 1")
+    check_shares(options, "min_visible", "skip_empty")
     check_value_range(options.value_range)
     check_bands(options.bands, options.in_channels)
     in_channels = options.in_channels or len(options.bands or ()) or 3
