@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -86,3 +87,14 @@ def test_files_are_found_in_any_case_and_hidden_ones_left_out(tmp_path: Path) ->
     assert files_in(tmp_path / "none", ".xml") == []
     assert file_in(tmp_path, "b", ".xml").name == "b.XML"
     assert file_in(tmp_path, "none", ".xml").name == "none.xml"
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("suffix", [".txt", ".TXT"])
+def test_a_name_with_an_umlaut_is_found_however_it_is_spelt(tmp_path: Path, stored: str, suffix: str) -> None:
+    """Labels of pictures from a Mac were not found: in YOLO's form such pictures were trained on as empty ones."""
+    path = tmp_path / f"{unicodedata.normalize(stored, 'Gerät 1')}{suffix}"
+    path.touch()
+    for form in ("NFC", "NFD"):
+        assert file_in(tmp_path, unicodedata.normalize(form, "Gerät 1"), ".txt") == path
+    assert file_in(tmp_path, "Gerät 2", ".txt") == tmp_path / "Gerät 2.txt", "where it would be"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -232,3 +233,13 @@ def test_lists_in_image_sets_are_checked(dota_folder):
 def test_parts_without_any_labels_are_told_of_picture_by_picture(tmp_path):
     dota.part(tmp_path / "train", ["a"], None)
     assert told(lay_out("dota", tmp_path), "no-labels") == [("a.png", 0)]
+
+
+def test_labels_are_those_of_the_picture_whose_name_is_spelt_otherwise(tmp_path: Path) -> None:
+    picture, label = (unicodedata.normalize(form, "Gerät 1") for form in ("NFD", "NFC"))
+    for folder, name in (("images", f"{picture}.png"), ("labelTxt", f"{label}.txt"), ("labelTxt", "other.txt")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).touch()
+    found = lay_out("dota", tmp_path, None)
+    assert [(pair.name, pair.label_path) for pair in found.pairs] == [(picture, tmp_path / "labelTxt" / f"{label}.txt")]
+    assert [finding.path for finding in found.findings] == [str(tmp_path / "labelTxt" / "other.txt")]

@@ -181,11 +181,11 @@ def test_ctrl_c_saves_and_the_resumed_run_equals_the_straight_one(
         return step(*parts)
 
     monkeypatch.setattr(TrainingStep, "__call__", interrupted_step)
-    assert main.main(arguments(data_dir, tmp_path / "stopped")) == 130
-    assert f"--resume_train {tmp_path / 'stopped'}" in capsys.readouterr().out
+    assert main.main(arguments(data_dir, tmp_path / "stop ped")) == 130
+    assert f"--resume_train '{tmp_path / 'stop ped'}'" in capsys.readouterr().out, "to be pasted"
     monkeypatch.setattr(TrainingStep, "__call__", step)
-    assert main.main(["--phase", "train", "--resume_train", str(tmp_path / "stopped")]) == 0
-    assert_same_weights(tmp_path / "straight" / "last.pth", tmp_path / "stopped" / "last.pth")
+    assert main.main(["--phase", "train", "--resume_train", str(tmp_path / "stop ped")]) == 0
+    assert_same_weights(tmp_path / "straight" / "last.pth", tmp_path / "stop ped" / "last.pth")
 
 
 @pytest.mark.usefixtures("thin_backbones")

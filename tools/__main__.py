@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -17,8 +19,20 @@ def commands() -> dict[str, str]:
     return found
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str]) -> int:
+    """List the commands; 2 where something else is meant: a script would take the list for work that was done."""
+    if arguments and arguments[0] not in ("-h", "--help"):
+        name = arguments[0].removesuffix(".py")
+        meant = f"python -m tools.{name}" if name in commands() else "python -m tools, which lists the commands"
+        print(f"error: python -m tools takes no arguments, and there is {arguments[0]}; did you mean {meant}?",
+              file=sys.stderr)  # fmt: skip
+        return 2
     width = max(map(len, commands()))
     print("python main.py trains, tests and evaluates; python -m tools.NAME --help tells more of the others:\n")
     for name, what in commands().items():
         print(f"  {name:{width}}  {what}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

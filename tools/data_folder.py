@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -152,6 +153,9 @@ def _find_files(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[
     if not images:
         image_dir = folders[0][1]
         raise ImageError(f"{image_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    spelt = {unicodedata.normalize("NFC", name): name for name in images}  # as `file_in` finds them
+    labels = {name if name in images else spelt.get(unicodedata.normalize("NFC", name), name): labels[name]
+              for name in sorted(labels, key=images.__contains__)}  # fmt: skip
     return images, labels, parts
 
 

@@ -54,7 +54,7 @@ def _run(options: argparse.Namespace) -> None:
     )
     print(f"exporting {checkpoint}", flush=True)
     compared = export_checkpoint(checkpoint, options.output, settings)
-    print(f"same as the checkpoint: {compared}")
+    print(f"{'like' if options.half else 'same as'} the checkpoint: {compared}")
     print(f"written: {options.output} ({options.output.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -81,8 +81,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Write a checkpoint as one ONNX file: pictures as OpenCV gives them in, boxes in their pixels out.",
         epilog="Input `image` (N, H, W, 3) BGR; outputs `boxes` (N, K, 4, 2) pixels of the picture, `scores` (N, K), "
         "`labels` (N, K), with --nms also `count` (N,). The file is compared with the checkpoint before it appears: "
-        "more than 0.01 px or 0.0001 of a score is an error. Exit codes: 0 done, 1 something in the data, 2 a wrong "
-        "flag.",
+        "more than 0.01 px or 0.0001 of a score (with --half 2 px or 0.02) is an error. Exit codes: 0 done, 1 "
+        "something in the data, 2 a wrong flag.",
     )
     add = parser.add_argument
     add("--resume", type=Path, metavar="FILE", help="checkpoint or run folder [default: best.pth of the newest run]")

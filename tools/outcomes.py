@@ -121,7 +121,8 @@ def check_picture(
         kind = " or ".join(np.dtype(kind).name for kind in kinds)
         raise ValueError(
             f"a picture is (height, width, {num_channels}) {kind}, not {what}; was the file found and read, and are "
-            "pictures handed over in a list? (datasets.images.read_image reads any file as training does, "
+            f"pictures handed over in a list? (datasets.images.read_image(path, {num_channels}) reads a file, "
+            "frame[..., None] makes one of a grey frame (height, width), "
             "datasets.layouts.spread_values makes uint8 of deeper values)"
         )
     if 0 in picture.shape:

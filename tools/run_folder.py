@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def new_run_dir(config: Config, data_name: str) -> Path:
             refuse_inputs(config.out, config.data_dir, "--out")
         # Settings alone are of a run that was stopped while it started; without locks, perhaps of one that starts.
         if any((config.out / name).exists() for name in (LAST, BEST, *(() if HAS_LOCKS else (SETTINGS,)))):
-            remedy = f"continue it with --resume_train {config.out}, name another folder or remove it"
+            remedy = f"continue it with --resume_train {shlex.quote(str(config.out))}, name another folder or remove it"
             raise SettingsError(f"--out {config.out} already holds a run; {remedy}")
         return config.out
     backbone = config.backbone.rpartition(":")[2].replace("/", "-")  # of path/to/file.py:MyNet the class

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -68,7 +69,7 @@ def _train(run: Run) -> int:
         if not run.stop.at_once:  # else weights and optimiser may be of two steps; the last whole save stays
             run.save(LAST)
         run.log(f"interrupted in epoch {run.progress.epoch + 1}")
-        run.log(f"go on with: python main.py --phase train --resume_train {run.run_dir}")
+        run.log(f"go on with: python main.py --phase train --resume_train {shlex.quote(str(run.run_dir))}")
         return run.stop.exit_code
     except Exception:
         if not run.in_step:  # a bad picture, a killed data worker, too many bad steps: what was learnt is not lost

@@ -159,9 +159,11 @@ def files_in(folder: Path, suffix: str) -> list[Path]:
 
 
 def file_in(folder: Path, name: str, suffix: str) -> Path:
-    """The file of this name and suffix, or the one whose suffix is written in capitals where only that is there."""
-    path, other = folder / f"{name}{suffix}", folder / f"{name}{suffix.upper()}"
-    return other if not path.exists() and other.exists() else path
+    """The file of this name and suffix; where that is not there, the one whose suffix is written in capitals, or whose
+    letters are (macOS takes an umlaut apart into two characters, which look the same)."""
+    spellings = dict.fromkeys((name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))))
+    places = [folder / f"{spelt}{end}" for spelt in spellings for end in (suffix, suffix.upper())]
+    return next((place for place in places if place.exists()), places[0])
 
 
 def role_of(folders: Sequence[str]) -> str:
