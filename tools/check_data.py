@@ -54,7 +54,7 @@ def check_folder(options: argparse.Namespace, stop: StopRequest) -> int:
         require_free(options.fix, "--fix")
     dataset = detect_format(data_dir) if options.dataset == "auto" else options.dataset
     pictures = "decode" if options.decode else options.pictures
-    input_hw, reading = (options.input_h, options.input_w), Reading(bands=options.bands and tuple(options.bands))
+    input_hw, reading = (options.input_h, options.input_w), Reading(bands=options.bands)
     settings = SurveySettings(dataset, input_hw, options.K, pictures, reading)
     layout = lay_out(dataset, data_dir, options.lists)
     survey = survey_folder(data_dir, layout, settings, options.workers, stop)

@@ -69,11 +69,12 @@ class Parser(argparse.ArgumentParser):
         raise SettingsError(f"{message}; {self.prog} --help lists all flags")
 
     def add_bands(self, effect: str = "") -> None:
-        """Add --bands: numbers, or None."""
+        """Add --bands: a tuple of numbers, or None."""
         self.add_argument(
             "--bands",
             type=int,
             nargs="+",
+            action=_Tuple,
             metavar="N",
             help="of TIFF files, the numbers of the bands to read, from 1 on: red, green and blue, such as 5 3 2; one "
             f"for grey; or a fourth one, too{effect} [default: those that the file calls so, else the first]",
@@ -89,6 +90,13 @@ class Parser(argparse.ArgumentParser):
             metavar="N",
             help=f"{what}; the result is the same [default: one for each core, here %(default)s]",
         )
+
+
+class _Tuple(argparse.Action):
+    """Keeps several values as a tuple, as frozen settings hold them."""
+
+    def __call__(self, parser: argparse.ArgumentParser, options: argparse.Namespace, values: Any, *_: object) -> None:
+        setattr(options, self.dest, tuple(values))
 
 
 def exit_code(work: Callable[[], int | None], stop: StopRequest | None = None, stopped: str = "stopped") -> int:

@@ -46,7 +46,7 @@ def draw_folder(options: argparse.Namespace, stop: StopRequest) -> int:
     """Draw pictures, chosen by seed, of a list or of all; labels and pictures that cannot be read are told and left
     out. Returns the exit code, 1 when anything was."""
     data_dir, out_dir, split = options.data_dir, options.out_dir, options.split
-    reading = Reading(bands=options.bands and tuple(options.bands))
+    reading = Reading(bands=options.bands)
     if not data_dir.is_dir():
         raise SettingsError(f"{data_dir}: no such data folder")
     refuse_data_folder(out_dir, data_dir)

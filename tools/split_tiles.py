@@ -210,7 +210,7 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
         scales=tuple(options.scales),
         in_channels=in_channels,
         value_range=options.value_range and tuple(options.value_range),
-        bands=options.bands and tuple(options.bands),
+        bands=options.bands,
         class_names=None,
     )
 

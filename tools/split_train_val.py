@@ -132,7 +132,7 @@ def group_pictures(pictures: Pictures, options: argparse.Namespace) -> tuple[np.
     if options.near_duplicates:
         problems: list[str] = []
         track = partial(progress_bar, total=len(names), desc="hashing", unit="picture")
-        reading = Reading(bands=options.bands and tuple(options.bands))
+        reading = Reading(bands=options.bands)
         hashes = picture_hashes(
             pictures.paths, options.workers, lambda _, error: problems.append(str(error)), track, reading
         )
