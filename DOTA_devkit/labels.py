@@ -18,6 +18,7 @@ import numpy as np
 
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.boxes import polygon_area, self_crossing
+from DOTA_devkit.names import as_class_name
 
 HEADERS = ("imagesource:", "gsd:")
 IGNORED_CLASS = "DontCare"  # its objects are ignore regions: neither objects, of any class, nor background
@@ -88,7 +89,7 @@ def read_labels(path: Path, on_bad: OnBad = None) -> Labels:
     """Read a labelTxt file: lines `x1 y1 x2 y2 x3 y3 x4 y4 class difficult`, white space between.
 
     First lines `imagesource:...` and `gsd:...` and blank lines are passed over. The name is everything between the
-    eighth number and the flag, inner white space kept as one blank. The flag is the last word if there are at least
+    eighth number and the flag, as `as_class_name` has it. The flag is the last word if there are at least
     ten and it is a number, and has to be 0, 1 or 2 (`1.0` counts as 1); without a flag the object is normal.
     Commas do not separate, because a name may hold one.
 
@@ -146,7 +147,7 @@ def write_labels(
         if not line.lower().startswith(HEADERS) or len(line.splitlines()) != 1:
             raise ValueError(f"{path}: header {line!r} is not one line that begins with {' or '.join(HEADERS)}")
     for i, name in enumerate(names):
-        if not name or " ".join(name.split()) != name or not is_text(name):
+        if not name or not is_text(name) or as_class_name(name) != name:
             raise ValueError(f"{path}: object {i}: a class name like {name!r} cannot be read back; use plain words")
     for i, flag in enumerate(flags.tolist()):
         if flag not in FLAGS.values():
@@ -180,15 +181,15 @@ def read_names(path: Path, on_bad: OnBad = None) -> dict[str, int]:
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Read a list of classes, one name a line, white space in names as `read_labels` has it; ignore regions, which are
-    no class, are left out.
+    """Read a list of classes, one name a line, as `as_class_name` has it; ignore regions, which are no class, are left
+    out.
 
     Raises LabelError for a name that stands twice, for a list without a name and as `read_names` does.
     """
     names: dict[str, int] = {}
     faults: list[LabelError] = []
     for number, line in numbered_lines(path, faults):
-        name = " ".join(line.split())
+        name = as_class_name(line)
         if name in names:
             faults.append(LabelError(path, number, f"the class '{name}' stands in line {names[name]} already"))
         elif name and name != IGNORED_CLASS:
@@ -246,16 +247,14 @@ def parse_label(words: list[str]) -> tuple[list[float], str, int]:
         raise ValueError(f"only {len(values)} numbers; a label needs 8, x and y of four corners, and a class name")
     if len(words) == 8:
         raise ValueError("no class name after the 8 numbers; add it")
-    if len(words) == 9:
-        return values, words[8], 0
-    flag = FLAGS.get(words[-1])
-    if flag is not None:
-        return values, " ".join(words[8:-1]), flag
-    if not NUMBER.fullmatch(words[-1]):
-        return values, " ".join(words[8:]), 0
-    if float(words[-1]) not in FLAGS.values():
-        raise ValueError(f"difficult is {words[-1]!r}; it must be 0, 1 or 2")
-    return values, " ".join(words[8:-1]), int(float(words[-1]))
+    last = words[-1] if len(words) > 9 else ""  # of nine words it is the name
+    flag = FLAGS.get(last)
+    if flag is None and NUMBER.fullmatch(last):
+        if float(last) not in FLAGS.values():
+            raise ValueError(f"difficult is {last!r}; it must be 0, 1 or 2")
+        flag = int(float(last))
+    name = words[8:] if flag is None else words[8:-1]
+    return values, as_class_name(" ".join(name)), flag or 0
 
 
 def _number_fault(words: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -110,6 +111,25 @@ def _is_smaller(size: tuple[int, int], whole: tuple[int, int]) -> bool:
 def is_image(path: Path) -> bool:
     """Whether the file is a picture by its name; hidden ones are not looked at."""
     return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
+
+
+def dead_links(folders: Iterable[Path]) -> list[Path]:
+    """The links directly in these folders that are called like pictures and lead to no file; none in a folder that is
+    not there."""
+    found = []
+    for folder in sorted({folder for folder in folders if folder.is_dir()}):
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_symlink() and not entry.name.startswith("."))
+        paths = (folder / name for name in names)
+        found += [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and not path.exists()]
+    return found
+
+
+def no_picture_in(folder: Path) -> str:
+    """What to say of a data folder, or one of pictures, in which there is none."""
+    dead = dead_links([folder, *folder.glob("*/"), *folder.glob("*/*/")])
+    hint = f"; {len(dead)} links in it, such as {dead[0]}, lead to no file" if dead else ""
+    return f"{folder}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))}){hint}"
 
 
 def first_folder_with(folder: Path, is_wanted: Callable[[Path], bool]) -> str | None:

@@ -188,9 +188,8 @@ def read_samples(
     """The named pictures with their objects. Those of the classes that `left_out` has are background, and counted
     there.
 
-    A bad label raises LabelError with file and line; with `on_bad_label` it is reported there and left out. So is a
-    picture whose label file cannot be read at all: without objects it would teach that these are background.
-    `missing_labels="empty"` takes a picture without a label file as one without objects; "error" raises.
+    Bad and missing labels are treated as `read_objects` does; `missing_labels="empty"` takes a picture without a label
+    file as one without objects, "error" raises.
     """
     reader, images = get_format(dataset), list_images(dataset, data_dir)
     read = label_reader(dataset, data_dir)
@@ -198,21 +197,38 @@ def read_samples(
     samples = []
     for name in names:
         path = reader.label_path(data_dir, name)
-        if (missing_labels == "empty" or reader.missing_is_empty) and not path.exists():
-            labels = NO_LABELS
-        elif not path.exists():
-            remedy = "write one (an empty file means no objects), or give --missing_labels empty"
-            raise LabelError(path, 1, f"no label file for the picture {images[name].name}; {remedy}")
-        else:
-            try:
-                labels = read(path, on_bad_label)
-            except LabelError as error:  # with a function for bad labels: of the whole file
-                if on_bad_label is None:
-                    raise
-                on_bad_label(LabelError(error.path, error.line, f"{error.reason}; {images[name].name} is left out"))
-                continue
-        samples.append(_make_sample(images[name], path, labels, index, left_out, on_bad_label))
+        is_empty = missing_labels == "empty" or reader.missing_is_empty
+        labels = read_objects(images[name], path, read, on_bad_label, missing_is_empty=is_empty)
+        if labels is not None:
+            samples.append(_make_sample(images[name], path, labels, index, left_out, on_bad_label))
     return samples
+
+
+def read_objects(
+    image_path: Path, label_path: Path, read: Read, on_bad: OnBad, *, missing_is_empty: bool
+) -> Labels | None:
+    """The labels of a picture. A bad one raises LabelError with file and line; with `on_bad` it is reported there and
+    left out. None, reported there too, where no label of the file can be used: without objects the picture would teach
+    that what it shows is background. A file that is missing raises LabelError, unless it means that there are none.
+    """
+    if not label_path.exists():
+        if missing_is_empty:
+            return NO_LABELS
+        remedy = "write one (an empty file means no objects), or give --missing_labels empty"
+        raise LabelError(label_path, 1, f"no label file for the picture {image_path.name}; {remedy}")
+    if on_bad is None:
+        return read(label_path, None)
+    faults: list[LabelError] = []
+    try:
+        labels = read(label_path, faults.append)
+    except LabelError as error:  # of the whole file
+        faults, labels = [error], NO_LABELS
+    if faults and not labels.names:
+        first = faults[0]
+        on_bad(LabelError(first.path, first.line, f"{first.reason}; {image_path.name} is left out"))
+        return None
+    report_faults(faults, on_bad)
+    return labels
 
 
 def dota_classes(found: Set[str]) -> tuple[str, ...]:

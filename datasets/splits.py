@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.image_folders import folder_with_pictures, folders_of, may_be_one
+from datasets.image_folders import folder_with_pictures, folders_of, may_be_one, no_picture_in
 from datasets.images import IMAGE_SUFFIXES
+from DOTA_devkit.names import spellings
 
 TRAIN_LISTS = ("train.txt", "trainval.txt")
 VAL_LISTS = ("val.txt", "test.txt")
@@ -81,13 +82,11 @@ def _read_listed(path: Path, images: Mapping[str, Path]) -> Split:
 def find_name(entry: str, images: Mapping[str, Path]) -> str | None:
     """The picture that an entry of a list means, which may carry a folder, of Windows too, and a picture suffix; None
     where there is no such picture."""
+    names = []
     for name in (entry, entry.replace("\\", "/").rsplit("/", 1)[-1]):
-        if name in images:
-            return name
         stem, dot, suffix = name.rpartition(".")
-        if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES and stem in images:
-            return stem
-    return None
+        names += [name, *[stem] * (bool(dot) and f".{suffix.lower()}" in IMAGE_SUFFIXES)]
+    return next((spelt for name in names for spelt in spellings(name) if spelt in images), None)
 
 
 def choose_split(
@@ -113,10 +112,9 @@ def choose_split(
     `known` is the split that the format itself knows (train, val, test), used where the data folder has no list.
     """
     if not images:
-        suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
         below = folder_with_pictures(data_dir / "images")
         hint = f"; pictures in folders of images/, such as {below}, are not looked at" if below else ""
-        raise ListError(f"{data_dir}: holds no picture with a known suffix ({suffixes}){hint}")
+        raise ListError(f"{no_picture_in(data_dir)}{hint}")
     if split is not None:
         return _named_split(data_dir, images, split, lists_dir, known or {})
     if lists_dir is not None:

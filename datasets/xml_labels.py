@@ -16,6 +16,7 @@ from datasets.xml_documents import parse_document
 from datasets.xml_objects import OUTLINE, ROTATION, SECOND_BOX, Field, ObjectHandler
 from DOTA_devkit.boxes import boxes_to_quads, order_clockwise
 from DOTA_devkit.labels import FARTHEST, LabelError, Labels, OnBad, geometry_faults
+from DOTA_devkit.names import as_class_name
 
 # Of roLabelImg, FAIR1M (two versions of it), DIOR-R and MAR20 (which have horizontal boxes beside), and VOC.
 XML_FOLDERS = ("xml", "labelXml", "labelXmls", "Annotations/Oriented Bounding Boxes", "Annotations")
@@ -121,7 +122,7 @@ def _collect(
             on_bad(error)
             continue
         boxes.append(box)
-        names.append(" ".join(name.split()))
+        names.append(as_class_name(name))
         difficult.append(flag)
         lines.append(fields[""][1])
     quads = _quads_of(boxes)

@@ -273,6 +273,36 @@ def test_a_list_of_classes_gives_their_numbers_and_leaves_others_out(
     assert (tmp_path / "out" / "labels" / "train" / "图 1.txt").read_text("utf-8") == "2" + YOLO_LINE[1:]
 
 
+BAD_LABELS = {  # of the picture 图 1; another one has a good label
+    "dota": {"labelTxt/图 1.txt": "1 2 3\n", "labelTxt/b.txt": DOTA_LINE},
+    "labelme": {"图 1.json": labelme_text(labelme(label="")), "b.json": labelme_text(labelme())},
+    "rolabelimg": {"图 1.xml": ROLABELIMG.replace("船 船", ""), "b.xml": ROLABELIMG},
+    "coco": {"a.json": coco_text(annotation(segmentation=[[1]]), annotation(id=2, image_id=9))},
+    "cvat": {
+        "annotations.xml": cvat_text('<box label="car"/>').replace(
+            "</annotations>", f'<image id="1" name="b.png">{CVAT_BOX}</image></annotations>'
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("name", [*BAD_LABELS, "yolo_obb"])
+def test_a_picture_of_which_no_label_can_be_used_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture, name: str
+) -> None:
+    """It became one without objects, which teaches that what it shows is background."""
+    src = tmp_path / "src"
+    if name == "yolo_obb":
+        yolo_folder(src, {"train/图 1": "9 0.1\n", "val/b": YOLO_LINE})
+    for place, text in BAD_LABELS.get(name, {}).items():
+        write(src / place, text)
+    assert convert(src, tmp_path / "out", name, "dota") == 1
+    assert "no label of '图 1' can be used, and the picture is left out" in capsys.readouterr().err
+    (path,) = (tmp_path / "out" / "labelTxt").iterdir()
+    assert path.stem in ("b", "b.c")
+    assert len(read_labels(path).names) == 1
+
+
 def test_dota_classes_keep_the_order_of_their_version(tmp_path: Path) -> None:
     src = source(tmp_path, "dota")
     write(src / "labelTxt" / "图 1.txt", DOTA_LINE.replace("船 船", "ship"))
@@ -289,7 +319,7 @@ def test_pictures_of_unknown_size_are_faults_where_fractions_are_written(
     assert "the size of the picture is not known" in capsys.readouterr().err
     assert convert(src, tmp_path / "2", "dota", "yolo_obb", "--images", str(tmp_path)) == 0
     assert convert(src, tmp_path / "3", "dota", "rolabelimg") == 0
-    assert "1 pictures were not found; name their folder with --images" in capsys.readouterr().err
+    assert "1 pictures were not found, such as 图 1; name their folder with --images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["rolabelimg", "voc"])

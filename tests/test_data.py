@@ -97,7 +97,9 @@ def test_pictures_whose_label_file_cannot_be_read_are_left_out_and_counted(dota_
     data_dir = dota_folder(lists={"train": ["scene_0", "scene_1", "scene_3"], "val": ["scene_2"]})
     (data_dir / "xml").mkdir()
     for name in ("scene_0", "scene_1", "scene_2", "scene_3"):
-        text = "<annotation>\n<object><name>car</name></object></annotation>" if name == "scene_0" else ""
+        box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>4</ymax></bndbox>"
+        objects = f"<object><name>car</name>{box}</object>\n<object><name>car</name></object>"
+        text = f"<annotation>{objects}</annotation>" if name == "scene_0" else ""
         (data_dir / "xml" / f"{name}.xml").write_text(text)
     flags = ["--data_dir", str(data_dir), "--dataset", "rolabelimg", "--on_bad_label", "skip"]
     config = parse_settings(flags)
@@ -105,9 +107,9 @@ def test_pictures_whose_label_file_cannot_be_read_are_left_out_and_counted(dota_
     assert split.names == [sample.name for sample in samples] == ["scene_0"]
     said = capsys.readouterr().err
     assert "warning: 1 bad labels left out" in said
-    assert "warning: 2 pictures left out, whose label files cannot be read" in said
+    assert "warning: 2 pictures left out, of whose labels none can be used" in said
     assert "scene_1.xml:1: is not well-formed XML" in said
-    with pytest.raises(ListError, match="none of the 1 pictures has a label file that can be read"):
+    with pytest.raises(ListError, match="none of the 1 pictures has labels that can be used"):
         read_split(config, open_data(config), "val", ("car", "boat"))
 
 

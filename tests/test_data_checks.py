@@ -22,7 +22,6 @@ from tools.data_checks import (
     check_pictures,
     escaped,
     find_duplicates,
-    first_of,
     flag,
     input_scales,
     is_normalised,
@@ -245,8 +244,3 @@ def test_what_cannot_be_seen_is_spelt_out():
     assert escaped("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
     assert escaped("gpj.\u202e") == "gpj.\\u202e"
     assert escaped("\udcff") == "\\udcff"
-
-
-def test_the_first_of_many_names():
-    assert first_of(["a", "b"]) == "a, b"
-    assert first_of(["a", "b", "c", "d"], 2) == "a, b and 2 more"

@@ -19,6 +19,7 @@ from DOTA_devkit.labels import Labels, read_labels
 from DOTA_devkit.tiling import TileIndex, lay_tiles, read_index, write_index
 from tests import test_dota_folder as dota
 from tests.label_documents import YOLO_LINE, write, yolo_folder
+from tools import check_data
 from tools.check_data import main
 from tools.config import Config
 from tools.data_folder import lay_out
@@ -40,7 +41,7 @@ def repair(
 ) -> list[dict]:
     """The lines of changes.csv."""
     layout = lay_out(dataset, data_dir)
-    repair_folder(layout, dataset, out_dir, ("car", "boat"), set(unreadable), 0, StopRequest())
+    repair_folder(layout, dataset, out_dir, set(unreadable), 0, StopRequest())
     with (out_dir / "changes.csv").open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -156,6 +157,18 @@ def test_a_mended_label_keeps_class_and_flag_however_the_flag_is_written(dota_fo
     repair(data_dir, tmp_path / "mended")
     labels = read_labels(tmp_path / "mended" / "labelTxt" / "a.txt")
     assert (labels.names, labels.difficult.tolist()) == (["large ship"], [1])
+
+
+def test_a_class_whose_labels_were_all_mended_is_in_the_list_of_the_copy(dota_folder, tmp_path):
+    """The list had the classes of the good labels alone, and the check of the copy called the others unknown."""
+    data_dir = dota_folder(names=("a", "b"), lists={"train": ["a"], "val": ["b"]})
+    (data_dir / "classes.txt").unlink()
+    with (data_dir / "labelTxt" / "a.txt").open("a", encoding="utf-8") as file:
+        file.write("10 10 40 30 40 10 10 30 crossed 0\n500 500 510 500 510 510 500 510 outside 0\n")
+    out_dir = tmp_path / "mended"
+    repair(data_dir, out_dir)
+    assert (out_dir / "classes.txt").read_text(encoding="utf-8").split() == ["boat", "car", "crossed"]
+    assert check_data.main([str(out_dir)]) == 0
 
 
 def test_a_picture_of_which_no_label_can_be_used_is_no_negative_picture(dota_folder, tmp_path):
@@ -343,7 +356,7 @@ def test_every_split_of_yolo_is_in_the_copy(tmp_path):
     (data_dir / "classes.txt").write_text("car\n")
     repair(data_dir, tmp_path / "mended", dataset="yolo_obb")
     copied = {path.stem: path.read_text().split() for path in (tmp_path / "mended").glob("*.txt")}
-    assert copied == {"train": ["a"], "val": ["b"], "test": ["c"], "classes": ["car", "boat"]}
+    assert copied == {"train": ["a"], "val": ["b"], "test": ["c"], "classes": ["car"]}
 
 
 def test_negatives_of_yolo_get_an_empty_label_file(tmp_path):

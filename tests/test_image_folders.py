@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.image_folders import find_images, without_previews
+from datasets.image_folders import dead_links, find_images, no_picture_in, without_previews
 from datasets.images import ImageError
 from datasets.readers import list_images
 from tools.input_pictures import input_pictures
@@ -32,6 +32,18 @@ def test_any_suffix_in_any_case_is_found_by_its_stem_and_sorted(tmp_path: Path) 
         write(tmp_path / name, b"x")
     assert find_images(tmp_path) == {name.split(".")[0]: tmp_path / name for name in sorted(names)}
     assert list(find_images(tmp_path)) == [f"P{number}" for number in range(8)]
+
+
+def test_links_that_lead_nowhere_are_found_and_told_where_there_is_no_picture(tmp_path: Path) -> None:
+    """Of links alone it was said that no file has a known suffix."""
+    images = tmp_path / "images" / "train"
+    there = write(images / "there.png", b"x")
+    for name in ("b.PNG", "a.jpg", "note.txt", ".c.png"):
+        (images / name).symlink_to(tmp_path / "gone")
+    (images / "good.png").symlink_to(there)
+    assert dead_links([images, images, tmp_path / "none"]) == [images / "a.jpg", images / "b.PNG"]
+    assert f"2 links in it, such as {images / 'a.jpg'}, lead to no file" in no_picture_in(tmp_path)
+    assert no_picture_in(tmp_path / "none").endswith(")")
 
 
 def test_a_stem_may_hold_dots_blanks_and_any_script(tmp_path: Path) -> None:

@@ -18,9 +18,11 @@ from DOTA_devkit.labels import (
     did_you_mean,
     geometry_faults,
     nearest_class,
+    read_class_names,
     read_labels,
     write_labels,
 )
+from DOTA_devkit.names import as_class_name
 
 SQUARE = "0 0 10 0 10 10 0 10"
 
@@ -106,6 +108,16 @@ def test_nine_columns_are_a_normal_object(tmp_path: Path) -> None:
 def test_the_name_is_all_between_the_numbers_and_the_flag(tmp_path: Path, tail: str, name: str, flag: int) -> None:
     labels = read_labels(label_file(tmp_path, f"{SQUARE} {tail}\n"))
     assert (labels.names, labels.difficult.tolist()) == ([name], [flag])
+
+
+def test_a_name_is_one_class_however_its_umlaut_is_written(tmp_path: Path) -> None:
+    """They were two classes, of which no drawing showed the difference."""
+    path = tmp_path / "a.txt"
+    tails = [f"{name}{flag}" for name in ("Gerät", "Gera\u0308t") for flag in ("", " 1", " 1.0")]
+    path.write_text("".join(f"0 0 9 0 9 9 0 9 {tail}\n" for tail in tails))
+    assert read_labels(path).names == ["Gerät"] * 6
+    path.write_text("Gera\u0308t\nship\n")
+    assert read_class_names(path) == ("Gerät", "ship")
 
 
 def test_a_counter_clockwise_quad_is_accepted_as_it_is(tmp_path: Path) -> None:
@@ -212,7 +224,7 @@ def test_many_small_files_are_read_fast(tmp_path: Path) -> None:
 WORDS = st.text(st.characters(exclude_categories=["Cs", "Zs", "Zl", "Zp", "Cc"]), min_size=1, max_size=6)
 
 
-NAMES = st.lists(WORDS | st.text(string.digits, min_size=1), min_size=1, max_size=3).map(" ".join)
+NAMES = st.lists(WORDS | st.text(string.digits, min_size=1), min_size=1, max_size=3).map(" ".join).map(as_class_name)
 
 
 @settings(deadline=None, max_examples=100)
@@ -244,7 +256,9 @@ def test_no_objects_make_an_empty_file(tmp_path: Path) -> None:
     assert read_labels(tmp_path / "a.txt").names == []
 
 
-@pytest.mark.parametrize("name", ["", " ", "a\nb", "a\tb", "a  b", " a", "a ", "a\u3000b", "a\x85b", "\ud800"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "a\nb", "a\tb", "a  b", " a", "a ", "a\u3000b", "a\x85b", "\ud800", "a\u0308"]
+)
 def test_a_name_that_would_not_read_back_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="object 1: a class name"):
         write_labels(tmp_path / "a.txt", np.stack([QUAD, QUAD]), ["ship", name], [0, 0])

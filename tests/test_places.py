@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
-from datasets.label_formats.places import NOT_FOUND, OTHER_SIZE, locate_pictures, measure_pictures
-from tests.label_documents import HEIGHT, PNG, WIDTH, write
+from datasets.label_formats.places import OTHER_SIZE, locate_pictures, measure_pictures
+from tests.label_documents import HEIGHT, PNG, WIDTH, labelme_text, write
 from tools.convert_labels import main
 
 
@@ -23,7 +23,7 @@ def located(src: Path, *file_names: str, images_dir: Path | None = None) -> list
     ledger = Ledger()
     annotated = AnnotatedSet([Picture(Path(name).stem, file_name=name) for name in file_names])
     paths = [picture.path for picture in locate_pictures(annotated, src, images_dir, ledger).pictures]
-    assert ledger.changed[NOT_FOUND] == paths.count(None)
+    assert ledger.changed.total() == paths.count(None)
     return paths
 
 
@@ -42,6 +42,34 @@ def test_a_path_that_leads_out_of_the_data_is_not_followed(tmp_path: Path, way: 
     outside = picture_file(tmp_path / "secret.png")
     (tmp_path / "data" / "images").mkdir(parents=True)
     assert located(tmp_path / "data", way.format(outside=outside, name=outside.name)) == [None]
+
+
+def test_pictures_are_found_however_their_umlauts_are_written(tmp_path: Path) -> None:
+    """A list of labels holds ä, the file of a Mac a and the mark."""
+    path = picture_file(tmp_path / "data" / "images" / "Gera\u0308t.png")
+    assert located(tmp_path / "data", "Gerät.png", "Gera\u0308t.png", "Gerat.png") == [path, path, None]
+    annotated = AnnotatedSet([Picture("Gerät")])
+    (picture,) = locate_pictures(annotated, tmp_path, {path.stem: path}, Ledger()).pictures
+    assert (picture.name, picture.path) == ("Gerät", path)
+
+
+@pytest.mark.parametrize("how", ["--copy_images", "--link_images"])
+def test_pictures_that_were_asked_for_and_are_not_found_are_told_of_and_cost_the_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    """labelme's imagePath may lead to another folder, which is not followed; the command copied nothing and ended with
+    0."""
+    picture_file(tmp_path / "photos" / "a.png")
+    labels = tmp_path / "json"
+    write(labels / "a.json", labelme_text(imagePath="..\\photos\\a.png"))
+    flags = [str(labels), "--from", "labelme", "--to", "dota"]
+    for target in ("dota", "coco", "labelme"):
+        assert main([flags[0], str(tmp_path / target), *flags[1:-1], target, how]) == 1
+        said = capsys.readouterr().err
+        assert "left out: 1 pictures were not found, such as a.png; name their folder with --images" in said
+        assert said.count("not found") == 1
+    assert main([flags[0], str(tmp_path / "all"), *flags[1:], how, "--images", str(tmp_path / "photos")]) == 0
+    assert (tmp_path / "all" / "images" / "a.png").is_file()
 
 
 def test_a_folder_may_be_named_with_dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -316,7 +316,18 @@ def test_bad_labels_are_reported_and_left_out_and_the_rest_is_kept(tmp_path: Pat
         read_one(data_dir)
 
 
-def test_nothing_but_bad_labels_leaves_a_picture_without_objects(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["bad\n", f"{SQUARE} car 7\n1 2 3\n"])
+def test_a_picture_of_which_no_label_can_be_used_is_left_out(tmp_path: Path, text: str) -> None:
+    """It was trained on as one without objects, and what it shows as background."""
+    data_dir = dota(tmp_path, {"图 1": text, "b": f"{SQUARE} car 0\n"})
+    reported: list[LabelError] = []
+    samples = read_samples("dota", data_dir, ["图 1", "b"], CLASSES, on_bad_label=reported.append)
+    assert [sample.name for sample in samples] == ["b"]
+    assert [(error.path.stem, error.line) for error in reported] == [("图 1", 1)]
+    assert reported[0].reason.endswith("; 图 1.png is left out")
+
+
+def test_labels_of_unknown_classes_alone_leave_a_picture_without_objects(tmp_path: Path) -> None:
     reported: list[LabelError] = []
     sample = read_one(dota(tmp_path, {"图 1": f"{SQUARE} zebra 0\nbad\n"}), on_bad_label=reported.append)
     assert (len(reported), sample.quads.shape, sample.labels.shape, sample.ignored.shape) == (2, (0, 4, 2), (0,), (0,))

@@ -52,3 +52,52 @@ def test_a_run_that_goes_on_is_not_told_to_take_a_larger_batch_which_it_may_not(
     assert "a batch of 2 leaves a GPU waiting" in capsys.readouterr().err
     assert main.main(["--resume_train", str(run_dir), "--num_epoch", "2"]) == 0
     assert "leaves a GPU waiting" not in capsys.readouterr().err
+
+
+def test_a_class_without_an_object_to_learn_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """It was trained for to the end, and never found."""
+    data_dir = folder(tmp_path / "data", "car", (64, 64))
+    write(data_dir / "classes.txt", "car\nboat\ntruck\n")
+    write(data_dir / "train.txt", "a\n")
+    write(data_dir / "val.txt", "b\n")
+    (data_dir / "labelTxt" / "a.txt").open("a").write("30 30 40 30 40 40 30 40 truck 2\n")
+    (data_dir / "labelTxt" / "b.txt").open("a").write(SQUARE.format("boat"))
+    assert main.main(arguments(data_dir, tmp_path / "run", "--num_epoch", "1")) == 0
+    said = capsys.readouterr().err
+    assert "no training picture holds an object of boat, truck; the network will not find any" in said
+
+
+@pytest.mark.parametrize(("width", "is_told"), [(1.0, True), (1.9, False), (3.0, False)])
+def test_a_class_that_is_too_thin_for_the_input_is_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture, width: float, is_told: bool
+) -> None:
+    """All its objects become ignore regions; 1.9 pixels are enough where training enlarges."""
+    data_dir = folder(tmp_path / "data", "car", (64, 64))
+    for name in "ab":
+        text = f"{SQUARE.format('car')}10 10 {10 + width} 10 {10 + width} 50 10 50 crack 0\n"
+        write(data_dir / "labelTxt" / f"{name}.txt", text)
+    assert main.main(arguments(data_dir, tmp_path / "run", "--num_epoch", "1")) == 0
+    said = capsys.readouterr().err
+    assert ("objects of crack, all that were looked at, are thinner than 2 px of the input" in said) == is_told
+    assert "of car" not in said
+
+
+def test_links_that_lead_nowhere_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Half of the data was gone with the folder that it had been linked from, and nothing said so."""
+    data_dir = folder(tmp_path / "data", "car", (64, 64))
+    (data_dir / "images" / "c.png").symlink_to(tmp_path / "gone.png")
+    assert main.main(arguments(data_dir, tmp_path / "run", "--num_epoch", "1")) == 0
+    said = capsys.readouterr().err
+    assert (
+        said.count(f"1 links to pictures lead to no file and are left out, such as {data_dir / 'images' / 'c.png'}")
+        == 1
+    )
+
+
+def test_the_numbers_that_stand_for_classes_on_the_pages_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = chr(0x10FFFD)  # which no font has
+    data_dir = folder(tmp_path / "data", private, (64, 64))
+    assert main.main(arguments(data_dir, tmp_path / "run", "--num_epoch", "1")) == 0
+    assert f"are drawn as numbers: #0 is {private}" in capsys.readouterr().out

@@ -154,13 +154,13 @@ def test_a_picture_whose_label_file_cannot_be_read_is_in_no_list(tmp_path: Path,
     assert sorted(lists["train"] + lists["val"]) == [*"012356789"]
     out, err = capsys.readouterr()
     assert re.search(r"car +8  88.9% +1  11.1%", out)
-    assert "warning: 1 pictures in no list, for their label files cannot be read" in err
+    assert "warning: 1 pictures in no list, for none of their labels can be used" in err
     assert "bad labels" not in err
     for path in data_dir.glob("*.xml"):
         path.write_text("")
     (data_dir / "classes.txt").write_text("car\n")
     assert split(data_dir, "--overwrite")[0] == 1
-    assert "none of the 10 pictures has a label file that can be read" in capsys.readouterr().err
+    assert "none of the 10 pictures has labels that can be used" in capsys.readouterr().err
 
 
 # -- groups

@@ -77,6 +77,13 @@ def test_an_entry_may_carry_a_folder_and_a_suffix(tmp_path: Path, entry: str) ->
     assert read_list(write_list(tmp_path, "a.txt", [entry]), pictures()) == ["P01"]
 
 
+@pytest.mark.parametrize("entry", ["Gerät", "Gera\u0308t", "images/Gera\u0308t.png"])
+@pytest.mark.parametrize("name", ["Gerät", "Gera\u0308t"])
+def test_an_entry_means_the_picture_however_its_umlaut_is_written(tmp_path: Path, name: str, entry: str) -> None:
+    """Such a list was refused with a message in which both names look the same."""
+    assert read_list(write_list(tmp_path, "a.txt", [entry]), pictures([name])) == [name]
+
+
 @pytest.mark.parametrize("name", ["a.b", "图 1", "P01.png", "x__0.5__0___0", "my image"])
 def test_a_name_may_hold_dots_blanks_and_any_script(tmp_path: Path, name: str) -> None:
     images = pictures([name, "P01"])

@@ -53,5 +53,5 @@ def test_the_summary_of_nothing_and_of_two_objects_in_a_cell():
     assert (summary["sharing_a_cell"], summary["horizontal"]) == (1, 0.5)
     np.testing.assert_allclose(summary["classes"]["car"]["short_side"], [10, 10, 10], atol=1e-4)
     told = format_summary(summary, 0.5)
-    assert "no object of 1 classes: plane" in told
+    assert "no object to learn of 1 classes: plane" in told
     assert "小船" in told

@@ -129,7 +129,7 @@ def benchmark_deploy(job: DeployJob, json_path: Path | None = None) -> dict[str,
     for name, row in rows.items():
         row |= {"file_mb": sizes[name] / 1e6, "mAP50": scores.get(name)}
     height, width = facts.input_hw
-    where = f"{width} x {height}, {threads} threads"
+    where = f"input {height} x {width} (height x width), {threads} threads"
     title = f"{architecture.backbone}, {where}, {job.rounds} rounds in turns: picture in, boxes after NMS out"
     share = nms[PEAKS[0]] / rows["onnxruntime fp32"]["cpu_ms"]
     print("\n".join([title, *format_table(rows, COLUMNS), NOTE]))

@@ -70,7 +70,7 @@ def check_folder(options: argparse.Namespace, stop: StopRequest) -> int:
         write_text(options.html, report_page(report, survey, draw))
         print(f"written: {options.html}")
     if options.fix is not None:
-        done = repair_folder(layout, dataset, options.fix, survey.classes, survey.unreadable, options.workers, stop)
+        done = repair_folder(layout, dataset, options.fix, survey.unreadable, options.workers, stop)
         how = f"{done.num_copied} copied" if done.num_copied else "linked, not copied"
         print(
             f"written: {options.fix}, {len(done.names)} pictures ({how}) and their labels in DOTA's form; "

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 
+from DOTA_devkit.names import as_class_name
 from tools.command_line import SettingsError
 from tools.recipes import RECIPES
 from tools.setting_rules import LEAST_TILE, MOST_LINE_WIDTH, check_settings
@@ -280,6 +281,8 @@ class Config:
     explicit: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
+        if self.classes is not None:  # as the data's are read
+            object.__setattr__(self, "classes", tuple(map(as_class_name, self.classes)))
         check_settings(self)
 
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from DOTA_devkit.names import as_class_name
 from tools.command_line import Parser, SettingsError
 from tools.config import SCORES_HELP
 from tools.destinations import refuse_data_folder, require_free
@@ -236,7 +237,7 @@ def _check_places(options: argparse.Namespace) -> None:
 
 
 def _renaming(word: str) -> tuple[str, str]:
-    old, equals, new = (" ".join(part.split()) for part in word.partition("="))
+    old, equals, new = map(as_class_name, word.partition("="))
     if not (old and equals and new):
         raise argparse.ArgumentTypeError(f"'{word}' is not OLD=NEW")
     return old, new

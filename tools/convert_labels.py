@@ -71,8 +71,9 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         annotated = refuse_turned(annotated, options.src, options.images, ledger, by_size)
     if not target.holds_scores:
         annotated = without_scores(annotated, ledger)
-    if target.tells_size or target.needs_path or options.copy_images or options.link_images:
-        annotated = locate_pictures(annotated, options.src, options.pictures, ledger)
+    is_placed = options.copy_images or options.link_images
+    if target.tells_size or target.needs_path or is_placed:
+        annotated = locate_pictures(annotated, options.src, options.pictures, ledger, is_placed)
     if options.nms_thresh is not None:
         from datasets.label_formats.map_overlaps import without_repeated
 
@@ -81,7 +82,6 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         track = partial(progress_bar, desc="measuring", unit="picture")
         annotated = measure_pictures(annotated, ledger, track, target.needs_size, target.turns)
     annotated = target.keep(annotated, ledger, options.drop_ignored)
-    is_placed = options.copy_images or options.link_images
     if is_placed:
         folder = options.dst.parent if options.dst.suffix in target.file_suffixes else options.dst
         _place_pictures(annotated, folder, target.image_folder, options.link_images, ledger)

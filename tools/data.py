@@ -28,7 +28,7 @@ from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import LabelError, did_you_mean
 from DOTA_devkit.tiling import read_index
 from tools.config import Config, SettingsError
-from tools.messages import report_bad_labels, warn
+from tools.messages import report_bad_labels, warn, warn_of_dead_links
 from tools.ranks import is_main_process
 
 DEMO_DIR = Path("data/demo")
@@ -64,6 +64,7 @@ def open_data(config: Config, run_dir: Path | None = None) -> DataFolder:
     dataset = detect_format(config.data_dir) if config.dataset == "auto" else config.dataset
     reader = get_format(dataset)
     images = list_images(dataset, config.data_dir)
+    warn_of_dead_links(images.values())
     for path in reader.missing(config.data_dir):
         warn(f"{path}: is not there, though data.yaml names it for test; going on without it")
     return DataFolder(dataset, config.data_dir, images, run_dir)
@@ -251,8 +252,8 @@ def warn_of_shared_pictures(train: Split, val: Split) -> None:
 def read_split(config: Config, data: DataFolder, role: str, class_names: Sequence[str]) -> tuple[Split, list[Sample]]:
     """The pictures of a role, `train` or `val`, with their objects; `val` follows --split.
 
-    Bad labels stop, or are reported and left out with --on_bad_label skip, and with them the pictures whose label file
-    cannot be read at all. Lines that a list repeats are warned of. Raises ListError when no picture is left.
+    Bad labels stop, or are reported and left out with --on_bad_label skip, and with them the pictures of which no label
+    can be used. Lines that a list repeats are warned of. Raises ListError when no picture is left.
     """
     split = split_of(config, data, role)
     if split.num_repeated:
@@ -284,7 +285,7 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
         reason = f"class '{error.name}' is none that the network knows: {', '.join(class_names)}; {remedy}"
         raise LabelError(error.path, error.line, reason) from error
     tell_of_left_out(left_out, split.source)
-    report_bad_labels(problems, samples, "bad labels left out", "pictures left out, whose label files cannot be read")
+    report_bad_labels(problems, samples, "bad labels left out", "pictures left out, of whose labels none can be used")
     if not samples:
         raise ListError(f"{split.source}: {none_readable(split.names)}")
     return split._replace(names=[sample.name for sample in samples]), samples
@@ -314,4 +315,4 @@ def truths_of(samples: Sequence[Sample]) -> dict[str, ImageTruth]:
 
 def none_readable(names: Sequence[str]) -> str:
     """What to say where `read_samples` left out every picture."""
-    return f"none of the {len(names)} pictures has a label file that can be read; check_data tells what is wrong"
+    return f"none of the {len(names)} pictures has labels that can be used; check_data tells what is wrong"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -253,12 +253,6 @@ def escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def first_of(names: Sequence[str], num: int = 3) -> str:
-    """`a, b, c and 4 more`."""
-    more = f" and {len(names) - num} more" if len(names) > num else ""
-    return ", ".join(names[:num]) + more
 
 
 def repeated_rows(quads: np.ndarray, labels: np.ndarray, difficult: np.ndarray, owner: np.ndarray) -> np.ndarray:

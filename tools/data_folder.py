@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets.image_folders import dead_links, no_picture_in
 from datasets.images import IMAGE_SUFFIXES, ImageError
 from datasets.label_formats.annotations import ROLES as SPLITS
 from datasets.label_formats.dota_folder import IMAGES, label_dir_in, names_of_val, parts_of
 from datasets.readers import Read, get_format, label_reader
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, find_name, lists_in
 from DOTA_devkit.labels import LabelError, read_names
+from DOTA_devkit.names import spellings
 from DOTA_devkit.tiling import check_picture_name
 from tools.data_checks import LABELTXT, Finding, escaped
 
@@ -145,17 +146,17 @@ def _find_files(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[
                 where = first.name if first.parent == path.parent else first
                 what = f"has the same name as {where}" + " but for the suffix" * (first.parent == path.parent)
                 findings.append(Finding("same-name", path.stem, escaped(str(path)), 0, escaped(what)))
-        for path in _files(image_dir, IMAGE_SUFFIXES, dead=True):
+        for path in dead_links([image_dir]):
             findings.append(Finding("dead-link", "", escaped(str(path)), 0, DEAD))
         labels |= {path.stem: path for path in _files(label_dir, {suffix.lower()}) if path.stem not in elsewhere}
         if part:
             parts[part] = Part(data_dir / part, dict.fromkeys(found, 0))
     if not images:
-        image_dir = folders[0][1]
-        raise ImageError(f"{image_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    spelt = {unicodedata.normalize("NFC", name): name for name in images}  # as `file_in` finds them
-    labels = {name if name in images else spelt.get(unicodedata.normalize("NFC", name), name): labels[name]
-              for name in sorted(labels, key=images.__contains__)}  # fmt: skip
+        raise ImageError(no_picture_in(folders[0][1]))
+    unlabelled = images.keys() - labels.keys()
+    for name in sorted(labels.keys() - images.keys()) if unlabelled else ():  # as `file_in` finds them
+        if picture := next((spelt for spelt in spellings(name) if spelt in unlabelled), None):
+            labels[picture] = labels.pop(name)
     return images, labels, parts
 
 
@@ -201,7 +202,7 @@ def _find_yolo(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[P
 
     folder = open_yolo(data_dir)
     if not folder.images:
-        raise ImageError(f"{data_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise ImageError(no_picture_in(data_dir))
     labels = {name: path for name, image in folder.images.items() if (path := label_of(image)).is_file()}
     for path in folder.labels_without_picture():
         findings.append(Finding("no-picture", path.stem, escaped(str(path)), 0, "no picture has this name"))
@@ -219,18 +220,12 @@ def _find_yolo(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[P
     return folder.images, labels, parts
 
 
-def _is_dead(entry: os.DirEntry[str]) -> bool:
-    return entry.is_symlink() and not entry.is_file() and not entry.is_dir()
-
-
-def _files(folder: Path, suffixes: set[str] | frozenset[str], dead: bool = False) -> Iterator[Path]:
-    """The files of a folder with one of the suffixes in any case, sorted, or links there that lead nowhere (`dead`);
-    none of a folder that is not there."""
+def _files(folder: Path, suffixes: set[str] | frozenset[str]) -> Iterator[Path]:
+    """The files of a folder with one of the suffixes in any case, sorted; none of a folder that is not there."""
     if not folder.is_dir():
         return
-    is_wanted = _is_dead if dead else os.DirEntry.is_file
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and is_wanted(entry)]
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
     for name in sorted(names):
         if os.path.splitext(name)[1].lower() in suffixes:  # noqa: PTH122  a Path for each file of a hundred thousand is slow
             yield folder / name

@@ -16,10 +16,11 @@ from datasets.images import ImageError
 from datasets.readers import Read
 from DOTA_devkit.atomic import write_csv, write_lines
 from DOTA_devkit.boxes import order_clockwise, signed_area
-from DOTA_devkit.labels import HEADERS, NO_LABELS, LabelError, Labels, parse_label, write_labels
+from DOTA_devkit.labels import HEADERS, IGNORED_CLASS, NO_LABELS, LabelError, Labels, parse_label, write_labels
 from DOTA_devkit.tiling import INDEX_NAME, read_index, write_index
 from tools.data_checks import LABELTXT, escaped, kind_of_error, overhang, raw_corners, repeated_rows
 from tools.data_folder import DataLayout, Pair, picture_name_fault
+from tools.data_survey import known_classes
 from tools.picture_links import link_or_copy
 from tools.processes import run_tasks
 from tools.stop_request import StopRequest
@@ -51,18 +52,19 @@ class RepairTask(NamedTuple):
 
 
 class Repaired(NamedTuple):
-    """The pictures that are in the copy, and what was changed."""
+    """The pictures that are in the copy, what was changed, and the classes that stand in labels from which a training
+    learns."""
 
     names: set[str]
     changes: list[Change]
     num_copied: int
+    trained_classes: set[str]
 
 
 def repair_folder(
     layout: DataLayout,
     dataset: str,
     out_dir: Path,
-    class_names: Sequence[str],
     unreadable: set[str],
     num_workers: int,
     stop: StopRequest,
@@ -88,12 +90,13 @@ def repair_folder(
         parts = run_tasks(repair_pairs, tasks, num_workers, stop, desc="repairing", unit="file", unit_scale=CHUNK)
         names = {name for part in parts for name in part.names}
         changes += [change for part in parts for change in part.changes]
-        if class_names:
+        trained_classes = set().union(*(part.trained_classes for part in parts))
+        if class_names := known_classes(dataset, layout.data_dir, trained_classes - {IGNORED_CLASS})[0]:
             write_lines(folder / "classes.txt", class_names)
         changes += _copy_lists(layout, folder, names)
         changes += _copy_index(layout.data_dir, folder)
         _write_changes(folder / CHANGES, changes)
-    return Repaired(names, changes, sum(part.num_copied for part in parts))
+    return Repaired(names, changes, sum(part.num_copied for part in parts), trained_classes)
 
 
 @contextmanager
@@ -120,7 +123,7 @@ def _folder_for(out_dir: Path) -> Iterator[Path]:
 
 def repair_pairs(task: RepairTask) -> Repaired:
     """Write the repaired copy of some pictures."""
-    names, changes, num_copied = set(), [], 0
+    names, changes, num_copied, trained_classes = set(), [], 0, set()
     for pair in task.pairs:
         path = escaped(str(pair.label_path))
         try:
@@ -146,7 +149,8 @@ def repair_pairs(task: RepairTask) -> Repaired:
             continue
         num_copied += not link_or_copy(pair.image_path, task.out_dir / "images" / pair.image_path.name)
         names.add(pair.name)
-    return Repaired(names, changes, num_copied)
+        trained_classes.update(labels.names if pair.role == "train" else ())
+    return Repaired(names, changes, num_copied, trained_classes)
 
 
 def repair_labels(labels: Labels, hw: tuple[int, int], path: str) -> tuple[Labels, list[Change]]:

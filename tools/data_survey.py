@@ -30,11 +30,11 @@ from tools.data_checks import (
     check_objects,
     check_pictures,
     escaped,
-    first_of,
     kind_of_error,
 )
 from tools.data_folder import DataLayout, Pair
 from tools.data_statistics import Statistics, measure_objects
+from tools.messages import first_of
 from tools.processes import run_tasks
 from tools.stop_request import StopRequest
 

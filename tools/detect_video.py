@@ -30,7 +30,7 @@ from tools.detector_flags import (
     tiling_of,
     warn_of_cuts,
 )
-from tools.drawing import draw_boxes
+from tools.drawing import draw_boxes, numbered_classes
 from tools.folder_lock import LOCK
 from tools.messages import warn
 from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, tile_hint, too_large_hint
@@ -89,6 +89,8 @@ def _run(options: argparse.Namespace) -> int:
     drawn = [path for path in (_drawn(options.out, path) for path in paths) if path.is_file()]
     if drawn:
         print(f"drawn: {', '.join(map(str, drawn))}")
+        if numbered := numbered_classes(detector.class_names):
+            print(numbered)
     warn_of_cuts(detector, options)
     if work.best > 0 and not work.num_shown:
         warn(f"the best score is {work.best:.2f}, so no box was drawn or counted; lower --draw_score")

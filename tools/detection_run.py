@@ -51,9 +51,8 @@ def run_detector(
     folder = loaded.run_dir / RESULTS
     log(f"{report.num_boxes} boxes of score {config.conf_thresh} and more, {speed:.1f} pictures/s: {folder}")
     log(f"drawings (score {shown_scores(least)} and more): {loaded.run_dir / DRAWINGS}")
-    numbered = numbered_classes(class_names)
-    if numbered and config.num_drawings:
-        log(f"classes that no font here can write are drawn as numbers: {numbered}")
+    if config.num_drawings and (numbered := numbered_classes(class_names)):
+        log(numbered)
     return len(report.problems)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from DOTA_devkit.names import as_class_name
 from tools.class_choice import ChoosingDetector
 from tools.class_scores import least_scores, read_scores
 from tools.command_line import SettingsError
@@ -64,7 +65,11 @@ def add_drawing_flags(parser: argparse.ArgumentParser, shown: str = "drawn") -> 
 def add_classes_flag(parser: argparse.ArgumentParser) -> None:
     """The flag of `choosing`."""
     parser.add_argument(
-        "--classes", nargs="+", metavar="NAME", help="write and draw the boxes of these classes alone [default: all]"
+        "--classes",
+        type=as_class_name,
+        nargs="+",
+        metavar="NAME",
+        help="write and draw the boxes of these classes alone [default: all]",
     )
 
 

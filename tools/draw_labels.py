@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.images import IMAGE_SUFFIXES, ImageError
+from datasets.image_folders import no_picture_in
+from datasets.images import ImageError
 from datasets.layouts import Reading
 from datasets.picture_windows import read_whole
 from datasets.readers import FORMATS, Read, detect_format, get_format, label_reader, list_images, read_classes
@@ -20,7 +21,7 @@ from tools.data_checks import escaped
 from tools.destinations import refuse_data_folder
 from tools.drawing import numbered_classes
 from tools.drawing_files import check_drawings, write_picture
-from tools.messages import warn
+from tools.messages import warn, warn_of_dead_links
 from tools.progress import progress_bar
 from tools.setting_rules import check_bands
 from tools.stop_request import StopRequest
@@ -53,7 +54,8 @@ def draw_folder(options: argparse.Namespace, stop: StopRequest) -> int:
     dataset = detect_format(data_dir) if options.dataset == "auto" else options.dataset
     reader, images = get_format(dataset), list_images(dataset, data_dir)
     if not images:
-        raise ImageError(f"{data_dir}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise ImageError(no_picture_in(data_dir))
+    warn_of_dead_links(images.values())
     known = reader.splits(data_dir)
     names = choose_split(data_dir, images, "val", split, known=known).names if split else sorted(images)
     chosen = np.sort(np.random.default_rng(options.seed).permutation(len(names))[: options.num]).tolist()
@@ -82,9 +84,8 @@ def draw_folder(options: argparse.Namespace, stop: StopRequest) -> int:
         warn(f"and {len(problems) - SHOWN_PROBLEMS} more; python -m tools.check_data {data_dir} lists them")
     if strange:
         warn(f"not among the classes: {escaped(', '.join(sorted(strange)))}")
-    numbered = numbered_classes(class_names)
-    if numbered:
-        print(f"classes that no font here can write are drawn as numbers: {numbered}")
+    if numbered := numbered_classes(class_names):
+        print(numbered)
     print(f"{num_drawn} pictures of {len(names)} with {num_objects} labels drawn to {out_dir}")
     return 1 if problems else 0
 

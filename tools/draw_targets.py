@@ -56,6 +56,7 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
         reading_of,
         wanted_channels,
     )
+    from tools.drawing import numbered_classes
     from tools.target_statistics import MOSTLY_HORIZONTAL, MeasuredSet, format_summary, summarize
 
     data = open_data(config)
@@ -82,6 +83,8 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
     settings |= {"min_visible": config.min_visible, "seed": config.seed}
     write_json(out_dir / SUMMARY, settings | summary)
     print(format_summary(summary, config.min_visible))
+    if drawn and (numbered := numbered_classes(class_names)):
+        print(numbered)
     print(f"written: {out_dir}, {len(drawn)} pictures and {SUMMARY}")
     if summary["horizontal"] is not None and summary["horizontal"] > MOSTLY_HORIZONTAL:
         warn(

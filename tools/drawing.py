@@ -91,9 +91,10 @@ def class_text(class_names: Sequence[str], label: int) -> str:
 
 
 def numbered_classes(class_names: Sequence[str]) -> str:
-    """The classes that are drawn as numbers, with these, for people; "" where all names can be drawn."""
+    """Which classes are drawn as numbers, for people; "" where all names can be drawn."""
     shown = [class_text(class_names, label) for label in range(len(class_names))]
-    return ", ".join(f"{text} is {name}" for text, name in zip(shown, class_names, strict=True) if text != name)
+    numbered = [f"{text} is {name}" for text, name in zip(shown, class_names, strict=True) if text != name]
+    return f"classes that no font here can write are drawn as numbers: {', '.join(numbered)}" if numbered else ""
 
 
 def draw_quad(canvas: np.ndarray, quad: np.ndarray, color: Color, width: int = 1, dashed: bool = False) -> None:

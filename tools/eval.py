@@ -78,9 +78,8 @@ def run(config: Config) -> int:
     images = None if whole is not None else {sample.name: sample.image_path for sample in samples}
     written = [METRICS, CSV, CURVES, *_write_errors(loaded, metrics, detections, truths, images)]
     log(f"{what}:\n{format_table(metrics)}")
-    numbered = numbered_classes(class_names)
-    if numbered:
-        log(f"classes that no font here can write are drawn as numbers: {numbered}")
+    if numbered := numbered_classes(class_names):
+        log(numbered)
     log(f"written: {', '.join(str(loaded.run_dir / name) for name in written)}")
     return int(has_gaps)
 

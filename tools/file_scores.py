@@ -10,8 +10,9 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from datasets.images import IMAGE_SUFFIXES
+from datasets.label_formats.annotations import name_in_list
 from datasets.readers import DOTA_CLASSES, slips
+from datasets.splits import find_name
 from DOTA_devkit.evaluation import IOU_THRESHOLDS, Evaluation, ImageTruth, evaluate, outer_quads
 from DOTA_devkit.labels import (
     EVERY_CLASS,
@@ -109,7 +110,7 @@ def _label_paths(labels_dir: Path, image_set: Path | None, missing_labels: str) 
     listed: dict[str, Path | None] = {}
     missing: dict[str, int] = {}
     for entry, line in read_names(image_set).items():
-        name = _picture_name(entry, there)
+        name = find_name(entry, there) or name_in_list(image_set, line, entry)
         listed[name] = there.get(name)
         if listed[name] is None:
             missing[name] = line
@@ -119,14 +120,6 @@ def _label_paths(labels_dir: Path, image_set: Path | None, missing_labels: str) 
         remedy = "write it (an empty file means no objects), remove the line, or give --missing_labels empty"
         raise LabelError(image_set, line, f"no label file {labels_dir / name}.txt{others}; {remedy}")
     return listed
-
-
-def _picture_name(entry: str, there: Mapping[str, Path]) -> str:
-    """The picture that a line of a list means; it may carry a folder and a picture's suffix."""
-    base = entry.replace("\\", "/").rsplit("/", 1)[-1]
-    stem, _, suffix = base.rpartition(".")
-    bare = stem if stem and f".{suffix.lower()}" in IMAGE_SUFFIXES else base
-    return next((name for name in (entry, base, bare) if name in there), bare)
 
 
 def _classes_found(labels: Mapping[str, Labels], of_results: Iterable[str]) -> tuple[str, ...]:

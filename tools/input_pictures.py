@@ -10,7 +10,7 @@ from datasets.image_sizes import read_header
 from datasets.images import ImageError
 from tools.command_line import SettingsError
 from tools.destinations import refuse_inputs
-from tools.messages import warn
+from tools.messages import warn, warn_of_dead_links
 from tools.progress import progress_bar
 from tools.video_flags import no_picture_there, refuse_video
 
@@ -31,6 +31,7 @@ def input_pictures(source: Path, what: str) -> dict[str, Path]:
         images = find_images(source, skips_previews=True)
         if not images:
             raise SettingsError(f"{what}: {no_picture_there(source)}")
+        warn_of_dead_links(images.values())
         below = folder_with_pictures(source)
         if below:
             warn(f"{what}: pictures in folders of it, such as {below}, are not looked at; '{source}/**/*' takes them")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.ranks import is_main_process
@@ -32,6 +33,22 @@ def quiet_logging() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
+
+
+def warn_of_dead_links(pictures: Iterable[Path]) -> None:
+    """Warn of links beside pictures, in the folders that these lie in, that lead to no file: nobody misses what is not
+    listed."""
+    from datasets.image_folders import dead_links
+
+    dead = dead_links(path.parent for path in pictures)
+    if dead:
+        warn(f"{len(dead)} links to pictures lead to no file and are left out, such as {dead[0]}; mend or remove them")
+
+
+def first_of(names: Sequence[str], num: int = 3) -> str:
+    """`a, b, c and 4 more`."""
+    more = f" and {len(names) - num} more" if len(names) > num else ""
+    return ", ".join(names[:num]) + more
 
 
 def report_problems(problems: Sequence[str], what: str) -> None:

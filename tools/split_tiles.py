@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from datasets.images import IMAGE_SUFFIXES, ImageError
+from datasets.image_folders import no_picture_in
+from datasets.images import ImageError
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_in, open_dota
 from datasets.readers import (
     FORMATS,
@@ -39,7 +40,7 @@ from DOTA_devkit.tiling import (
 )
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.folder_lock import locked
-from tools.messages import report_problems, warn
+from tools.messages import report_problems, warn, warn_of_dead_links
 from tools.processes import run_tasks
 from tools.setting_rules import check_bands, check_scales, check_shares, check_value_range
 from tools.stop_request import StopRequest
@@ -83,9 +84,8 @@ def split_folder(
     folder = open_dota(src)
     images = {name: path for name, path in folder.images.items() if name not in folder.unlabelled}
     if not images:
-        raise ImageError(
-            f"{src / 'images'}: holds no picture with a known suffix ({', '.join(sorted(IMAGE_SUFFIXES))})"
-        )
+        raise ImageError(no_picture_in(src / "images"))
+    warn_of_dead_links(images.values())
     for name in images:
         check_picture_name(name)
     if folder.unlabelled:

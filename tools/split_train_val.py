@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datasets.image_folders import no_picture_in
 from datasets.layouts import Reading
 from datasets.near_duplicates import (
     MAX_DISTANCE,
@@ -28,7 +29,7 @@ from DOTA_devkit.labels import LabelError
 from DOTA_devkit.tiling import INDEX_NAME, check_picture_name, read_index
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.data import none_readable
-from tools.messages import report_bad_labels, report_problems, warn
+from tools.messages import report_bad_labels, report_problems, warn, warn_of_dead_links
 from tools.progress import progress_bar
 from tools.setting_rules import check_bands
 
@@ -76,13 +77,14 @@ def split_folder(options: argparse.Namespace) -> None:
 
 def read_pictures(options: argparse.Namespace) -> Pictures:
     """Names and objects of the pictures in options.data_dir, by name; bad labels are reported and not counted, nor is
-    a picture whose label file cannot be read at all."""
+    a picture of which no label can be used."""
     if not options.data_dir.is_dir():
         raise SettingsError(f"{options.data_dir}: no such data folder")
     dataset = detect_format(options.data_dir) if options.dataset == "auto" else options.dataset
     images = list_images(dataset, options.data_dir)
     if not images:
-        raise ListError(f"{options.data_dir}: holds no picture with a known suffix")
+        raise ListError(no_picture_in(options.data_dir))
+    warn_of_dead_links(images.values())
     names = sorted(images)
     for name in names:
         try:
@@ -99,7 +101,7 @@ def read_pictures(options: argparse.Namespace) -> Pictures:
         on_bad_label=problems.append,
         missing_labels=options.missing_labels,
     )
-    not_listed = "pictures in no list, for their label files cannot be read"
+    not_listed = "pictures in no list, for none of their labels can be used"
     report_bad_labels(problems, samples, "bad labels, which are not counted", not_listed)
     if not samples:
         raise ListError(f"{options.data_dir}: {none_readable(names)}")

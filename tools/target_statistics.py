@@ -153,7 +153,7 @@ def format_summary(summary: dict[str, Any], min_visible: float) -> str:
         )
         lines.append(f"{item['objects']:7}  {_percent(item['horizontal']):>10}  {short:>33}  {long:>32}  {name}")
     absent = [name for name in summary["classes"] if name not in present]
-    return "\n".join(lines + [f"no object of {len(absent)} classes: {', '.join(absent)}"] * bool(absent))
+    return "\n".join(lines + [f"no object to learn of {len(absent)} classes: {', '.join(absent)}"] * bool(absent))
 
 
 def _class_summary(short: np.ndarray, long: np.ndarray, horizontal: np.ndarray) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from datasets.layouts import BY_THE_FILE, Reading
 from datasets.picture_windows import PictureWindows, ScaledWindows, open_picture
+from datasets.readers import read_objects
 from datasets.tiles import scale_picture
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels, read_labels, write_labels
@@ -88,7 +89,7 @@ def split_picture(task: PictureTask) -> dict[str, Any]:
     cuts: list[CutLabels] = []
     tiles: dict[str, list[float | None]] = {}
     num_skipped = 0
-    for scale in settings.scales:
+    for scale in settings.scales if labels is not None else ():
         scaled = scale_picture(picture, scale)
         for tile in lay_tiles(task.name, *hw, settings.size, settings.overlap, [scale]):
             cut = cut_labels(labels.quads, labels.difficult, tile, settings.size, hw, settings.min_visible)
@@ -102,6 +103,7 @@ def split_picture(task: PictureTask) -> dict[str, Any]:
                 write_labels(label_path, cut.quads, names, cut.difficult, sync=False)
             num_bytes = [_write_tile(image_path, scaled, tile, settings.size), label_path and label_path.stat().st_size]
             tiles[tile.name] = [scale, tile.x, tile.y, *num_bytes]
+    labels = labels or NO_LABELS
     unlearnt = [
         (int(labels.lines[row]), labels.names[row])
         for row in unlearnt_objects(labels.difficult, cuts).tolist()
@@ -168,17 +170,17 @@ def _remove_outdated(task: PictureTask) -> None:
             (task.dst / place).unlink(missing_ok=True)
 
 
-def _read_objects(task: PictureTask) -> tuple[Labels, list[str]]:
-    """The objects of a picture, and what was wrong with the lines that are left out."""
+def _read_objects(task: PictureTask) -> tuple[Labels | None, list[str]]:
+    """The objects of a picture, None for one that is left out, and what was wrong with the lines that are left out."""
     path, settings = task.label_path, task.settings
-    if path is None or (settings.missing_labels == "empty" and not path.exists()):
+    if path is None:
         return NO_LABELS, []
-    if not path.exists():
-        remedy = "write one (an empty file means no objects), or give --missing_labels empty"
-        raise LabelError(path, 1, f"no label file for the picture {task.image_path.name}; {remedy}")
     problems: list[LabelError] = []
     on_bad = problems.append if settings.on_bad_label == "skip" else None
-    labels = read_labels(path, on_bad)
+    is_empty = settings.missing_labels == "empty"
+    labels = read_objects(task.image_path, path, read_labels, on_bad, missing_is_empty=is_empty)
+    if labels is None:
+        return None, [str(problem) for problem in problems]
     known = settings.class_names and {*settings.class_names, IGNORED_CLASS}
     strange = [row for row, name in enumerate(labels.names) if known and name not in known]
     for row in strange:

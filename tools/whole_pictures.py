@@ -75,7 +75,7 @@ def whole_pictures_of(
         missing_labels=config.missing_labels,
         left_out=left_out_classes(config, "dota", source, pictures, class_names),
     )
-    files = "whole pictures left out, whose label files cannot be read"
+    files = "whole pictures left out, of whose labels none can be used"
     report_bad_labels(problems, samples, "bad labels of whole pictures left out", files)
     if not samples:
         warn(f"{source}: {none_readable(pictures)}; scoring the tiles as they are")

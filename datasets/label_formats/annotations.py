@@ -16,6 +16,7 @@ from datasets.image_folders import names_apart
 from datasets.images import IMAGE_SUFFIXES
 from datasets.outlines import outline_quad
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, geometry_faults, is_text
+from DOTA_devkit.names import as_class_name, spellings
 
 ROLES = {"train": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 BY_FOLDER = (
@@ -95,6 +96,12 @@ def sound_rows(path: Path, rows: Sequence[Row], faults: list[LabelError]) -> lis
     return [row for index, row in enumerate(rows) if index not in bad]
 
 
+def without_picture(path: Path, line: int, name: str) -> LabelError:
+    """The fault of a picture that has labels of which none can be used: it is left out, since without objects it would
+    be taken for one that shows none."""
+    return LabelError(path, line, f"no label of '{name}' can be used, and the picture is left out; mend one of them")
+
+
 def as_labels(rows: Sequence[Row]) -> Labels:
     if not rows:
         return NO_LABELS
@@ -119,10 +126,10 @@ def name_fault(name: str) -> str | None:
 
 
 def clean_name(name: object) -> str:
-    """A class name with single blanks and none around it. Raises ValueError for what is no text."""
+    """`as_class_name` of a value in somebody's file. Raises ValueError for what is no text."""
     if not isinstance(name, str):
         raise ValueError(f"the class name is {shown(name)}, not text; correct it")
-    return " ".join(name.split())
+    return as_class_name(name)
 
 
 def outline_to_quad(points: Sequence[Sequence[float]], changed: Counter[str], is_one: bool = True) -> np.ndarray:
@@ -159,10 +166,9 @@ def files_in(folder: Path, suffix: str) -> list[Path]:
 
 
 def file_in(folder: Path, name: str, suffix: str) -> Path:
-    """The file of this name and suffix; where that is not there, the one whose suffix is written in capitals, or whose
-    letters are (macOS takes an umlaut apart into two characters, which look the same)."""
-    spellings = dict.fromkeys((name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))))
-    places = [folder / f"{spelt}{end}" for spelt in spellings for end in (suffix, suffix.upper())]
+    """The file of this name and suffix; where that is not there, one whose suffix is written in capitals, or whose
+    letters have the other form."""
+    places = [folder / f"{spelt}{end}" for spelt in spellings(name) for end in (suffix, suffix.upper())]
     return next((place for place in places if place.exists()), places[0])
 
 

@@ -31,6 +31,7 @@ from datasets.label_formats.annotations import (
     shown,
     sound_rows,
     tell_apart,
+    without_picture,
 )
 from datasets.label_formats.coco_shapes import annotation_quad
 from datasets.label_formats.json_documents import Document, difficult_flag, fields_of, picture_hw, read_document
@@ -69,6 +70,7 @@ def _read_file(path: Path, on_bad: OnBad, changed: Counter[str]) -> AnnotatedSet
     names = {key: category.name for key, category in categories.items()}
     pictures = _by_id(document, "images", faults, _picture)
     objects: dict[int, list[Row]] = {key: [] for key in pictures}
+    last_fault: dict[int, int] = {}  # of each picture that has one, its line
     angles: list[float] = []
     for line, item in document.entries("annotations"):
         try:
@@ -78,11 +80,18 @@ def _read_file(path: Path, on_bad: OnBad, changed: Counter[str]) -> AnnotatedSet
             _known(fields, "image_id", objects).append(Row(quad, name, flag, line))
         except ValueError as error:
             faults.append(LabelError(path, line, str(error)))
+            if isinstance(item, dict) and type(item.get("image_id")) is int:
+                last_fault[item["image_id"]] = line
     if any(angles) and max(map(abs, angles)) <= 3.15:
         changed[RADIANS] += len(angles)
-    annotated = [
-        picture._replace(labels=as_labels(sound_rows(path, objects[key], faults))) for key, picture in pictures.items()
-    ]
+    annotated = []
+    for key, picture in pictures.items():
+        rows = sound_rows(path, objects[key], faults)
+        line = objects[key][-1].line if objects[key] else last_fault.get(key)
+        if line is not None and not rows:
+            faults.append(without_picture(path, line, picture.name))
+        else:
+            annotated.append(picture._replace(labels=as_labels(rows)))
     report_faults(faults, on_bad)
     told = [item.get("category_id") for _, item in document.entries("annotations") if isinstance(item, dict)]
     used = {key for key in told if type(key) is int}

@@ -25,11 +25,13 @@ from datasets.label_formats.annotations import (
     shown,
     sound_rows,
     tell_apart,
+    without_picture,
 )
 from datasets.xml_documents import parse_document
 from datasets.xml_labels import FLAG_WORDS
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.labels import FARTHEST, LabelError, OnBad, report_faults
+from DOTA_devkit.names import as_class_name
 
 ROOT = "annotations"
 LABEL_PATHS = tuple((ROOT, "meta", part, "labels", "label", "name") for part in ("task", "project", "job"))
@@ -59,12 +61,17 @@ def read_cvat(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
     pictures = []
     for image in handler.images:
         try:
-            pictures.append(_picture(path, image, changed, faults))
+            num_faults = len(faults)
+            picture = _picture(path, image, changed, faults)
+            if len(faults) > num_faults and not picture.labels.names:
+                faults.append(without_picture(path, image.line, picture.name))
+            else:
+                pictures.append(picture)
         except ValueError as error:
             faults.append(LabelError(path, image.line, str(error)))
     pictures = tell_apart(pictures, [folders_of(picture.file_name) for picture in pictures], path, changed)
     report_faults(faults, on_bad)
-    names = dict.fromkeys(" ".join(name.split()) for name in handler.names)
+    names = dict.fromkeys(as_class_name(name) for name in handler.names)
     return AnnotatedSet(pictures, tuple(name for name in names if not name_fault(name)))
 
 

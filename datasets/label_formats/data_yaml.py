@@ -13,6 +13,7 @@ import yaml
 from datasets.label_formats.annotations import name_fault
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.labels import LabelError
+from DOTA_devkit.names import as_class_name
 
 FILE_NAME = "data.yaml"
 SPLIT_KEYS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
@@ -141,7 +142,7 @@ def _class_names(path: Path, fields: dict[str, yaml.Node]) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for i in range(len(by_number)):
         place = by_number[i].start_mark.line + 1
-        name = " ".join(by_number[i].value.split()) if isinstance(by_number[i], yaml.ScalarNode) else ""
+        name = as_class_name(by_number[i].value) if isinstance(by_number[i], yaml.ScalarNode) else ""
         fault = name_fault(name)
         if fault or name in names:
             raise LabelError(path, place, fault or f"the class name '{name}' stands twice; rename one of them")

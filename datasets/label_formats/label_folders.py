@@ -24,6 +24,7 @@ from datasets.label_formats.annotations import (
     role_of,
     sound_rows,
     tell_apart,
+    without_picture,
 )
 from datasets.label_formats.dota_folder import IMAGES, LABEL_FOLDERS, label_dir_in, names_of_val, parts_of
 from datasets.label_formats.labelme import read_labelme
@@ -185,14 +186,21 @@ def _read_folder(
         raise ValueError(f"{label_dir}: holds no *{suffix}; is it the folder of the labels, and --from its format?")
     pictures, read_from, faults = [], [], []
     for path in track(paths):
+        found: list[LabelError] = []
         try:
-            pictures.append(read(path, on_bad))
-            read_from.append(path)
+            picture = read(path, None if on_bad is None else found.append)
+            if found and not picture.labels.names:
+                found.append(without_picture(path, found[0].line, picture.name))
+            else:
+                pictures.append(picture)
+                read_from.append(path)
         except LabelError as error:
             if on_bad is None:
                 raise
-            faults.append(error)
-    report_faults(faults, on_bad)
+            found.append(error)
+        faults += found
+    for fault in faults:  # raised at once where nobody takes them
+        on_bad(fault)
     if is_nested:
         pictures = _placed(src, label_dir, pictures, read_from, changed)
     refuse_same_names((picture.name, path) for picture, path in zip(pictures, read_from, strict=True))

@@ -21,9 +21,10 @@ from datasets.label_formats.annotations import (
 from datasets.label_formats.label_folders import read_splits
 from datasets.label_formats.yolo_folder import picture_in
 from DOTA_devkit.labels import LabelError
+from DOTA_devkit.names import spellings
 
 PICTURE_FOLDERS = (*("images", "Images", "AllImages", "JPEGImages", "JPEGImages-trainval", "JPEGImages-test"), "")
-NOT_FOUND = "pictures were not found; name their folder with --images"
+NOT_FOUND = "pictures were not found, such as {}; name their folder with --images"
 NOT_ASKED_FOR = "pictures that are not in --images were left out, with what was found in them"
 TURNED = "is turned by EXIF (orientation {}), but read as stored, and others turn it; save it upright"
 UNLABELLED = "pictures without a label file, not taken; --unlabelled empty takes them as pictures without objects"
@@ -32,10 +33,14 @@ OTHER_SIZE = "pictures have another size than their labels say; the pictures' ow
 
 
 def locate_pictures(
-    annotated: AnnotatedSet, src: Path, images: Path | Mapping[str, Path] | None, ledger: Ledger
+    annotated: AnnotatedSet,
+    src: Path,
+    images: Path | Mapping[str, Path] | None,
+    ledger: Ledger,
+    are_needed: bool = False,
 ) -> AnnotatedSet:
     """The set with the paths of its pictures, as far as they are found: in the folder `images` or, by their names,
-    among these, else beside the labels.
+    among these, else beside the labels. Others are counted, as left out where `are_needed`.
 
     A picture that the labels name with a folder is looked for in that folder first. Raises ImageError for a folder
     `images` that is not there, or pictures in it that differ in their suffix only.
@@ -43,8 +48,8 @@ def locate_pictures(
     if all(picture.path for picture in annotated.pictures):
         return annotated
     if isinstance(images, Mapping):
-        located = [picture._replace(path=picture.path or images.get(picture.name)) for picture in annotated.pictures]
-        ledger.changed[NOT_FOUND] += sum(picture.path is None for picture in located)
+        located = [picture._replace(path=picture.path or _named(images, picture)) for picture in annotated.pictures]
+        _tell_of_missing(located, ledger, are_needed)
         return annotated._replace(pictures=located)
     folders = list(_likely_folders(images or src, beside=images is None))
     are_predictions = any(picture.scores is not None for picture in annotated.pictures)
@@ -54,9 +59,9 @@ def locate_pictures(
     for picture in annotated.pictures:
         named = (_below(folder, picture.file_name) for folder in folders if picture.file_name)
         path = picture.path or next((found for found in map(_file_at, filter(None, named)) if found), None)
-        path = path or by_name.get(picture.name)
-        ledger.changed[NOT_FOUND] += path is None
+        path = path or _named(by_name, picture)
         located.append(picture._replace(path=path))
+    _tell_of_missing(located, ledger, are_needed)
     return annotated._replace(pictures=located)
 
 
@@ -181,6 +186,18 @@ def measure_pictures(
             continue
         measured.append(picture._replace(hw=hw))
     return annotated._replace(pictures=measured)
+
+
+def _named(images: Mapping[str, Path], picture: Picture) -> Path | None:
+    return next((images[spelt] for spelt in spellings(picture.name) if spelt in images), None)
+
+
+def _tell_of_missing(located: Sequence[Picture], ledger: Ledger, are_needed: bool) -> None:
+    missing = [picture for picture in located if picture.path is None]
+    if missing:
+        sentence = NOT_FOUND.format(missing[0].file_name or missing[0].name)
+        ledger.changed.pop(sentence, None)  # of a look at them before
+        (ledger.left_out if are_needed else ledger.changed)[sentence] = len(missing)
 
 
 def _file_at(path: Path) -> Path | None:

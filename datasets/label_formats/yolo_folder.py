@@ -15,6 +15,7 @@ from datasets.images import IMAGE_SUFFIXES, ImageError
 from datasets.label_formats.annotations import ROLES, file_in, name_fault, refuse_same_names
 from datasets.label_formats.data_yaml import DataYaml, find_data_yaml, read_data_yaml
 from DOTA_devkit.labels import LabelError, numbered_lines, read_names, report_faults
+from DOTA_devkit.names import as_class_name, spellings
 
 IMAGES, LABELS, CLASS_LIST = "images", "labels", "classes.txt"
 _TOGETHER = "rename one of them, or have tools.convert_labels (--link_images) call them by folder and name"
@@ -101,7 +102,8 @@ def picture_in(folder: Path, name: str) -> Path | None:
             return path
     if not folder.is_dir():
         return None
-    return _list_pictures(folder, folder.stat().st_mtime_ns).get(name)
+    there = _list_pictures(folder, folder.stat().st_mtime_ns)
+    return next((there[spelt] for spelt in spellings(name) if spelt in there), None)
 
 
 def class_names_of(label_path: Path) -> tuple[str, ...]:
@@ -133,7 +135,7 @@ def _names_by_line(path: Path) -> tuple[str, ...]:
     """The names of a classes.txt, where the first line names class 0. Raises LabelError for a blank line before the
     last name and for a name that stands twice: one left out would shift the numbers of those behind it."""
     faults: list[LabelError] = []
-    lines = {number: " ".join(line.split()) for number, line in numbered_lines(path, faults)}
+    lines = {number: as_class_name(line) for number, line in numbered_lines(path, faults)}
     report_faults(faults, None)
     last = max((number for number, name in lines.items() if name), default=0)
     if not last:

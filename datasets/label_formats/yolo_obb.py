@@ -24,6 +24,7 @@ from datasets.label_formats.annotations import (
     outline_to_quad,
     sound_rows,
     tell_apart,
+    without_picture,
 )
 from datasets.label_formats.data_yaml import FILE_NAME, write_data_yaml
 from datasets.label_formats.yolo_folder import class_names_of, label_of, open_yolo, picture_of
@@ -106,13 +107,17 @@ def read_yolo_folder(
     pictures = []
     faults = [LabelError(path, 1, NO_PICTURE) for path in folder.labels_without_picture()]
     for key, path in track(list(folder.images.items())):
-        label_path = label_of(path)
+        label_path, found = label_of(path), []
         try:
             labels = NO_LABELS
             if label_path.exists():
-                labels = read_yolo_obb(label_path, on_bad, folder.class_names, changed)
+                labels = read_yolo_obb(label_path, on_bad and found.append, folder.class_names, changed)
         except LabelError as error:
             faults.append(error)
+            continue
+        faults += found
+        if found and not labels.names:
+            faults.append(without_picture(label_path, found[0].line, path.stem))
             continue
         pictures.append(Picture(path.stem, labels, path.name, None, split_of.get(key, ""), path))
     report_faults(faults, on_bad)
