@@ -14,6 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tools.convert_labels import main
+
 QUAD = [[75, 50], [155, 110], [125, 150], [45, 90]]
 UPRIGHT = [[10, 20], [40, 20], [40, 60], [10, 60]]
 WIDTH, HEIGHT = 200, 160
@@ -111,3 +113,48 @@ def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+DOTA_LINE = "75 50 155 110 125 150 45 90 船 船 0\n"
+
+
+def source(folder: Path, name: str) -> Path:
+    """The turned box in a source of this format, with its picture in images/."""
+    data_dir = folder / "数据"
+    (data_dir / "images").mkdir(parents=True)
+    (data_dir / "images" / "图 1.png").write_bytes(PNG)
+    match name:
+        case "yolo_obb":
+            (data_dir / "images" / "图 1.png").unlink()
+            return yolo_folder(data_dir, {"train/图 1": YOLO_LINE}, "train: images/train\nnames: [car, 船 船]\n")
+        case "coco":
+            turned = annotation(segmentation=[], bbox=[100, 100, 100, 50, -DEGREES])
+            return write(data_dir / "注.json", coco_text(turned, images=[{"id": 7, "file_name": "图 1.png"}]))
+        case "labelme" | "xanylabeling":
+            write(data_dir / "图 1.json", labelme_text(labelme(shape_type="rotation")))
+        case "cvat":
+            write(data_dir / "annotations.xml", cvat_text(CVAT_BOX))
+        case "rolabelimg" | "voc":
+            write(data_dir / "Annotations" / "图 1.xml", ROLABELIMG)
+        case "dior":
+            write(data_dir / "Annotations" / "Horizontal Bounding Boxes" / "图 1.xml", "not looked at")
+            write(data_dir / "Annotations" / "Oriented Bounding Boxes" / "图 1.xml", of_golden("dior.xml"))
+        case "fair1m":
+            write(data_dir / "labelXml" / "图 1.xml", of_golden("fair1m.xml"))
+        case "dronevehicle":
+            write(data_dir / "图 1.xml", of_golden("dronevehicle.xml"))
+        case "soda":
+            write(data_dir / "Annotations" / "图 1.json", of_golden("soda.json"))
+        case "dota":
+            write(data_dir / "labelTxt" / "图 1.txt", DOTA_LINE)
+    return data_dir
+
+
+def of_golden(name: str) -> str:
+    """A file of tests/golden, which holds the same box."""
+    text = (Path(__file__).parent / "golden" / name).read_text(encoding="utf-8")
+    return text.replace("ship", "船 船").replace("<difficult>1", "<difficult>0")
+
+
+def convert(src: Path, dst: Path, source_format: str, target: str, *flags: str) -> int:
+    return main([str(src), str(dst), "--from", source_format, "--to", target, *flags])

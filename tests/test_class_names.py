@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Row, as_labels
 from datasets.label_formats.class_names import NOT_LISTED, keep_classes, rename_classes, strangers
+from datasets.label_formats.label_folders import BLANKS
+from tests.label_documents import (
+    DOTA_LINE,
+    YOLO_LINE,
+    convert,
+    source,
+    write,
+)
 
 NAMES = ("car", "cart", "DontCare", "car")
 
@@ -90,3 +100,50 @@ def test_classes_that_a_list_leaves_out_are_no_faults_but_slips_of_the_pen_are()
         NOT_LISTED.format("carts") + doubt: 1,
     }
     assert ledger.changed == counts
+
+
+def test_class_names_with_blanks_are_told_where_dota_is_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """DOTA_devkit and mmrotate read of `storage tank 0` the class `storage`."""
+    src = source(tmp_path, "dota")
+    lines = [DOTA_LINE.replace("船 船", name) for name in ("storage tank", "storage tank", "ship", "tennis court")]
+    write(src / "labelTxt" / "图 1.txt", "".join(lines))
+    assert convert(src, tmp_path / "out", "dota", "dota") == 0
+    assert f"warning: 2 {BLANKS}" in capsys.readouterr().err
+    assert convert(src, tmp_path / "coco", "dota", "coco") == 0
+    assert "hold blanks" not in capsys.readouterr().err
+
+
+def test_a_list_of_classes_gives_their_numbers_and_leaves_others_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    src = source(tmp_path, "dota")
+    write(src / "labelTxt" / "图 1.txt", DOTA_LINE + DOTA_LINE.replace("船 船", "cart"))
+    listed = write(tmp_path / "classes.txt", "boat\ncar\n船 船\n")
+    assert convert(src, tmp_path / "out", "dota", "yolo_obb", "--classes", str(listed)) == 1
+    assert "class 'cart' is not in the list of --classes; did you mean 'car'?" in capsys.readouterr().err
+    assert (tmp_path / "out" / "labels" / "train" / "图 1.txt").read_text("utf-8") == "2" + YOLO_LINE[1:]
+
+
+def test_dota_classes_keep_the_order_of_their_version(tmp_path: Path) -> None:
+    src = source(tmp_path, "dota")
+    write(src / "labelTxt" / "图 1.txt", DOTA_LINE.replace("船 船", "ship"))
+    assert convert(src, tmp_path / "out", "dota", "yolo_obb") == 0
+    assert (tmp_path / "out" / "labels" / "train" / "图 1.txt").read_text("utf-8") == "6" + YOLO_LINE[1:]
+
+
+def test_classes_are_renamed_and_made_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    src = source(tmp_path, "dota")
+    lines = [DOTA_LINE.replace("船 船", name) for name in ("small-vehicle", "cart", "ship")]
+    write(src / "labelTxt" / "图 1.txt", "".join(lines))
+    flags = ("--rename", "small-vehicle=vehicle", " cart = vehicle ")
+    assert convert(src, tmp_path / "1", "dota", "yolo_obb", *flags) == 0
+    numbers = [line.split()[0] for line in (tmp_path / "1" / "labels" / "train" / "图 1.txt").read_text().splitlines()]
+    assert numbers == ["1", "1", "0"]  # ship, vehicle
+    assert convert(src, tmp_path / "2", "dota", "yolo_obb", "--rename", "*=object") == 0
+    assert "object" in (tmp_path / "2" / "data.yaml").read_text()
+    capsys.readouterr()
+    assert convert(src, tmp_path / "3", "dota", "dota", "--rename", "Ships=boat") == 2
+    assert capsys.readouterr().err == "error: --rename: no class 'Ships' to rename; did you mean 'ship'?\n"
+    for bad in (["ship"], ["=boat"], ["ship=", "cart=x"], ["ship=a", "ship=b"]):
+        assert convert(src, tmp_path / "3", "dota", "dota", "--rename", *bad) == 2
+    assert not (tmp_path / "3").exists()

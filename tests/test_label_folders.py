@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from datasets.label_formats.annotations import AS_RECTANGLE, AnnotatedSet, Ledger
@@ -18,10 +20,27 @@ from datasets.label_formats.label_folders import (
     write_dota,
     write_lists,
 )
-from datasets.label_formats.places import add_unlabelled, locate_pictures
+from datasets.label_formats.places import AS_EMPTY, UNLABELLED, add_unlabelled, locate_pictures
 from datasets.readers import detect_format, read_classes, read_samples
-from DOTA_devkit.labels import LabelError
-from tests.label_documents import PNG, QUAD, ROLABELIMG, UPRIGHT, labelme, labelme_text, write
+from DOTA_devkit.labels import LabelError, read_labels
+from tests import test_dota_folder as dota
+from tests.label_documents import (
+    CVAT_BOX,
+    DATA_YAML,
+    HEIGHT,
+    PNG,
+    QUAD,
+    ROLABELIMG,
+    UPRIGHT,
+    WIDTH,
+    YOLO_LINE,
+    convert,
+    cvat_text,
+    labelme,
+    labelme_text,
+    write,
+    yolo_folder,
+)
 
 LINE = "75 50 155 110 125 150 45 90 船 船 1\n"
 HRSC = (
@@ -239,3 +258,97 @@ def test_pictures_without_labels_are_in_the_split_of_their_folder(tmp_path: Path
         ("1", "train", 1),
         ("2", "train", 0),
     ]
+
+
+def test_the_parts_that_dota_comes_in_are_converted_with_their_splits(tmp_path: Path) -> None:
+    for part, name, labels in (("train", "a", "labelTxt"), ("val", "b", "annfiles")):
+        dota.part(tmp_path / "dota" / part, [name], labels)
+    assert convert(tmp_path / "dota", tmp_path / "yolo", "dota", "yolo_obb", "--copy_images") == 0
+    for split, name in (("train", "a"), ("val", "b")):
+        assert (tmp_path / "yolo" / "labels" / split / f"{name}.txt").read_text("utf-8").count("\n") == 1
+        assert (tmp_path / "yolo" / "images" / split / f"{name}.png").is_file()
+    assert convert(tmp_path / "dota" / "val", tmp_path / "coco.json", "dota", "coco") == 0
+
+
+def cameras(folder: Path, suffix: str, text: str | None) -> None:
+    """Two folders with a picture of one name in each, 10 and 90 bright, and its label file beside it; in cam2 a second
+    picture without one."""
+    for camera, shade, names in (("cam1", 10, "1"), ("cam2", 90, "12")):
+        (folder / camera).mkdir(parents=True)
+        for name in names:
+            cv2.imwrite(str(folder / camera / f"{name}.png"), np.full((HEIGHT, WIDTH), shade, np.uint8))
+        if text is not None:
+            write(folder / camera / f"1{suffix}", text)
+
+
+def assert_cameras_apart(dst: Path, *names: str) -> None:
+    assert sorted(path.stem for path in (dst / "labelTxt").iterdir()) == ["cam1_1", "cam2_1", *names]
+    shades = [cv2.imread(str(dst / "images" / f"cam{number}_1.png"))[0, 0, 0] for number in (1, 2)]
+    assert shades == [10, 90]
+    assert all(len(read_labels(dst / "labelTxt" / f"cam{number}_1.txt").names) == 1 for number in (1, 2))
+
+
+def test_pictures_of_two_cameras_with_the_same_names_come_along(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A CVAT task of folders: cam1/1.png and cam2/1.png."""
+    cameras(tmp_path / "pictures", "", None)
+    first = cvat_text(CVAT_BOX, image='name="cam1/1.png"')
+    second = cvat_text(CVAT_BOX, image='name="cam2/1.png"').split("</meta>")[-1]
+    path = write(tmp_path / "annotations.xml", first.replace("</annotations>", "") + second)
+    flags = ("--images", str(tmp_path / "pictures"), "--copy_images")
+    assert convert(path, tmp_path / "out", "cvat", "dota", *flags) == 0
+    assert "2 pictures are called by folder and name" in capsys.readouterr().err
+    assert_cameras_apart(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("source", "suffix", "text"), [("rolabelimg", ".xml", ROLABELIMG), ("labelme", ".json", labelme_text(labelme()))]
+)
+@pytest.mark.parametrize("kept", [False, True])
+def test_label_files_in_folders_of_cameras_are_read_and_pictures_without_one_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture, source: str, suffix: str, text: str, kept: bool
+) -> None:
+    """Such folders held "no *.xml", and pictures without a label file were left out without a word."""
+    cameras(tmp_path / "src", suffix, text)
+    flags = ("--link_images", *(["--unlabelled", "empty"] if kept else []))
+    assert convert(tmp_path / "src", tmp_path / "out", source, "dota", *flags) == (0 if kept else 1)
+    said = capsys.readouterr().err
+    assert "2 pictures are called by folder and name" in said
+    assert f"1 {AS_EMPTY if kept else UNLABELLED}" in said
+    assert_cameras_apart(tmp_path / "out", *(["cam2_2"] if kept else []))
+    if kept:
+        assert read_labels(tmp_path / "out" / "labelTxt" / "cam2_2.txt").names == []
+        assert (tmp_path / "out" / "images" / "cam2_2.png").exists()
+
+
+def test_cameras_of_ultralytics_are_told_apart(tmp_path: Path) -> None:
+    yaml = DATA_YAML.replace("images/train", "images/cam1").replace("images/val", "images/cam2")
+    src = yolo_folder(tmp_path / "src", {"cam1/1": YOLO_LINE, "cam2/1": YOLO_LINE}, yaml)
+    assert convert(src, tmp_path / "out", "yolo_obb", "dota", "--link_images") == 0
+    assert (tmp_path / "out" / "train.txt").read_text() == "cam1_1\n"
+    assert (tmp_path / "out" / "val.txt").read_text() == "cam2_1\n"
+    assert sorted(path.name for path in (tmp_path / "out" / "images").iterdir()) == ["cam1_1.png", "cam2_1.png"]
+
+
+def test_folders_in_folders_and_their_lists_are_told_apart(tmp_path: Path) -> None:
+    for camera in ("cam1", "cam2"):
+        cameras_folder = tmp_path / "src" / camera / "day1"
+        cameras_folder.mkdir(parents=True)
+        for name in "12":
+            cv2.imwrite(str(cameras_folder / f"{name}.png"), np.zeros((HEIGHT, WIDTH), np.uint8))
+        write(cameras_folder / "1.xml", ROLABELIMG)
+    write(tmp_path / "src" / "train.txt", "cam1/day1/1.png\ncam1/day1/2.png\n")
+    write(tmp_path / "src" / "val.txt", "cam2/day1/1.png\n")
+    assert (
+        convert(tmp_path / "src", tmp_path / "1", "rolabelimg", "dota", "--link_images", "--unlabelled", "empty") == 0
+    )
+    names = sorted(path.stem for path in (tmp_path / "1" / "labelTxt").iterdir())
+    assert names == ["cam1_day1_1", "cam1_day1_2", "cam2_day1_1", "cam2_day1_2"]
+    lists = [(tmp_path / "1" / f"{name}.txt").read_text().split() for name in ("train", "val")]
+    assert lists == [["cam1_day1_1", "cam1_day1_2"], ["cam2_day1_1"]]
+    for camera in ("cam1", "cam2"):  # pictures and labels in trees of their own
+        xml = tmp_path / "src" / camera / "day1" / "1.xml"
+        write(tmp_path / "xml" / camera / "day1" / "1.xml", xml.read_text("utf-8"))
+        xml.unlink()
+    flags = ("--images", str(tmp_path / "src"), "--copy_images")
+    assert convert(tmp_path / "xml", tmp_path / "2", "rolabelimg", "dota", *flags) == 0
+    assert sorted(path.name for path in (tmp_path / "2" / "images").iterdir()) == ["cam1_day1_1.png", "cam2_day1_1.png"]

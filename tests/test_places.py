@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 from datasets.label_formats.places import OTHER_SIZE, locate_pictures, measure_pictures
-from tests.label_documents import HEIGHT, PNG, WIDTH, labelme_text, write
+from tests.label_documents import (
+    CVAT_POLYGON,
+    DOTA_LINE,
+    HEIGHT,
+    PNG,
+    ROLABELIMG,
+    WIDTH,
+    YOLO_LINE,
+    annotation,
+    coco_text,
+    convert,
+    cvat_text,
+    labelme_text,
+    source,
+    turned_jpeg,
+    write,
+)
 from tools.convert_labels import main
 
 
@@ -114,3 +133,136 @@ def test_pictures_of_any_labels_are_found_by_a_pattern_also_in_ones_home(
     assert (tmp_path / "2" / "labels" / "train" / "c.txt").read_text() == ""
     assert main([str(tmp_path / "in"), str(tmp_path / "3"), *flags, str(tmp_path / "*" / "*.tif")]) == 2
     assert "*.tif: no picture matches" in capsys.readouterr().err
+
+
+def test_the_pictures_of_a_coco_folder_of_roboflow_are_found_beside_its_files(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        image = {"id": 7, "file_name": f"{split}.png"}
+        write(tmp_path / "in" / split / "_annotations.coco.json", coco_text(annotation(), images=[image]))
+        (tmp_path / "in" / split / f"{split}.png").write_bytes(PNG)
+    assert convert(tmp_path / "in", tmp_path / "out", "coco", "yolo_obb", "--copy_images") == 0
+    for path in ("train/train", "val/valid"):
+        assert (tmp_path / "out" / "images" / f"{path}.png").read_bytes() == PNG
+        assert (tmp_path / "out" / "labels" / f"{path}.txt").read_text("utf-8") == YOLO_LINE
+
+
+@pytest.mark.parametrize("target", ["dota", "coco", "yolo_obb"])
+@pytest.mark.parametrize("name", ["labelme", "cvat", "voc"])
+def test_labels_of_a_turned_picture_do_not_go_along_with_it_as_stored(
+    tmp_path: Path, capsys: pytest.CaptureFixture, name: str, target: str
+) -> None:
+    """labelme and CVAT show it turned, so that the boxes would lie elsewhere; it used to pass without a word."""
+    folder = source(tmp_path, name)
+    (folder / "images" / "图 1.png").unlink()
+    for orientation, code in ((6, 1), (1, 0)):
+        (folder / "images" / "图 1.jpg").write_bytes(turned_jpeg(orientation))
+        assert convert(folder, tmp_path / f"out{orientation}", name, target) == code
+        assert ("图 1.jpg:1: is turned by EXIF (orientation 6)" in capsys.readouterr().err) == bool(code)
+
+
+@pytest.mark.parametrize("target", ["dota", "coco", "yolo_obb", "labelme", "xanylabeling"])
+@pytest.mark.parametrize("name", ["coco", "rolabelimg"])
+def test_labels_that_tell_the_size_of_the_turned_picture_do_not_go_along_with_it_as_stored(
+    tmp_path: Path, capsys: pytest.CaptureFixture, name: str, target: str
+) -> None:
+    """COCO and XML come from any program: what they tell says whether it turned the picture; it was not looked at."""
+    folder = source(tmp_path, name)
+    images = folder / "images" if folder.is_dir() else folder.parent / "images"
+    (images / "图 1.png").unlink()
+    (images / "图 1.jpg").write_bytes(turned_jpeg(6))
+    for number, (height, width) in enumerate(((WIDTH, HEIGHT), (HEIGHT, WIDTH))):
+        if name == "coco":
+            image = {"id": 7, "file_name": "图 1.jpg", "height": height, "width": width}
+            write(folder, coco_text(annotation(), images=[image]))
+        else:
+            size = f"<annotation><size><height>{height}</height><width>{width}</width></size>"
+            write(folder / "Annotations" / "图 1.xml", ROLABELIMG.replace("<annotation>", size))
+        is_refused = number == 0 or target not in ("dota", "coco")  # the others' programs turn any
+        assert convert(folder, tmp_path / f"out{number}", name, target) == int(is_refused)
+        assert ("图 1.jpg:1: is turned by EXIF (orientation 6)" in capsys.readouterr().err) == is_refused
+
+
+def test_pictures_that_are_not_needed_do_not_stop_a_conversion(tmp_path: Path) -> None:
+    folder = source(tmp_path, "labelme")
+    for suffix in (".jpg", ".png"):
+        (folder / "images" / f"x{suffix}").write_bytes(PNG)
+    assert convert(folder, tmp_path / "out", "labelme", "dota") == 0
+
+
+def test_pictures_of_unknown_size_are_faults_where_fractions_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    src = source(tmp_path, "dota")
+    (src / "images" / "图 1.png").rename(tmp_path / "图 1.png")
+    assert convert(src, tmp_path / "1", "dota", "yolo_obb") == 1
+    assert "the size of the picture is not known" in capsys.readouterr().err
+    assert convert(src, tmp_path / "2", "dota", "yolo_obb", "--images", str(tmp_path)) == 0
+    assert convert(src, tmp_path / "3", "dota", "rolabelimg") == 0
+    assert "1 pictures were not found, such as 图 1; name their folder with --images" in capsys.readouterr().err
+
+
+def test_where_no_links_can_be_made_pictures_are_copied_and_called_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    src = source(tmp_path, "cvat")
+    (src / "images" / "子").mkdir()
+    (src / "images" / "图 1.png").rename(src / "images" / "子" / "图 1.png")
+    assert convert(src, tmp_path / "out", "cvat", "coco", "--link_images") == 0
+    assert "1 pictures were copied, because the system allows no links" in capsys.readouterr().err
+    document = json.loads((tmp_path / "out" / "annotations" / "instances_train.json").read_text("utf-8"))
+    assert (tmp_path / "out" / "images" / document["images"][0]["file_name"]).read_bytes() == PNG
+
+
+def test_sizes_that_differ_from_the_pictures_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    src = source(tmp_path, "cvat")
+    write(src / "annotations.xml", cvat_text(CVAT_POLYGON).replace('width="200"', 'width="100"'))
+    assert convert(src, tmp_path / "out", "cvat", "coco") == 0
+    assert "1 pictures have another size than their labels say" in capsys.readouterr().err
+    document = json.loads((tmp_path / "out" / "annotations" / "instances_train.json").read_text("utf-8"))
+    assert document["images"] == [{"id": 1, "file_name": "图 1.png", "height": 160, "width": 200}]
+
+
+def labelled(folder: Path, labels: dict[str, str | None]) -> Path:
+    """images/ and labelTxt/, where None stands for no label file."""
+    for name, text in labels.items():
+        path = folder / "images" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(PNG)
+        if text is not None:
+            write(folder / "labelTxt" / f"{name}.txt", text)
+    return folder
+
+
+def test_pictures_without_a_label_file_come_into_the_split_of_their_list_or_folder(tmp_path: Path) -> None:
+    """They came into no list, so that nobody trained on them."""
+    flat = labelled(tmp_path / "flat", {"a": DOTA_LINE, "b": DOTA_LINE, "c": None, "d": None})
+    write(flat / "train.txt", "a\nc.png\n")
+    write(flat / "val.txt", "b\n")
+    assert convert(flat, tmp_path / "1", "dota", "dota", "--link_images", "--unlabelled", "empty") == 0
+    lists = [(tmp_path / "1" / f"{name}.txt").read_text().split() for name in ("train", "val")]
+    assert lists == [["a", "c"], ["b"]]
+    for part, names in (("train", "au"), ("val", "bv")):
+        labelled(tmp_path / "parts" / part, {names[0]: DOTA_LINE, names[1]: None})
+    assert convert(tmp_path / "parts", tmp_path / "2", "dota", "dota", "--link_images", "--unlabelled", "empty") == 0
+    lists = [(tmp_path / "2" / f"{name}.txt").read_text().split() for name in ("train", "val")]
+    assert lists == [["a", "u"], ["b", "v"]]
+    assert convert(tmp_path / "parts", tmp_path / "3", "dota", "dota") == 1
+    assert convert(tmp_path / "parts", tmp_path / "4", "dota", "dota", "--unlabelled", "leave_out") == 0
+
+
+def test_pictures_whose_label_file_is_damaged_are_not_taken_for_empty_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "src").mkdir()
+    for name in "ab":
+        cv2.imwrite(str(tmp_path / "src" / f"{name}.png"), np.zeros((HEIGHT, WIDTH), np.uint8))
+    write(tmp_path / "src" / "a.xml", ROLABELIMG)
+    write(tmp_path / "src" / "b.xml", ROLABELIMG[:40])
+    assert convert(tmp_path / "src", tmp_path / "out", "rolabelimg", "dota", "--unlabelled", "empty") == 1
+    assert [path.name for path in (tmp_path / "out" / "labelTxt").iterdir()] == ["a.txt"]
+    assert "without a label file" not in capsys.readouterr().err
+    assert convert(tmp_path / "src", tmp_path / "2", "yolo_obb", "dota", "--unlabelled", "empty") == 2
