@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datasets.class_lists import dota_classes, nearest_dota_classes, unknown_class
 from datasets.image_folders import find_images, first_folder_with
 from datasets.label_formats.annotations import file_in, files_in
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
@@ -26,8 +27,6 @@ from DOTA_devkit.labels import (
     LabelError,
     Labels,
     OnBad,
-    did_you_mean,
-    nearest_class,
     read_class_names,
     read_labels,
     report_faults,
@@ -36,16 +35,6 @@ from DOTA_devkit.labels import (
 DEGREES = "the angle is beyond a full turn of 2 pi: degrees? roLabelImg's are radians, so multiply them by pi / 180"
 CVAT_FILE = "annotations.xml"  # the name in CVAT's own archives
 Read = Callable[[Path, OnBad], Labels]  # of one label file
-
-_DOTA_V1 = (
-    "plane baseball-diamond bridge ground-track-field small-vehicle large-vehicle ship tennis-court basketball-court "
-    "storage-tank soccer-ball-field roundabout harbor swimming-pool helicopter"
-)
-DOTA_CLASSES = {
-    "1.0": tuple(_DOTA_V1.split()),
-    "1.5": (*_DOTA_V1.split(), "container-crane"),
-    "2.0": (*_DOTA_V1.split(), "container-crane", "airport", "helipad"),
-}
 
 
 class NoClassError(ValueError):
@@ -231,26 +220,6 @@ def read_objects(
     return labels
 
 
-def dota_classes(found: Set[str]) -> tuple[str, ...]:
-    """The classes that names found in labelTxt files stand for, where no classes.txt says: the smallest DOTA version
-    that holds them all; the names themselves, sorted, where none of them is DOTA's. Empty where some are and others
-    are not: slips of the pen."""
-    if found and not found & set(DOTA_CLASSES["2.0"]):
-        return tuple(sorted(found))
-    return next((names for names in DOTA_CLASSES.values() if found <= set(names)), ())
-
-
-def nearest_dota_classes(found: Set[str]) -> tuple[str, ...]:
-    """The classes of the DOTA version that lacks the fewest of the names, the smallest of several."""
-    return min(DOTA_CLASSES.values(), key=lambda names: len(found - {*names, IGNORED_CLASS}))
-
-
-def slips(names: Iterable[str], class_names: Sequence[str]) -> set[str]:
-    """The names that are like one of the classes, and none of these nor of DOTA's: slips of the pen, it may be."""
-    others = {*names} - {*class_names, *DOTA_CLASSES["2.0"], IGNORED_CLASS}
-    return {name for name in others if nearest_class(name, class_names)}
-
-
 def get_format(dataset: str) -> Format:
     """The registered format of this name. Raises ValueError with the known names."""
     if dataset == "coco":
@@ -287,13 +256,6 @@ def _make_sample(
         np.array(numbers, np.int64),
         labels.difficult[keep].astype(np.int64),
     )
-
-
-def unknown_class(name: str, class_names: Iterable[str]) -> str:
-    """What to say of a name that is none of the classes."""
-    known = [known for known in class_names if known != IGNORED_CLASS]
-    meant = " ".join(filter(None, [did_you_mean(name, known), f"known: {', '.join(known)}"]))
-    return f"unknown class '{name}'; {meant}; correct the line, or write classes.txt with all classes, one a line"
 
 
 def _dota_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ...]:

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from datasets.class_lists import DOTA_CLASSES
 from datasets.label_formats.yolo_obb import read_yolo_folder
 from datasets.readers import (
-    DOTA_CLASSES,
     FORMATS,
     Sample,
     detect_format,
@@ -247,31 +247,6 @@ def test_a_class_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
         read_classes("dota", data_dir, [])
 
 
-@pytest.mark.parametrize(
-    ("names", "version"),
-    [
-        ([], "1.0"),
-        (["plane", "DontCare"], "1.0"),
-        (["container-crane"], "1.5"),
-        (["plane", "helipad"], "2.0"),
-        (["container-crane", "airport"], "2.0"),
-        (["plane", "bicycle"], "1.0"),
-    ],
-)
-def test_the_smallest_dota_version_that_holds_all_names_is_taken(
-    tmp_path: Path, names: list[str], version: str
-) -> None:
-    text = "".join(f"{SQUARE} {name} 0\n" for name in names)
-    data_dir = dota(tmp_path, {"图 1": text, "unlabelled": None}, classes=None)
-    assert read_classes("dota", data_dir, ["图 1", "unlabelled"]) == DOTA_CLASSES[version]
-
-
-def test_the_dota_versions_are_the_published_ones() -> None:
-    assert [len(names) for names in DOTA_CLASSES.values()] == [15, 16, 18]
-    assert DOTA_CLASSES["1.0"][:3] == ("plane", "baseball-diamond", "bridge")  # the order of the published weights
-    assert DOTA_CLASSES["2.0"][15:] == ("container-crane", "airport", "helipad")
-
-
 def test_labels_that_name_no_class_ask_for_a_class_file(tmp_path: Path) -> None:
     for names in ([], ["图 1"]):
         with pytest.raises(ValueError, match=r"no label names a class; write classes\.txt"):
@@ -497,32 +472,6 @@ def test_a_list_that_names_a_label_without_picture_is_refused(
     assert sorted(images) == ["demo", "demo2", "demo3"]
     with pytest.raises(ValueError, match=r"train\.txt:2: no picture named 'demo4'"):
         read_list(tmp_path / "data" / "train.txt", images)
-
-
-def test_own_class_names_need_no_classes_file_and_a_slip_among_dotas_is_told(tmp_path: Path) -> None:
-    """Defect 10: the class names stood in the source."""
-    square = "0 0 9 0 9 9 0 9"
-    (tmp_path / "labelTxt").mkdir()
-    path = tmp_path / "labelTxt" / "a.txt"
-    path.write_text(f"{square} scooter 0\n{square} 货车 0\n", encoding="utf-8")
-    assert read_classes("dota", tmp_path, ["a"]) == ("scooter", "货车")
-    path.write_text(f"{square} plane 0\n{square} shp 0\n", encoding="utf-8")
-    assert read_classes("dota", tmp_path, ["a"]) == DOTA_CLASSES["1.0"]
-
-
-@pytest.mark.parametrize(("right", "version"), [("container-crane", "1.5"), ("airport", "2.0")])
-def test_a_slip_among_the_names_of_a_later_dota_blames_no_other_name(tmp_path: Path, right: str, version: str) -> None:
-    """Of v1.5's names with one slip among them the first that v1.0 has not was blamed."""
-    square = "0 0 9 0 9 9 0 9"
-    (tmp_path / "labelTxt").mkdir()
-    path = tmp_path / "labelTxt" / "a.txt"
-    path.write_text(f"{square} plane 0\n{square} {right} 0\n{square} smallvehicle 0\n", encoding="utf-8")
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "a.png").touch()
-    classes = read_classes("dota", tmp_path, ["a"])
-    assert classes == DOTA_CLASSES[version]
-    with pytest.raises(LabelError, match=r"a\.txt:3: unknown class 'smallvehicle'; did you mean 'small-vehicle'\?"):
-        read_samples("dota", tmp_path, ["a"], classes)
 
 
 def test_hrsc2016_and_cvat_are_told_what_to_do(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from datasets.readers import DOTA_CLASSES
+from datasets.class_lists import DOTA_CLASSES
 from models import CTRBOX, PUBLISHED, Backbone, Preprocessing, adapt_input, build_backbone
 from tools.config import Config, SettingsError
 from tools.network_input import NetworkInput

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.readers import DOTA_CLASSES
+from datasets.class_lists import DOTA_CLASSES
 from DOTA_devkit.boxes import boxes_to_quads
 from tools import check_data
 from tools.benchmark_devkit import peak_mib

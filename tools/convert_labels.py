@@ -108,8 +108,8 @@ def _read(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
 def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     """The set with the class names in their order: of --classes, others left out; else the source's own, DOTA's
     where its labels name no others, and what else is found, sorted."""
+    from datasets.class_lists import DOTA_CLASSES
     from datasets.label_formats.class_names import keep_classes, rename_classes
-    from datasets.readers import DOTA_CLASSES
     from DOTA_devkit.labels import IGNORED_CLASS, read_class_names
 
     try:

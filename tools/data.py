@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from datasets.augment import Augmentation
+from datasets.class_lists import slips
 from datasets.demo import SCENE_SIZE, ensure_demo
 from datasets.layouts import BY_THE_FILE, Reading
 from datasets.readers import (
@@ -19,7 +20,6 @@ from datasets.readers import (
     list_images,
     read_classes,
     read_samples,
-    slips,
 )
 from datasets.splits import ListError, Split, choose_split
 from datasets.training_set import TrainingSet

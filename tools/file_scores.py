@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from datasets.class_lists import DOTA_CLASSES, slips
 from datasets.label_formats.annotations import name_in_list
-from datasets.readers import DOTA_CLASSES, slips
 from datasets.splits import find_name
 from DOTA_devkit.evaluation import IOU_THRESHOLDS, Evaluation, ImageTruth, evaluate, outer_quads
 from DOTA_devkit.labels import (

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from datasets.readers import dota_classes
+from datasets.class_lists import dota_classes
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, lists_in, read_list
 from DOTA_devkit.atomic import write_json, write_lines
 from DOTA_devkit.tiling import Tile, TileIndex

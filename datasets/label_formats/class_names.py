@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.class_lists import slips
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, name_fault, take_objects
-from datasets.readers import slips
 from DOTA_devkit.labels import IGNORED_CLASS, LabelError, Labels, did_you_mean, nearest_class
 
 NOT_LISTED = "objects of class '{}', which is not in the list of --classes, were left out"
