@@ -32,6 +32,10 @@ class Reading(NamedTuple):
     value_range: tuple[float, float] | None = None
     bands: tuple[int, ...] | None = None
 
+    def num_channels(self, asked: int | None) -> int | None:
+        """So many channels as are asked for, else as there are chosen bands; None where neither tells."""
+        return asked or len(self.bands or ()) or None
+
 
 BY_THE_FILE = Reading()
 

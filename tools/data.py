@@ -90,11 +90,6 @@ def reading_of(config: Config, data: DataFolder) -> Reading:
     )
 
 
-def wanted_channels(config: Config, reading: Reading) -> int | None:
-    """--in_channels, else as many as there are chosen bands, if any."""
-    return config.in_channels or len(reading.bands or ()) or None
-
-
 def augmentation_of(config: Config) -> Augmentation:
     """What is done to training inputs, among all settings."""
     usual = Augmentation()

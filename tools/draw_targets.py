@@ -54,7 +54,6 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
         open_data,
         read_split,
         reading_of,
-        wanted_channels,
     )
     from tools.drawing import numbered_classes
     from tools.target_statistics import MOSTLY_HORIZONTAL, MeasuredSet, format_summary, summarize
@@ -64,7 +63,7 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
     split, samples = read_split(config, data, "train" if config.split is None else "val", class_names)
     input_hw = default_input_hw(config, data)
     reading = reading_of(config, data)
-    fill = IMAGENET.for_channels(wanted_channels(config, reading) or 3).fill_bgr
+    fill = IMAGENET.for_channels(reading.num_channels(config.in_channels) or 3).fill_bgr
     training_set = make_training_set(
         config,
         samples,

@@ -17,6 +17,7 @@ from datasets.class_lists import dota_classes, nearest_dota_classes, unknown_cla
 from datasets.image_folders import no_picture_in
 from datasets.images import ImageError
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_in, open_dota
+from datasets.layouts import Reading
 from datasets.readers import FORMATS, conversion_to_dota, detect_format, names_found, read_classes
 from datasets.splits import VAL_LISTS
 from DOTA_devkit.atomic import write_json, write_lines
@@ -189,7 +190,7 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
     check_shares(options, "min_visible", "skip_empty")
     check_value_range(options.value_range)
     check_bands(options.bands, options.in_channels)
-    in_channels = options.in_channels or len(options.bands or ()) or 3
+    in_channels = Reading(bands=options.bands).num_channels(options.in_channels) or 3
     if in_channels == 4 and options.suffix == "jpg":
         raise SettingsError("--suffix jpg: a JPEG holds no fourth band; give png, or three bands")
     if options.lists is not None and not options.lists.is_dir():

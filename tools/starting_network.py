@@ -12,7 +12,6 @@ from models import CTRBOX, BackboneError, build_backbone
 from tools.architecture import NETWORK_FLAGS, Architecture, check_flags
 from tools.checkpoint import CheckpointError, architecture_of, build, load_weights, weights_of
 from tools.config import Config, SettingsError
-from tools.data import wanted_channels
 from tools.run_folder import weights_in
 from tools.run_state import Stopped
 from tools.weights import preprocessing_of, pretrained_backbone, start_from
@@ -50,7 +49,7 @@ def starting_network(
 ) -> tuple[CTRBOX, Architecture, str]:
     """As `network_of_run`, of a new run on pictures that are read so: by --resume, or by --backbone and --pretrained.
     Raises SettingsError where a network of so many channels cannot read them so."""
-    num_channels = wanted_channels(config, reading)
+    num_channels = reading.num_channels(config.in_channels)
     how: dict[str, Any] = {"allow_partial": config.allow_partial}
     if config.resume is not None:
         named = config.backbone if "backbone" in config.explicit else None
