@@ -73,7 +73,7 @@ class Format(NamedTuple):
     `images(data_dir)` are the pictures by name, where they do not all lie in one folder; `splits(data_dir)` are the
     names that the format itself has for `train`, `val` and `test`, {} where it has no such thing; `missing(data_dir)`
     are the places where it tells of test pictures and there are none. In some formats a picture without a label file is
-    one without objects (`missing_is_empty`).
+    one without objects (`missing_is_empty`); `orphans(data_dir)` are the label files there that have no picture.
     """
 
     image_dir: Callable[[Path], Path]
@@ -84,6 +84,7 @@ class Format(NamedTuple):
     reader_in: Callable[[Path], Read] | None = None
     splits: Callable[[Path], dict[str, list[str]]] = lambda data_dir: {}
     missing: Callable[[Path], Sequence[Path]] = lambda data_dir: ()
+    orphans: Callable[[Path], Sequence[Path]] = lambda data_dir: ()
     missing_is_empty: bool = False
 
 
@@ -372,6 +373,7 @@ FORMATS: dict[str, Format] = {
         reader_in=_yolo_reader,
         splits=lambda data_dir: open_yolo(data_dir).splits,
         missing=lambda data_dir: open_yolo(data_dir).missing,
+        orphans=lambda data_dir: open_yolo(data_dir).labels_without_picture(),
         missing_is_empty=True,
     ),
 }

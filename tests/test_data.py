@@ -11,7 +11,7 @@ import pytest
 from datasets.augment import jitter_colours
 from datasets.splits import ListError, Split
 from DOTA_devkit.labels import EVERY_CLASS, LabelError
-from tests.label_documents import DATA_YAML, PNG, yolo_folder
+from tests.label_documents import DATA_YAML, PNG, YOLO_LINE, yolo_folder
 from tools import data as data_module
 from tools.config import Config, SettingsError
 from tools.data import (
@@ -111,6 +111,19 @@ def test_pictures_whose_label_file_cannot_be_read_are_left_out_and_counted(dota_
     assert "scene_1.xml:1: is not well-formed XML" in said
     with pytest.raises(ListError, match="none of the 1 pictures has labels that can be used"):
         read_split(config, open_data(config), "val", ("car", "boat"))
+
+
+def test_label_files_without_a_picture_are_told_of_where_a_picture_without_one_is_empty(tmp_path, capsys):
+    """A picture that was renamed after it was labelled was trained on as one without objects."""
+    data_dir = yolo_folder(tmp_path / "data", {"train/a": YOLO_LINE, "train/b": None, "val/c": YOLO_LINE})
+    (data_dir / "labels" / "train" / "old.txt").write_text(YOLO_LINE)
+    config = parse_settings(["--data_dir", str(data_dir)])
+    folder = open_data(config)
+    for role in ("train", "val"):
+        read_split(config, folder, role, data_classes(config, folder))
+    said = capsys.readouterr().err
+    assert said.count("warning: 1 label files have no picture, such as ") == 1
+    assert "old.txt; was one renamed?" in said
 
 
 def test_repeated_lines_of_a_list_are_warned_of_once(dota_folder, capsys):

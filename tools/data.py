@@ -251,13 +251,7 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
     can be used. Lines that a list repeats are warned of. Raises ListError when no picture is left.
     """
     split = split_of(config, data, role)
-    if split.num_repeated:
-        warn(
-            f"{split.source}: {split.num_repeated} lines repeat earlier ones and do not count; a picture is taken once "
-            "an epoch, however often it is listed"
-        )
-    if split.elsewhere:
-        warn(f"{split.elsewhere}; folders in a list do not count, names do")
+    _warn_of_split(data, split, role)
     problems: list[LabelError] = []
     left_out = left_out_classes(config, data.dataset, data.data_dir, split.names, class_names)
     try:
@@ -284,6 +278,23 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
     if not samples:
         raise ListError(f"{split.source}: {none_readable(split.names)}")
     return split._replace(names=[sample.name for sample in samples]), samples
+
+
+def _warn_of_split(data: DataFolder, split: Split, role: str) -> None:
+    """Warn of lines of the list that do not say what they seem to, and of labels that nobody will read."""
+    if split.num_repeated:
+        warn(
+            f"{split.source}: {split.num_repeated} lines repeat earlier ones and do not count; a picture is taken once "
+            "an epoch, however often it is listed"
+        )
+    if split.elsewhere:
+        warn(f"{split.elsewhere}; folders in a list do not count, names do")
+    orphans = get_format(data.dataset).orphans(data.data_dir) if role == "train" else ()
+    if orphans:
+        warn(
+            f"{len(orphans)} label files have no picture, such as {orphans[0]}; was one renamed? A picture without a "
+            "label file is taken for one without objects; python -m tools.check_data lists them"
+        )
 
 
 def keep_lists(run_dir: Path, **lists: Sequence[str]) -> None:
