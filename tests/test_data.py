@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -18,12 +15,9 @@ from tools.data import (
     augmentation_of,
     data_classes,
     default_input_hw,
-    keep_lists,
     open_data,
     read_split,
-    split_of,
     truths_of,
-    warn_of_known_pictures,
     warn_of_shared_pictures,
 )
 from tools.setting_flags import parse_settings
@@ -197,12 +191,6 @@ def test_truths_keep_what_a_label_says(dota_folder):
     assert flagged.quads[:, 0].tolist() == [[0, 1], [10, 1], [20, 1], [30, 1]]
 
 
-def test_lists_are_kept_in_the_run_folder(tmp_path: Path):
-    keep_lists(tmp_path, train=["图 1", "b"], val=[])
-    assert (tmp_path / "lists" / "train.txt").read_text(encoding="utf-8") == "图 1\nb\n"
-    assert (tmp_path / "lists" / "val.txt").read_text(encoding="utf-8") == ""
-
-
 def test_chosen_classes_are_the_networks_and_objects_of_others_are_background(dota_folder):
     data_dir = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2"]})
     (data_dir / "labelTxt" / "scene_0.txt").write_text(
@@ -242,47 +230,3 @@ def test_a_split_without_any_object_has_no_classes_to_leave_out(tmp_path, capsys
     samples = [read_split(config, open_data(config), role, ("boat",))[1] for role in ("train", "val")]
     assert [[len(sample.labels) for sample in part] for part in samples] == [[1], [0]]
     assert "objects that are background (--classes): 3 car" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("now", "scored", "said"),
-    [
-        ("abcdef", "ef", "those of .*val.txt"),  # moved, or another seed
-        ("abcdefghijklmnop", "ef", "those of .*val.txt"),  # grown: the seed would choose others, and known ones
-        ("abcdegh", "e", r"val.txt \(1 are gone\); --split all takes all 7"),
-        ("abxyz", "xyz", "all that the run was not trained on"),
-        ("uvwxyz", "uvwxyz", "all that the run was not trained on"),  # another folder: nothing of it is known
-    ],
-)
-def test_what_a_run_has_held_out_is_scored_whatever_the_seed_would_choose_now(
-    dota_folder, tmp_path, now: str, scored: str, said: str
-):
-    keep_lists(tmp_path / "run", train="abcd", val="ef")
-    data_dir = dota_folder(names=tuple(now), lists={})
-    config = parse_settings(["--phase", "eval", "--data_dir", str(data_dir), "--seed", "3"])
-    split = split_of(config, open_data(config, tmp_path / "run"), "val")
-    assert sorted(split.names) == sorted(scored)
-    assert re.search(said, split.source)
-
-
-def test_the_seeds_split_stays_where_it_is_the_runs(dota_folder, tmp_path):
-    data_dir = dota_folder(lists={})
-    config = parse_settings(["--data_dir", str(data_dir)])
-    train, val = (split_of(config, open_data(config), role).names for role in ("train", "val"))
-    keep_lists(tmp_path / "run", train=train, val=val)
-    assert "split by seed" in split_of(config, open_data(config, tmp_path / "run"), "val").source
-    assert "split by seed" in split_of(config, open_data(config, tmp_path / "no run"), "val").source
-
-
-def test_pictures_that_were_trained_on_are_told_of_when_they_are_scored(dota_folder, tmp_path, capsys):
-    keep_lists(tmp_path / "run", train=["scene_0", "scene_1"], val=["scene_2"])
-    data_dir = dota_folder(lists={"train": ["scene_0"], "val": ["scene_1", "scene_2"]})
-    for flags, known in (((), 1), (("--split", "all"), 2), (("--split", "train"), 1)):
-        config = parse_settings(["--phase", "eval", "--data_dir", str(data_dir), *flags])
-        data = open_data(config, tmp_path / "run")
-        split = split_of(config, data, "val")
-        warn_of_known_pictures(split, data.run_dir)
-        said = capsys.readouterr().err
-        assert f"warning: {known} of the {len(split.names)} pictures of {split.source} have names that" in said
-        warn_of_known_pictures(split, None)
-        assert not capsys.readouterr().err

@@ -23,17 +23,16 @@ from datasets.readers import (
 )
 from datasets.splits import ListError, Split, choose_split
 from datasets.training_set import TrainingSet
-from DOTA_devkit.atomic import write_text
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import LabelError, did_you_mean
 from DOTA_devkit.tiling import read_index
 from tools.config import Config, SettingsError
 from tools.messages import report_bad_labels, warn, warn_of_dead_links
 from tools.ranks import is_main_process
+from tools.run_lists import held_out
 
 DEMO_DIR = Path("data/demo")
 DEFAULT_SIDE = 608
-LISTS = "lists"  # in a run folder
 
 Set = TypeVar("Set", bound=TrainingSet)
 
@@ -195,39 +194,9 @@ def split_of(config: Config, data: DataFolder, role: str) -> Split:
         lists_dir=config.lists,
         known=_known_splits(data),
     )
-    return _held_out(data, split) if role == "val" and split.by_seed and data.run_dir is not None else split
-
-
-def _held_out(data: DataFolder, split: Split) -> Split:
-    """Of the pictures of a folder those that the run has held out, as far as they are there; of another folder, all of
-    them. By their names alone: the data may have moved."""
-    train, val = (_kept_list(data.run_dir, name) for name in ("train", "val"))
-    held_out = [name for name in val if name in data.images]
-    if not val or set(held_out) == set(split.names):
+    if role != "val" or not split.by_seed or data.run_dir is None:
         return split
-    if held_out:
-        gone = f" ({len(val) - len(held_out)} are gone)" if len(held_out) < len(val) else ""
-        which = f"those of {data.run_dir / LISTS / 'val.txt'}{gone}"
-        return Split(held_out, f"{data.data_dir}, {which}; --split all takes all {len(data.images)}")
-    new = [name for name in data.images if name not in set(train)]
-    return Split(new, f"{data.data_dir}, all that the run was not trained on") if new else split
-
-
-def _kept_list(run_dir: Path | None, name: str) -> list[str]:
-    """The names in a list that `keep_lists` wrote; none where there is no such list."""
-    path = run_dir / LISTS / f"{name}.txt" if run_dir is not None else None
-    return path.read_text(encoding="utf-8").splitlines() if path is not None and path.is_file() else []
-
-
-def warn_of_known_pictures(split: Split, run_dir: Path | None) -> None:
-    """Warn when pictures are scored that the run in a folder was trained on, by their names."""
-    known = sorted(set(split.names) & set(_kept_list(run_dir, "train")))
-    if known:
-        warn(
-            f"{len(known)} of the {len(split.names)} pictures of {split.source} have names that the run was trained "
-            f"on, such as {known[0]} ({run_dir / LISTS / 'train.txt'}); of the same pictures the score does not "
-            "tell of new ones"
-        )
+    return held_out(data.run_dir, data.data_dir, data.images, split)
 
 
 def _known_splits(data: DataFolder) -> Mapping[str, Sequence[str]]:
@@ -295,23 +264,6 @@ def _warn_of_split(data: DataFolder, split: Split, role: str) -> None:
             f"{len(orphans)} label files have no picture, such as {orphans[0]}; was one renamed? A picture without a "
             "label file is taken for one without objects; python -m tools.check_data lists them"
         )
-
-
-def keep_lists(run_dir: Path, **lists: Sequence[str]) -> None:
-    """Write the lists that a run uses to its folder: lists/train.txt, lists/val.txt."""
-    for name, names in lists.items():
-        write_text(run_dir / LISTS / f"{name}.txt", "".join(f"{entry}\n" for entry in names))
-
-
-def check_lists(run_dir: Path, **lists: Sequence[str]) -> None:
-    """Raises SettingsError when the lists that `keep_lists` wrote differ from these: the run cannot go on."""
-    for name, names in lists.items():
-        kept = _kept_list(run_dir, name)
-        if kept and kept != list(names):
-            raise SettingsError(
-                f"{run_dir / LISTS / name}.txt: the run had {len(kept)} pictures in this list, the data now has "
-                f"{len(names)} or others; restore the data, or start a new run from its weights with --resume"
-            )
 
 
 def truths_of(samples: Sequence[Sample]) -> dict[str, ImageTruth]:

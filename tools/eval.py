@@ -15,7 +15,7 @@ from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, result_path
 from tools.class_scores import least_scores, scores_of
 from tools.config import Config
-from tools.data import open_data, read_split, split_of, truths_of, warn_of_known_pictures
+from tools.data import open_data, read_split, split_of, truths_of
 from tools.detection_run import run_detector
 from tools.drawing import numbered_classes
 from tools.engine import Engine
@@ -31,6 +31,7 @@ from tools.messages import warn
 from tools.plots import figure_file, plot_names
 from tools.results import MERGED, RESULTS, read_origin, remove_merged
 from tools.run_folder import METRICS, Log
+from tools.run_lists import warn_of_known_pictures
 from tools.whole_pictures import whole_pictures_of
 
 CSV, CURVES = "metrics.csv", "pr_curves.png"

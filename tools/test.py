@@ -7,12 +7,13 @@ from pathlib import Path
 
 from tools.command_line import exit_code
 from tools.config import Config
-from tools.data import open_data, split_of, warn_of_known_pictures
+from tools.data import open_data, split_of
 from tools.detection_run import run_detector
 from tools.engine import Engine
 from tools.input_pictures import input_pictures, named_from_anywhere, refuse_pictures
 from tools.loaded_run import load_run
 from tools.picture_results import STOPPED
+from tools.run_lists import warn_of_known_pictures
 from tools.stop_request import StopRequest
 
 

@@ -25,15 +25,12 @@ from tools.batch_size import largest_batch
 from tools.checkpoint import CheckpointError, architecture_of, build, check_run_state, load_file, restoring, weights_of
 from tools.config import Config, SettingsError, settings_from, settings_toml, with_settings
 from tools.data import (
-    check_lists,
     data_classes,
     default_input_hw,
-    keep_lists,
     make_training_set,
     open_data,
     read_split,
     reading_of,
-    warn_of_known_pictures,
     warn_of_shared_pictures,
 )
 from tools.engine import Engine
@@ -45,6 +42,7 @@ from tools.own_backbone import same_backbone
 from tools.progress import progress_bar
 from tools.run_description import describe
 from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run
+from tools.run_lists import check_lists, keep_lists, warn_of_known_pictures
 from tools.run_state import Meter, Progress, Run, Stopped
 from tools.schedule import Schedule
 from tools.starting_network import check_backbone, network_of_run, starting_network
