@@ -45,8 +45,9 @@ class ClassChoice:
 class ChoosingDetector:
     """A detector of which the boxes of some classes alone are taken; all else is as it has it."""
 
-    def __init__(self, detector: PictureDetector, wanted: Sequence[str], network: str) -> None:
-        """Raises SettingsError as `ClassChoice`."""
+    def __init__(self, detector: PictureDetector, wanted: Sequence[str], network: str = "this detector") -> None:
+        """wanted: the names of the classes; labels then count `class_names`, these in the network's order. Raises
+        SettingsError as `ClassChoice`."""
         self._detector, self._choice = detector, ClassChoice(detector.class_names, wanted, network)
         self.class_names = self._choice.names
 
