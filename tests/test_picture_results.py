@@ -108,3 +108,14 @@ def test_tiles_that_change_the_size_of_objects_are_told_of(tmp_path: Path, capsy
     for sound in (Tiling(100, 10), Tiling(70, 10), Tiling(50, 10, (0.5,)), Tiling(400, 10, (1.0, 4.0))):
         work(tmp_path, [], tiling=sound)
         assert capsys.readouterr().err == ""
+
+
+def test_what_was_found_is_told_with_the_numbers_that_stand_for_classes(tmp_path: Path) -> None:
+    """Only main.py told of them, not infer_onnx; and drawings were told of where none were asked for."""
+    private = chr(0x10FFFD)  # which no font has
+    report = Report("error", "--on_bad", (64, 64), (64, 64), None, [0.3])
+    told = list(report.lines(tmp_path, ["car", private], 0.01, 2.5, are_drawn=True))
+    assert told[0] == f"0 boxes of score 0.01 and more, 2.5 pictures/s: {tmp_path / 'results'}"
+    assert told[1] == f"drawings (score 0.3 and more): {tmp_path / 'drawings'}"
+    assert told[2].endswith(f": #1 is {private}")
+    assert list(report.lines(tmp_path, ["car", private], 0.01, 2.5, are_drawn=False)) == told[:1]

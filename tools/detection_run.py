@@ -9,9 +9,8 @@ from pathlib import Path
 
 import torch
 
-from tools.class_scores import least_scores, read_scores, shown_scores
+from tools.class_scores import least_scores, read_scores
 from tools.detect import Inference
-from tools.drawing import numbered_classes
 from tools.engine import Engine
 from tools.input_pictures import check_headers
 from tools.loaded_run import LoadedRun
@@ -48,11 +47,8 @@ def run_detector(
     if engine.is_main:
         report.warn(config.K, f"give --K {2 * config.K}")
     speed = len(paths) / max(time.perf_counter() - started, 1e-9)
-    folder = loaded.run_dir / RESULTS
-    log(f"{report.num_boxes} boxes of score {config.conf_thresh} and more, {speed:.1f} pictures/s: {folder}")
-    log(f"drawings (score {shown_scores(least)} and more): {loaded.run_dir / DRAWINGS}")
-    if config.num_drawings and (numbered := numbered_classes(class_names)):
-        log(numbered)
+    for line in report.lines(loaded.run_dir, class_names, config.conf_thresh, speed, config.num_drawings > 0):
+        log(line)
     return len(report.problems)
 
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from tools.class_scores import shown_scores
 from tools.command_line import Parser, exit_code
 from tools.detector_flags import (
     add_classes_flag,
@@ -24,7 +23,6 @@ from tools.detector_flags import (
     open_detector,
     tiling_of,
 )
-from tools.drawing import numbered_classes
 from tools.input_pictures import INPUTS, check_headers, input_pictures, named_from_anywhere, refuse_pictures
 from tools.onnx_detector import detect_pictures
 from tools.picture_results import STOPPED, Report, draw_found, write_found
@@ -74,11 +72,8 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
         stop,
     )
     speed = len(images) / max(time.perf_counter() - started, 1e-9)
-    floor = detector.settings.conf_thresh
-    print(f"{report.num_boxes} boxes of score {floor} and more, {speed:.1f} pictures/s: {options.out / RESULTS}")
-    print(f"drawings (score {shown_scores(least)} and more): {options.out / DRAWINGS}")
-    if options.num_drawings and (numbered := numbered_classes(class_names)):
-        print(numbered)
+    lines = report.lines(options.out, class_names, detector.settings.conf_thresh, speed, options.num_drawings > 0)
+    print(*lines, sep="\n")
     most = detector.settings.num_peaks
     report.warn(most, f"export it with --K {2 * most}")
     return int(bool(report.problems))

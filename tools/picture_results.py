@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 from datasets.images import ImageError
-from tools.drawing import as_bgr, draw_boxes
+from tools.class_scores import shown_scores
+from tools.drawing import as_bgr, draw_boxes, numbered_classes
 from tools.drawing_files import remove_drawings, write_picture
 from tools.messages import report_problems, warn
 from tools.outcomes import Found, Tiling, cut_hint, is_much_larger, tile_hint, too_large_hint
-from tools.results import ResultFiles, drawing_path, named_picture
+from tools.results import DRAWINGS, RESULTS, ResultFiles, drawing_path, named_picture
 from tools.stop_request import StopRequest
 
 STOPPED = "stopped; results, if there are any, are of the pictures so far"
@@ -56,6 +57,17 @@ class Report:
         self.num_shown += int(item.detections.reach(self._least).sum())
         self.best_score = max(self.best_score, float(scores.max(initial=0.0)))
         return True
+
+    def lines(
+        self, out: Path, class_names: Sequence[str], floor: float, pictures_per_second: float, are_drawn: bool
+    ) -> Iterator[str]:
+        """What was found, and where it lies in the folder `out`, for people. floor: the least score of boxes."""
+        speed = f"{pictures_per_second:.1f} pictures/s"
+        yield f"{self.num_boxes} boxes of score {floor} and more, {speed}: {out / RESULTS}"
+        if are_drawn:
+            yield f"drawings (score {shown_scores(self._least)} and more): {out / DRAWINGS}"
+            if numbered := numbered_classes(class_names):
+                yield numbered
 
     def warn(self, num_peaks: int, remedy: str) -> None:
         """Warn of pictures without results, of boxes that may be missing (what to do: `remedy`), and of none drawn."""
