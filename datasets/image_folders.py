@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -9,7 +10,6 @@ from pathlib import Path
 
 from datasets.image_sizes import picture_size
 from datasets.images import IMAGE_SUFFIXES, ImageError
-from DOTA_devkit.reasons import first_line
 
 WILD = frozenset("*?[")
 SCENE_SUFFIXES = frozenset({".jp2", ".tif", ".tiff"})  # of pictures that are too large to be looked at as they are
@@ -48,14 +48,14 @@ def is_pattern(place: Path) -> bool:
 
 def find_matching(pattern: Path) -> dict[str, Path]:
     """The pictures that match a pattern, as `find_images` gives them, without previews. Where two have one name, as
-    flight1/1.tif and flight2/1.tif, all are called by folder and name, flight1_1. Raises ImageError where it is no
-    pattern, none matches, or two are called the same all the same."""
+    flight1/1.tif and flight2/1.tif, all are called by folder and name, flight1_1. Raises ImageError where none matches,
+    or two are called the same all the same."""
     folder = next(parent for parent in pattern.parents if parent.is_dir())  # its name may hold brackets
-    try:
-        found = sorted(folder.glob(str(pattern.relative_to(folder))))
-    except ValueError as error:
-        raise ImageError(f"{pattern}: is no pattern ({first_line(error)})") from error
-    paths = without_previews(filter(is_image, found))
+    # Path.glob's ** passes over linked folders. Links may lead in a circle: of the ways to a file the shortest counts.
+    found = glob.iglob(str(pattern.relative_to(folder)), root_dir=folder, recursive=True)  # noqa: PTH207
+    places = sorted((folder / name for name in found), key=lambda path: (len(path.parts), path))
+    distinct = {(path.parent.resolve(), path.name): path for path in reversed(places)}
+    paths = without_previews(sorted(filter(is_image, distinct.values())))
     names = names_apart([path.stem for path in paths], [path.parent.relative_to(folder).parts for path in paths])
     images: dict[str, Path] = {}
     for name, path in zip(names, paths, strict=True):

@@ -29,8 +29,8 @@ def read_image(path: Path, num_channels: int = 3, reading: Reading = BY_THE_FILE
     Bands are red, green, blue and another one, unless a TIFF file says which is which (as GDAL writes it), or `reading`
     does. One channel is a grey picture's, and the brightness of one of three bands; four are BGR and the fourth band.
     8 bits are taken as they are; 16 bits and floating point are spread from black to white (`spread_values`), by the
-    picture's own percentiles or the same in all, as `reading` says. Read through memory, so that paths in any script
-    work on every system.
+    picture's own percentiles or the same in all, as `reading` says; what a TIFF file calls transparent is no data
+    there. Read through memory, so that paths in any script work on every system.
 
     Raises ImageError for a missing, empty, truncated or foreign file (`cv2.imread` fills the missing part of a
     truncated JPEG with grey and says nothing), for one whose bands cannot be read as colours: two, more than four, or
@@ -49,6 +49,8 @@ def read_image(path: Path, num_channels: int = 3, reading: Reading = BY_THE_FILE
         bands = bands[:, :, [places[band] for band in blue_first(layout.colours)]]
     if layout.has_opacity and num_channels == 4:
         check_fourth(path, bands[:, :, 3])
+    if layout.has_opacity and num_channels == 3 and bands.dtype != np.uint8 and is_mask(bands[:, :, 3]):
+        bands = without_transparent(bands, layout.no_data)
     bands = wanted_bands(path, bands, num_channels, layout.no_data)
     if bands.dtype != np.uint8:
         bands = spread_values(bands, layout.no_data, reading.value_range)
@@ -168,6 +170,16 @@ def wanted_bands(path: Path, bands: np.ndarray, num_channels: int, no_data: floa
             f"{num_channels}; leave this picture out, or train with --in_channels 3, which reads any"
         )
     return bands
+
+
+def without_transparent(bands: np.ndarray, no_data: float | None) -> np.ndarray:
+    """The colours of bands (H, W, 4) of more than eight bits, the last of which is opacity: no data where that is 0.
+    What stands there, such as the greatest number, would decide what is black and white."""
+    colours = bands[:, :, :3].copy()
+    if no_data is None:  # as `spread_of` takes it
+        no_data = np.nan if colours.dtype.kind == "f" else 0
+    colours[bands[:, :, 3] == 0] = no_data
+    return colours
 
 
 def as_channels(bands: np.ndarray, num_channels: int) -> np.ndarray:

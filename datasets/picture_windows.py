@@ -23,8 +23,9 @@ from datasets.images import (
     check_num_bands,
     read_image,
     wanted_bands,
+    without_transparent,
 )
-from datasets.layouts import BY_THE_FILE, Reading, colours_of, no_data_of, sample_step, spread_of
+from datasets.layouts import BY_THE_FILE, Reading, colours_of, is_mask, no_data_of, sample_step, spread_of
 from datasets.rasters import open_raster, why_no_rasterio
 from datasets.tiff_blocks import FOREIGN, emptied
 from DOTA_devkit.reasons import first_line
@@ -109,10 +110,15 @@ class PictureWindows:
         self.shape = (raster.height, raster.width, self._num_channels)
         is_deep = raster.dtypes[0] != "uint8"
         self._no_data = facts.no_data if is_deep else None
+        self._has_opacity = False
         num_wanted = self._wanted(np.zeros((1, 1, len(self._bands)), raster.dtypes[0])).shape[2]
         may_be_mask = num_channels == 4 and facts.has_opacity and reading.bands is None
-        needs_samples = may_be_mask or (is_deep and reading.value_range is None)
-        samples = self._samples(num_wanted) if needs_samples else np.zeros((0, 0, num_wanted))
+        may_be_transparent = is_deep and facts.has_opacity and num_channels == 3 and reading.bands is None
+        samples = np.zeros((0, 0, num_wanted))
+        if may_be_transparent:
+            samples = self._look_for_opacity(_band_order(raster.count, 4, facts.colours))
+        elif may_be_mask or (is_deep and reading.value_range is None):
+            samples = self._samples(num_wanted)
         if may_be_mask:
             check_fourth(path, samples[:, :, 3])
         self._spread = spread_of(samples, self._no_data, reading.value_range) if is_deep else None
@@ -152,6 +158,8 @@ class PictureWindows:
         return np.moveaxis(raw, 0, 2)
 
     def _wanted(self, raw: np.ndarray) -> np.ndarray:
+        if self._has_opacity:
+            raw = without_transparent(raw, self._no_data)
         return wanted_bands(self.path, raw, self._num_channels, self._no_data)
 
     def _as_levels(self, raw: np.ndarray) -> np.ndarray:
@@ -161,14 +169,24 @@ class PictureWindows:
             bands = self._spread(bands)
         return as_channels(bands, self._num_channels)
 
-    def _samples(self, num_wanted: int) -> np.ndarray:
-        """The values by which the picture is spread, the same as of the decoded picture."""
+    def _look_for_opacity(self, bands: list[int]) -> np.ndarray:
+        """The samples of colours, after a look at the band that the file calls opacity, the last of these."""
+        colours, self._bands = self._bands, bands
+        samples = self._samples(len(colours), is_raw=True)
+        self._has_opacity = is_mask(samples[:, :, 3])
+        if not self._has_opacity:  # near infrared, which GDAL calls so by default
+            self._bands = colours
+        return self._wanted(samples)
+
+    def _samples(self, num_wanted: int, is_raw: bool = False) -> np.ndarray:
+        """The values by which the picture is spread, the same as of the decoded picture; of all bands if `is_raw`."""
         height, width = self.shape[:2]
         step, num_rows = sample_step((height, width, num_wanted)), max(1, AT_ONCE // width)
         strips = []
         for top in range(0, height, num_rows):
             raw = self._read(top, 0, min(num_rows, height - top), width)
-            strips.append(self._wanted(raw[-top % step :: step, ::step]).copy())  # else all of it would be kept
+            part = raw[-top % step :: step, ::step]
+            strips.append((part if is_raw else self._wanted(part)).copy())  # else all of it would be kept
         return np.concatenate(strips)
 
 

@@ -26,6 +26,7 @@ from models.backbones.resnet import Bottleneck
 from tools import transfer
 from tools.architecture import Architecture
 from tools.checkpoint import save_checkpoint
+from tools.messages import forget_warnings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLASS_NAMES = ("car", "boat")
@@ -60,6 +61,12 @@ def _declare_torchvisions_operators() -> torch.library.Library | None:
 
 
 _TORCHVISION = _declare_torchvisions_operators()  # a library that is let go takes its schemas with it
+
+
+@pytest.fixture(autouse=True)
+def _no_log_of_another_test() -> Iterator[None]:
+    yield
+    forget_warnings()
 
 
 @pytest.fixture(scope="session")

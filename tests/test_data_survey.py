@@ -204,6 +204,14 @@ def test_a_class_in_one_list_only_is_told(dota_folder):
     ]
 
 
+def test_a_picture_in_both_lists_makes_no_class_one_of_one_list(dota_folder):
+    """Of one orthomosaic all tiles are in both, and all its classes were said to be in train.txt alone."""
+    data_dir = dota_folder(names=("a",), lists={"train": ["a"], "val": ["a"]})
+    found = survey(data_dir).findings
+    assert "both-lists" in found
+    assert "class-in-one-list" not in found
+
+
 def test_angles_in_degrees_and_sizes_of_another_picture_are_told(tmp_path, dota_folder):
     data_dir = dota_folder()
     (data_dir / "labelTxt").rename(tmp_path / "elsewhere")

@@ -9,13 +9,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from rasterio.transform import from_origin
+from rasterio.windows import Window
 
 from datasets.georeference import between, read_crs
 from datasets.images import ImageError
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
-from datasets.label_formats.geojson import CUT, ELSEWHERE, NO_PICTURE, PARTS, read_geojson, write_geojson
+from datasets.label_formats.geojson import (
+    BLANK,
+    CUT,
+    ELSEWHERE,
+    HALF_BLANK,
+    NO_PICTURE,
+    PARTS,
+    REPEATED,
+    read_geojson,
+    write_geojson,
+)
 from DOTA_devkit.labels import LabelError, Labels, read_labels
 from DOTA_devkit.task_files import ImageDetections
 from tests.label_documents import QUAD, write
@@ -158,7 +170,7 @@ def test_each_part_of_a_multipolygon_is_an_object(tmp_path: Path) -> None:
     found = annotated.pictures[0].labels
     assert (found.names, found.difficult.tolist()) == (["car", "car"], [1, 1])
     assert found.quads[1] - found.quads[0] == pytest.approx(np.tile([20, 0], (4, 1)), abs=1e-4)
-    assert ledger.changed == {PARTS: 2}
+    assert +ledger.changed == {PARTS: 2}
 
 
 def test_metres_without_a_system_are_refused_and_read_in_one_that_is_named(tmp_path: Path) -> None:
@@ -171,9 +183,9 @@ def test_metres_without_a_system_are_refused_and_read_in_one_that_is_named(tmp_p
 
 def test_one_bad_point_does_not_cost_a_file_and_two_systems_are_refused(tmp_path: Path) -> None:
     away = [[9, 95], [9.1, 95], [9.1, 95.1], [9, 95.1]]
-    features = [feature(ON_THE_MAP, label="car")] * 2 + [feature(away, label="car")]
+    features = [feature(ON_THE_MAP, label=name) for name in ("car", "truck")] + [feature(away, label="car")]
     annotated, ledger = read(tmp_path, collection(*features))
-    assert annotated.pictures[0].labels.names == ["car", "car"]
+    assert annotated.pictures[0].labels.names == ["car", "truck"]
     assert ledger.left_out[ELSEWHERE] == 1
     crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
     with pytest.raises(LabelError, match=r"names a coordinate system.*leave --crs out"):
@@ -214,6 +226,49 @@ def test_an_object_is_on_every_picture_that_shows_it_and_ignored_where_its_centr
     assert (right.labels.difficult.tolist(), left.labels.difficult.tolist()) == ([0], [2])
     assert ledger.left_out == {ELSEWHERE: 1}
     assert ledger.changed[CUT] == 1
+
+
+def test_what_lies_where_a_picture_has_no_data_is_not_on_it(tmp_path: Path) -> None:
+    """Two maps overlap, and one is black there: cars were labelled on the black, and taught so."""
+    path = geotiff(tmp_path / "images" / "图 1.tif", DEGREES, "EPSG:4326")
+    with rasterio.open(path, "r+") as file:
+        file.nodata = 0
+        file.write(np.full((3, 160, 90), 7, np.uint8), window=Window(0, 0, 90, 160))
+    boxes = [[(left, 50), (left + 20, 50), (left + 20, 60), (left, 60)] for left in (60, 75, 86, 120)]
+    rings = [[[9 + x * 1e-5, 48.8 - y * 1e-5] for x, y in box] for box in boxes]
+    ledger = Ledger()
+    text = collection(*(feature(ring, label="car", difficult=1) for ring in rings))
+    (picture,) = read_geojson(write(tmp_path / "in.geojson", text), ledger, tmp_path / "images").pictures
+    assert picture.labels.quads[:, 0, 0].round(3).tolist() == [60, 75, 86]
+    assert picture.labels.difficult.tolist() == [1, 1, 2]
+    assert (ledger.changed[BLANK], ledger.changed[HALF_BLANK], ledger.left_out[ELSEWHERE]) == (1, 1, 1)
+
+
+def test_labels_of_pictures_that_overlap_come_back_as_many_as_they_were(tmp_path: Path) -> None:
+    """Each picture got its own labels and those of the other, doubled: 1,991 became 2,373."""
+    pictures = []
+    for name, left, flag in (("a", 0, 1), ("b", 50, 0)):
+        path = geotiff(tmp_path / "images" / f"{name}.tif", from_origin(9 + left * 1e-5, 48.8, 1e-5, 1e-5), "EPSG:4326")
+        pictures.append(Picture(name, labels(np.array(QUAD) - (left, 0), difficult=flag), path=path))
+    write_geojson(tmp_path / "out.geojson", AnnotatedSet(pictures), Ledger())
+    ledger = Ledger()
+    back = read_geojson(tmp_path / "out.geojson", ledger, tmp_path / "images").pictures
+    assert [picture.labels.difficult.tolist() for picture in back] == [[0], [0]]
+    assert ledger.changed[REPEATED] == 2
+
+
+def test_pictures_without_an_outline_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Outlines of one field made the pictures of all others empty ones, and there was no way to say otherwise."""
+    geotiff(tmp_path / "images" / "a.tif", DEGREES, "EPSG:4326")
+    geotiff(tmp_path / "images" / "b.tif", from_origin(10, 48.8, 1e-5, 1e-5), "EPSG:4326")
+    src = write(tmp_path / "in.geojson", collection(feature(ON_THE_MAP, label="car")))
+    flags = ("--from", "geojson", "--to", "dota", "--images", str(tmp_path / "images"))
+    for how, names in ((None, "ab"), ("empty", "ab"), ("leave_out", "a")):
+        out = tmp_path / f"out {how}"
+        assert main([str(src), str(out), *flags, *(("--unlabelled", how) if how else ())]) == 0
+        assert sorted(path.stem for path in (out / "labelTxt").iterdir()) == [*names]
+        is_told = "1 pictures without an outline were taken as ones without objects" in capsys.readouterr().err
+        assert is_told == (how is None)
 
 
 @pytest.mark.parametrize(

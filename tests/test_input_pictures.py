@@ -65,6 +65,16 @@ def test_a_source_is_named_so_that_it_is_found_from_any_working_folder(
     assert named_from_anywhere(Path("~") / flights.name / "**" / "*.tif") == str(flights / "**" / "*.tif")
 
 
+def test_a_pattern_goes_through_linked_folders_and_takes_each_picture_once(flights: Path, tmp_path: Path) -> None:
+    """A linked folder was passed over without a word, where ** is said to be any folder."""
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    (mixed / "flight").symlink_to(flights / "north")
+    assert list(input_pictures(mixed / "**" / "*.tif", "--input").values()) == [mixed / "flight" / "a.tif"]
+    (flights / "north" / "circle").symlink_to(flights / "north")
+    assert list(input_pictures(mixed / "**" / "*.tif", "--input").values()) == [mixed / "flight" / "a.tif"]
+
+
 def test_a_name_with_brackets_that_is_there_is_no_pattern(flights: Path) -> None:
     path = flights / "d [1].png"
     assert input_pictures(path, "--input") == {"d [1]": path}
@@ -78,7 +88,7 @@ def test_a_name_with_brackets_that_is_there_is_no_pattern(flights: Path) -> None
         ("**/*.bmp", "no picture matches"),
         ("gone", "no such file or folder"),
         ("gone/*.tif", "no picture matches"),
-        ("a**/x.png", "is no pattern"),
+        ("a**/x.png", "no picture matches"),
         ("south", "in folders of it, such as 2026"),
     ],
 )

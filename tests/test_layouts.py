@@ -181,6 +181,38 @@ def test_opacity_is_no_near_infrared(tmp_path) -> None:
             read(path, 4)
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("value_range", [None, (100.0, 3000.0)])
+def test_what_stands_where_a_deep_picture_is_transparent_decides_on_nothing(tmp_path, dtype, value_range) -> None:
+    """Filled with 65535, as some programs do, all that is seen became black."""
+    values = np.random.default_rng(0).integers(500, 2500, (4, 60, 80)).astype(dtype)
+    values[3] = 65535 if dtype == "uint16" else 1
+    values[3, :, :30] = 0
+    seen = []
+    for fill in (0, 10_000, 65_535):
+        values[:3, :, :30] = fill
+        path = tmp_path / f"{fill}.tif"
+        facts = {"count": 4, "height": 60, "width": 80, "dtype": dtype, "photometric": "RGB", "alpha": "yes"}
+        with rasterio.open(path, "w", driver="GTiff", **facts) as file:
+            file.write(values)
+        reading = Reading(value_range)
+        seen += [read_image(path, reading=reading), PictureWindows(path, 3, reading)[0:60, 0:80]]
+    assert all(np.array_equal(seen[0], other) for other in seen[1:])
+    assert not seen[0][:, :30].any()
+    assert seen[0][:, 30:].std() > 40
+
+
+def test_near_infrared_that_is_called_opacity_takes_no_pixels_away(tmp_path) -> None:
+    """GDAL calls the fourth of four bands so; where water is dark there, its colours still count."""
+    values = np.random.default_rng(0).integers(500, 2500, (4, 60, 80)).astype("uint16")
+    values[3, :, :30] = 0
+    facts = {"count": 4, "height": 60, "width": 80, "dtype": "uint16", "photometric": "RGB", "alpha": "yes"}
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", **facts) as file:
+        file.write(values)
+    for image in (read_image(tmp_path / "a.tif"), PictureWindows(tmp_path / "a.tif", 3)[0:60, 0:80]):
+        assert image[:, :30].std() > 40
+
+
 def test_a_fourth_band_that_is_called_opacity_by_default_and_is_none_is_read(tmp_path) -> None:
     """GDAL calls the fourth of 8-bit bands so unless it is told not to."""
     values = np.random.default_rng(0).integers(0, 256, (4, 6, 8), np.uint8)

@@ -88,6 +88,19 @@ def test_the_index_may_be_named_by_its_folder(results):
     assert main([str(results), str(results.parent / "merged"), "--index", str(results.parent), "--workers", "0"]) == 0
 
 
+def test_results_of_other_tiles_are_refused_before_anything_is_removed(results, capsys):
+    """Nothing was left of them, the earlier merge was gone, and the exit code was 0."""
+    assert main(arguments(results)) == 0
+    before = read_tree(results.parent / "merged")
+    write_results(results.parent / "whole", CLASSES, {"my": found(QUAD, [0.5], [0]), "a b": found(QUAD, [0.4], [1])})
+    capsys.readouterr()
+    assert main(arguments(results.parent / "whole")) == 1
+    assert (
+        "2 of 2 boxes that were looked at are of tiles that the index has not, such as 'my" in capsys.readouterr().err
+    )
+    assert read_tree(results.parent / "merged") == before
+
+
 def test_any_number_of_processes_writes_the_same_bytes(results):
     trees = []
     for workers in ("0", "1", "3"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.messages import first_of, warn_of_dead_links
+from tools.messages import first_of, forget_warnings, log_warnings, warn, warn_of_dead_links
 
 
 def test_the_first_of_many_names() -> None:
@@ -27,3 +27,16 @@ def test_links_beside_pictures_that_lead_nowhere_are_counted_once(
     assert f"warning: 2 links to pictures lead to no file and are left out, such as {tmp_path / 'c.png'}" in (
         capsys.readouterr().err
     )
+
+
+def test_warnings_stand_in_the_log_also_those_from_before_it_was_there() -> None:
+    """A run's log held none of them: that validation pictures are trained on, that a class is ignored ..."""
+    first, second = [], []
+    warn("of another command")
+    forget_warnings()
+    warn("early")
+    log_warnings(first.append)
+    warn("late")
+    log_warnings(second.append)
+    warn("later")
+    assert (first, second) == (["warning: early", "warning: late"], ["warning: later"])

@@ -49,8 +49,9 @@ def test_the_newest_run_is_that_of_the_newest_checkpoint_not_of_the_name():
 
 
 def test_no_run_is_a_sentence():
-    with pytest.raises(SettingsError, match="train first"):
-        newest_run(BEST)
+    for name, flag in ((BEST, "--resume RUN_FOLDER"), (LAST, "--resume_train RUN_FOLDER")):
+        with pytest.raises(SettingsError, match=f"train first .*, or name the run, {flag}"):
+            newest_run(name)
 
 
 def test_resume_takes_a_file_or_a_folder():

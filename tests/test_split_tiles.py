@@ -23,6 +23,7 @@ from DOTA_devkit.tiling import read_index
 from tests.label_documents import YOLO_LINE, yolo_folder
 from tools import split_tiles, tile_pictures
 from tools.config import Config, SettingsError
+from tools.data import open_data
 from tools.split_tiles import main
 from tools.whole_pictures import whole_pictures_of
 
@@ -349,6 +350,18 @@ def test_a_request_to_stop_is_granted_after_the_pictures_begun(dota_folder, tmp_
     assert process.returncode == 143
     assert shown.decode().splitlines()[-1] == "stopped; the same command goes on where it stopped"
     assert not list(dst.rglob("*.tmp"))
+    for command in ("check_data", "split_train_val"):
+        flags = ("--out", str(tmp_path / "lists")) if command == "split_train_val" else ()
+        done = subprocess.run(
+            [sys.executable, "-m", f"tools.{command}", str(dst), *flags],
+            cwd=REPOSITORY,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode in (1, 2)
+        assert b"tools.split_tiles was stopped, and the same command goes on" in done.stdout + done.stderr
+    with pytest.raises(SettingsError, match=r"holds tiles, and no .*: tools.split_tiles was stopped"):
+        open_data(Config(data_dir=dst))  # half of the tiles trained as if they were all, without their lists
 
 
 # ---------------------------------------------------------------------------------------------------- bad input

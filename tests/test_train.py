@@ -320,6 +320,19 @@ def test_the_loaders_processes_end_with_the_training_whatever_still_refers_to_th
         gc.enable()
 
 
+def test_out_names_the_run_to_go_on_with_and_its_log_holds_the_warnings(dota_folder, tmp_path, monkeypatch, capsys):
+    """Both were told of on the screen alone; and a run outside of runs/ was not found without its name."""
+    monkeypatch.chdir(tmp_path)
+    data_dir, run_dir = dota_folder(lists={"train": ["scene_0"], "val": ["scene_0"]}), tmp_path / "run"
+    assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
+    warnings = [line.removeprefix("warning: ") for line in capsys.readouterr().err.splitlines() if "warning: " in line]
+    log = (run_dir / "log.txt").read_text(encoding="utf-8")
+    assert any("validation pictures are trained on, too" in line for line in warnings)
+    assert all(f"warning: {line}" in log for line in warnings)
+    assert main.main(["--resume_train", "--out", str(run_dir), "--num_epoch", "2"]) == 0
+    assert "going on after 1 epochs" in capsys.readouterr().out
+
+
 def test_resume_train_without_any_run_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match="train first"):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO
 
+from tools.messages import forget_warnings
 from tools.stop_request import StopRequest
 
 NO_MEMORY = (
@@ -106,6 +107,7 @@ def exit_code(work: Callable[[], int | None], stop: StopRequest | None = None, s
     when stopped 130 (Ctrl-C), 143 (SIGTERM) or the code of `stop`, with the sentence `stopped`; 141, silently,
     when the program that it is piped into has ended.
     """
+    forget_warnings()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a class name that the terminal cannot show must not end a run
             stream.reconfigure(errors="backslashreplace")
@@ -137,6 +139,8 @@ def exit_code(work: Callable[[], int | None], stop: StopRequest | None = None, s
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         return stop.exit_code if stop else 128 + signal.SIGINT
+    finally:
+        forget_warnings()
 
 
 @contextmanager

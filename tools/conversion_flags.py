@@ -26,7 +26,7 @@ FILE_A_PICTURE = ("rolabelimg", "labelme", "xanylabeling", "voc", "dota", "hrsc"
 MIN_SCORE = 0.3
 # Flag, and the formats that it goes with: those to read, those to write.
 FLAG_FORMATS = (
-    ("unlabelled", FILE_A_PICTURE, TARGETS),
+    ("unlabelled", (*FILE_A_PICTURE, "geojson"), TARGETS),
     ("min_score", PREDICTIONS, TARGETS),
     ("scores", PREDICTIONS, TARGETS),
     ("nms_thresh", PREDICTIONS, ("geojson",)),
@@ -121,8 +121,9 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--unlabelled",
         choices=("empty", "leave_out"),
-        help="pictures without a label file: take them along as pictures without objects, or leave them out, which is "
-        "done anyway, and exit with 0 (of yolo_obb, coco and cvat they are pictures without objects)",
+        help="pictures without a label file, and from geojson those without an outline: take them along as pictures "
+        "without objects, which is done anyway with geojson, or leave them out, which is done anyway with the others, "
+        "and exit with 0 (of yolo_obb, coco and cvat they are pictures without objects)",
     )
     add("--drop_ignored", action="store_true", help="to yolo_obb: leave out ignore regions, which it cannot hold")
     how = parser.add_mutually_exclusive_group()
@@ -216,7 +217,9 @@ def _check_places(options: argparse.Namespace) -> None:
     if not src.exists():
         raise SettingsError(f"{src}: no such file or folder")
     if options.images and not isinstance(options.images, dict) and not options.images.is_dir():
-        raise SettingsError(f"--images {options.images}: no such folder")
+        is_file = options.images.is_file()
+        what = f"is a file; name its folder, {options.images.parent}, or a pattern" if is_file else "no such folder"
+        raise SettingsError(f"--images {options.images}: {what}")
     if options.images and options.source == "yolo_obb":
         raise SettingsError("--images does not go with --from yolo_obb, whose pictures lie in images/ beside labels/")
     if options.source in ON_THE_MAP and not options.images:

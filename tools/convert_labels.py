@@ -56,11 +56,14 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         locate_pictures,
         measure_pictures,
         refuse_turned,
+        settle_empty,
     )
 
     settle_places(options)
     target = WRITERS[options.to]
     annotated = _with_classes(_read(options, ledger), options, ledger)
+    if options.source in ON_THE_MAP:
+        annotated = settle_empty(annotated, ledger, options.unlabelled)
     if options.source in FILE_A_PICTURE:
         annotated = add_unlabelled(annotated, options.src, options.images, ledger, options.unlabelled)
     if options.source in PREDICTIONS and options.images:

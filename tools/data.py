@@ -30,6 +30,7 @@ from tools.config import Config, SettingsError
 from tools.messages import report_bad_labels, warn, warn_of_dead_links
 from tools.ranks import is_main_process
 from tools.run_lists import held_out
+from tools.tile_folder import unfinished_tiles
 
 DEMO_DIR = Path("data/demo")
 DEFAULT_SIDE = 608
@@ -60,6 +61,8 @@ def open_data(config: Config, run_dir: Path | None = None) -> DataFolder:
         raise SettingsError(f"--data_dir {config.data_dir}: is a file; {remedy} (a data.yaml there is read)")
     if not config.data_dir.is_dir():
         raise SettingsError(f"--data_dir {config.data_dir}: no such folder")
+    if fault := unfinished_tiles(config.data_dir):
+        raise SettingsError(f"--data_dir {config.data_dir}: {fault}")
     dataset = detect_format(config.data_dir) if config.dataset == "auto" else config.dataset
     reader = get_format(dataset)
     images = list_images(dataset, config.data_dir)

@@ -45,6 +45,9 @@ KINDS = {
     ),
     "bad-list": Kind("error", "list names no picture", "correct or remove the line, or add the picture"),
     "no-list": Kind("error", "list missing", "write it (tools.split_train_val does), or name another --lists folder"),
+    "unfinished-tiles": Kind(
+        "error", "tiles not finished", "run tools.split_tiles again with the same flags: it goes on"
+    ),
     "both-lists": Kind("error", "picture in both lists", "keep it in one: what is trained on cannot be scored on"),
     "unknown-class": Kind("error", "unknown class", "correct the name, or name all classes in classes.txt"),
     "short-line": Kind("error", "line too short", "give x and y of four corners, a class name and the flag"),

@@ -17,6 +17,7 @@ from DOTA_devkit.labels import LabelError, read_names
 from DOTA_devkit.names import spellings
 from DOTA_devkit.tiling import check_picture_name
 from tools.data_checks import LABELTXT, Finding, escaped
+from tools.tile_folder import unfinished_tiles
 
 ROLES = {"train": TRAIN_LISTS, "val": VAL_LISTS}
 DEAD = "the link leads to no file"
@@ -61,6 +62,8 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
     Raises ImageError when the folder of pictures is missing or holds none, OSError for what cannot be listed.
     """
     findings: list[Finding] = []
+    if fault := unfinished_tiles(data_dir):
+        findings.append(Finding("unfinished-tiles", "", escaped(str(data_dir)), 0, fault))
     images, labels, parts = (_find_yolo if dataset == "yolo_obb" else _find_files)(dataset, data_dir, findings)
     listed, others = _read_parts(lists_dir or lists_in(data_dir), images, findings)
     for part, names in ROLES.items() if lists_dir is not None else ():  # training fills in nothing there

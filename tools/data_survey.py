@@ -299,7 +299,7 @@ def _set_findings(survey: Survey, layout: DataLayout, path: str) -> Iterator[Fin
     unused = [escaped(name) for name in survey.classes if not survey.num_lines[name]]
     if unused and survey.classes_from == "classes.txt":
         yield Finding("unused-class", "", path, 0, f"no object of {first_of(unused, 20)}")
-    if len(layout.parts) == 2:
+    if len(layout.parts) == 2 and not survey.counts["both-lists"]:  # of such pictures the first list alone is counted
         for name in survey.classes:
             parts = [part for part in ("train", "val") if statistics.objects[name, part]]
             if len(parts) == 1:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from tools.setting_rules import check_shares
 from tools.stop_request import StopRequest
 
 SHOWN_TILES = 3
+LOOKED_AT = 1000  # lines of each file, before anything is written
 NMS_THRESH = 0.3
 
 
@@ -106,6 +108,7 @@ def merge_folder(
             "is it the index of other tiles?"
         )
     sources = {name: found.get(name) for name in classes}
+    _refuse_other_tiles(sources.values(), index)
     together = [sources] if agnostic else [{name: path} for name, path in sources.items()]
     tasks = [MergeTask(files, out_dir, index, nms_threshold) for files in together]
     # The longest first, so that no process is left alone with it at the end.
@@ -137,7 +140,10 @@ def merge_folder(
     width = max(len(name) for name in classes)
     for name in classes:
         print(f"{name:{width}}  {num_found[name]:9} boxes in tiles -> {num_merged[name]}")
-    print(f"written: {out_dir}, one Task1 file for each of {len(classes)} classes, {len(index.pictures)} pictures")
+    print(
+        f"written: {out_dir}, one Task1 file for each of {len(classes)} classes; "
+        f"pictures of the index: {len(index.pictures)}"
+    )
 
 
 def merge_classes(task: MergeTask) -> Merged:
@@ -172,6 +178,27 @@ def _file_of_each_class(results_dir: Path) -> dict[str, Path]:
             raise ValueError(f"{found[name]} and {path.name} are both of class '{name}'; move one of them away")
         found[name] = path
     return found
+
+
+def _refuse_other_tiles(paths: Iterable[Path | None], index: TileIndex) -> None:
+    """Raises ValueError where most of the first boxes of each file are of tiles that the index has not: nothing, or
+    hardly anything, would be left of the results."""
+    names = Counter(name for path in filter(None, paths) for name in _first_names(path))
+    unknown = Counter({name: count for name, count in names.items() if name not in index.tiles})
+    if unknown.total() * 2 > names.total():
+        raise ValueError(
+            f"{unknown.total()} of {names.total()} boxes that were looked at are of tiles that the index has not, such "
+            f"as '{next(iter(unknown))}'; is it the index of other tiles, or are these results of whole pictures?"
+        )
+
+
+def _first_names(path: Path) -> Iterator[str]:
+    """The images of the first lines of a Task1 file."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        for line in itertools.islice(file, LOOKED_AT):
+            words = line.rsplit(None, 9)
+            if len(words) == 10:
+                yield words[0].lstrip()
 
 
 def _warn_of_others(out_dir: Path, own: Set[Path]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tools.ranks import is_main_process
 
@@ -18,10 +18,36 @@ if TYPE_CHECKING:  # else `--help` of every command would wait for their package
 SHOWN_PROBLEMS = 5
 
 
+class _Kept:
+    """Warnings that stand in no log yet, and the log of the run, once it has one."""
+
+    lines: ClassVar[list[str]] = []
+    write: ClassVar[Callable[[str], None] | None] = None
+
+
 def warn(line: str) -> None:
-    """A warning, once for all processes."""
+    """A warning, once for all processes; also in the run's log (`log_warnings`)."""
     if is_main_process():
         print(f"warning: {line}", file=sys.stderr, flush=True)
+        _Kept.lines.append(f"warning: {line}")
+        _hand_on()
+
+
+def forget_warnings() -> None:
+    """Begin a command: warnings so far are not its own."""
+    _Kept.lines.clear()
+    _Kept.write = None
+
+
+def log_warnings(write: Callable[[str], None]) -> None:
+    """Write the warnings so far, and those to come, to a log: a number that is read later means little without them."""
+    _Kept.write = write
+    _hand_on()
+
+
+def _hand_on() -> None:
+    while _Kept.write is not None and _Kept.lines:
+        _Kept.write(_Kept.lines.pop(0))
 
 
 @contextmanager

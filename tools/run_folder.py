@@ -9,7 +9,7 @@ from pathlib import Path
 from tools.config import Config, SettingsError
 from tools.destinations import refuse_data_folder, refuse_inputs
 from tools.folder_lock import HAS_LOCKS
-from tools.messages import warn
+from tools.messages import log_warnings, warn
 from tools.ranks import is_main_process
 
 RUNS_DIR = Path("runs")
@@ -17,17 +17,23 @@ LAST, BEST, SETTINGS, LOG, METRICS = "last.pth", "best.pth", "settings.toml", "l
 
 
 class Log:
-    """Prints lines and keeps them in the run folder's log, on the main process."""
+    """Prints lines and keeps them in the run folder's log, on the main process; warnings, which are printed elsewhere,
+    stand there, too."""
 
     def __init__(self, run_dir: Path) -> None:
         if is_main_process():
             run_dir.mkdir(parents=True, exist_ok=True)
         self.path = run_dir / LOG
+        if is_main_process():
+            log_warnings(self._keep)
 
     def __call__(self, line: str) -> None:
         if not is_main_process():
             return
         print(line, flush=True)
+        self._keep(line)
+
+    def _keep(self, line: str) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
 
@@ -59,8 +65,8 @@ def newest_run(file_name: str) -> Path:
     found = [path for path in RUNS_DIR.glob(f"*/{file_name}") if path.is_file()]
     if not found:
         raise SettingsError(
-            f"no {RUNS_DIR}/*/{file_name} here: train first (python main.py --phase train), or name a checkpoint with "
-            "--resume FILE"
+            f"no {RUNS_DIR}/*/{file_name} here: train first (python main.py --phase train), or name the run, "
+            + ("--resume_train RUN_FOLDER" if file_name == LAST else "--resume RUN_FOLDER")
         )
     newest = max(found, key=lambda path: path.stat().st_mtime)
     begun = max(RUNS_DIR.glob(f"*/{SETTINGS}"), key=lambda path: path.stat().st_mtime, default=newest)

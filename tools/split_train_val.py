@@ -32,6 +32,7 @@ from tools.data import none_readable
 from tools.messages import report_bad_labels, report_problems, warn, warn_of_dead_links
 from tools.progress import progress_bar
 from tools.setting_rules import check_bands
+from tools.tile_folder import unfinished_tiles
 
 LISTS = ("train", "val", "test")
 SHOWN_NAMES = 3
@@ -80,6 +81,8 @@ def read_pictures(options: argparse.Namespace) -> Pictures:
     a picture of which no label can be used."""
     if not options.data_dir.is_dir():
         raise SettingsError(f"{options.data_dir}: no such data folder")
+    if fault := unfinished_tiles(options.data_dir):
+        raise SettingsError(f"{options.data_dir}: {fault}")
     dataset = detect_format(options.data_dir) if options.dataset == "auto" else options.dataset
     images = list_images(dataset, options.data_dir)
     if not images:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from datasets.class_lists import dota_classes
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, lists_in, read_list
 from DOTA_devkit.atomic import write_json, write_lines
-from DOTA_devkit.tiling import Tile, TileIndex
+from DOTA_devkit.tiling import INDEX_NAME, Tile, TileIndex
 from tools.config import SettingsError
 from tools.destinations import refuse_data_folder
 from tools.messages import warn
@@ -77,6 +77,14 @@ def check_destination(src: Path, dst: Path, wanted: Mapping[str, object], images
 def _is_eased(key: str, before: Mapping[str, object]) -> bool:
     """Whether a setting stopped at what may now be passed over: the tiles that it let through are the same."""
     return key in ("missing_labels", "on_bad_label") and before.get(key) == "error"
+
+
+def unfinished_tiles(data_dir: Path) -> str | None:
+    """Why a folder is no data set yet: a run of tools.split_tiles there has not come to its end; None elsewhere. What
+    is there lacks pictures, and the lists that keep the tiles of a picture together."""
+    if (data_dir / SETTINGS).is_file() and not (data_dir / INDEX_NAME).is_file():
+        return f"holds tiles, and no {INDEX_NAME}: tools.split_tiles was stopped, and the same command goes on"
+    return None
 
 
 def clear_leftovers(dst: Path) -> None:

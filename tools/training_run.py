@@ -54,7 +54,10 @@ UNCHANGEABLE = ("classes", "seed", "batch_size", "accumulate", "dataset", "recip
 
 def run_checkpoint(config: Config) -> Path:
     """The checkpoint that --resume_train names. Raises CheckpointError where there is none."""
-    path = newest_run(LAST) if config.resume_train == "newest" else Path(config.resume_train)
+    if config.resume_train != "newest":
+        path = Path(config.resume_train)
+    else:  # --out names the run as well
+        path = config.out if config.out is not None and (config.out / LAST).is_file() else newest_run(LAST)
     path = path / LAST if path.is_dir() else path
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")

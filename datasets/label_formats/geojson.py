@@ -37,19 +37,26 @@ from datasets.label_formats.annotations import (
     sound_rows,
 )
 from datasets.label_formats.json_documents import Document, difficult_flag, fields_of, read_document
+from datasets.valid_pixels import ValidPixels, read_valid_pixels
+from DOTA_devkit import poly_nms
 from DOTA_devkit.atomic import atomic_write
-from DOTA_devkit.labels import LabelError
+from DOTA_devkit.labels import IGNORE_FLAG, LabelError, Labels
+from DOTA_devkit.reasons import first_line
 
 SUFFIXES = (".geojson", ".json")
 FILE_NAME = "objects.geojson"
 CLASS_FIELDS = ("class", "class_name", "label", "category", "name")  # the first of them that a feature has
 WGS84_A, WGS84_E2 = 6378137.0, 0.00669437999014  # half axis in metres, eccentricity squared
+SAME_IOU = 0.9  # of two objects of a class; more, and it is one that was drawn twice, on two pictures say
 DIGITS = 9  # of a degree: a tenth of a millimetre, where RFC 7946, section 11.2, advises as many as are needed
 NO_PICTURE = "objects of pictures that were not found; name their folder with --images"
 NO_PLACE = "objects that have no place on the map in longitude and latitude"
 ELSEWHERE = "objects that lie on none of the pictures"
 PARTS = "parts of multipolygons became objects of their own"
 CUT = "objects with their centre beyond the picture became ignore regions of it (difficult 2)"
+BLANK = "objects were left out of a picture that holds no data where they lie (its no-data value, opacity or mask)"
+HALF_BLANK = "objects of which less than half lies on data of a picture became ignore regions of it (difficult 2)"
+REPEATED = f"objects that repeat another of their class on a picture (IoU above {SAME_IOU}) were left out of it"
 
 
 def write_geojson(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
@@ -82,7 +89,9 @@ def read_geojson(
     Outlines are polygons, in longitude and latitude or in the system that a member `crs` names, as QGIS writes it; in a
     file without it in the system `crs`. Each part of a multipolygon is an object. The class is the property
     `class_field`, by default the first of CLASS_FIELDS that a feature has; a property `difficult` is read. An object
-    whose centre lies beyond a picture that shows a part of it is an ignore region there.
+    whose centre lies beyond a picture that shows a part of it is an ignore region there, and so is one of which less
+    than half has data in it; one that has none is not on that picture. Of objects that repeat one another on a picture,
+    as labels of overlapping pictures do that `write_geojson` has written, the one with the lowest flag stays.
 
     Raises LabelError for a file that is no GeoJSON and for coordinates of a system that it does not name, ImageError
     for a folder without pictures, ValueError where there are objects and none can be used: pictures without objects
@@ -100,14 +109,15 @@ def read_geojson(
     pictures = []
     for name, path in track(list(images.items())):
         try:
-            place = read_georeference(path)
+            place, valid = read_georeference(path), _valid_pixels(path)
         except GeoreferenceError as error:
             ledger.faults.append(LabelError(path, 1, str(error)))
             continue
         rows: list[Row] = []
         for group, seen in zip(groups, used, strict=True):
-            rows += _rows_on(place, group, seen, ledger)
-        pictures.append(Picture(name, as_labels(rows), path.name, place.size, path=path))
+            rows += _rows_on(place, valid, group, seen, ledger)
+        labels = _distinct(as_labels(rows), ledger)
+        pictures.append(Picture(name, labels, path.name, place.size, path=path))
     num_elsewhere = sum(int((~seen).sum()) for seen in used)
     if (bad_features or num_elsewhere) and not any(seen.any() for seen in used):
         why = f"{num_elsewhere} {ELSEWHERE}" if num_elsewhere else f"{bad_features[0]}, and so on"
@@ -307,7 +317,19 @@ def _difficult_of(value: Any) -> int:
     return difficult_flag(words.get(value.strip().lower(), value) if isinstance(value, str) else value)
 
 
-def _rows_on(place: Georeference, group: _Outlines, seen: np.ndarray, ledger: Ledger) -> list[Row]:
+def _valid_pixels(path: Path) -> ValidPixels | None:
+    """As `read_valid_pixels`. Raises GeoreferenceError for a file that is damaged there."""
+    from rasterio.errors import RasterioError
+
+    try:
+        return read_valid_pixels(path)
+    except RasterioError as error:
+        raise GeoreferenceError(f"its pixels cannot be read ({first_line(error.__cause__ or error)})") from error
+
+
+def _rows_on(
+    place: Georeference, valid: ValidPixels | None, group: _Outlines, seen: np.ndarray, ledger: Ledger
+) -> list[Row]:
     """The objects of a file on one picture; those that it shows, wholly or in part, are marked in `seen` (N,)."""
     if not group.outlines:
         return []
@@ -319,17 +341,35 @@ def _rows_on(place: Georeference, group: _Outlines, seen: np.ndarray, ledger: Le
     rows: list[Row] = []
     faults: list[LabelError] = []
     for index in np.flatnonzero(touches).tolist():
-        outline = points[starts[index] : starts[index] + len(group.outlines[index])].tolist()
+        outline = points[starts[index] : starts[index] + len(group.outlines[index])]
+        share = 1.0 if valid is None else valid.share(outline)
+        if not share:
+            touches[index] = False
+            ledger.changed[BLANK] += 1
+            continue
         try:
-            quad = outline_to_quad(outline, ledger.changed)
+            quad = outline_to_quad(outline.tolist(), ledger.changed)
         except ValueError as error:
             faults.append(LabelError(group.path, group.lines[index], str(error)))
             continue
-        rows.append(Row(quad, group.names[index], group.difficult[index], group.lines[index]))
+        ledger.changed[HALF_BLANK] += share < 0.5
+        flag = IGNORE_FLAG if share < 0.5 else group.difficult[index]
+        rows.append(Row(quad, group.names[index], flag, group.lines[index]))
     rows = sound_rows(group.path, rows, faults)
     seen |= touches
     ledger.faults += faults
     return [_as_seen(row, place.size, ledger) for row in rows]
+
+
+def _distinct(labels: Labels, ledger: Ledger) -> Labels:
+    """The objects of a picture without those that repeat another one of their class; that with the lowest flag stays,
+    of equal ones the first."""
+    first = np.argsort(labels.difficult, kind="stable")
+    ranks = np.empty(len(first))
+    ranks[first] = np.arange(len(first), 0, -1)
+    kept = np.sort(poly_nms(labels.quads, ranks, SAME_IOU, np.array(labels.names)))
+    ledger.changed[REPEATED] += len(labels.names) - len(kept)
+    return labels.at(kept)
 
 
 def _as_seen(row: Row, size: Sequence[int], ledger: Ledger) -> Row:
@@ -338,4 +378,4 @@ def _as_seen(row: Row, size: Sequence[int], ledger: Ledger) -> Row:
     if 0 <= x <= size[1] and 0 <= y <= size[0]:
         return row
     ledger.changed[CUT] += 1
-    return row._replace(difficult=2)
+    return row._replace(difficult=IGNORE_FLAG)

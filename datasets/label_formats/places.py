@@ -29,6 +29,8 @@ NOT_ASKED_FOR = "pictures that are not in --images were left out, with what was 
 TURNED = "is turned by EXIF (orientation {}), but read as stored, and others turn it; save it upright"
 UNLABELLED = "pictures without a label file, not taken; --unlabelled empty takes them as pictures without objects"
 AS_EMPTY = "pictures without a label file were taken as pictures without objects, as asked"
+TAKEN_FOR_EMPTY = "pictures without an outline were taken as ones without objects; --unlabelled leave_out drops them"
+EMPTY_LEFT_OUT = "pictures without an outline were left out, as asked"
 OTHER_SIZE = "pictures have another size than their labels say; the pictures' own counts"
 
 
@@ -94,6 +96,18 @@ def add_unlabelled(
     refuse_same_names((picture.name, picture.path) for picture in (*located, *empty))
     ledger.changed[AS_EMPTY] += len(others)
     return annotated._replace(pictures=[*annotated.pictures, *empty])
+
+
+def settle_empty(annotated: AnnotatedSet, ledger: Ledger, how: str | None) -> AnnotatedSet:
+    """Of labels that do not tell which pictures were looked through: the set without those that have no object, where
+    `how` is "leave_out"; else these are told of, unless `how` is "empty"."""
+    if how == "leave_out":
+        kept = [picture for picture in annotated.pictures if picture.labels.names]
+        ledger.changed[EMPTY_LEFT_OUT] += len(annotated.pictures) - len(kept)
+        return annotated._replace(pictures=kept)
+    if how is None:
+        ledger.changed[TAKEN_FOR_EMPTY] += sum(not picture.labels.names for picture in annotated.pictures)
+    return annotated
 
 
 def _is_faulty(path: Path, ledger: Ledger, num_folders: int) -> bool:
