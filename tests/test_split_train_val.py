@@ -16,6 +16,7 @@ import pytest
 from datasets.image_folders import find_images
 from datasets.splits import choose_split
 from DOTA_devkit.tiling import TileIndex, lay_tiles, write_index
+from tools import split_tiles
 from tools.split_train_val import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -138,6 +139,24 @@ def test_ignore_regions_and_bad_labels_are_not_counted(tmp_path: Path, capsys: p
     assert re.search(r"car +8  88.9% +1  11.1%", out)
     assert "2 bad labels, which are not counted" in err
     assert "3.txt:2: " in err
+
+
+def test_the_tiles_of_one_picture_are_parted_by_place(dota_folder, tmp_path, capsys):
+    """Of one orthomosaic all tiles were in both lists, and no command parted them."""
+    src, tiles = dota_folder("ortho", names=("a",), hw=(120, 500), lists={}), tmp_path / "tiles"
+    assert split_tiles.main([str(src), str(tiles), "--size", "64", "--overlap", "32", "--workers", "0"]) == 0
+    assert "a single picture is on both sides; to part its tiles by place" in capsys.readouterr().err
+    flags = [str(tiles), "--out", str(tmp_path / "lists"), "--val", "0.3"]
+    assert main(flags) == 1
+    assert "--part_pictures parts each of them by place" in capsys.readouterr().err
+    assert main([*flags, "--part_pictures", "--near_duplicates"]) == 2
+    assert main([str(src), *flags[1:], "--part_pictures"]) == 2
+    assert main([*flags, "--part_pictures"]) == 0
+    assert re.search(r"\d+ tiles parted by place, \d+ more reach over a line", capsys.readouterr().out)
+    lists = read_lists(tmp_path / "lists")
+    assert lists["train"] == lists["trainval"]
+    columns = [{int(name.split("__")[2].split("___")[0]) for name in lists[part]} for part in ("train", "val")]
+    assert min(abs(left - right) for left in columns[0] for right in columns[1]) >= 64
 
 
 def test_a_picture_whose_label_file_cannot_be_read_is_in_no_list(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

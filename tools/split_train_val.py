@@ -24,6 +24,7 @@ from datasets.near_duplicates import (
 )
 from datasets.readers import FORMATS, Sample, detect_format, list_images, read_classes, read_samples
 from datasets.splits import ListError, split_balanced, split_by_seed
+from datasets.tile_parts import part_by_place
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.tiling import INDEX_NAME, check_picture_name, read_index
@@ -62,11 +63,15 @@ def split_folder(options: argparse.Namespace) -> None:
     for what is wrong in the data or on the disk. Then nothing is written.
     """
     pictures = read_pictures(options)
-    groups, twins = group_pictures(pictures, options)
     fractions = [1 - options.val - options.test, options.val, options.test][: 3 if options.test else 2]
-    if len(set(groups.tolist())) < len(fractions):
-        raise ListError(_too_few(options.data_dir, pictures, len(fractions)))
-    list_of = split_balanced(pictures.counts, groups, fractions, np.random.default_rng(options.seed))
+    rng, twins = np.random.default_rng(options.seed), None
+    if options.part_pictures:
+        groups, list_of = part_pictures(pictures, options, fractions, rng)
+    else:
+        groups, twins = group_pictures(pictures, options)
+        if len(set(groups.tolist())) < len(fractions):
+            raise ListError(_too_few(options.data_dir, pictures, len(fractions)))
+        list_of = split_balanced(pictures.counts, groups, fractions, rng)
     lists = _make_lists(pictures.names, list_of, has_test=bool(options.test))
     _write_lists(options.out, lists, options.overwrite)
     print_table(pictures, groups, list_of)
@@ -147,6 +152,30 @@ def group_pictures(pictures: Pictures, options: argparse.Namespace) -> tuple[np.
     return join_pairs(len(names), np.concatenate([np.zeros((0, 2), np.int64), *links])), twins
 
 
+def part_pictures(
+    pictures: Pictures, options: argparse.Namespace, fractions: Sequence[float], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The picture (N,) of each tile, by number, and its list (N,), -1 for none. Raises SettingsError where there are no
+    tiles, ListError where no picture has enough of them."""
+    if not (options.data_dir / INDEX_NAME).is_file():
+        raise SettingsError(f"--part_pictures: {options.data_dir} holds no {INDEX_NAME}, and so no tiles")
+    index = read_index(options.data_dir)
+    strange = [name for name in pictures.names if name not in index.tiles]
+    if strange:
+        raise ListError(
+            f"{options.data_dir}: '{strange[0]}' is no tile of {INDEX_NAME}; remove it, or cut the pictures anew"
+        )
+    counts = dict(zip(pictures.names, pictures.counts.sum(axis=1).tolist(), strict=True))
+    of_tile = part_by_place(index, counts, fractions, rng)
+    list_of = np.array([of_tile[name] for name in pictures.names])
+    if list_of.max() < len(fractions) - 1:
+        raise ListError(f"{options.data_dir}: no picture has enough tiles to be parted; cut smaller ones")
+    numbers = {name: number for number, name in enumerate(index.pictures)}
+    between = int((list_of < 0).sum())
+    print(f"{len(list_of) - between} tiles parted by place, {between} more reach over a line and are in no list")
+    return np.array([numbers[index.tiles[name].picture] for name in pictures.names]), list_of
+
+
 def print_table(pictures: Pictures, groups: np.ndarray, list_of: np.ndarray) -> None:
     """Pictures, groups and objects of each class, by list, with the list's share of them."""
     chosen = [list_of == number for number in range(int(list_of.max()) + 1)]
@@ -191,6 +220,11 @@ def _group_texts(names: Sequence[str], pattern: re.Pattern[str]) -> list[str | N
 def _too_few(data_dir: Path, pictures: Pictures, num_lists: int) -> str:
     if len(pictures.names) == 1:
         return f"{data_dir}: one picture cannot be split; main.py without lists trains on it and scores on it"
+    if (data_dir / INDEX_NAME).is_file():
+        return (
+            f"{data_dir}: these are tiles of fewer pictures than the {num_lists} lists; --part_pictures parts each of "
+            "them by place"
+        )
     return (
         f"{data_dir}: {len(pictures.names)} pictures in fewer groups than the {num_lists} lists; add pictures, or "
         "group less (--group_by, --max_distance)"
@@ -202,7 +236,7 @@ def _make_lists(names: Sequence[str], list_of: np.ndarray, has_test: bool) -> di
     train, val, test = ([name for name, k in zip(names, list_of.tolist(), strict=True) if k == n] for n in range(3))
     if not has_test:
         return {"trainval": train, "train": train, "val": val, "test": val}
-    trainval = [name for name, k in zip(names, list_of.tolist(), strict=True) if k != 2]
+    trainval = [name for name, k in zip(names, list_of.tolist(), strict=True) if k in (0, 1)]
     return {"trainval": trainval, "train": train, "val": val, "test": test}
 
 
@@ -266,6 +300,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         r"the first group in brackets, else all of it: '^(\w+)_\d+$' keeps the frames of a video together",
     )
     add(
+        "--part_pictures",
+        action="store_true",
+        help="of tiles, such as those of one orthomosaic: cut each picture across its longer side, so that one end "
+        "trains and the other validates; tiles that reach over the line are in no list",
+    )
+    add(
         "--near_duplicates",
         action="store_true",
         help="keep pictures together that show nearly the same, by a perceptual hash of each",
@@ -289,6 +329,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_workers("threads that hash pictures")
     options = parser.parse_args(arguments)
     check_bands(options.bands)
+    if options.part_pictures and (options.group_by or options.near_duplicates):
+        parser.error(
+            "argument --part_pictures: goes without --group_by and --near_duplicates, which keep tiles together"
+        )
     if not (options.val > 0 and options.test >= 0 and options.val + options.test < 1):
         parser.error(
             f"--val {options.val:g} --test {options.test:g}: --val must be above 0, --test at least 0, and both "

@@ -50,6 +50,11 @@ def read_lists(
             split = choose_split(src, images, role, lists_dir=lists_dir, known=known)
             lists[f"{role}.txt"] = split.names
             print(f"{role}.txt: {split.source}")
+        if {*lists["train.txt"]} & {*lists["val.txt"]}:
+            warn(
+                "a single picture is on both sides; to part its tiles by place: python -m tools.split_train_val TILES "
+                "--part_pictures --out LISTS, and main.py --lists LISTS"
+            )
     if "test" in known and lists_dir is None:
         lists.setdefault("test.txt", known["test"])
     return lists

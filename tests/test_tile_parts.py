@@ -1,0 +1,69 @@
+"""The tiles of one picture are parted by place: nothing that trains is seen in validation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datasets.tile_parts import part_by_place
+from DOTA_devkit.tiling import TileIndex, lay_tiles
+
+
+def index_of(hw: tuple[int, int], size: int, overlap: int, scales: tuple[float, ...] = (1.0,)) -> TileIndex:
+    tiles = lay_tiles("图 1", *hw, size, overlap, scales)
+    return TileIndex(size, overlap, ("car",), {"图 1": hw}, {tile.name: tile for tile in tiles})
+
+
+def along(index: TileIndex, name: str) -> tuple[float, float]:
+    """Where a tile begins and ends along the longer side of the picture."""
+    tile, hw = index.tiles[name], index.pictures["图 1"]
+    start = (tile.x if hw[1] >= hw[0] else tile.y) / tile.scale
+    return start, min(start + index.size / tile.scale, max(hw))
+
+
+@given(
+    hw=st.tuples(st.integers(50, 2000), st.integers(50, 2000)),
+    size=st.integers(64, 300),
+    share=st.floats(0, 0.9),
+    scales=st.sampled_from([(1.0,), (0.5, 1.0), (2.0,)]),
+    fractions=st.sampled_from([(0.8, 0.2), (0.7, 0.2, 0.1)]),
+    seed=st.integers(0, 99),
+)
+def test_no_place_is_in_two_lists(
+    hw: tuple[int, int],
+    size: int,
+    share: float,
+    scales: tuple[float, ...],
+    fractions: tuple[float, ...],
+    seed: int,
+) -> None:
+    index = index_of(hw, size, int(share * size), scales)
+    rng = np.random.default_rng(seed)
+    counts = {name: int(rng.integers(5)) for name in index.tiles}
+    found = part_by_place(index, counts, fractions, rng)
+    assert found.keys() == index.tiles.keys()
+    assert set(found.values()) >= set(range(len(fractions))) or set(found.values()) == {0}
+    spans = [[along(index, name) for name in found if found[name] == number] for number in range(len(fractions))]
+    reach = sorted((min(low for low, _ in part), max(high for _, high in part)) for part in spans if part)
+    assert all(first[1] <= second[0] + 1e-9 for first, second in zip(reach, reach[1:], strict=False))
+
+
+@pytest.mark.parametrize("hw", [(400, 3000), (3000, 400)])
+def test_objects_are_shared_out_as_asked(hw: tuple[int, int]) -> None:
+    index = index_of(hw, 200, 100)
+    # Dense at one end: by tiles alone a fifth of them would hold two thirds of the objects.
+    counts = {name: 50 if along(index, name)[0] >= 2400 else 2 for name in index.tiles}
+    for seed in range(4):
+        found = part_by_place(index, counts, (0.8, 0.2), np.random.default_rng(seed))
+        shares = [sum(counts[name] for name in found if found[name] == number) for number in (0, 1)]
+        assert shares[1] / sum(shares) == pytest.approx(0.2, abs=0.12)
+        assert sum(number < 0 for number in found.values()) < 0.15 * len(found)
+
+
+def test_a_picture_of_one_tile_trains() -> None:
+    index = index_of((100, 100), 200, 50)
+    assert set(part_by_place(index, dict.fromkeys(index.tiles, 1), (0.8, 0.2), np.random.default_rng(0)).values()) == {
+        0
+    }
