@@ -8,46 +8,29 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from datasets.image_folders import no_picture_in
-from datasets.layouts import Reading
 from datasets.near_duplicates import (
     MAX_DISTANCE,
-    join_pairs,
-    link_equal,
-    picture_hashes,
-    twin_groups,
-    twins_across,
 )
 from datasets.readers import FORMATS, Sample, detect_format, list_images, read_classes, read_samples
-from datasets.splits import ListError, split_balanced, split_by_seed
-from datasets.tile_parts import part_by_place
+from datasets.shared_ground import shared_ground
+from datasets.splits import ListError, split_balanced
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import LabelError
-from DOTA_devkit.tiling import INDEX_NAME, check_picture_name, read_index
+from DOTA_devkit.tiling import INDEX_NAME, check_picture_name
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.data import none_readable
-from tools.messages import report_bad_labels, report_problems, warn, warn_of_dead_links
+from tools.messages import report_bad_labels, warn, warn_of_dead_links
+from tools.picture_groups import Pictures, group_pictures, part_pictures, print_twins
 from tools.progress import progress_bar
 from tools.setting_rules import check_bands
 from tools.tile_folder import unfinished_tiles
 
 LISTS = ("train", "val", "test")
-SHOWN_NAMES = 3
 SHOWN_CLASSES = 10
-MOST_OF_ALL = 0.5  # part of the pictures beyond which one group of twins spoils a split
-
-
-class Pictures(NamedTuple):
-    """The pictures of a data folder, N by name, and their objects of each class (N, C), ignore regions left out."""
-
-    names: list[str]
-    paths: list[Path]
-    class_names: tuple[str, ...]
-    counts: np.ndarray
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,18 +48,22 @@ def split_folder(options: argparse.Namespace) -> None:
     pictures = read_pictures(options)
     fractions = [1 - options.val - options.test, options.val, options.test][: 3 if options.test else 2]
     rng, twins = np.random.default_rng(options.seed), None
+    ground = np.zeros((0, 2), np.int64)
+    if not (options.data_dir / INDEX_NAME).is_file():  # tiles of one picture stay together, or are parted by place
+        ground = shared_ground(pictures.paths, partial(progress_bar, desc="places on the map", unit="picture"))
     if options.part_pictures:
         groups, list_of = part_pictures(pictures, options, fractions, rng)
     else:
-        groups, twins = group_pictures(pictures, options)
+        groups, twins = group_pictures(pictures, options, ground)
         if len(set(groups.tolist())) < len(fractions):
             raise ListError(_too_few(options.data_dir, pictures, len(fractions)))
         list_of = split_balanced(pictures.counts, groups, fractions, rng)
     lists = _make_lists(pictures.names, list_of, has_test=bool(options.test))
     _write_lists(options.out, lists, options.overwrite)
     print_table(pictures, groups, list_of)
+    _warn_of_shared_ground(pictures.names, ground, list_of)
     if twins is not None:
-        _print_twins(pictures.names, twins, options)
+        print_twins(pictures.names, twins, options)
     repeated = "; trainval.txt is train.txt and test.txt is val.txt once more, for want of --test"
     print(f"written: {', '.join(f'{name}.txt' for name in lists)} to {options.out}{'' if options.test else repeated}")
 
@@ -118,64 +105,6 @@ def read_pictures(options: argparse.Namespace) -> Pictures:
     return Pictures(names, [images[name] for name in names], class_names, counts)
 
 
-class Twins(NamedTuple):
-    """The hashes (N,) of the pictures, and the groups (N,) of those that are near twins by them."""
-
-    hashes: np.ndarray
-    groups: np.ndarray
-
-
-def group_pictures(pictures: Pictures, options: argparse.Namespace) -> tuple[np.ndarray, Twins | None]:
-    """The group (N,) of each picture, and with --near_duplicates what is known of near twins.
-
-    Together belong pictures of one --group_by text, tiles of one picture, near twins, and what these chain together.
-    """
-    names = pictures.names
-    links = []
-    if options.group_by is not None:
-        links.append(link_equal(_group_texts(names, options.group_by)))
-    if (options.data_dir / INDEX_NAME).is_file():
-        tiles = read_index(options.data_dir).tiles
-        links.append(link_equal([tiles[name].picture if name in tiles else None for name in names]))
-        print(f"tiles of one picture stay together, by {options.data_dir / INDEX_NAME}")
-    twins = None
-    if options.near_duplicates:
-        problems: list[str] = []
-        track = partial(progress_bar, total=len(names), desc="hashing", unit="picture")
-        reading = Reading(bands=options.bands)
-        hashes = picture_hashes(
-            pictures.paths, options.workers, lambda _, error: problems.append(str(error)), track, reading
-        )
-        report_problems(problems, "pictures that cannot be read, and so have no twins")
-        twins = Twins(hashes, twin_groups(hashes, options.max_distance))
-        links.append(link_equal(twins.groups.tolist()))
-    return join_pairs(len(names), np.concatenate([np.zeros((0, 2), np.int64), *links])), twins
-
-
-def part_pictures(
-    pictures: Pictures, options: argparse.Namespace, fractions: Sequence[float], rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """The picture (N,) of each tile, by number, and its list (N,), -1 for none. Raises SettingsError where there are no
-    tiles, ListError where no picture has enough of them."""
-    if not (options.data_dir / INDEX_NAME).is_file():
-        raise SettingsError(f"--part_pictures: {options.data_dir} holds no {INDEX_NAME}, and so no tiles")
-    index = read_index(options.data_dir)
-    strange = [name for name in pictures.names if name not in index.tiles]
-    if strange:
-        raise ListError(
-            f"{options.data_dir}: '{strange[0]}' is no tile of {INDEX_NAME}; remove it, or cut the pictures anew"
-        )
-    counts = dict(zip(pictures.names, pictures.counts.sum(axis=1).tolist(), strict=True))
-    of_tile = part_by_place(index, counts, fractions, rng)
-    list_of = np.array([of_tile[name] for name in pictures.names])
-    if list_of.max() < len(fractions) - 1:
-        raise ListError(f"{options.data_dir}: no picture has enough tiles to be parted; cut smaller ones")
-    numbers = {name: number for number, name in enumerate(index.pictures)}
-    between = int((list_of < 0).sum())
-    print(f"{len(list_of) - between} tiles parted by place, {between} more reach over a line and are in no list")
-    return np.array([numbers[index.tiles[name].picture] for name in pictures.names]), list_of
-
-
 def print_table(pictures: Pictures, groups: np.ndarray, list_of: np.ndarray) -> None:
     """Pictures, groups and objects of each class, by list, with the list's share of them."""
     chosen = [list_of == number for number in range(int(list_of.max()) + 1)]
@@ -200,21 +129,19 @@ def print_table(pictures: Pictures, groups: np.ndarray, list_of: np.ndarray) -> 
         warn(f"and {len(lacking) - SHOWN_CLASSES} more classes are not in every list")
 
 
+def _warn_of_shared_ground(names: Sequence[str], ground: np.ndarray, list_of: np.ndarray) -> None:
+    """Warn of held out pictures that show ground which training pictures show, too: pairs (P, 2) `ground`."""
+    both = np.concatenate([ground, ground[:, ::-1]])
+    known = np.unique(both[(list_of[both[:, 0]] > 0) & (list_of[both[:, 1]] == 0), 0])
+    if len(known):
+        warn(
+            f"{len(known)} of the {int((list_of > 0).sum())} held out pictures, such as {names[known[0]]}, show ground "
+            "that training pictures show, too, by where they lie on the map; --group_by_ground keeps such together"
+        )
+
+
 def _count_objects(sample: Sample, num_classes: int) -> np.ndarray:
     return np.bincount(sample.labels[~sample.ignored], minlength=num_classes)
-
-
-def _group_texts(names: Sequence[str], pattern: re.Pattern[str]) -> list[str | None]:
-    """What the pattern finds in each name: its first group, else all of it; None where it finds nothing."""
-    found = [pattern.search(name) for name in names]
-    texts = [(match[min(pattern.groups, 1)] or None) if match else None for match in found]
-    unmatched = [name for name, text in zip(names, texts, strict=True) if text is None]
-    if len(unmatched) == len(names):
-        raise SettingsError(f"--group_by {pattern.pattern!r} finds nothing in any name, such as '{names[0]}'")
-    if unmatched:
-        such = ", ".join(f"'{name}'" for name in unmatched[:SHOWN_NAMES])
-        warn(f"--group_by finds nothing in {len(unmatched)} names, such as {such}; each is a group of its own")
-    return texts
 
 
 def _too_few(data_dir: Path, pictures: Pictures, num_lists: int) -> str:
@@ -247,22 +174,6 @@ def _write_lists(out: Path, lists: dict[str, list[str]], overwrite: bool) -> Non
         raise SettingsError(f"{others[0]}: is there with other content; name another --out, or give --overwrite")
     for path, text in texts.items():
         write_text(path, text)
-
-
-def _print_twins(names: list[str], twins: Twins, options: argparse.Namespace) -> None:
-    """How many twins there are, and how many of them a split without regard to them would have torn apart."""
-    members = np.bincount(twins.groups)
-    united = members[members > 1]
-    biggest = int(united.max(initial=0))
-    print(f"near twins: {united.sum()} pictures in {len(united)} groups, the biggest of {biggest}")
-    in_val = np.isin(names, split_by_seed(names, options.seed, options.val)[1])
-    num_seen = int((twins_across(twins.hashes, in_val, options.max_distance) & in_val).sum())
-    print(
-        f"  in a random split of as many pictures {num_seen} of {in_val.sum()} validation pictures "
-        f"({num_seen / in_val.sum():.0%}) would have a twin in training; here none has"
-    )
-    if biggest > MOST_OF_ALL * len(names):
-        warn(f"one group of twins holds {biggest} of {len(names)} pictures; try a lower --max_distance or --group_by")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -298,6 +209,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="REGEX",
         help="pictures in whose names this regular expression finds the same text stay together; the text is that of "
         r"the first group in brackets, else all of it: '^(\w+)_\d+$' keeps the frames of a video together",
+    )
+    add(
+        "--group_by_ground",
+        action="store_true",
+        help="pictures that show the same ground, by where they lie on the map, stay together (GeoTIFF; more than a "
+        "tenth of the smaller one; needs requirements-geo.txt)",
     )
     add(
         "--part_pictures",
