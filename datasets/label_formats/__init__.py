@@ -14,7 +14,7 @@ from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Tr
 from datasets.label_formats.coco import read_coco, read_coco_folder, write_coco
 from datasets.label_formats.cvat import read_cvat
 from datasets.label_formats.detections import read_detections, read_task1
-from datasets.label_formats.geojson import SUFFIXES, read_geojson, write_geojson
+from datasets.label_formats.geojson import SUFFIXES, write_geojson
 from datasets.label_formats.label_folders import (
     read_dota_folder,
     read_hrsc_folder,
@@ -25,6 +25,7 @@ from datasets.label_formats.label_folders import (
     write_lists,
 )
 from datasets.label_formats.labelme import write_labelme
+from datasets.label_formats.map_outlines import read_geojson
 from datasets.label_formats.rolabelimg_xml import write_rolabelimg
 from datasets.label_formats.yolo_obb import keep_holdable, read_yolo_folder, write_yolo_obb, yolo_image_folder
 
