@@ -13,6 +13,7 @@ from rasterio.transform import from_origin
 from datasets.shared_ground import shared_ground
 from tests.label_documents import PNG, write
 from tests.test_georeference import geotiff
+from tools import check_data
 from tools.split_train_val import main
 
 
@@ -47,8 +48,12 @@ def test_pictures_of_one_ground_are_told_of_in_two_lists_and_kept_together_when_
     flags = [str(data_dir), "--val", "0.5", "--out"]
     assert main([*flags, str(tmp_path / "apart")]) == 0
     assert re.search(r"of the 4 held out pictures, such as p\d, show ground that training", capsys.readouterr().err)
+    assert check_data.main([str(data_dir), "--lists", str(tmp_path / "apart")]) == 0
+    assert re.search(r"shows ground that p\d.tif shows, which is trained on", capsys.readouterr().out)
     assert main([*flags, str(tmp_path / "together"), "--group_by_ground"]) == 0
     assert "show ground" not in capsys.readouterr().err
+    assert check_data.main([str(data_dir), "--lists", str(tmp_path / "together")]) == 0
+    assert "shows ground" not in capsys.readouterr().out
     val = {int(name[1:]) // 2 for name in (tmp_path / "together" / "val.txt").read_text().split()}
     train = {int(name[1:]) // 2 for name in (tmp_path / "together" / "train.txt").read_text().split()}
     assert len(val) == len(train) == 2

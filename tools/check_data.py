@@ -17,7 +17,7 @@ from tools.data_repair import BY_HAND, CHANGES, repair_folder
 from tools.data_report import is_report, report_page, report_values, terminal_lines
 from tools.data_survey import Survey, SurveySettings, survey_folder
 from tools.data_thumbnails import Thumbnails
-from tools.data_twins import find_twins
+from tools.data_twins import find_shared_ground, find_twins
 from tools.destinations import refuse_data_folder, require_free
 from tools.setting_rules import check_bands
 from tools.stop_request import StopRequest
@@ -59,6 +59,8 @@ def check_folder(options: argparse.Namespace, stop: StopRequest) -> int:
     layout = lay_out(dataset, data_dir, options.lists)
     survey = survey_folder(data_dir, layout, settings, options.workers, stop)
     _add_twins(survey, layout, options, settings.reading, stop)
+    if settings.pictures != "none":
+        survey.add(find_shared_ground(layout))
     report = report_values(data_dir, settings, survey)
     print("\n".join(terminal_lines(report)))
     if options.json is not None:

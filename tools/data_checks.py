@@ -91,6 +91,11 @@ KINDS = {
         "near-twin in the other list",
         "tools.split_train_val --near_duplicates keeps twins together",
     ),
+    "shared-ground": Kind(
+        "warning",
+        "ground of a picture in the other list",
+        "tools.split_train_val --group_by_ground keeps pictures that overlap on the map together",
+    ),
     "alike-classes": Kind(
         "warning", "classes spelt alike", "one class? tools.convert_labels --rename OLD=NEW makes them one"
     ),

@@ -43,6 +43,21 @@ def find_twins(
     return findings + _twin_findings(pairs, hashes, stop)
 
 
+def find_shared_ground(layout: DataLayout) -> list[Finding]:
+    """Each validation picture that shows ground which a training picture shows, too, by where both lie on the map."""
+    from datasets.shared_ground import shared_ground  # brings shapely with it
+
+    pairs = [pair for pair in layout.pairs if pair.part in ("train", "val")]
+    found: dict[str, Finding] = {}
+    for rows in shared_ground([pair.image_path for pair in pairs]).tolist():
+        first, second = sorted((pairs[row] for row in rows), key=lambda pair: pair.part)
+        if (first.part, second.part) == ("train", "val"):
+            what = f"shows ground that {escaped(first.image_path.name)} shows, which is trained on"
+            path = escaped(str(second.image_path))
+            found.setdefault(second.name, Finding("shared-ground", second.name, path, 0, what, other=first.name))
+    return list(found.values())
+
+
 def _twin_findings(pairs: Sequence[Pair], hashes: np.ndarray, stop: StopRequest) -> list[Finding]:
     """One finding of each picture that has twins: with the nearest of those in the other list, whichever comes first,
     else with the nearest of those before it."""
