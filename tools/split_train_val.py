@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.balanced_split import split_balanced
 from datasets.image_folders import no_picture_in
 from datasets.near_duplicates import (
     MAX_DISTANCE,
 )
 from datasets.readers import FORMATS, Sample, detect_format, list_images, read_classes, read_samples
 from datasets.shared_ground import shared_ground
-from datasets.splits import ListError, split_balanced
+from datasets.splits import ListError
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.tiling import INDEX_NAME, check_picture_name
