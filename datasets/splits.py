@@ -182,6 +182,9 @@ def _named_split(
         if split == ALL:
             return Split(list(images), f"{data_dir}, all pictures")
         if lists_dir is not None or not known.get(split):
+            if (data_dir / split / "images").is_dir():
+                remedy = f"--phase test --input {data_dir / split / 'images'} detects there"
+                raise ListError(f"{data_dir / split}: has no labels, and so cannot be scored; {remedy}") from None
             raise
         return Split(list(known[split]), f"{data_dir}, its own {split} split")
     return _read_listed(path, images)

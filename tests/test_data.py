@@ -118,6 +118,31 @@ def test_label_files_without_a_picture_are_told_of_where_a_picture_without_one_i
     said = capsys.readouterr().err
     assert said.count("warning: 1 label files have no picture, such as ") == 1
     assert "old.txt; was one renamed?" in said
+    assert "1 of 2 pictures have no label file and are taken for pictures without objects, such as b" in said
+
+
+def test_label_files_that_are_missing_stop_where_that_was_asked_for_and_where_all_are(tmp_path):
+    """In YOLO's form a missing file is a picture without objects: half of them gone was not said, nor all of them."""
+    data_dir = yolo_folder(tmp_path / "data", {"train/a": YOLO_LINE, "train/b": None, "val/c": None})
+    strict = parse_settings(["--data_dir", str(data_dir), "--missing_labels", "error"])
+    with pytest.raises(LabelError, match=r"b\.txt:1: no label file for the picture b"):
+        read_split(strict, open_data(strict), "train", ("car", "船 船"))
+    config = parse_settings(["--data_dir", str(data_dir)])
+    with pytest.raises(ListError, match=r"none of the 1 pictures has a label file, such as .*c\.txt"):
+        read_split(config, open_data(config), "val", ("car", "船 船"))
+
+
+def test_objects_that_stand_twice_are_told_of(dota_folder, capsys):
+    data_dir = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2"]})
+    path = data_dir / "labelTxt" / "scene_1.txt"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + text.splitlines()[0] + "\n", encoding="utf-8")
+    config = parse_settings(["--data_dir", str(data_dir)])
+    folder = open_data(config)
+    for role in ("train", "val"):
+        read_split(config, folder, role, ("car", "boat"))
+    said = capsys.readouterr().err
+    assert said.count("1 objects stand twice, such as in scene_1; ") == said.count("warning") == 1
 
 
 def test_repeated_lines_of_a_list_are_warned_of_once(dota_folder, capsys):

@@ -102,3 +102,13 @@ def test_names_of_any_script_come_back(tmp_path: Path) -> None:
     assert read_data_yaml(path) == DataYaml(names, "", {"train": ("images/train",), "val": ("images/val",)})
     write_data_yaml(path, (), {}, [])
     assert read_data_yaml(path).class_names == ()
+
+
+def test_a_count_that_contradicts_the_names_is_refused(tmp_path: Path) -> None:
+    """A class was forgotten, or it is the file of another set; Ultralytics refuses it, too."""
+    path = tmp_path / "data.yaml"
+    path.write_text("train: images\nnc: 3\nnames: [car, ship]\n")
+    with pytest.raises(LabelError, match=r"data\.yaml:2: nc is 3, and there are 2 names"):
+        read_data_yaml(path)
+    path.write_text("train: images\nnc: 2\nnames: [car, ship]\n")
+    assert read_data_yaml(path).class_names == ("car", "ship")

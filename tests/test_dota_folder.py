@@ -11,7 +11,7 @@ import pytest
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
 from datasets.label_formats.label_folders import read_dota_folder
 from datasets.readers import detect_format, list_images, read_classes, read_samples
-from datasets.splits import choose_split
+from datasets.splits import ListError, choose_split
 from tests.label_documents import PNG, write
 from tools.data_folder import lay_out
 
@@ -143,3 +143,20 @@ def test_a_folder_of_an_archive_is_looked_through_once(tmp_path: Path, monkeypat
     assert looked.count(tmp_path / "labelTxt-v1.5") == 1
     (tmp_path / "labelTxt-v1.5" / "labelTxt").mkdir()
     assert label_dir_of(tmp_path, "p0") == tmp_path / "labelTxt-v1.5" / "labelTxt", "it has changed"
+
+
+def test_a_test_without_labels_may_have_pictures_of_the_same_names(tmp_path: Path) -> None:
+    """Nothing reads them, and training stopped at them all the same."""
+    part(tmp_path / "train", ["0", "1"])
+    part(tmp_path / "val", ["2"])
+    part(tmp_path / "test", ["0", "3"], None)
+    folder = open_dota(tmp_path)
+    assert {name: path.parent.parent.name for name, path in folder.images.items()} == {
+        "0": "train",
+        "1": "train",
+        "2": "val",
+        "3": "test",
+    }
+    assert folder.unlabelled == {"3"}
+    with pytest.raises(ListError, match=r"test: has no labels, and so cannot be scored; --phase test --input .*images"):
+        choose_split(tmp_path, folder.images, "val", "test", known=folder.splits)

@@ -14,6 +14,7 @@ from test_evaluation import CLASSES, reference, scene
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import read_labels, write_labels
 from DOTA_devkit.task_files import ImageDetections, result_path, write_results
+from tests.label_documents import YOLO_LINE, yolo_folder
 from tests.result_files import BESIDE, FAR, SQUARE, Files
 from tools import evaluate
 
@@ -322,3 +323,13 @@ def test_results_of_a_detection_that_was_stopped_are_told_of(files: Files, capsy
     (files.results / "origin.json").write_text('{"stopped": true, "images": ["a"]}')
     assert files.run() == 0
     assert "are the results of a detection that was stopped, of 1 pictures" in capsys.readouterr().err
+
+
+def test_labels_of_another_format_are_told_how_to_convert(files: Files, capsys: pytest.CaptureFixture) -> None:
+    """A folder of YOLO's gave no label file, and advice by which nothing was scored."""
+    files.result("car", f"a 0.9 {SQUARE}")
+    yolo_folder(files.folder / "yolo", {"train/a": YOLO_LINE, "val/b": YOLO_LINE})
+    assert evaluate.main([str(files.results), str(files.folder / "yolo")]) == 2
+    assert (
+        "of the format yolo_obb; make DOTA's of them first: python -m tools.convert_labels" in capsys.readouterr().err
+    )

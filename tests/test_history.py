@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -225,3 +226,17 @@ def test_tensorboard_holds_scalars_and_pages_and_a_resumed_run_voids_what_came_l
     assert "validation/mAP50" in events.Tags()["scalars"]
     assert "validation/AP50_小车" not in events.Tags()["scalars"]
     assert events.Tags()["images"] == ["validation"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "others", "row"),
+    [
+        ([0.1, 0.9, 0.5], [0.9, 0.1, 0.9], 1),
+        ([1.0, 1.0, 1.0, 1.0], [0.42, 0.52, 0.57, 0.55], 2),
+        ([1.0, math.nan, 1.0], [0.5, math.nan, 0.5], 2),
+        ([0.0, 0.0], [math.nan, math.nan], 1),
+    ],
+)
+def test_the_best_that_is_marked_is_the_best_checkpoint(scores: list[float], others: list[float], row: int) -> None:
+    """Of equal ones the plot marked the first, and best.pth was the last."""
+    assert history_module._best_row(np.array(scores), np.array(others)) == row

@@ -114,8 +114,10 @@ def test_what_was_found_is_told_with_the_numbers_that_stand_for_classes(tmp_path
     """Only main.py told of them, not infer_onnx; and drawings were told of where none were asked for."""
     private = chr(0x10FFFD)  # which no font has
     report = Report("error", "--on_bad", (64, 64), (64, 64), None, [0.3])
-    told = list(report.lines(tmp_path, ["car", private], 0.01, 2.5, are_drawn=True))
+    told = list(report.lines(tmp_path, ["car", private], 0.01, 2.5, num_drawn=50, num_pictures=50))
     assert told[0] == f"0 boxes of score 0.01 and more, 2.5 pictures/s: {tmp_path / 'results'}"
-    assert told[1] == f"drawings (score 0.3 and more): {tmp_path / 'drawings'}"
+    assert told[1] == f"drawings, score 0.3 and more: {tmp_path / 'drawings'}"
     assert told[2].endswith(f": #1 is {private}")
-    assert list(report.lines(tmp_path, ["car", private], 0.01, 2.5, are_drawn=False)) == told[:1]
+    assert list(report.lines(tmp_path, ["car", private], 0.01, 2.5, num_drawn=0, num_pictures=50)) == told[:1]
+    some = list(report.lines(tmp_path, ["car"], 0.01, 2.5, num_drawn=50, num_pictures=70))
+    assert some[1].startswith("drawings of the first 50 of 70 pictures (--num_drawings), score 0.3 and more: ")

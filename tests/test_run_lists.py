@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.label_documents import write
 from tools.data import (
     open_data,
     split_of,
 )
 from tools.run_lists import keep_lists, warn_of_known_pictures
 from tools.setting_flags import parse_settings
+
+
+def a_run(run_dir: Path, **lists: Sequence[str]) -> None:
+    """The folder of a run with these lists."""
+    write(run_dir / "settings.toml", "")
+    keep_lists(run_dir, **lists)
 
 
 def test_lists_are_kept_in_the_run_folder(tmp_path: Path):
@@ -34,7 +42,7 @@ def test_lists_are_kept_in_the_run_folder(tmp_path: Path):
 def test_what_a_run_has_held_out_is_scored_whatever_the_seed_would_choose_now(
     dota_folder, tmp_path, now: str, scored: str, said: str
 ):
-    keep_lists(tmp_path / "run", train="abcd", val="ef")
+    a_run(tmp_path / "run", train="abcd", val="ef")
     data_dir = dota_folder(names=tuple(now), lists={})
     config = parse_settings(["--phase", "eval", "--data_dir", str(data_dir), "--seed", "3"])
     split = split_of(config, open_data(config, tmp_path / "run"), "val")
@@ -46,13 +54,13 @@ def test_the_seeds_split_stays_where_it_is_the_runs(dota_folder, tmp_path):
     data_dir = dota_folder(lists={})
     config = parse_settings(["--data_dir", str(data_dir)])
     train, val = (split_of(config, open_data(config), role).names for role in ("train", "val"))
-    keep_lists(tmp_path / "run", train=train, val=val)
+    a_run(tmp_path / "run", train=train, val=val)
     assert "split by seed" in split_of(config, open_data(config, tmp_path / "run"), "val").source
     assert "split by seed" in split_of(config, open_data(config, tmp_path / "no run"), "val").source
 
 
 def test_pictures_that_were_trained_on_are_told_of_when_they_are_scored(dota_folder, tmp_path, capsys):
-    keep_lists(tmp_path / "run", train=["scene_0", "scene_1"], val=["scene_2"])
+    a_run(tmp_path / "run", train=["scene_0", "scene_1"], val=["scene_2"])
     data_dir = dota_folder(lists={"train": ["scene_0"], "val": ["scene_1", "scene_2"]})
     for flags, known in (((), 1), (("--split", "all"), 2), (("--split", "train"), 1)):
         config = parse_settings(["--phase", "eval", "--data_dir", str(data_dir), *flags])
@@ -63,3 +71,15 @@ def test_pictures_that_were_trained_on_are_told_of_when_they_are_scored(dota_fol
         assert f"warning: {known} of the {len(split.names)} pictures of {split.source} have names that" in said
         warn_of_known_pictures(split, None)
         assert not capsys.readouterr().err
+
+
+def test_lists_beside_a_checkpoint_that_is_no_runs_are_not_taken_for_its_own(dota_folder, tmp_path, capsys):
+    """`cp best.pth runs/`, where runs/lists are those of tools.split_train_val: pictures were said to be known, and one
+    of 24 was scored."""
+    keep_lists(tmp_path, train=["scene_1"], val=["scene_0"])
+    data_dir = dota_folder("data", lists={})
+    config = parse_settings(["--phase", "eval", "--data_dir", str(data_dir)])
+    split = split_of(config, open_data(config, tmp_path), "val")
+    assert "split by seed" in split.source
+    warn_of_known_pictures(split._replace(names=["scene_1"]), tmp_path)
+    assert not capsys.readouterr().err

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.config import Config, SettingsError, settings_toml
+from tools import setting_flags
+from tools.config import Config, SettingsError, setting_fields, settings_toml
 from tools.setting_flags import parse_settings, split_settings
 
 PUBLISHED_FLAGS = (
@@ -122,3 +123,24 @@ def test_settings_are_told_from_the_arguments_of_a_command_of_its_own():
     assert split_settings([]) == ([], [])
     given = "in out --classes a 1 --seed 2".split()  # names go on until the next flag
     assert split_settings(given) == (given[2:], given[:2])
+
+
+@pytest.mark.parametrize(
+    ("flag", "ours"),
+    [
+        ("--imgsz", "--input_h, --input_w"),
+        ("--lr0", "--init_lr"),
+        ("--weights", "--resume, --pretrained"),
+        ("--data", "--data_dir"),
+    ],
+)
+def test_a_flag_that_has_another_name_elsewhere_is_told_ours(flag: str, ours: str) -> None:
+    """--imgsz was told to be near --num_images."""
+    with pytest.raises(SettingsError, match=f"unknown flag {flag}; here that is {ours};"):
+        parse_settings([flag, "640"])
+
+
+def test_every_name_of_ours_that_is_told_is_a_flag() -> None:
+    ours = {name for names in setting_flags.ELSEWHERE.values() for name in names}
+    assert ours <= {item.name for item in setting_fields()}
+    assert not setting_flags.ELSEWHERE.keys() & {item.name for item in setting_fields()}

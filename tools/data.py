@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import numpy as np
+
 from datasets.augment import Augmentation
 from datasets.class_lists import slips
 from datasets.demo import SCENE_SIZE, ensure_demo
@@ -223,7 +225,7 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
     can be used. Lines that a list repeats are warned of. Raises ListError when no picture is left.
     """
     split = split_of(config, data, role)
-    _warn_of_split(data, split, role)
+    _check_split(config, data, split, role)
     problems: list[LabelError] = []
     left_out = left_out_classes(config, data.dataset, data.data_dir, split.names, class_names)
     try:
@@ -249,11 +251,25 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
     report_bad_labels(problems, samples, "bad labels left out", "pictures left out, of whose labels none can be used")
     if not samples:
         raise ListError(f"{split.source}: {none_readable(split.names)}")
+    _warn_of_repeated(samples, split.source)
     return split._replace(names=[sample.name for sample in samples]), samples
 
 
-def _warn_of_split(data: DataFolder, split: Split, role: str) -> None:
-    """Warn of lines of the list that do not say what they seem to, and of labels that nobody will read."""
+def _warn_of_repeated(samples: Sequence[Sample], source: str) -> None:
+    """Warn of objects that stand twice: the second one counts as missed, or is learnt again."""
+    counts = {}
+    for sample in samples:
+        rows = np.column_stack([sample.quads.reshape(-1, 8), sample.labels])
+        counts[sample.name] = len(rows) - len(np.unique(rows, axis=0)) if len(rows) > 1 else 0
+    if total := sum(counts.values()):
+        first = next(name for name, count in counts.items() if count)
+        warn(f"{source}: {total} objects stand twice, such as in {first}; python -m tools.check_data --fix drops them")
+
+
+def _check_split(config: Config, data: DataFolder, split: Split, role: str) -> None:
+    """Warn of lines of the list that do not say what they seem to, and, where a picture without a label file is one
+    without objects, of such pictures and of labels that nobody will read. Raises ListError where none of the pictures
+    has a label file, LabelError for one that has none where --missing_labels error was asked for."""
     if split.num_repeated:
         warn(
             f"{split.source}: {split.num_repeated} lines repeat earlier ones and do not count; a picture is taken once "
@@ -261,11 +277,27 @@ def _warn_of_split(data: DataFolder, split: Split, role: str) -> None:
         )
     if split.elsewhere:
         warn(f"{split.elsewhere}; folders in a list do not count, names do")
-    orphans = get_format(data.dataset).orphans(data.data_dir) if role == "train" else ()
+    reader = get_format(data.dataset)
+    if not reader.missing_is_empty:
+        return
+    paths = {name: reader.label_path(data.data_dir, name) for name in split.names}
+    missing = [name for name, path in paths.items() if not path.exists()]
+    if missing and config.missing_labels == "error" and "missing_labels" in config.explicit:
+        raise LabelError(paths[missing[0]], 1, f"no label file for the picture {missing[0]} (--missing_labels error)")
+    if missing and len(missing) == len(paths):
+        raise ListError(
+            f"{split.source}: none of the {len(paths)} pictures has a label file, such as {paths[missing[0]]}"
+        )
+    if missing:
+        warn(
+            f"{split.source}: {len(missing)} of {len(paths)} pictures have no label file and are taken for pictures "
+            f"without objects, such as {missing[0]}"
+        )
+    orphans = reader.orphans(data.data_dir) if role == "train" else ()
     if orphans:
         warn(
-            f"{len(orphans)} label files have no picture, such as {orphans[0]}; was one renamed? A picture without a "
-            "label file is taken for one without objects; python -m tools.check_data lists them"
+            f"{len(orphans)} label files have no picture, such as {orphans[0]}; was one renamed? "
+            "python -m tools.check_data lists them"
         )
 
 

@@ -47,7 +47,7 @@ def run_detector(
     if engine.is_main:
         report.warn(config.K, f"give --K {2 * config.K}")
     speed = len(paths) / max(time.perf_counter() - started, 1e-9)
-    for line in report.lines(loaded.run_dir, class_names, config.conf_thresh, speed, config.num_drawings > 0):
+    for line in report.lines(loaded.run_dir, class_names, config.conf_thresh, speed, config.num_drawings, len(paths)):
         log(line)
     return len(report.problems)
 

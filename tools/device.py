@@ -28,6 +28,10 @@ def pick_device(name: str, local_rank: int | None = None, local_ranks: int = 1) 
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
+        if name.isdigit():
+            raise SettingsError(
+                f"--device {name}: GPUs are called cuda:{name}; auto takes one where there is one"
+            ) from error
         raise SettingsError(f"--device {name} is not here ({first_line(error)}); give auto or cpu") from error
     return device
 

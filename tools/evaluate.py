@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from datasets.class_lists import DOTA_CLASSES
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_in, parts_of
+from datasets.readers import conversion_to_dota, detect_format
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
 from DOTA_devkit.evaluation import IOU_THRESHOLDS
@@ -89,6 +91,12 @@ def _results_in(folder: Path) -> Path:
 def _labels_in(folder: Path) -> Path:
     """The folder of label files: that one, or the one in a data folder. Raises SettingsError for data in parts."""
     if not is_dota_folder(folder):
+        found = "dota"
+        with suppress(ValueError):  # of a folder of labels alone
+            found = detect_format(folder)
+        if found != "dota":
+            remedy = conversion_to_dota(folder, found)
+            raise SettingsError(f"{folder}: its labels are of the format {found}; make DOTA's of them first: {remedy}")
         return folder
     parts = [part for part in parts_of(folder) if part != folder and label_dir_in(part).is_dir()]
     if parts:

@@ -202,11 +202,18 @@ def _draw_accuracy(axes: Axes, rows: list[Mapping[str, Value]], epochs: np.ndarr
         axes.text(0.5, 0.5, "not validated yet", transform=axes.transAxes, ha="center", color="0.4")
         return
     axes.plot(epochs[scored], scores[scored], marker="o", markersize=3.5, color="C0", linewidth=1.8)
-    best = int(np.nanargmax(scores))
+    best = _best_row(scores, _column(rows, "mAP50_95"))
     axes.set_ylim(0, max(0.01, 1.2 * float(scores[best])))
     side = "center" if len(rows) == 1 else "right" if best > 0.8 * len(rows) else "left" if best < 2 else "center"
     place = (epochs[best], scores[best])
     axes.annotate(f"best {scores[best]:.3f}", place, (0, 6), textcoords="offset points", ha=side, color="C0")
+
+
+def _best_row(scores: np.ndarray, others: np.ndarray) -> int:
+    """The row of the best score; of equal ones that with the better other score, and of those the last, as best.pth."""
+    return max(
+        np.flatnonzero(np.isfinite(scores)).tolist(), key=lambda row: (scores[row], np.nan_to_num(others[row]), row)
+    )
 
 
 def _column(rows: list[Mapping[str, Value]], name: str) -> np.ndarray:

@@ -72,8 +72,8 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
         stop,
     )
     speed = len(images) / max(time.perf_counter() - started, 1e-9)
-    lines = report.lines(options.out, class_names, detector.settings.conf_thresh, speed, options.num_drawings > 0)
-    print(*lines, sep="\n")
+    floor = detector.settings.conf_thresh
+    print(*report.lines(options.out, class_names, floor, speed, options.num_drawings, len(images)), sep="\n")
     most = detector.settings.num_peaks
     report.warn(most, f"export it with --K {2 * most}")
     return int(bool(report.problems))

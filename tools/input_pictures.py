@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets.image_folders import find_images, find_matching, folder_with_pictures, from_home, is_pattern
 from datasets.image_sizes import read_header
-from datasets.images import ImageError
+from datasets.images import IMAGE_SUFFIXES, ImageError
 from tools.command_line import SettingsError
 from tools.destinations import refuse_inputs
 from tools.messages import warn, warn_of_dead_links
@@ -26,6 +26,9 @@ def input_pictures(source: Path, what: str) -> dict[str, Path]:
     refuse_video(source, what)
     source = from_home(source)
     if source.is_file():
+        if source.suffix.lower() not in IMAGE_SUFFIXES:
+            known = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise SettingsError(f"{what}: is no picture by its name ({known}); give a picture, a folder or a pattern")
         return {source.stem: source}
     if source.is_dir():
         images = find_images(source, skips_previews=True)

@@ -59,13 +59,22 @@ class Report:
         return True
 
     def lines(
-        self, out: Path, class_names: Sequence[str], floor: float, pictures_per_second: float, are_drawn: bool
+        self,
+        out: Path,
+        class_names: Sequence[str],
+        floor: float,
+        pictures_per_second: float,
+        num_drawn: int,
+        num_pictures: int,
     ) -> Iterator[str]:
-        """What was found, and where it lies in the folder `out`, for people. floor: the least score of boxes."""
+        """What was found, and where it lies in the folder `out`, for people. floor: the least score of boxes;
+        num_drawn: most pictures to draw."""
         speed = f"{pictures_per_second:.1f} pictures/s"
         yield f"{self.num_boxes} boxes of score {floor} and more, {speed}: {out / RESULTS}"
-        if are_drawn:
-            yield f"drawings (score {shown_scores(self._least)} and more): {out / DRAWINGS}"
+        if num_drawn:
+            some = f" of the first {num_drawn} of {num_pictures} pictures (--num_drawings)"
+            which = some if num_drawn < num_pictures else ""
+            yield f"drawings{which}, score {shown_scores(self._least)} and more: {out / DRAWINGS}"
             if numbered := numbered_classes(class_names):
                 yield numbered
 

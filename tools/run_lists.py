@@ -9,6 +9,7 @@ from datasets.splits import Split
 from DOTA_devkit.atomic import write_lines
 from tools.command_line import SettingsError
 from tools.messages import warn
+from tools.run_folder import SETTINGS
 
 LISTS = "lists"
 
@@ -57,6 +58,9 @@ def warn_of_known_pictures(split: Split, run_dir: Path | None) -> None:
 
 
 def _kept_list(run_dir: Path | None, name: str) -> list[str]:
-    """The names in a list that `keep_lists` wrote; none where there is no such list."""
-    path = run_dir / LISTS / f"{name}.txt" if run_dir is not None else None
-    return path.read_text(encoding="utf-8").splitlines() if path is not None and path.is_file() else []
+    """The names in a list that `keep_lists` wrote; none where there is no such list, nor in a folder that is no run: a
+    checkpoint may have been copied beside the lists of others."""
+    if run_dir is None or not (run_dir / SETTINGS).is_file():
+        return []
+    path = run_dir / LISTS / f"{name}.txt"
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []

@@ -42,6 +42,7 @@ class Progress:
     epoch: int = 0
     step: int = 0
     best_map: float = -1.0
+    best_second: float = -1.0  # of that checkpoint, the score that decides between equal ones
     since_best: int = 0
     skipped: int = 0
     num_images: int = 0

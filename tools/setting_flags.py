@@ -122,6 +122,34 @@ def _count(text: str) -> int:
 
 
 MOST_NEAREST = 3
+# What Ultralytics and mmrotate call it, and we.
+ELSEWHERE = {
+    "imgsz": ("input_h", "input_w"),
+    "img_scale": ("input_h", "input_w"),
+    "weights": ("resume", "pretrained"),
+    "model": ("backbone", "resume"),
+    "checkpoint": ("resume",),
+    "load_from": ("resume",),
+    "data": ("data_dir",),
+    "source": ("input",),
+    "epochs": ("num_epoch",),
+    "max_epochs": ("num_epoch",),
+    "batch": ("batch_size",),
+    "workers": ("num_workers",),
+    "lr": ("init_lr",),
+    "lr0": ("init_lr",),
+    "conf": ("conf_thresh",),
+    "score_thr": ("conf_thresh", "draw_score"),
+    "iou": ("nms_thresh",),
+    "iou_thr": ("nms_thresh",),
+    "max_det": ("K",),
+    "project": ("out",),
+    "work_dir": ("out",),
+    "amp": ("precision",),
+    "half": ("precision",),
+    "mosaic": ("augment_mosaic",),
+    "augment": ("tta_views",),
+}
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 
@@ -152,6 +180,8 @@ def _is_value(text: str) -> bool:
 
 
 def _nearest(name: str, known: set[str], dashes: str) -> str:
+    if name in ELSEWHERE:
+        return f"; here that is {', '.join(dashes + flag for flag in ELSEWHERE[name])}"
     begun = sorted(flag for flag in known if flag.startswith(name))  # as argparse takes abbreviations
     close = begun[:MOST_NEAREST] or difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
     return f"; nearest: {', '.join(dashes + flag for flag in close)}" if close else ""

@@ -11,6 +11,7 @@ import torch
 
 from datasets.images import ImageError
 from datasets.loader import Batch, blank_batch_of
+from DOTA_devkit.metrics import format_table
 from tools.config import Config, with_settings
 from tools.folder_lock import locked
 from tools.history import validation_columns
@@ -27,6 +28,7 @@ from tools.validation import validate
 
 MAX_BAD_STEPS = 20  # in a row
 SHOWN_EVERY = 20  # steps between TensorBoard's points
+TIE_BREAKERS = {"mAP50": "mAP50_95"}  # by which other score the best of equal checkpoints is; else by mAP50
 
 
 def run(config: Config) -> int:
@@ -181,14 +183,18 @@ def _validate(run: Run, row: dict) -> str:
     if run.history is not None and outcome.page is not None:
         run.history.page(row["epoch"], outcome.page)
     metric = run.config.best_by
-    found = outcome.metrics[metric]
-    score = -1.0 if found is None else found
-    is_best = run.engine.from_main(lambda: score > run.progress.best_map or not (run.run_dir / BEST).exists())
+    found, other = outcome.metrics[metric], outcome.metrics[TIE_BREAKERS.get(metric, "mAP50")]
+    score, second = (-1.0 if value is None else value for value in (found, other))
+    progress = run.progress
+    is_best = run.engine.from_main(lambda: score > progress.best_map or not (run.run_dir / BEST).exists())
     if found is not None:  # without an object to find nothing tells that training has stopped to help
-        run.progress.since_best = 0 if is_best else run.progress.since_best + 1
-    if is_best or score == run.progress.best_map:  # of equal ones that which has learnt for longer
-        run.progress.best_map = score
+        progress.since_best = 0 if is_best else progress.since_best + 1
+    # Of equal ones the better by the other score, and of those that which has learnt for longer.
+    if is_best or (score == progress.best_map and second >= progress.best_second):
+        progress.best_map, progress.best_second = score, second
         run.save(BEST, as_best=True)
+    if found is not None and (run.is_stale or progress.epoch + 1 == run.schedule.num_epochs):
+        run.log(format_table(outcome.metrics))
     if found is None:
         return "mAP50 n/a (the validation pictures hold no object)"
     others = "" if metric == "mAP50" else f"mAP50 {outcome.metrics['mAP50']:.4f}, "

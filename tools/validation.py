@@ -9,7 +9,7 @@ import numpy as np
 
 from datasets.images import ImageError
 from DOTA_devkit.evaluation import evaluate
-from DOTA_devkit.metrics import format_table, metrics_dict
+from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections
 from tools.comparison_page import PageItem, draw_page
 from tools.data import truths_of
@@ -52,8 +52,6 @@ def validate(run: Run) -> Outcome:
     metrics = run.engine.from_main(
         lambda: metrics_dict(evaluate(detections, truths, names, ignore_overlap=config.ignore_overlap))
     )
-    if run.progress.epoch + 1 == run.schedule.num_epochs and metrics["mAP50"] is not None:
-        run.log(format_table(metrics))
     page = (
         draw_page(items, names, min_score=config.draw_score, ignore_overlap=config.ignore_overlap)
         if run.engine.is_main and items

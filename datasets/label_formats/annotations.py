@@ -21,7 +21,7 @@ from DOTA_devkit.names import as_class_name, spellings
 ROLES = {"train": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 BY_FOLDER = (
     "pictures are called by folder and name (cam1/0001 is cam1_0001), since others of the same name lie in other "
-    "folders; take them along with --copy_images or --link_images"
+    "folders; --copy_images and --link_images bring them along by these names"
 )
 UNREAD_SCORES = "scores of objects were not read; labels have none"
 AS_RECTANGLE = "outlines of another number of corners than four became their minimum-area rectangles"

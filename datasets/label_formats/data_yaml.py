@@ -147,6 +147,10 @@ def _class_names(path: Path, fields: dict[str, yaml.Node]) -> tuple[str, ...]:
         if fault or name in names:
             raise LabelError(path, place, fault or f"the class name '{name}' stands twice; rename one of them")
         names[name] = None
+    told = "".join(_texts(fields.get("nc")))
+    if told.isdecimal() and len(told) < 6 and int(told) != len(names):
+        line = fields["nc"].start_mark.line + 1
+        raise LabelError(path, line, f"nc is {told}, and there are {len(names)} names; correct one of them")
     return tuple(names)
 
 

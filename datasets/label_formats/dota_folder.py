@@ -111,11 +111,16 @@ def _list_parts(parts: tuple[Path, ...], stamps: tuple[int, ...]) -> DotaFolder:
     for part in parts:
         elsewhere = names_of_val(part)
         found[part] = {name: path for name, path in find_images(part / IMAGES).items() if name not in elsewhere}
-    refuse_same_names(item for images in found.values() for item in images.items())
-    images = {name: path for images in found.values() for name, path in images.items()}
     labelled = [part for part in parts if label_dir_in(part).is_dir()]
+    read = labelled or parts
+    refuse_same_names(item for part in read for item in found[part].items())
+    taken = {name for part in read for name in found[part]}
+    for part in parts:
+        if part not in read:  # its pictures are never scored; what is called like one that is read is passed over
+            found[part] = {name: path for name, path in found[part].items() if name not in taken}
+    images = {name: path for images in found.values() for name, path in images.items()}
     splits = {ROLES[part.name]: list(found[part]) for part in labelled} if len(parts) > 1 else {}
-    unlabelled = [name for part in parts if labelled and part not in labelled for name in found[part]]
+    unlabelled = [name for part in parts if part not in read for name in found[part]]
     return DotaFolder(images, splits, frozenset(unlabelled))
 
 
