@@ -121,12 +121,9 @@ def test_label_files_without_a_picture_are_told_of_where_a_picture_without_one_i
     assert "1 of 2 pictures have no label file and are taken for pictures without objects, such as b" in said
 
 
-def test_label_files_that_are_missing_stop_where_that_was_asked_for_and_where_all_are(tmp_path):
-    """In YOLO's form a missing file is a picture without objects: half of them gone was not said, nor all of them."""
-    data_dir = yolo_folder(tmp_path / "data", {"train/a": YOLO_LINE, "train/b": None, "val/c": None})
-    strict = parse_settings(["--data_dir", str(data_dir), "--missing_labels", "error"])
-    with pytest.raises(LabelError, match=r"b\.txt:1: no label file for the picture b"):
-        read_split(strict, open_data(strict), "train", ("car", "船 船"))
+def test_label_files_that_are_all_missing_stop(tmp_path):
+    """In YOLO's form a missing file is a picture without objects, and a folder called Labels held none."""
+    data_dir = yolo_folder(tmp_path / "data", {"train/a": YOLO_LINE, "val/c": None})
     config = parse_settings(["--data_dir", str(data_dir)])
     with pytest.raises(ListError, match=r"none of the 1 pictures has a label file, such as .*c\.txt"):
         read_split(config, open_data(config), "val", ("car", "船 船"))

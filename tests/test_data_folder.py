@@ -104,7 +104,7 @@ def test_yolo_folders_are_laid_out_with_their_splits(real_folder):
 def test_in_yolo_a_picture_without_a_label_file_is_one_without_objects(tmp_path):
     """Negatives were told as errors."""
     layout = lay_out("yolo_obb", yolo_folder(tmp_path, {"train/图 1": YOLO_LINE, "train/b": None, "val/c": ""}))
-    assert layout.findings == []
+    assert [(finding.kind, finding.picture) for finding in layout.findings] == [("taken-for-empty", "b")]
     assert layout.missing_is_empty
     assert [pair.label_path is None for pair in layout.pairs] == [True, False, False]
 

@@ -49,3 +49,8 @@ def test_maps_are_nchw_only_in_fp32_on_a_cpu():
     assert training_layout(torch.device("cpu"), torch.float32) == torch.contiguous_format
     assert training_layout(torch.device("cpu"), torch.bfloat16) == torch.channels_last
     assert training_layout(torch.device("cuda"), torch.float32) == torch.channels_last
+
+
+def test_a_number_alone_is_told_the_name_of_that_gpu() -> None:
+    with pytest.raises(SettingsError, match="--device 0: GPUs are called cuda:0"):
+        pick_device("0")

@@ -90,9 +90,11 @@ def test_a_name_with_brackets_that_is_there_is_no_pattern(flights: Path) -> None
         ("gone/*.tif", "no picture matches"),
         ("a**/x.png", "no picture matches"),
         ("south", "in folders of it, such as 2026"),
+        ("list.txt", "is no picture by its name"),
     ],
 )
 def test_what_gives_no_pictures_is_refused_in_a_sentence(flights: Path, source: str, sentence: str) -> None:
+    (flights / "list.txt").write_text("north/a.tif\n")
     with pytest.raises(SettingsError, match=f"^--input x: .*{sentence}"):
         input_pictures(flights / source, "--input x")
 

@@ -356,7 +356,9 @@ def test_patience_stops_early_and_a_better_validation_renews_it(dota_folder, tmp
     monkeypatch.setattr(validation, "metrics_dict", lambda scored: real(scored) | {"mAP50": next(scores)})
     run_dir = tmp_path / "run"
     assert main.main(arguments(dota_folder(lists=LISTS), run_dir, "--num_epoch", "9", "--patience", "2")) == 0
-    assert "no better mAP50 in 2 validations (--patience); stopped" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no better mAP50 in 2 validations (--patience); stopped" in said
+    assert said.count("AP50:95") == 1, "the table of classes, as of a run that comes to its end"
     assert load_file(run_dir / "last.pth")["progress"]["epoch"] == 5
     assert load_file(run_dir / "best.pth")["epoch"] == 5  # of two with 0.3 the later one
     before = (run_dir / "settings.toml").read_bytes()

@@ -352,12 +352,13 @@ def test_the_best_checkpoint_is_the_one_with_the_best_map_not_the_last(dota_fold
     assert "mAP50 0.4000 (best 0.5000)" in (run_dir / "log.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(("third", "best"), [((0.7, 0.3), 2), ((0.8, 0.3), 3), ((0.85, 0.3), 3)])
 @pytest.mark.usefixtures("thin_backbones")
-def test_another_score_can_choose_the_best_checkpoint_and_of_equal_ones_the_last_is_kept(
-    dota_folder, tmp_path, monkeypatch
+def test_another_score_can_choose_the_best_checkpoint_and_of_equal_ones_the_other_does_or_the_last_is_kept(
+    dota_folder, tmp_path, monkeypatch, third, best
 ):
-    """By mAP50 alone a network of loose boxes won; of three epochs of mAP50 1.0 the first one did."""
-    scores = iter([(0.9, 0.1), (0.8, 0.3), (0.7, 0.3), (0.9, 0.2)])
+    """By mAP50 alone a network of loose boxes won; of epochs of mAP50 1.0 the first one did, then the last."""
+    scores = iter([(0.9, 0.1), (0.8, 0.3), third, (0.9, 0.2)])
     real = validation.metrics_dict
     monkeypatch.setattr(
         validation,
@@ -367,7 +368,7 @@ def test_another_score_can_choose_the_best_checkpoint_and_of_equal_ones_the_last
     run_dir = tmp_path / "run"
     flags = ("--num_epoch", "4", "--best_by", "mAP50_95")
     assert main.main(arguments(dota_folder(lists=LISTS), run_dir, *flags)) == 0
-    assert load_file(run_dir / "best.pth")["epoch"] == 3
+    assert load_file(run_dir / "best.pth")["epoch"] == best
     log = (run_dir / "log.txt").read_text(encoding="utf-8")
     assert "mAP50 0.9000, mAP50_95 0.2000 (best 0.3000)" in log
     assert "best.pth, mAP50_95 0.3000 in validation" in log

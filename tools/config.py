@@ -79,7 +79,9 @@ class Config:
         "error", "a bad label or picture stops the run, or is left out and counted", ("error", "skip")
     )
     missing_labels: str = _setting(
-        "error", "a listed picture without a label file is an error, or empty", ("error", "empty")
+        "error",
+        "a listed picture without a label file is an error, or empty; in YOLO's form it is empty, and told of",
+        ("error", "empty"),
     )
     min_visible: float = _setting(
         0.5, "fraction of an object's area that a crop must leave; below, it is an ignore region", least=0, most=1

@@ -225,7 +225,7 @@ def read_split(config: Config, data: DataFolder, role: str, class_names: Sequenc
     can be used. Lines that a list repeats are warned of. Raises ListError when no picture is left.
     """
     split = split_of(config, data, role)
-    _check_split(config, data, split, role)
+    _check_split(data, split, role)
     problems: list[LabelError] = []
     left_out = left_out_classes(config, data.dataset, data.data_dir, split.names, class_names)
     try:
@@ -266,10 +266,10 @@ def _warn_of_repeated(samples: Sequence[Sample], source: str) -> None:
         warn(f"{source}: {total} objects stand twice, such as in {first}; python -m tools.check_data --fix drops them")
 
 
-def _check_split(config: Config, data: DataFolder, split: Split, role: str) -> None:
+def _check_split(data: DataFolder, split: Split, role: str) -> None:
     """Warn of lines of the list that do not say what they seem to, and, where a picture without a label file is one
     without objects, of such pictures and of labels that nobody will read. Raises ListError where none of the pictures
-    has a label file, LabelError for one that has none where --missing_labels error was asked for."""
+    has a label file."""
     if split.num_repeated:
         warn(
             f"{split.source}: {split.num_repeated} lines repeat earlier ones and do not count; a picture is taken once "
@@ -282,8 +282,6 @@ def _check_split(config: Config, data: DataFolder, split: Split, role: str) -> N
         return
     paths = {name: reader.label_path(data.data_dir, name) for name in split.names}
     missing = [name for name, path in paths.items() if not path.exists()]
-    if missing and config.missing_labels == "error" and "missing_labels" in config.explicit:
-        raise LabelError(paths[missing[0]], 1, f"no label file for the picture {missing[0]} (--missing_labels error)")
     if missing and len(missing) == len(paths):
         raise ListError(
             f"{split.source}: none of the {len(paths)} pictures has a label file, such as {paths[missing[0]]}"

@@ -108,6 +108,9 @@ KINDS = {
     "other-size": Kind("note", "size of another picture", "is not used here; other tools may scale boxes by it"),
     "counter-clockwise": Kind("note", "counter-clockwise", "is understood here, but not by every tool; --fix turns it"),
     "unused-class": Kind("note", "class without objects", "remove it from classes.txt, or label some"),
+    "taken-for-empty": Kind(
+        "note", "picture without a label file", "is one without objects in this form; is its file lost?"
+    ),
     "few-objects": Kind("note", "class of few objects", "little is learnt from so few; label more of them"),
     "other-text": Kind("note", "text that is no list", "is not copied by --fix; correct it if it should be a list"),
     "not-looked": Kind("note", "not looked for", "the flag named makes it so"),

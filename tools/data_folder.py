@@ -78,8 +78,9 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
         if fault := picture_name_fault(name):
             findings.append(Finding("bad-name", name, escaped(str(images[name])), 0, fault))
     missing_is_empty = get_format(dataset).missing_is_empty
-    for name in () if missing_is_empty else sorted(images.keys() - labels.keys()):
-        findings.append(Finding("no-labels", name, escaped(str(images[name])), 0, "no label file has this name"))
+    kind = "taken-for-empty" if missing_is_empty else "no-labels"
+    for name in sorted(images.keys() - labels.keys()):
+        findings.append(Finding(kind, name, escaped(str(images[name])), 0, "no label file has this name"))
     for name in sorted(labels.keys() - images.keys()):
         findings.append(Finding("no-picture", name, escaped(str(labels[name])), 0, "no picture has this name"))
     if len(parts) == 2:
