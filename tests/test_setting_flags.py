@@ -131,7 +131,6 @@ def test_settings_are_told_from_the_arguments_of_a_command_of_its_own():
         ("--imgsz", "--input_h, --input_w"),
         ("--lr0", "--init_lr"),
         ("--weights", "--resume, --pretrained"),
-        ("--data", "--data_dir"),
     ],
 )
 def test_a_flag_that_has_another_name_elsewhere_is_told_ours(flag: str, ours: str) -> None:
