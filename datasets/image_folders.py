@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import glob
+import fnmatch
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,11 +51,7 @@ def find_matching(pattern: Path) -> dict[str, Path]:
     flight1/1.tif and flight2/1.tif, all are called by folder and name, flight1_1. Raises ImageError where none matches,
     or two are called the same all the same."""
     folder = next(parent for parent in pattern.parents if parent.is_dir())  # its name may hold brackets
-    # Path.glob's ** passes over linked folders. Links may lead in a circle: of the ways to a file the shortest counts.
-    found = glob.iglob(str(pattern.relative_to(folder)), root_dir=folder, recursive=True)  # noqa: PTH207
-    places = sorted((folder / name for name in found), key=lambda path: (len(path.parts), path))
-    distinct = {(path.parent.resolve(), path.name): path for path in reversed(places)}
-    paths = without_previews(sorted(filter(is_image, distinct.values())))
+    paths = without_previews(sorted(filter(is_image, _matching(folder, pattern.relative_to(folder).parts, set()))))
     names = names_apart([path.stem for path in paths], [path.parent.relative_to(folder).parts for path in paths])
     images: dict[str, Path] = {}
     for name, path in zip(names, paths, strict=True):
@@ -68,6 +64,34 @@ def find_matching(pattern: Path) -> dict[str, Path]:
     if not images:
         raise ImageError(f"{pattern}: no picture matches; known suffixes: {', '.join(sorted(IMAGE_SUFFIXES))}")
     return images
+
+
+def _matching(folder: Path, parts: tuple[str, ...], seen: set[tuple[Path, tuple[str, ...]]]) -> Iterator[Path]:
+    """What in a folder matches the parts of a pattern, where ** is any number of folders, also of linked ones, which
+    Path.glob passes over. Links may lead in a circle: by ** a folder is gone through once (`seen`)."""
+    first, rest = parts[0], parts[1:]
+    if not folder.is_dir():
+        return
+    if first == "**":
+        key = folder.resolve(), parts
+        if key in seen:
+            return
+        seen.add(key)
+        if rest:
+            yield from _matching(folder, rest, seen)
+        below = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        for path in sorted(below, key=lambda path: (path.is_symlink(), path)):
+            yield from _matching(path, parts, seen)
+        return
+    is_wild = bool(WILD & set(first))
+    named = (
+        [path for path in folder.iterdir() if fnmatch.fnmatchcase(path.name, first)] if is_wild else [folder / first]
+    )
+    for path in named:
+        if rest:
+            yield from _matching(path, rest, seen)
+        elif path.exists():
+            yield path
 
 
 def names_apart(names: Sequence[str], folders: Sequence[Sequence[str]]) -> list[str]:

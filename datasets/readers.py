@@ -213,7 +213,7 @@ def read_objects(
         labels = read(label_path, faults.append)
     except LabelError as error:  # of the whole file
         faults, labels = [error], NO_LABELS
-    if faults and not labels.names:
+    if faults and labels.ignored.all():  # of none, too
         first = faults[0]
         on_bad(LabelError(first.path, first.line, f"{first.reason}; {image_path.name} is left out"))
         return None

@@ -14,17 +14,21 @@ from datasets.image_folders import SCENE_SUFFIXES
 LEAST_SHARE = 0.1  # of the smaller picture's ground; less is what adjoining pictures share
 
 
-def shared_ground(paths: Sequence[Path], track: Callable[[Sequence[Path]], Iterable[Path]] = iter) -> np.ndarray:
+def shared_ground(
+    paths: Sequence[Path], track: Callable[[Sequence[Path]], Iterable[Path]] = iter, of_all: bool = False
+) -> np.ndarray:
     """Pairs (M, 2) of the pictures, by number, that show the same ground: more than a tenth of that of the smaller one.
 
-    TIFF and JPEG 2000 files alone are opened, and none where the first of them does not tell where it lies or rasterio
-    is missing. Pictures across the antimeridian share ground with none.
+    TIFF and JPEG 2000 files alone are opened, and, unless it is asked `of_all`, none where the first of them does not
+    tell where it lies or rasterio is missing. Pictures across the antimeridian share ground with none.
     """
     places = [number for number, path in enumerate(paths) if path.suffix.lower() in SCENE_SUFFIXES]
-    if not places or _outline(paths[places[0]]) is None:
+    if not places or (not of_all and _outline(paths[places[0]]) is None):
         return np.zeros((0, 2), np.int64)
     outlines = [_outline(path) for path in track([paths[number] for number in places])]
     known = [row for row, outline in enumerate(outlines) if outline is not None]
+    if not known:
+        return np.zeros((0, 2), np.int64)
     polygons = shapely.polygons([outlines[row] for row in known])
     first, second = shapely.STRtree(polygons).query(polygons, predicate="intersects")
     pairs = np.stack([first, second], axis=1)[first < second]

@@ -24,6 +24,7 @@ from tests.label_documents import (
     convert,
     cvat_text,
     labelme_text,
+    of_golden,
     source,
     turned_jpeg,
     write,
@@ -89,6 +90,20 @@ def test_pictures_that_were_asked_for_and_are_not_found_are_told_of_and_cost_the
         assert said.count("not found") == 1
     assert main([flags[0], str(tmp_path / "all"), *flags[1:], how, "--images", str(tmp_path / "photos")]) == 0
     assert (tmp_path / "all" / "images" / "a.png").is_file()
+
+
+@pytest.mark.parametrize("folder", ["JPEGImages-trainval", "JPEGImages-test"])
+def test_a_picture_that_was_left_out_does_not_come_back_as_an_empty_one(tmp_path: Path, folder: str) -> None:
+    """Where pictures lie in several folders it did, and where its name had the other form."""
+    for name in ("JPEGImages-trainval/a", "JPEGImages-test/b", f"{folder}/Gera\u0308t"):
+        picture_file(tmp_path / "src" / f"{name}.png")
+    labels = tmp_path / "src" / "Annotations" / "Oriented Bounding Boxes"
+    for name in "ab":
+        write(labels / f"{name}.xml", of_golden("dior.xml"))
+    write(labels / "Gerät.xml", "<annotation>\n<object><name>ship</name></object></annotation>")
+    flags = ["--from", "dior", "--to", "dota", "--unlabelled", "empty"]
+    assert main([str(tmp_path / "src"), str(tmp_path / "out"), *flags]) == 1
+    assert sorted(path.stem for path in (tmp_path / "out" / "labelTxt").iterdir()) == ["a", "b"]
 
 
 def test_a_folder_may_be_named_with_dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

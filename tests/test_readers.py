@@ -291,7 +291,7 @@ def test_bad_labels_are_reported_and_left_out_and_the_rest_is_kept(tmp_path: Pat
         read_one(data_dir)
 
 
-@pytest.mark.parametrize("text", ["bad\n", f"{SQUARE} car 7\n1 2 3\n"])
+@pytest.mark.parametrize("text", ["bad\n", f"{SQUARE} car 7\n1 2 3\n", f"bad\n{SQUARE} DontCare 0\n"])
 def test_a_picture_of_which_no_label_can_be_used_is_left_out(tmp_path: Path, text: str) -> None:
     """It was trained on as one without objects, and what it shows as background."""
     data_dir = dota(tmp_path, {"图 1": text, "b": f"{SQUARE} car 0\n"})

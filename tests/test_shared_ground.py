@@ -34,6 +34,9 @@ def test_where_nothing_tells_the_place_nothing_is_shared(tmp_path: Path) -> None
     assert shared_ground(paths).shape == shared_ground([]).shape == (0, 2)
     mixed = [at(tmp_path, "c", 0), geotiff(tmp_path / "d.tif", None, None), at(tmp_path, "e", 1)]
     assert shared_ground(mixed).tolist() == [[0, 2]]
+    assert shared_ground(mixed[1:] + mixed[:1]).shape == (0, 2), "a glance at the first one"
+    assert shared_ground(mixed[1:] + mixed[:1], of_all=True).tolist() == [[1, 2]]
+    assert shared_ground(paths, of_all=True).shape == (0, 2)
 
 
 def test_pictures_of_one_ground_are_told_of_in_two_lists_and_kept_together_when_asked(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from DOTA_devkit.names import spellings
 from tools.ranks import is_main_process
 
 if TYPE_CHECKING:  # else `--help` of every command would wait for their packages
@@ -89,6 +90,6 @@ def report_bad_labels(
     problems: Sequence[LabelError], samples: Sequence[Sample], bad_labels: str, bad_files: str
 ) -> None:
     """Warn of what `read_samples` reported: of bad labels, and of label files that took their pictures along."""
-    kept = {sample.name for sample in samples}
+    kept = {spelt for sample in samples for spelt in spellings(sample.name)}
     report_problems([str(problem) for problem in problems if problem.path.stem in kept], bad_labels)
     report_problems([str(problem) for problem in problems if problem.path.stem not in kept], bad_files)

@@ -16,6 +16,7 @@ from datasets.image_folders import no_picture_in
 from datasets.near_duplicates import (
     MAX_DISTANCE,
 )
+from datasets.rasters import why_no_rasterio
 from datasets.readers import FORMATS, Sample, detect_format, list_images, read_classes, read_samples
 from datasets.shared_ground import shared_ground
 from datasets.splits import ListError
@@ -51,7 +52,8 @@ def split_folder(options: argparse.Namespace) -> None:
     rng, twins = np.random.default_rng(options.seed), None
     ground = np.zeros((0, 2), np.int64)
     if not (options.data_dir / INDEX_NAME).is_file():  # tiles of one picture stay together, or are parted by place
-        ground = shared_ground(pictures.paths, partial(progress_bar, desc="places on the map", unit="picture"))
+        track = partial(progress_bar, desc="places on the map", unit="picture")
+        ground = shared_ground(pictures.paths, track, of_all=options.group_by_ground)
     if options.part_pictures:
         groups, list_of = part_pictures(pictures, options, fractions, rng)
     else:
@@ -247,10 +249,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_workers("threads that hash pictures")
     options = parser.parse_args(arguments)
     check_bands(options.bands)
-    if options.part_pictures and (options.group_by or options.near_duplicates):
-        parser.error(
-            "argument --part_pictures: goes without --group_by and --near_duplicates, which keep tiles together"
-        )
+    if options.part_pictures and (options.group_by or options.near_duplicates or options.group_by_ground):
+        parser.error("argument --part_pictures: goes without flags that keep tiles together")
+    if options.group_by_ground and (why_not := why_no_rasterio()):
+        raise SettingsError(f"--group_by_ground needs rasterio: {why_not}")
+    if options.group_by_ground and (options.data_dir / INDEX_NAME).is_file():
+        raise SettingsError("--group_by_ground: these are tiles; group the whole pictures, and cut them with --lists")
     if not (options.val > 0 and options.test >= 0 and options.val + options.test < 1):
         parser.error(
             f"--val {options.val:g} --test {options.test:g}: --val must be above 0, --test at least 0, and both "

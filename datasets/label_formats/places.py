@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -86,7 +87,9 @@ def add_unlabelled(
     except ImageError:  # pictures of one name, for instance, which is told of where they are needed
         return annotated
     known = {picture.path for picture in located}
-    others = [path for path in others if path not in known and not _is_faulty(path, ledger, len(by_folder))]
+    others = [path for path in others if path not in known]
+    num_called = Counter(path.stem for path in (*filter(None, known), *others))
+    others = [path for path in others if not _is_faulty(path, ledger, num_called[path.stem] == 1)]
     if how != "empty":
         is_asked = how is not None or images is not None
         (ledger.changed if is_asked else ledger.left_out)[UNLABELLED] += len(others)
@@ -110,10 +113,10 @@ def settle_empty(annotated: AnnotatedSet, ledger: Ledger, how: str | None) -> An
     return annotated
 
 
-def _is_faulty(path: Path, ledger: Ledger, num_folders: int) -> bool:
-    """Whether a picture's label file is there and cannot be read."""
-    same = [fault.path for fault in ledger.faults if fault.path.stem == path.stem]
-    return any(num_folders == 1 or fault.parent.name == path.parent.name for fault in same)
+def _is_faulty(path: Path, ledger: Ledger, is_only_one: bool) -> bool:
+    """Whether a picture's label file is there and cannot be used; of pictures of one name the folder tells which."""
+    same = [fault.path for fault in ledger.faults if path.stem in spellings(fault.path.stem)]
+    return any(is_only_one or fault.parent.name == path.parent.name for fault in same)
 
 
 def _without_objects(
