@@ -227,8 +227,10 @@ def test_a_batch_that_the_ranks_cannot_share_is_a_sentence(dota_folder, tmp_path
 
 # Rank 1 alone meets what one process may meet: a picture that makes its loss infinite, a wish to stop.
 TRIAL = """
-import os, sys
+import gc, os, sys
 sys.path.insert(0, os.getcwd())
+import torch.distributed
+from torch.nn.parallel import DistributedDataParallel
 import main
 from tools.training_step import TrainingStep
 
@@ -242,6 +244,12 @@ def tried_step(self, images, targets, stop, is_blank):
     return step(self, images, targets, stop or (rank == 1 and len(taken) == stop_at), is_blank)
 
 
+def left():
+    assert DistributedDataParallel not in map(type, gc.get_objects())
+    leave()
+
+
+leave, torch.distributed.destroy_process_group = torch.distributed.destroy_process_group, left
 TrainingStep.__call__ = tried_step
 sys.exit(main.main(sys.argv[1:]))
 """

@@ -5,6 +5,7 @@ Hugging Face Accelerate carries device placement, mixed precision with its scale
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -137,6 +138,12 @@ class Engine:
             torch.distributed.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
     def close(self) -> None:
-        """Leave the group of processes."""
+        """Leave the group of processes; a model that `prepare` has given must be out of use by now, everywhere.
+
+        The shared model holds the group, too. If it were the last to do so, its end would wait for gloo's threads with
+        Python's lock in hand, which these need to end (pytorch issue 56297); of two processes one hung now and then.
+        """
         if self.num_ranks > 1 and torch.distributed.is_initialized():
+            self.accelerator.free_memory()
+            gc.collect()
             torch.distributed.destroy_process_group()
