@@ -16,6 +16,7 @@ import numpy as np
 
 from DOTA_devkit.atomic import atomic_appends
 from DOTA_devkit.labels import LabelError, OnBad, is_text, numbered_lines, report_faults
+from DOTA_devkit.names import composed_form
 
 HELD_LINES = 50_000  # result lines, of a hundred bytes or so, that are written at once
 NOT_IN_FILE_NAMES = re.compile(r'[%/\\:*?"<>|\x00-\x1f\x7f]|^\.')
@@ -217,9 +218,9 @@ def _is_image_name(name: str) -> bool:
 
 
 def _class_of(path: Path, prefix: str) -> str:
-    """The class whose results a file holds: `result_path` backwards."""
+    """The class whose results a file holds: `result_path` backwards, in the form of class names in labels."""
     quoted = path.name.removeprefix(prefix).removesuffix(".txt")
-    return re.sub(r"%([0-9A-F]{2})", lambda match: chr(int(match[1], 16)), quoted)
+    return composed_form(re.sub(r"%([0-9A-F]{2})", lambda match: chr(int(match[1], 16)), quoted))
 
 
 def _read_result_file(

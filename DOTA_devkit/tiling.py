@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from DOTA_devkit.atomic import write_text
 from DOTA_devkit.boxes import as_quads
 from DOTA_devkit.clipping import clip_quads
 from DOTA_devkit.labels import IGNORE_FLAG, geometry_faults
+from DOTA_devkit.names import spelling_in
 
 INDEX_NAME = "tiles.json"
 MIN_VISIBLE = 0.7  # of an object's area; less of it in a tile is no object to learn from
@@ -57,6 +58,16 @@ class TileIndex:
     num_skipped: Mapping[str, int] = field(default_factory=dict)
     value_range: tuple[float, float] | None = None
     bands: tuple[int, ...] | None = None
+
+    def called_as(self, names: Iterable[str]) -> TileIndex:
+        """The index with its tiles called as `names` spells them, as far as these are tiles: the files may have the
+        other form of an umlaut, which macOS gives them."""
+        tiles = dict(self.tiles)
+        for name in names:
+            known = None if name in tiles else spelling_in(tiles, name)
+            if known is not None:
+                tiles[name] = tiles.pop(known)._replace(name=name)
+        return replace(self, tiles=tiles)
 
 
 class CutLabels(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 
 from datasets.class_lists import dota_classes, nearest_dota_classes, unknown_class
 from datasets.image_folders import find_images, first_folder_with
-from datasets.label_formats.annotations import file_in, files_in
+from datasets.label_formats.annotations import file_in, files_in, is_unusable
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
 from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo, picture_in
 from datasets.label_formats.yolo_obb import read_yolo_obb
@@ -213,7 +213,7 @@ def read_objects(
         labels = read(label_path, faults.append)
     except LabelError as error:  # of the whole file
         faults, labels = [error], NO_LABELS
-    if faults and labels.ignored.all():  # of none, too
+    if is_unusable(labels, faults):
         first = faults[0]
         on_bad(LabelError(first.path, first.line, f"{first.reason}; {image_path.name} is left out"))
         return None

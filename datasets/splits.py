@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets.image_folders import folder_with_pictures, folders_of, may_be_one, no_picture_in
 from datasets.images import IMAGE_SUFFIXES
-from DOTA_devkit.names import spellings
+from DOTA_devkit.names import spelling_in
 
 TRAIN_LISTS = ("train.txt", "trainval.txt")
 VAL_LISTS = ("val.txt", "test.txt")
@@ -84,7 +84,7 @@ def find_name(entry: str, images: Mapping[str, Path]) -> str | None:
     for name in (entry, entry.replace("\\", "/").rsplit("/", 1)[-1]):
         stem, dot, suffix = name.rpartition(".")
         names += [name, *[stem] * (bool(dot) and f".{suffix.lower()}" in IMAGE_SUFFIXES)]
-    return next((spelt for name in names for spelt in spellings(name) if spelt in images), None)
+    return next((spelt for name in names if (spelt := spelling_in(images, name)) is not None), None)
 
 
 def choose_split(

@@ -9,6 +9,7 @@ import numpy as np
 
 from DOTA_devkit.tiling import Tile, TileIndex
 
+SLACK = 1e-6  # pixels that rounding at scales as 0.7 makes of a tile which ends at a line
 MOST_LINES = 200  # places for a line that are tried in a picture
 
 
@@ -50,7 +51,9 @@ def _cut(low: np.ndarray, high: np.ndarray, weights: np.ndarray, fractions: np.n
     best, chosen = np.inf, np.zeros(len(low), np.int64)
     for places in combinations(lines.tolist(), len(fractions) - 1):
         ends = [-np.inf, *places, np.inf]
-        members = np.array([(low >= left) & (high <= right) for left, right in zip(ends, ends[1:], strict=False)])
+        members = np.array(
+            [(low >= left - SLACK) & (high <= right + SLACK) for left, right in zip(ends, ends[1:], strict=False)]
+        )
         if not members.any(axis=1).all():
             continue
         shares = members @ weights / weights.sum()

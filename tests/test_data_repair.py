@@ -185,6 +185,16 @@ def test_a_picture_of_which_no_label_can_be_used_is_no_negative_picture(dota_fol
     ]
 
 
+def test_a_copy_in_which_nothing_would_be_is_not_written(dota_folder, tmp_path):
+    """It was a folder without a picture, called done, with classes.txt of DOTA's fifteen."""
+    data_dir = dota_folder(names=("a", "b"), lists={})
+    for name in "ab":
+        write(data_dir / "labelTxt" / f"{name}.txt", "no label\n")
+    with pytest.raises(ValueError, match=r"no picture would be in the copy, so none was written, of .*a.txt: "):
+        repair(data_dir, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
 def test_a_picture_whose_labels_all_lie_outside_is_no_negative_picture(dota_folder, tmp_path):
     """Labels copied from a larger picture became an empty file, and the objects background to learn."""
     data_dir = dota_folder("data", names=("a", "b", "c"))

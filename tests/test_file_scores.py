@@ -67,6 +67,19 @@ def test_bad_lines_can_be_left_out_and_are_counted(files: Files, capsys: pytest.
     assert "warning: 3 bad lines left out" in said
 
 
+def test_a_picture_of_which_no_label_can_be_used_does_not_count(files: Files, capsys: pytest.CaptureFixture) -> None:
+    """It counted as one without objects, on which every detection is a false alarm; phase eval leaves it out."""
+    files.label("a", f"{SQUARE} ship 0")
+    files.label("b", "1 2 3 ship 0")
+    files.result("ship", f"a 0.8 {SQUARE}", f"b 0.9 {SQUARE}")
+    metrics = files.metrics("--on_bad_line", "skip")
+    assert (metrics["mAP50"], metrics["num_images"]) == (1.0, 1)
+    assert "b is left out" in capsys.readouterr().err
+    files.label("a", "1 2 3 ship 0")
+    assert files.run("--on_bad_line", "skip") == 1
+    assert "of none of the 2 label files can a label be used" in capsys.readouterr().err
+
+
 def test_an_empty_class_list_is_refused(files: Files, capsys: pytest.CaptureFixture) -> None:
     files.label("a", f"{SQUARE} ship 0")
     files.result("ship", f"a 0.9 {SQUARE}")

@@ -64,6 +64,16 @@ def results(tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
+def test_results_and_index_may_spell_an_umlaut_in_two_ways(tmp_path: Path) -> None:
+    """The files of tiles had been on a Mac: their results were those "of other tiles"."""
+    index = make_index(tmp_path, ["Ho\u0308he"])
+    names = [name.replace("o\u0308", "\u00f6") for name in index.tiles]
+    assert not {*names} & {*index.tiles}
+    write_results(tmp_path / "results", CLASSES, {name: found(QUAD, [0.5], [0]) for name in names})
+    assert main(arguments(tmp_path / "results")) == 0
+    assert list(read_results(tmp_path / "merged").images) == ["Ho\u0308he"]
+
+
 def arguments(results: Path, out: str = "merged", *more: str) -> list[str]:
     folder = results.parent
     return [str(results), str(folder / out), "--index", str(folder / "tiles.json"), "--workers", "0", *more]

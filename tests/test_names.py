@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from DOTA_devkit.names import as_class_name, spellings
+from DOTA_devkit.names import as_class_name, as_class_names, spelling_in, spellings
 
 ONE_CHARACTER, TWO_CHARACTERS = "Gerät", "Gera\u0308t"
 
@@ -30,3 +30,17 @@ def test_a_name_comes_before_its_other_spellings(name: str) -> None:
     assert found[0] == name
     assert {*found} == {name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)}
     assert len(found) == len({*found})
+
+
+def test_classes_of_earlier_files_are_in_one_form_unless_two_would_be_one() -> None:
+    assert as_class_names([TWO_CHARACTERS, "car"]) == (ONE_CHARACTER, "car")
+    assert as_class_names([TWO_CHARACTERS, ONE_CHARACTER]) == (TWO_CHARACTERS, ONE_CHARACTER)
+    assert as_class_names(["a", "a"]) == ("a", "a")
+
+
+def test_of_two_spellings_that_are_there_the_name_itself_is_found() -> None:
+    both = {ONE_CHARACTER: 1, TWO_CHARACTERS: 2}
+    assert [both[spelling_in(both, name)] for name in both] == [1, 2]
+    assert spelling_in({ONE_CHARACTER}, TWO_CHARACTERS) == ONE_CHARACTER
+    assert spelling_in({TWO_CHARACTERS}, ONE_CHARACTER) == TWO_CHARACTERS
+    assert spelling_in({"car"}, ONE_CHARACTER) is None

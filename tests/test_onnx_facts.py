@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from DOTA_devkit.names import as_class_names
 from tools.onnx_facts import FileFacts, ModelFileError, read_properties
 
 FACTS = FileFacts(
@@ -35,8 +36,8 @@ NUMBERS = st.tuples(*[st.floats(-1e6, 1e6)] * 3)
 def test_facts_read_back_to_the_last_bit(names, side, kind, switches, numbers, thresh) -> None:
     letterbox, nms, dynamic = switches
     facts = replace(
-        FACTS, class_names=tuple(names), input_hw=(32 * side, 64), input_kind=kind, letterbox=letterbox, nms=nms,
-        dynamic=dynamic, mean=numbers, fill_bgr=numbers, conf_thresh=thresh, nms_thresh=1 - thresh,
+        FACTS, class_names=as_class_names(names), input_hw=(32 * side, 64), input_kind=kind, letterbox=letterbox,
+        nms=nms, dynamic=dynamic, mean=numbers, fill_bgr=numbers, conf_thresh=thresh, nms_thresh=1 - thresh,
     )  # fmt: skip
     assert FileFacts.from_properties(facts.to_properties(), "x") == facts
 

@@ -152,6 +152,19 @@ def test_bad_objects_are_counted_and_the_exit_code_tells(folder: Callable, capsy
     assert "4 objects left out" in err
 
 
+def test_a_file_of_which_no_object_can_be_used_makes_no_negative_picture(
+    folder: Callable, capsys: pytest.CaptureFixture
+) -> None:
+    """It became an empty txt, which says that the picture shows no object."""
+    code, txt_dir = convert(folder(a=[rotated(50, 40, 0, 10, 0.5)], b=[upright(1, 2, 3, 4)]))
+    assert code == 1
+    assert [path.name for path in txt_dir.iterdir()] == ["b.txt"]
+    out, err = capsys.readouterr()
+    assert "2 XML files -> 1 txt files, 0 of them without objects" in out
+    assert "left out without being asked for: 1 zero or negative size" in out
+    assert "a.xml:2: no label of 'a' can be used, and the picture is left out" in err
+
+
 def test_objects_of_other_classes_are_counted_by_name(
     folder: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -13,7 +13,7 @@ from tools.data import (
     open_data,
     split_of,
 )
-from tools.run_lists import keep_lists, warn_of_known_pictures
+from tools.run_lists import check_lists, keep_lists, warn_of_known_pictures
 from tools.setting_flags import parse_settings
 
 
@@ -83,3 +83,18 @@ def test_lists_beside_a_checkpoint_that_is_no_runs_are_not_taken_for_its_own(dot
     assert "split by seed" in split.source
     warn_of_known_pictures(split._replace(names=["scene_1"]), tmp_path)
     assert not capsys.readouterr().err
+
+
+def test_lists_and_files_may_spell_an_umlaut_in_two_ways(dota_folder, tmp_path, capsys):
+    """A run on Linux whose data lie on a Mac since: pictures that were trained on were scored as new ones."""
+    a_run(tmp_path / "run", train=["Stra\u00dfe \u00e4"], val=["H\u00f6he", "b"])
+    check_lists(tmp_path / "run", train=["Stra\u00dfe a\u0308"], val=["Ho\u0308he", "b"])
+    data_dir = dota_folder(names=("Stra\u00dfe a\u0308", "Ho\u0308he", "b"), lists={})
+    config = parse_settings(["--phase", "eval", "--data_dir", str(data_dir)])
+    data = open_data(config, tmp_path / "run")
+    assert sorted(split_of(config, data, "val").names) == ["Ho\u0308he", "b"]
+    warn_of_known_pictures(split_of(config, data, "val"), data.run_dir)
+    assert not capsys.readouterr().err
+    config = parse_settings(["--phase", "eval", "--data_dir", str(data_dir), "--split", "all"])
+    warn_of_known_pictures(split_of(config, data, "val"), data.run_dir)
+    assert "warning: 1 of the 3 pictures" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from DOTA_devkit import task_files
 from DOTA_devkit.labels import LabelError
+from DOTA_devkit.names import composed_form
 from DOTA_devkit.task_files import (
     NO_DETECTIONS,
     ImageDetections,
@@ -84,7 +85,7 @@ def test_any_image_name_reads_back_or_is_refused(
         return
     results = read_results(folder, task=task)
     assert list(results.images) == [image]
-    assert results.class_names == [name]
+    assert results.class_names == [composed_form(name)]
 
 
 def test_empty_class_files_are_fine(tmp_path: Path) -> None:

@@ -143,6 +143,14 @@ def test_an_empty_list_is_told(dota_folder, tmp_path, capsys):
     assert "train.txt: the list names no picture" in capsys.readouterr().err
 
 
+def test_a_list_whose_pictures_are_left_out_is_told(dota_folder, tmp_path, capsys):
+    """Their tiles were said to be empty."""
+    src = dota_folder(lists={"train": ["scene_0"], "val": ["scene_1"]})
+    (src / "labelTxt" / "scene_1.txt").write_text("no label\n", encoding="utf-8")
+    assert main([str(src), str(tmp_path / "tiles"), *SMALL, "--on_bad_label", "skip"]) == 0
+    assert "val.txt: lists no tile, since its pictures are left out\n" in capsys.readouterr().err
+
+
 def test_a_name_that_lists_cannot_hold_is_refused(dota_folder, tmp_path, capsys):
     assert main([str(dota_folder(names=(" a", "b"))), str(tmp_path / "tiles"), *SMALL]) == 1
     assert "the picture name ' a'" in capsys.readouterr().err

@@ -27,7 +27,7 @@ def along(index: TileIndex, name: str) -> tuple[float, float]:
     hw=st.tuples(st.integers(50, 2000), st.integers(50, 2000)),
     size=st.integers(64, 300),
     share=st.floats(0, 0.9),
-    scales=st.sampled_from([(1.0,), (0.5, 1.0), (2.0,)]),
+    scales=st.sampled_from([(1.0,), (0.5, 1.0), (2.0,), (0.7,)]),
     fractions=st.sampled_from([(0.8, 0.2), (0.7, 0.2, 0.1)]),
     seed=st.integers(0, 99),
 )
@@ -47,7 +47,7 @@ def test_no_place_is_in_two_lists(
     assert set(found.values()) >= set(range(len(fractions))) or set(found.values()) == {0}
     spans = [[along(index, name) for name in found if found[name] == number] for number in range(len(fractions))]
     reach = sorted((min(low for low, _ in part), max(high for _, high in part)) for part in spans if part)
-    assert all(first[1] <= second[0] + 1e-9 for first, second in zip(reach, reach[1:], strict=False))
+    assert all(first[1] <= second[0] + 1e-6 for first, second in zip(reach, reach[1:], strict=False))
 
 
 @pytest.mark.parametrize("hw", [(400, 3000), (3000, 400)])
@@ -67,3 +67,13 @@ def test_a_picture_of_one_tile_trains() -> None:
     assert set(part_by_place(index, dict.fromkeys(index.tiles, 1), (0.8, 0.2), np.random.default_rng(0)).values()) == {
         0
     }
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.3, 0.7, 1.1])
+def test_tiles_that_end_where_the_line_is_are_kept_at_any_scale(scale: float) -> None:
+    """That a tile ends at 100 / 0.7 and the next begins there differ by the last bit; such tiles were in no list."""
+    index = index_of((100, 4000), 100, 0, (scale,))
+    grid = {name: 1 for name, tile in index.tiles.items() if tile.x % 100 == 0}  # not the last, which is shifted back
+    for seed in range(4):
+        found = part_by_place(index, grid, (0.7, 0.2, 0.1), np.random.default_rng(seed))
+        assert set(found.values()) <= {0, 1, 2}

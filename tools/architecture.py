@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from datasets.class_lists import DOTA_CLASSES
+from DOTA_devkit.names import as_class_names
 from models import CTRBOX, PUBLISHED, Backbone, Preprocessing, adapt_input, build_backbone
 from tools.config import Config, SettingsError
 from tools.network_input import NetworkInput
@@ -111,7 +112,7 @@ class Architecture(NetworkInput):
         return cls(
             backbone=_entry(values, "backbone", str),
             head_norm=_entry(values, "head_norm", bool),
-            class_names=tuple(names),
+            class_names=as_class_names(names),
             input_hw=(sides[0], sides[1]),
             preprocessing=Preprocessing.from_dict(colours),
             neck=_entry(values, "neck", str, "combination"),

@@ -14,7 +14,7 @@ from datasets.label_formats.dota_folder import IMAGES, label_dir_in, names_of_va
 from datasets.readers import Read, get_format, label_reader
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, find_name, lists_in
 from DOTA_devkit.labels import LabelError, read_names
-from DOTA_devkit.names import spellings
+from DOTA_devkit.names import spelling_in
 from DOTA_devkit.tiling import check_picture_name
 from tools.data_checks import LABELTXT, Finding, escaped
 from tools.tile_folder import unfinished_tiles
@@ -159,7 +159,7 @@ def _find_files(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[
         raise ImageError(no_picture_in(folders[0][1]))
     unlabelled = images.keys() - labels.keys()
     for name in sorted(labels.keys() - images.keys()) if unlabelled else ():  # as `file_in` finds them
-        if picture := next((spelt for spelt in spellings(name) if spelt in unlabelled), None):
+        if picture := spelling_in(unlabelled, name):
             labels[picture] = labels.pop(name)
     return images, labels, parts
 

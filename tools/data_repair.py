@@ -90,6 +90,9 @@ def repair_folder(
         parts = run_tasks(repair_pairs, tasks, num_workers, stop, desc="repairing", unit="file", unit_scale=CHUNK)
         names = {name for part in parts for name in part.names}
         changes += [change for part in parts for change in part.changes]
+        if not names:
+            why = f", of {changes[0].file}: {changes[0].change}" if changes else ""
+            raise ValueError(f"{layout.data_dir}: no picture would be in the copy, so none was written{why}")
         trained_classes = set().union(*(part.trained_classes for part in parts))
         if class_names := known_classes(dataset, layout.data_dir, trained_classes - {IGNORED_CLASS})[0]:
             write_lines(folder / "classes.txt", class_names)

@@ -12,6 +12,7 @@ import numpy as np
 
 from datasets.class_lists import DOTA_CLASSES, slips
 from datasets.label_formats.annotations import name_in_list
+from datasets.readers import read_objects
 from datasets.splits import find_name
 from DOTA_devkit.evaluation import IOU_THRESHOLDS, Evaluation, ImageTruth, evaluate, outer_quads
 from DOTA_devkit.labels import (
@@ -57,12 +58,19 @@ def score_files(
     xmax and ymax as pixels inside. Warns of pictures and classes without detections and of detections not scored.
 
     Raises LabelError for a bad line or an unknown class, with `on_bad` it is given to that and left out; LabelError
+    a picture of whose labels none can be used does not count. LabelError
     for a listed picture without a label file, unless `missing_labels` is "empty"; OSError for what cannot be read.
     """
     files = [result_files(folder, class_names, task) for folder in results_dirs]  # raises before the labels are read
     paths = _label_paths(labels_dir, image_set, missing_labels)
     items = progress_bar(paths.items(), desc="labels", unit=" files")
-    labels = {name: read_labels(path, on_bad) if path else NO_LABELS for name, path in items}
+    labels: dict[str, Labels] = {}
+    for name, path in items:
+        found_in = read_objects(Path(name), path, read_labels, on_bad, missing_is_empty=False) if path else NO_LABELS
+        if found_in is not None:
+            labels[name] = found_in
+    if not labels:
+        raise ValueError(f"{labels_dir}: of none of the {len(paths)} label files can a label be used; correct them")
     if class_names is None:
         class_names = _classes_found(labels, {name for of_folder in files for name in of_folder.values()})
     elif skip_others:

@@ -15,6 +15,7 @@ import numpy as np
 
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.merging import merge_pictures
+from DOTA_devkit.names import spelling_in
 from DOTA_devkit.task_files import ImageDetections, read_results, result_files, result_path, write_results
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index
 from tools.command_line import Parser, SettingsError, exit_code
@@ -158,8 +159,9 @@ def merge_classes(task: MergeTask) -> Merged:
         tile: found[0] if len(found) == 1 else ImageDetections(*map(np.concatenate, zip(*found, strict=True)))
         for tile, found in parts.items()
     }
-    unknown = {tile: len(boxes.scores) for tile, boxes in in_tiles.items() if tile not in task.index.tiles}
-    pictures = merge_pictures(in_tiles, task.index, task.nms_threshold, agnostic=len(names) > 1)
+    index = task.index.called_as(in_tiles)
+    unknown = {tile: len(boxes.scores) for tile, boxes in in_tiles.items() if tile not in index.tiles}
+    pictures = merge_pictures(in_tiles, index, task.nms_threshold, agnostic=len(names) > 1)
     write_results(task.out_dir, names, pictures)
     return Merged(_counts(in_tiles, names), _counts(pictures, names), unknown)
 
@@ -184,7 +186,7 @@ def _refuse_other_tiles(paths: Iterable[Path | None], index: TileIndex) -> None:
     """Raises ValueError where most of the first boxes of each file are of tiles that the index has not: nothing, or
     hardly anything, would be left of the results."""
     names = Counter(name for path in filter(None, paths) for name in _first_names(path))
-    unknown = Counter({name: count for name, count in names.items() if name not in index.tiles})
+    unknown = Counter({name: count for name, count in names.items() if spelling_in(index.tiles, name) is None})
     if unknown.total() * 2 > names.total():
         raise ValueError(
             f"{unknown.total()} of {names.total()} boxes that were looked at are of tiles that the index has not, such "

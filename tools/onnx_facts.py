@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from DOTA_devkit.names import as_class_names
 from tools.network_input import NetworkInput
 
 PROJECT = "bbavectors"
@@ -125,7 +126,7 @@ class FileFacts(NetworkInput):
             raise ModelFileError(f"{path}: is of version {version!r}, read is {VERSION}; export the checkpoint again")
         try:
             return cls(
-                class_names=tuple(json.loads(properties["classes"])),
+                class_names=as_class_names(json.loads(properties["classes"])),
                 input_hw=(int(properties["input_height"]), int(properties["input_width"])),
                 input_kind=_one_of(properties["input_kind"], "uint8", "float32"),
                 letterbox=_one_of(properties["letterbox"], "inside", "outside") == "inside",

@@ -59,7 +59,7 @@ def group_pictures(
     if options.group_by is not None:
         links.append(link_equal(_group_texts(names, options.group_by)))
     if (options.data_dir / INDEX_NAME).is_file():
-        tiles = read_index(options.data_dir).tiles
+        tiles = read_index(options.data_dir).called_as(names).tiles
         links.append(link_equal([tiles[name].picture if name in tiles else None for name in names]))
         print(f"tiles of one picture stay together, by {options.data_dir / INDEX_NAME}")
     if options.group_by_ground:
@@ -85,7 +85,7 @@ def part_pictures(
     tiles, ListError where no picture has enough of them."""
     if not (options.data_dir / INDEX_NAME).is_file():
         raise SettingsError(f"--part_pictures: {options.data_dir} holds no {INDEX_NAME}, and so no tiles")
-    index = read_index(options.data_dir)
+    index = read_index(options.data_dir).called_as(pictures.names)
     strange = [name for name in pictures.names if name not in index.tiles]
     if strange:
         raise ListError(

@@ -14,7 +14,7 @@ import numpy as np
 from datasets.image_folders import find_images
 from datasets.image_sizes import picture_size
 from datasets.images import ImageError
-from datasets.label_formats.annotations import files_in
+from datasets.label_formats.annotations import files_in, is_unusable, without_picture
 from datasets.label_formats.class_names import strangers
 from datasets.xml_labels import KINDS, Annotation, ObjectError, read_annotation, turned_fault
 from DOTA_devkit.clipping import clip_quads
@@ -58,6 +58,11 @@ class Summary:
     problems: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)  # files of which nothing was written
     wide_angles: list[str] = field(default_factory=list)
+
+    def leave_out(self, faults: Sequence[ObjectError]) -> None:
+        """Note objects that cannot be used."""
+        self.dropped.update(fault.kind for fault in faults)
+        self.problems += map(str, faults)
 
     @property
     def is_clean(self) -> bool:
@@ -160,6 +165,9 @@ def _convert_file(path: Path, conversion: Conversion, summary: Summary) -> None:
     """Write the label file of one XML file and add to the summary. Raises LabelError or ImageError, nothing written."""
     faults: list[ObjectError] = []
     annotation = read_annotation(path, faults.append)
+    if is_unusable(annotation.labels, faults):
+        summary.leave_out(faults)
+        raise without_picture(path, faults[0].line, path.stem)
     image_path = (conversion.images or {}).get(path.stem)
     turned = turned_fault(annotation, image_path) if image_path else None
     if turned:
@@ -176,8 +184,7 @@ def _convert_file(path: Path, conversion: Conversion, summary: Summary) -> None:
     summary.num_empty += not labels.names
     summary.written.update(zip(labels.names, kinds, strict=True))
     summary.asked += asked
-    summary.dropped.update(error.kind for error in faults)
-    summary.problems += [str(error) for error in faults]
+    summary.leave_out(faults)
     summary.wide_angles += [f"{path}:{annotation.labels.lines[row]}" for row in annotation.wide_angles]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datasets.splits import Split
 from DOTA_devkit.atomic import write_lines
+from DOTA_devkit.names import composed_form, spelling_in
 from tools.command_line import SettingsError
 from tools.messages import warn
 from tools.run_folder import SETTINGS
@@ -24,7 +25,7 @@ def check_lists(run_dir: Path, **lists: Sequence[str]) -> None:
     """Raises SettingsError when the lists that `keep_lists` wrote differ from these: the run cannot go on."""
     for name, names in lists.items():
         kept = _kept_list(run_dir, name)
-        if kept and kept != list(names):
+        if kept and [*map(composed_form, kept)] != [*map(composed_form, names)]:
             raise SettingsError(
                 f"{run_dir / LISTS / name}.txt: the run had {len(kept)} pictures in this list, the data now has "
                 f"{len(names)} or others; restore the data, or start a new run from its weights with --resume"
@@ -35,20 +36,21 @@ def held_out(run_dir: Path, data_dir: Path, images: Mapping[str, Path], split: S
     """Of the pictures of a folder those that the run has held out, as far as they are there; of another folder, all of
     them; `split` where that is the same or nothing is known. By their names alone: the data may have moved."""
     train, val = (_kept_list(run_dir, name) for name in ("train", "val"))
-    there = [name for name in val if name in images]
+    there = [found for name in val if (found := spelling_in(images, name)) is not None]
     if not val or set(there) == set(split.names):
         return split
     if there:
         gone = f" ({len(val) - len(there)} are gone)" if len(there) < len(val) else ""
         which = f"those of {run_dir / LISTS / 'val.txt'}{gone}"
         return Split(there, f"{data_dir}, {which}; --split all takes all {len(images)}")
-    new = [name for name in images if name not in set(train)]
+    new = [name for name in images if composed_form(name) not in {*map(composed_form, train)}]
     return Split(new, f"{data_dir}, all that the run was not trained on") if new else split
 
 
 def warn_of_known_pictures(split: Split, run_dir: Path | None) -> None:
     """Warn when pictures are scored that the run in a folder was trained on, by their names."""
-    known = sorted(set(split.names) & set(_kept_list(run_dir, "train")))
+    trained_on = {*map(composed_form, _kept_list(run_dir, "train"))}
+    known = sorted(name for name in split.names if composed_form(name) in trained_on)
     if known:
         warn(
             f"{len(known)} of the {len(split.names)} pictures of {split.source} have names that the run was trained "

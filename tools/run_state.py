@@ -176,8 +176,8 @@ class Run:
         progress.cut_after = 0
 
     def close(self) -> None:
-        """End the loader's processes and the files, let the shared model go; the run is over. Not left to the end of the
-        program: a cycle of references may hold the run until then (a traceback that torch or an import keeps is
+        """End the loader's processes and the files, let the shared model go; the run is over. Not left to the end of
+        the program: a cycle of references may hold the run until then (a traceback that torch or an import keeps is
         enough)."""
         del self.loader, self.step
         if self.history is not None:

@@ -131,7 +131,9 @@ def write_lists(dst: Path, lists: Mapping[str, Sequence[str]], index: TileIndex)
     for name, pictures in lists.items():
         tiles = [tile for picture in pictures for tile in of_picture[picture]]
         if not tiles:
-            warn(f"{dst / name}: lists no tile, since all of its pictures' tiles are empty and skipped")
+            are_skipped = all(picture in index.num_skipped for picture in pictures)
+            why = "the tiles of all its pictures are empty and skipped" if are_skipped else "its pictures are left out"
+            warn(f"{dst / name}: lists no tile, since {why}")
         write_lines(dst / name, tiles)
         print(f"{dst / name}: {len(pictures)} pictures, {len(tiles)} tiles")
     for stale in set(_lists_before(dst)) - lists.keys():  # of a run by other lists

@@ -56,7 +56,7 @@ def whole_pictures_of(
     None where the folder holds no tiles, and, with a warning, where its index is no index of tiles, where the list does
     not hold whole pictures, or these are no longer where they were: then what is listed is scored as it is.
     """
-    index = _index_in(data_dir)
+    index = _index_in(data_dir, tiles)
     if index is None:
         return None
     source = Path(index.source)
@@ -84,12 +84,13 @@ def whole_pictures_of(
     return WholePictures(index, truths_of(samples), what, {sample.name: sample.image_path for sample in samples})
 
 
-def _index_in(data_dir: Path) -> TileIndex | None:
-    """The index of the tiles in a folder; None where there is none, and, with a warning, where it cannot be read."""
+def _index_in(data_dir: Path, names: Sequence[str]) -> TileIndex | None:
+    """The index of the tiles in a folder, called as in `names`; None where there is none, and, with a warning, where it
+    cannot be read."""
     if not (data_dir / INDEX_NAME).is_file():
         return None
     try:
-        return read_index(data_dir)
+        return read_index(data_dir).called_as(names)
     except (OSError, ValueError) as error:
         warn(f"{error}; scoring the pictures of the folder as they are")
         return None

@@ -96,9 +96,14 @@ def sound_rows(path: Path, rows: Sequence[Row], faults: list[LabelError]) -> lis
     return [row for index, row in enumerate(rows) if index not in bad]
 
 
+def is_unusable(labels: Labels, faults: Sequence[LabelError]) -> bool:
+    """Whether faults have left no object in the labels of a picture: without objects it would be taken for one that
+    shows none, so it is left out."""
+    return bool(faults) and bool(labels.ignored.all())  # of none, too
+
+
 def without_picture(path: Path, line: int, name: str) -> LabelError:
-    """The fault of a picture that has labels of which none can be used: it is left out, since without objects it would
-    be taken for one that shows none."""
+    """The fault of a picture that is left out since its labels are unusable."""
     return LabelError(path, line, f"no label of '{name}' can be used, and the picture is left out; mend one of them")
 
 

@@ -19,6 +19,7 @@ from datasets.label_formats.annotations import (
     Row,
     as_labels,
     clean_name,
+    is_unusable,
     name_fault,
     outline_to_quad,
     picture_name,
@@ -61,9 +62,9 @@ def read_cvat(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
     pictures = []
     for image in handler.images:
         try:
-            num_faults = len(faults)
-            picture = _picture(path, image, changed, faults)
-            if len(faults) > num_faults and not picture.labels.names:
+            picture = _picture(path, image, changed, found := [])
+            faults += found
+            if is_unusable(picture.labels, found):
                 faults.append(without_picture(path, image.line, picture.name))
             else:
                 pictures.append(picture)

@@ -17,6 +17,7 @@ from datasets.label_formats.annotations import (
     Track,
     as_labels,
     files_in,
+    is_unusable,
     name_fault,
     name_in_list,
     pictures_of,
@@ -189,7 +190,7 @@ def _read_folder(
         found: list[LabelError] = []
         try:
             picture = read(path, None if on_bad is None else found.append)
-            if found and not picture.labels.names:
+            if is_unusable(picture.labels, found):
                 found.append(without_picture(path, found[0].line, picture.name))
             else:
                 pictures.append(picture)

@@ -22,7 +22,7 @@ from datasets.label_formats.annotations import (
 from datasets.label_formats.label_folders import read_splits
 from datasets.label_formats.yolo_folder import picture_in
 from DOTA_devkit.labels import LabelError
-from DOTA_devkit.names import spellings
+from DOTA_devkit.names import spelling_in, spellings
 
 PICTURE_FOLDERS = (*("images", "Images", "AllImages", "JPEGImages", "JPEGImages-trainval", "JPEGImages-test"), "")
 NOT_FOUND = "pictures were not found, such as {}; name their folder with --images"
@@ -206,7 +206,7 @@ def measure_pictures(
 
 
 def _named(images: Mapping[str, Path], picture: Picture) -> Path | None:
-    return next((images[spelt] for spelt in spellings(picture.name) if spelt in images), None)
+    return images.get(spelling_in(images, picture.name))
 
 
 def _tell_of_missing(located: Sequence[Picture], ledger: Ledger, are_needed: bool) -> None:

@@ -15,7 +15,7 @@ from datasets.images import IMAGE_SUFFIXES, ImageError
 from datasets.label_formats.annotations import ROLES, file_in, name_fault, refuse_same_names
 from datasets.label_formats.data_yaml import DataYaml, find_data_yaml, read_data_yaml
 from DOTA_devkit.labels import LabelError, numbered_lines, read_names, report_faults
-from DOTA_devkit.names import as_class_name, spellings
+from DOTA_devkit.names import as_class_name, spelling_in
 
 IMAGES, LABELS, CLASS_LIST = "images", "labels", "classes.txt"
 _TOGETHER = "rename one of them, or have tools.convert_labels (--link_images) call them by folder and name"
@@ -103,7 +103,7 @@ def picture_in(folder: Path, name: str) -> Path | None:
     if not folder.is_dir():
         return None
     there = _list_pictures(folder, folder.stat().st_mtime_ns)
-    return next((there[spelt] for spelt in spellings(name) if spelt in there), None)
+    return there.get(spelling_in(there, name))
 
 
 def class_names_of(label_path: Path) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from datasets.label_formats.annotations import (
     Row,
     Track,
     as_labels,
+    is_unusable,
     outline_to_quad,
     sound_rows,
     tell_apart,
@@ -116,7 +117,7 @@ def read_yolo_folder(
             faults.append(error)
             continue
         faults += found
-        if found and not labels.names:
+        if is_unusable(labels, found):
             faults.append(without_picture(label_path, found[0].line, path.stem))
             continue
         pictures.append(Picture(path.stem, labels, path.name, None, split_of.get(key, ""), path))
