@@ -9,10 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import main
 from datasets.demo import draw_scene
-from tools.checkpoint import CheckpointError
+from datasets.images import ImageError, read_image
+from datasets.layouts import Reading
+from tools.checkpoint import CheckpointError, load_file
 from tools.command_line import SettingsError
 from tools.detector import Detector
 from tools.outcomes import Tiling
@@ -118,3 +121,20 @@ def test_boxes_of_all_classes_compete_when_asked_whole_and_in_tiles(finding_chec
     for detect in (lambda one: one.detect([picture])[0], lambda one: one.detect_tiled(picture, Tiling(96, 32))):
         counts = [len(detect(one).scores) for one in (plain, agnostic, changed)]
         assert counts[0] > counts[1] == counts[2]
+
+
+def test_files_are_read_as_the_network_was_taught_to_see_them(finding_checkpoint: Path, tmp_path: Path) -> None:
+    """Who read a thermal picture by `read_image` got it spread by its own percentiles, and not those of training."""
+    content = load_file(finding_checkpoint)
+    content["architecture"]["preprocessing"]["value_range"] = [1000.0, 60000.0]
+    torch.save(content, tmp_path / "thermal.pth")
+    deep = np.random.default_rng(0).integers(20000, 30000, (40, 50), dtype=np.uint16)
+    path = tmp_path / "a.tif"
+    path.write_bytes(cv2.imencode(".tif", deep)[1].tobytes())
+    detector = Detector(tmp_path / "thermal.pth")
+    picture = detector.read(str(path))
+    np.testing.assert_array_equal(picture, read_image(path, 3, Reading((1000, 60000))))
+    np.testing.assert_array_equal(detector.open(path), picture)
+    assert picture.max() < 130 < 200 < Detector(finding_checkpoint).read(path).max()
+    with pytest.raises(ImageError, match=r"gone\.png"):
+        detector.read(tmp_path / "gone.png")

@@ -70,9 +70,18 @@ class Detector:
         pick_precision(settings.precision, self._inference.device)
         self._inference = replace(self._inference, settings=settings)
 
+    def read(self, path: str | Path) -> np.ndarray:
+        """A picture file as the network was taught to see it, (H, W, num_channels) uint8, BGR where they are three:
+        by its bands and range of values. Raises ImageError for what cannot be read."""
+        return self._architecture.read_picture(Path(path))
+
+    def open(self, path: str | Path) -> np.ndarray | PictureWindows:
+        """The same for `detect_tiled`: of a large TIFF file what is read window by window. Raises ImageError."""
+        return self._architecture.open_picture(Path(path))
+
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
         """The boxes in pictures of any sizes, (H, W, 3) uint8 BGR as OpenCV reads them (or (H, W, channels) of the
-        network), each picture's best first: quads (n, 4, 2) in its pixels, scores (n,), labels (n,).
+        network; files by `read`), each picture's best first: quads (n, 4, 2) in its pixels, scores (n,), labels (n,).
 
         Raises ValueError for another shape or kind.
         """

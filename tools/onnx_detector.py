@@ -55,6 +55,15 @@ class OnnxDetector:
         self.batch = self._run.input_shape[0]
         self.num_cut = 0
 
+    def read(self, path: str | Path) -> np.ndarray:
+        """A picture file as the network was taught to see it, (H, W, num_channels) uint8, BGR where they are three:
+        by its bands and range of values. Raises ImageError for what cannot be read."""
+        return self.facts.read_picture(Path(path))
+
+    def open(self, path: str | Path) -> np.ndarray | PictureWindows:
+        """The same for `detect_tiled`: of a large TIFF file what is read window by window. Raises ImageError."""
+        return self.facts.open_picture(Path(path))
+
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
         """The boxes in pictures of any sizes, each (H, W, 3) uint8 BGR as OpenCV reads them (or with the channels of
         the network; float32 of 0..255 where that is the file's input), in their pixels, best first.
@@ -142,10 +151,10 @@ def detect_pictures(
         num_cut = detector.num_cut
         try:
             if tiling is None:
-                picture = detector.facts.read_picture(path)
+                picture = detector.read(path)
                 boxes = detector.detect([picture])[0]
             else:
-                picture = detector.facts.open_picture(path)
+                picture = detector.open(path)
                 boxes = detector.detect_tiled(picture, tiling, batch_size, name=path.name)
             kept, scale = to_draw(picture) if row < num_kept else (None, 1.0)
         except ImageError as error:
