@@ -27,14 +27,14 @@ def read_image(path: Path, num_channels: int = 3, reading: Reading = BY_THE_FILE
 
     Three channels are BGR, whatever the picture has: grey is repeated, a fourth band (alpha, near infrared) left out.
     Bands are red, green, blue and another one, unless a TIFF file says which is which (as GDAL writes it), or `reading`
-    does. One channel is a grey picture's, and the brightness of one of three bands; four are BGR and the fourth band.
+    does. One channel is a grey picture's, and the brightness of one of colours; four are BGR and the fourth band.
     8 bits are taken as they are; 16 bits and floating point are spread from black to white (`spread_values`), by the
     picture's own percentiles or the same in all, as `reading` says; what a TIFF file calls transparent is no data
     there. Read through memory, so that paths in any script work on every system.
 
     Raises ImageError for a missing, empty, truncated or foreign file (`cv2.imread` fills the missing part of a
     truncated JPEG with grey and says nothing), for one whose bands cannot be read as colours: two, more than four, or
-    stored one after the other; of one channel, for a picture of four bands, and of four, for one of another number.
+    stored one after the other; of one channel, for a TIFF of four bands, and of four, for one of another number.
     """
     data = _whole_bytes(path)
     layout = _readable_layout(path, data, num_channels, reading)
@@ -51,6 +51,8 @@ def read_image(path: Path, num_channels: int = 3, reading: Reading = BY_THE_FILE
         check_fourth(path, bands[:, :, 3])
     if layout.has_opacity and num_channels == 3 and bands.dtype != np.uint8 and is_mask(bands[:, :, 3]):
         bands = without_transparent(bands, layout.no_data)
+    if num_channels == 1 and bands.shape[2] == 4 and data.startswith((b"\x89PNG", b"RIFF")):
+        bands = bands[:, :, :3]  # the fourth of a PNG or WebP file is opacity, or what tiles of ours keep there
     bands = wanted_bands(path, bands, num_channels, layout.no_data)
     if bands.dtype != np.uint8:
         bands = spread_values(bands, layout.no_data, reading.value_range)

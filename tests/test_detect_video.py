@@ -82,6 +82,24 @@ def test_the_boxes_are_drawn_on_the_frames_that_were_looked_at(finding_checkpoin
     assert not (tmp_path / "out" / "a_found.mp4").exists()
 
 
+def test_a_video_that_cannot_be_read_stops_or_is_left_out(finding_checkpoint: Path, tmp_path: Path, capsys) -> None:
+    """One empty file in a folder kept all the others from being looked at."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    write_clip(folder / "b.mp4", 2)
+    (folder / "a.mp4").write_bytes(b"")
+    words = [str(finding_checkpoint), str(folder), str(tmp_path / "out"), "--no_draw"]
+    assert main(words) == 1
+    assert "a.mp4: cannot be read as a video" in (said := capsys.readouterr().err)
+    assert "(--on_bad_video skip leaves such videos out)" in said
+    assert not (tmp_path / "out").exists()
+    assert main([*words, "--on_bad_video", "skip"]) == 1
+    assert "warning: " in capsys.readouterr().err
+    assert [record["image"] for record in records(tmp_path / "out")] == ["b_000000.jpg", "b_000001.jpg"]
+    (folder / "b.mp4").write_bytes(b"")
+    assert main([*words, "--on_bad_video", "skip"]) == 1
+
+
 def test_a_network_of_grey_pictures_sees_the_frames_grey(tmp_path: Path, capsys) -> None:
     clip = write_clip(tmp_path / "a.mp4", 2)
     with Video(clip) as video:

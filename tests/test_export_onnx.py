@@ -54,6 +54,10 @@ def test_other_kinds_of_file(finding_checkpoint, exported, settings, shape, lett
     sides = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
     assert tuple(side.dim_value or None for side in sides) == shape
     assert detector.facts.letterbox == letterbox
+    for output in onnx.load(path).graph.output:
+        first = output.type.tensor_type.shape.dim[0]
+        assert (first.dim_value or first.dim_param) == ("batch" if shape[0] is None else shape[0])
+    assert ("divide them by k" in read_properties(path)["output_boxes"]) == (not letterbox)
     assert detector.facts.input_kind == ("float32" if settings.get("float_input") else "uint8")
     usual = OnnxDetector(exported(nms=True))
     size = shape[1:3] if None not in shape[1:3] else (64, 96)

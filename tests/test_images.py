@@ -111,9 +111,9 @@ def test_another_number_of_bands_is_told_with_the_file_the_bands_and_the_flag(
     tmp_path: Path, bands: int, num_channels: int, seen: str
 ) -> None:
     stored = np.random.default_rng(0).integers(0, 256, (5, 7, bands), dtype=np.uint8)
-    path = write(tmp_path / "数据" / "图 1.png", code(".png", stored))
+    path = write(tmp_path / "数据" / "图 1.tif", code(".tif", stored))
     with pytest.raises(
-        ImageError, match=rf"图 1\.png: has {seen} and --in_channels is {num_channels}; .*in_channels 3"
+        ImageError, match=rf"图 1\.tif: has {seen} and --in_channels is {num_channels}; .*in_channels 3"
     ):
         read_image(path, num_channels)
 
@@ -338,6 +338,18 @@ def test_a_real_16_bit_picture_of_four_bands_gives_four_channels(real_folder: Ca
     assert (four.shape, four.dtype) == ((411, 634, 4), np.uint8)
     with pytest.raises(ImageError, match=r"rgba_uint16\.tif: has 4 bands, and --in_channels is 1"):
         read_image(path, 1)
+
+
+def test_opacity_of_a_png_is_left_out_for_one_channel_too(tmp_path: Path) -> None:
+    """Screenshots and grey pictures with opacity were refused, as pictures of four bands."""
+    colours = np.random.default_rng(0).integers(0, 256, (20, 30, 4), dtype=np.uint8)
+    grey = np.concatenate([np.repeat(colours[:, :, :1], 3, axis=2), colours[:, :, 3:]], axis=2)
+    for name, picture in (("colours", colours), ("grey", grey)):
+        path = tmp_path / f"{name}.png"
+        path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        found = read_image(path, 1)
+        assert found.shape == (20, 30, 1)
+        np.testing.assert_array_equal(found, brightness(picture[:, :, :3]) if name == "colours" else grey[:, :, :1])
 
 
 def test_real_thermal_pictures_are_one_channel(real_folder: Callable[[str], Path]) -> None:

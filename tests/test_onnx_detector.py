@@ -61,8 +61,22 @@ def test_tiles_give_what_they_give_in_torch(exported, finding_checkpoint, tmp_pa
 def test_a_batch_gives_what_its_pictures_give(exported) -> None:
     detector = OnnxDetector(exported(nms=True))
     pictures = [SCENE[:80, :120], SCENE[80:160, 100:220], SCENE[150:230, 20:140]]
-    for together, picture in zip(detector.detect(pictures), pictures, strict=True):
+    for together, picture in zip(detector.detect(pictures, batch_size=3), pictures, strict=True):
         _assert_same(together, detector.detect([picture])[0])
+
+
+@pytest.mark.parametrize(("batch_size", "batches"), [(1, [1] * 5), (2, [2, 2, 1]), (9, [5])])
+def test_no_more_pictures_at_once_than_asked_for(exported, monkeypatch, batch_size: int, batches: list[int]) -> None:
+    """All of one size went through at once: 64 took four times the memory of the same in torch."""
+    detector = OnnxDetector(exported(nms=True))
+    call, sizes = type(detector._run).__call__, []
+    monkeypatch.setattr(
+        type(detector._run), "__call__", lambda run, images: sizes.append(len(images)) or call(run, images)
+    )
+    assert len(detector.detect([SCENE[:64, :96]] * 5, batch_size)) == 5
+    assert sizes == batches
+    with pytest.raises(ValueError, match="batch_size is 0; it must be at least 1"):
+        detector.detect([], 0)
 
 
 def test_a_file_of_the_networks_size_gets_pictures_letterboxed(exported) -> None:
@@ -81,6 +95,22 @@ def test_a_file_of_the_networks_size_gets_pictures_letterboxed(exported) -> None
     np.testing.assert_allclose(found.scores[best], expected.scores[best], atol=5e-3)
     np.testing.assert_array_equal(found.labels[best], expected.labels[best])
     np.testing.assert_allclose(found.quads[best], expected.quads[best], atol=1)
+
+
+def test_a_file_of_another_size_tells_that_it_shrinks_pictures_twice(exported, capsys) -> None:
+    """Pictures of 256 x 256 in a file for 300 x 500 were seen at half their size, and scored a twentieth, silently."""
+    path = exported(nms=True, dynamic=False, fixed_hw=(64, 64))
+    detector = OnnxDetector(path)
+    detector.detect([SCENE[:64, :64]])
+    assert capsys.readouterr().err == ""
+    for _ in range(2):  # told once
+        detector.detect([SCENE[:64, :96]])
+    said = capsys.readouterr().err
+    assert said.count("warning") == 1
+    assert f"{path}: takes pictures of 64 x 64 alone; those of 96 x 64 are fitted" in said
+    assert "at 67% of the size that they could have" in said
+    OnnxDetector(exported(nms=True)).detect([SCENE[:64, :64]])
+    assert capsys.readouterr().err == ""
 
 
 def test_thresholds_are_the_files_unless_given(exported) -> None:

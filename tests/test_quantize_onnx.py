@@ -88,6 +88,9 @@ def test_a_file_with_views_is_quantised_but_for_the_last_layer_of_each(exported,
     last = [name for name in plain if HEAT_MAP.match(name)]
     assert len(last) == 2
     assert len({HEAT_MAP.match(name)[1] for name in last}) == 1
+    alone = tmp_path / "alone.onnx"  # whose weights the two views share: each had its own, so that int8 saved nothing
+    quantize_file(exported(num_views=1), alone, pictures, "drawn scenes")
+    assert path.stat().st_size < 1.2 * alone.stat().st_size
     picture = read_image(pictures[1])[None]
     expected, found = (_heat_map(file, "onnxruntime", picture, tmp_path) for file in (exported(num_views=2), path))
     assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > 0.95

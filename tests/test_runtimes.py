@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -26,6 +27,19 @@ def test_both_runtimes_give_the_same_outputs(exported, runtime: str) -> None:
     for name, atol in (("boxes", 1e-2), ("scores", 1e-4), ("labels", 0), ("count", 0)):
         assert found[name].dtype == expected[name].dtype
         np.testing.assert_allclose(found[name], expected[name], atol=atol)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_threads_get_the_outputs_of_their_own_pictures(exported, runtime: str) -> None:
+    """With OpenVINO three threads got those of each other's pictures, without a word."""
+    run = open_runtime(exported(nms=True), runtime, threads=1)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 1, 70, 80, 3), dtype=np.uint8)
+    alone = [run(picture)["scores"] for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda number: run(pictures[number % 4])["scores"], range(80)))
+    for number, scores in enumerate(together):
+        np.testing.assert_allclose(scores, alone[number % 4], atol=1e-5)
+    assert not np.allclose(alone[0], alone[1], atol=1e-4)
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])

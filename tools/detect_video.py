@@ -57,11 +57,8 @@ def _run(options: argparse.Namespace) -> int:
         raise SettingsError(f"--K {options.K} must be at least 1")
     tiling, paths = tiling_of(options), videos_of(options.videos, options.out)
     _refuse_other_results(options.out, paths)
-    for path in paths:  # a damaged one is told of now, and not after hours
-        with Video(path) as video:
-            first = next(video.frames(), None)
-        if options.draw and first is not None and max(first.picture.shape) > LONGEST_SIDE:
-            raise SettingsError(f"{path}: MPEG-4 holds no more than {LONGEST_SIDE} pixels a side; give --no_draw")
+    named = _named(paths)
+    paths, num_bad = _readable(paths, options)
     options.model = weights_in(options.model)
     detector = _detector(options)
     least = least_scores_of(options, detector.class_names)
@@ -69,13 +66,13 @@ def _run(options: argparse.Namespace) -> int:
         warn(hint)
     print(f"detecting with {options.model} in {len(paths)} {'video' if len(paths) == 1 else 'videos'}", flush=True)
     started = time.perf_counter()
-    origin = origin_of(options.model, _named(paths), paths, detector.settings, tiling) | {"every": options.every}
+    origin = origin_of(options.model, named, paths, detector.settings, tiling) | {"every": options.every}
     with StopRequest() as stop, ResultFiles(options.out / RESULTS, detector.class_names, origin) as results:
         for path in (*(_drawn(options.out, path) for path in paths), options.out / COUNTS):
             path.unlink(missing_ok=True)  # of an earlier run, as its results are
         work = _Work(options, detector, tiling, least, results, stop)
         try:
-            num_bad = sum(not work.detect_in(path) for path in paths)
+            num_bad += sum(not work.detect_in(path) for path in paths)
         except BaseException:  # then there are no results; a video without them would stand in the way of the next run
             for path in paths:
                 _drawn(options.out, path).unlink(missing_ok=True)
@@ -98,6 +95,29 @@ def _run(options: argparse.Namespace) -> int:
         print("stopped; what is written is of the frames so far", file=sys.stderr)
         return stop.exit_code
     return int(num_bad > 0)
+
+
+def _readable(paths: Sequence[Path], options: argparse.Namespace) -> tuple[list[Path], int]:
+    """The videos of which a frame can be read, and how many others there are: told of now, and not after hours. Raises
+    VideoError for one, or for all where they may be left out, SettingsError for one that cannot be drawn."""
+    found, error = [], None
+    for path in paths:
+        try:
+            with Video(path) as video:
+                first = next(video.frames(), None)
+        except VideoError as fault:
+            if options.on_bad_video == "error":
+                more = " (--on_bad_video skip leaves such videos out)" if len(paths) > 1 else ""
+                raise VideoError(f"{fault}{more}") from fault
+            error = fault
+            warn(str(fault))
+            continue
+        if options.draw and first is not None and max(first.picture.shape) > LONGEST_SIDE:
+            raise SettingsError(f"{path}: MPEG-4 holds no more than {LONGEST_SIDE} pixels a side; give --no_draw")
+        found.append(path)
+    if not found and error is not None:
+        raise error
+    return found, len(paths) - len(found)
 
 
 class _Work:
@@ -255,6 +275,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add_detector_flags(parser)
     add_classes_flag(parser)
     add_drawing_flags(parser, shown="drawn and counted")
+    add(
+        "--on_bad_video",
+        choices=("error", "skip"),
+        default="error",
+        help="a video that cannot be read stops before any is begun, or is left out and told of [default: %(default)s]",
+    )
     add("--no_draw", dest="draw", action="store_false", help="write no video")
     options = parser.parse_args(arguments)
     check_drawing_flags(options)

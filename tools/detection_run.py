@@ -30,7 +30,7 @@ def run_detector(
     config, paths, log = loaded.config, list(images.values()), Log(loaded.run_dir)
     check_outputs(loaded.run_dir, images, config.num_drawings if engine.is_main else 0)
     if config.on_bad_label == "error":
-        check_headers(paths)
+        check_headers(paths, "--on_bad_label")
     log(f"detecting with {loaded.checkpoint} ({loaded.architecture.title}) on {len(paths)} pictures of {source}")
     started, class_names = time.perf_counter(), loaded.class_names
     scores = {} if config.scores is None else read_scores(config.scores)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config
+from tools.onnx_facts import FileFacts, read_properties
 from tools.run_folder import checkpoint_path
 from tools.setting_rules import check_shares
 
@@ -56,6 +57,11 @@ def _run(options: argparse.Namespace) -> None:
     compared = export_checkpoint(checkpoint, options.output, settings)
     print(f"{'like' if options.half else 'same as'} the checkpoint: {compared}")
     print(f"written: {options.output} ({options.output.stat().st_size / 1e6:.1f} MB)")
+    if options.letterbox and not FileFacts.from_properties(read_properties(options.output), options.output).letterbox:
+        print(
+            "it takes pictures of the network's own size, so that no letterbox is inside; others are made to fit as "
+            "`resize` in its metadata says (tools.infer_onnx does it)"
+        )
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     refuse_pictures(options.out, images.values())
     check_outputs(options.out, images, options.num_drawings)
     if options.on_bad_picture == "error":
-        check_headers(images.values())
+        check_headers(images.values(), "--on_bad_picture")
     started = time.perf_counter()
     detector = choosing(open_detector(options), options)
     class_names = detector.class_names

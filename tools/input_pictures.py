@@ -58,7 +58,11 @@ def refuse_pictures(out: Path, images: Iterable[Path], flag: str = "") -> None:
         refuse_inputs(out, folder, flag)
 
 
-def check_headers(images: Iterable[Path]) -> None:
-    """Raises ImageError for the first picture whose header cannot be read: better now than after hours of work."""
+def check_headers(images: Iterable[Path], flag: str) -> None:
+    """Raises ImageError for the first picture whose header cannot be read: better now than after hours of work. `flag`:
+    that which leaves it out."""
     for path in progress_bar(list(images), desc="looking at the pictures", unit="picture"):
-        read_header(path)
+        try:
+            read_header(path)
+        except ImageError as error:
+            raise ImageError(f"{error} ({flag} skip leaves such pictures out)") from error

@@ -14,11 +14,14 @@ from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.picture_windows import PictureWindows
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.command_line import SettingsError
+from tools.messages import warn
 from tools.onnx_facts import FileFacts, read_properties
 from tools.outcomes import DetectionSettings, Found, Tiling, check_batch_size, check_picture, is_cut, survivors, to_draw
 from tools.progress import progress_bar
 from tools.runtimes import open_runtime
 from tools.tiled_picture import TiledPicture
+
+LEAST_SHARE = 0.95  # of the size at which the network could see a picture
 
 
 class OnnxDetector:
@@ -51,6 +54,7 @@ class OnnxDetector:
         thresholds = _thresholds(self.facts, path, conf_thresh, nms_thresh)
         inside = {"num_views": self.facts.num_views, "precision": self.facts.precision}
         self.settings = DetectionSettings(self.facts.num_peaks, *thresholds, **inside)
+        self._path, self._has_warned = path, False
         self._run = open_runtime(path, runtime, provider, threads)
         self.batch = self._run.input_shape[0]
         self.num_cut = 0
@@ -64,20 +68,24 @@ class OnnxDetector:
         """The same for `detect_tiled`: of a large TIFF file what is read window by window. Raises ImageError."""
         return self.facts.open_picture(Path(path))
 
-    def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
+    def detect(self, pictures: Sequence[np.ndarray], batch_size: int = 1) -> list[ImageDetections]:
         """The boxes in pictures of any sizes, each (H, W, 3) uint8 BGR as OpenCV reads them (or with the channels of
         the network; float32 of 0..255 where that is the file's input), in their pixels, best first.
 
-        Raises ValueError for another shape or kind.
+        Of those of one size so many go through the network at once (as many as the file takes, where that is fixed).
+        Raises ValueError for another shape or kind, or no picture at a time.
         """
+        check_batch_size(batch_size)
+        size = max(batch_size, self.batch or 1)
         kinds = tuple(dict.fromkeys((np.uint8, np.dtype(self.facts.input_kind).type)))
         for picture in pictures:
             check_picture(picture, self.num_channels, kinds)
         found: list[ImageDetections] = [NO_DETECTIONS] * len(pictures)
         for hw in dict.fromkeys(picture.shape[:2] for picture in pictures):  # those of a size go together
             rows = [row for row, picture in enumerate(pictures) if picture.shape[:2] == hw]
-            for row, boxes in zip(rows, self.rows([pictures[row] for row in rows]), strict=True):
-                found[row] = boxes
+            for part in (rows[start : start + size] for start in range(0, len(rows), size)):
+                for row, boxes in zip(part, self.rows([pictures[row] for row in part]), strict=True):
+                    found[row] = boxes
         self.num_cut += sum(is_cut(boxes.scores, self.settings) for boxes in found)
         if not self.facts.nms:
             return [survivors(*boxes, self.settings) for boxes in found]
@@ -95,6 +103,8 @@ class OnnxDetector:
         """Pictures of one size as the file takes them (N, H, W, 3), and how many of its pixels a picture pixel is."""
         hw = pictures[0].shape[:2]
         target = None if as_inputs else self._target(hw)
+        if target is not None and self.facts.letterbox:
+            self._warn_of_shrinking(hw, target)
         dtype = np.dtype(self.facts.input_kind)
         if target is None:
             return np.stack(pictures).astype(dtype, copy=False), 1.0
@@ -116,7 +126,7 @@ class OnnxDetector:
             batches = progress_bar(batches, unit="batch", desc=cut.title)
         for rows in batches:
             crops = {row: crop for row in rows if (crop := cut.tiles.crop_unless_blank(row)) is not None}
-            for row, found in zip(crops, self.detect(list(crops.values())), strict=True):
+            for row, found in zip(crops, self.detect(list(crops.values()), batch_size), strict=True):
                 cut.add(row, found)
         return cut.merged(self.settings)
 
@@ -126,6 +136,19 @@ class OnnxDetector:
         if None not in fixed:
             return None if hw == fixed else fixed
         return None if self.facts.letterbox else self.facts.input_hw
+
+    def _warn_of_shrinking(self, hw: tuple[int, int], fixed: tuple[int, int]) -> None:
+        """Warn, once, where a picture is made to fit the file's fixed size and then the network's, in a file that has
+        the letterbox inside: it loses more than by the network's alone."""
+        input_hw = self.facts.input_hw
+        share = letterbox_scale(hw, fixed) * letterbox_scale(fixed, input_hw) / letterbox_scale(hw, input_hw)
+        if share < LEAST_SHARE and not self._has_warned:
+            self._has_warned = True
+            warn(
+                f"{self._path}: takes pictures of {fixed[1]} x {fixed[0]} alone; those of {hw[1]} x {hw[0]} are fitted "
+                f"into that, and the network sees objects at {share:.0%} of the size that they could have; export it "
+                "for pictures of your size, or without --no_dynamic"
+            )
 
     def _by_batch(self, images: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
         """The outputs of each picture; a file of a fixed batch gets as many, the last filled up with repetitions."""

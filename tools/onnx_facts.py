@@ -13,8 +13,10 @@ from tools.network_input import NetworkInput
 PROJECT = "bbavectors"
 VERSION = "1.0"  # of this project's exported files; the first number changes when readers of old ones must
 RESIZE_RULE = (
-    "one scale for both sides, the largest at which the picture fits; bilinear, half-pixel centres, no anti-aliasing, "
-    "in float; padded at the right and at the bottom with fill_bgr"
+    "one scale for both sides, k = min(input_height / H, input_width / W); the picture fills max(1, floor(H * k)) rows "
+    "and max(1, floor(W * k)) columns, of which pixel i is read at (i + 0.5) / k - 0.5 of the picture: bilinear, no "
+    "anti-aliasing, in float, as cv2.resize does with fx = fy = k and without a size; the rest, at the right and the "
+    "bottom, is fill_bgr"
 )
 COLUMNS = {
     "boxes": "x1 y1 x2 y2 x3 y3 x4 y4: corners in pixels of the given image, clockwise on the screen; rows best first",
@@ -22,6 +24,7 @@ COLUMNS = {
     "labels": "number of the class in `classes`, from 0",
     "count": "rows that hold boxes; only with nms inside",
 }
+OUTSIDE_BOXES = "; that is the letterboxed one: divide them by k of `resize`"  # where the caller does it
 EACH_ITS_OWN = "percentiles 0.5 and 99.5 of each picture"  # the range of values, where none is given
 FILES_TELL = "those that each file calls its colours, else the first"  # the bands of TIFF files, where none are chosen
 ANGLE = "no angle is stored; that of the side w, corner 1 to corner 2, is atan2(y2-y1, x2-x1): clockwise on the screen"
@@ -110,6 +113,8 @@ class FileFacts(NetworkInput):
             "value_range": list(self.value_range) if self.value_range else EACH_ITS_OWN,
             "bands": list(self.bands) if self.bands else FILES_TELL,
         } | {f"output_{name}": text for name, text in COLUMNS.items() if self.nms or name != "count"}
+        if not self.letterbox:
+            values["output_boxes"] += OUTSIDE_BOXES
         return {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
                 for key, value in values.items()}  # fmt: skip
 

@@ -53,16 +53,18 @@ def build_file(detector: ExportedDetector, facts: FileFacts, shape: tuple[int, i
             dynamic_axes=axes,
         )
     model = onnx.load_model_from_string(buffer.getvalue())
-    _name_output_axes(model, facts)
+    _name_output_axes(model, facts, shape[0])
     for key, value in facts.to_properties().items():
         model.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(model, full_check=True)  # with shape inference, strict and with types
     return model.SerializeToString()
 
 
-def _name_output_axes(model: onnx.ModelProto, facts: FileFacts) -> None:
-    """Say the sizes of the outputs that the tracer could not tell."""
+def _name_output_axes(model: onnx.ModelProto, facts: FileFacts, batch: int) -> None:
+    """Say the sizes of the outputs that the tracer could not tell; `batch` where it is fixed."""
     for output in model.graph.output:
         known = {"boxes": (facts.num_peaks, 4, 2), "scores": (facts.num_peaks,), "labels": (facts.num_peaks,)}
         for axis, size in zip(output.type.tensor_type.shape.dim[1:], known.get(output.name, ()), strict=True):
             axis.dim_value = size
+        if not facts.dynamic:
+            output.type.tensor_type.shape.dim[0].dim_value = batch

@@ -62,12 +62,34 @@ class NetworkPart:
         used -= {name for node in graph.node for name in node.output}  # a weight's place taken by what unpacks it
         weights = {weight.name: weight for part in (original, changed.graph) for weight in part.initializer}
         graph.initializer.extend(weight for name, weight in weights.items() if name in used)
+        _share_equal_weights(graph)
         domains = {node.domain for node in graph.node}
         imports = [entry for entry in whole.opset_import if entry.domain in domains]
         del whole.opset_import[:]
         whole.opset_import.extend(imports)
         onnx.checker.check_model(whole, full_check=True)
         return whole
+
+
+def _share_equal_weights(graph: onnx.GraphProto) -> None:
+    """Keep one of weights that are equal: where a network looks several times (`--tta_views`), each look has got some
+    of its own from the tools that quantise, and the file its size as many times."""
+    first: dict[bytes, str] = {}
+    other_name, kept = {}, []
+    for weight in graph.initializer:
+        values = onnx.TensorProto()
+        values.CopyFrom(weight)
+        values.ClearField("name")
+        other_name[weight.name] = first.setdefault(values.SerializeToString(deterministic=True), weight.name)
+        if other_name[weight.name] == weight.name:
+            kept.append(weight)
+    outer = [node for node in graph.node if not any(attribute.HasField("g") for attribute in node.attribute)]
+    read_inside = {name for node in graph.node if node not in outer for name in _reads(node)}
+    kept += [weight for weight in graph.initializer if weight.name in read_inside and weight not in kept]
+    for node in outer:
+        node.input[:] = [other_name.get(name, name) for name in node.input]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 def _reads(node: onnx.NodeProto) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -31,7 +32,7 @@ class Runtime(Protocol):
     input_shape: tuple[int | None, ...]
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Run on pictures (N, H, W, 3); the outputs by name."""
+        """Run on pictures (N, H, W, 3); the outputs by name. Several threads may call it."""
 
 
 def open_runtime(path: Path, runtime: str = "onnxruntime", provider: str = "cpu", threads: int = 0) -> Runtime:
@@ -101,13 +102,16 @@ class _OpenVino:
         shape = self._model.inputs[0].partial_shape
         self.input_shape = tuple(None if side.is_dynamic else side.get_length() for side in shape)
         self._outputs = [output.get_any_name() for output in self._model.outputs]
+        # A compiled model has one request, and threads that used it at once got the boxes of each other's pictures.
+        self._one_at_a_time = Lock()
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        try:
-            found = self._model([images])
-        except Exception as error:
-            raise _run_error(error, images) from error
-        return {name: np.array(found[number]) for number, name in enumerate(self._outputs)}
+        with self._one_at_a_time:
+            try:
+                found = self._model([images])
+            except Exception as error:
+                raise _run_error(error, images) from error
+            return {name: np.array(found[number]) for number, name in enumerate(self._outputs)}
 
 
 @cache
