@@ -19,11 +19,12 @@ import numpy as np
 from DOTA_devkit.evaluation import RECALL_LEVELS, Curve, Evaluation
 
 Interval = tuple[float, float]
+LEAST_PICTURES = 2
 
 
 class Intervals(NamedTuple):
-    """From the lowest to the highest likely value (of differences in [-1, 1], else in [0, 1]); None where there is no
-    truth.
+    """From the lowest to the highest likely value (of differences in [-1, 1], else in [0, 1]); None where fewer than
+    `LEAST_PICTURES` have truth: of one picture every draw is the same, which says nothing of others.
 
     classes: of the AP50 of each class by name; mean: of mAP50.
     """
@@ -47,7 +48,7 @@ def ap50_intervals(
     """
     _check_draws(num_resamples)
     values = weighted_ap50(evaluation, draw_pictures(evaluation.num_images, num_resamples, rng), metric)
-    return _intervals(evaluation.classes, values, confidence)
+    return _intervals(evaluation, values, confidence)
 
 
 def ap50_differences(
@@ -70,7 +71,7 @@ def ap50_differences(
         raise ValueError("the two were not scored on the same pictures and classes")
     draws = list(draw_pictures(one.num_images, num_resamples, rng))
     first, second = (weighted_ap50(scored, draws, metric) for scored in (one, other))
-    return _intervals(one.classes, second - first, confidence)
+    return _intervals(one, second - first, confidence)
 
 
 def with_intervals(metrics: Mapping[str, Any], intervals: Intervals) -> dict[str, Any]:
@@ -132,14 +133,21 @@ def _check_draws(num_resamples: int) -> None:
         raise ValueError(f"num_resamples must be at least 1, got {num_resamples}")
 
 
-def _intervals(class_names: Iterable[str], values: np.ndarray, confidence: float) -> Intervals:
+def _intervals(scored: Evaluation, values: np.ndarray, confidence: float) -> Intervals:
     """Of values (R, C) in R draws, NaN where a class has no truth in the draw."""
+    with_truth = np.array([item.image_truths > 0 for item in scored.classes.values()]).reshape(
+        values.shape[1], scored.num_images
+    )
+    enough = with_truth.sum(axis=1) >= LEAST_PICTURES
     has_value = np.isfinite(values)
     means = np.where(has_value, values, 0.0).sum(axis=1) / np.maximum(has_value.sum(axis=1), 1)
-    intervals = (_interval(column, confidence) for column in values.T)
+    intervals = (
+        _interval(column[np.full(len(column), is_told)], confidence)
+        for column, is_told in zip(values.T, enough, strict=True)
+    )
     return Intervals(
-        classes=dict(zip(class_names, intervals, strict=True)),
-        mean=_interval(means[has_value.any(axis=1)], confidence),
+        classes=dict(zip(scored.classes, intervals, strict=True)),
+        mean=_interval(means[has_value.any(axis=1) & (with_truth.any(axis=0).sum() >= LEAST_PICTURES)], confidence),
     )
 
 

@@ -183,7 +183,9 @@ def result_files(source: Path, class_names: Sequence[str] | None = None, task: L
     if source.is_dir():
         paths = sorted(source.glob(f"{prefix}*.txt"))
         if not paths:
-            raise FileNotFoundError(f"{source}: no result files {prefix}<class>.txt in this folder; name another")
+            others = sorted(path.name for path in source.glob("*.txt") if not path.name.startswith("Task"))
+            remedy = "name another" + (f", or call {others[0]} {prefix}{others[0]}" if others else "")
+            raise FileNotFoundError(f"{source}: no result files {prefix}<class>.txt in this folder; {remedy}")
         return {path: _class_of(path, prefix) for path in paths}
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such file or folder; name a folder of {prefix}<class>.txt files")

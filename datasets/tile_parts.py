@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from DOTA_devkit.tiling import Tile, TileIndex
+from DOTA_devkit.tiling import Tile, TileIndex, tile_windows
 
 SLACK = 1e-6  # pixels that rounding at scales as 0.7 makes of a tile which ends at a line
 MOST_LINES = 200  # places for a line that are tried in a picture
@@ -33,6 +33,27 @@ def part_by_place(
         weights = np.array([counts[tile.name] + 1.0 for tile in tiles])  # tiles without objects count a little, too
         lists = _cut(low, high, weights, np.asarray(fractions, float))
         found |= {tile.name: number for tile, number in zip(tiles, lists.tolist(), strict=True)}
+    return found
+
+
+def tiles_on_shared_ground(index: TileIndex, train: Sequence[str], val: Sequence[str]) -> dict[str, str]:
+    """The tiles of `val` that show ground which a tile of `train` shows, too, and the first such one of each; names
+    that are no tiles have none."""
+    of_picture: dict[str, list[Tile]] = {}
+    for name in train:
+        if name in index.tiles:
+            of_picture.setdefault(index.tiles[name].picture, []).append(index.tiles[name])
+    windows = {picture: tile_windows(tiles, index.size) for picture, tiles in of_picture.items()}
+    found = {}
+    for name in val:
+        tile = index.tiles.get(name)
+        if tile is None or tile.picture not in windows:
+            continue
+        others, own = windows[tile.picture], tile_windows([tile], index.size)
+        shared = np.minimum(others[:, 2:], own[:, 2:]) - np.maximum(others[:, :2], own[:, :2])
+        rows = np.flatnonzero((shared > SLACK).all(axis=1))
+        if len(rows):
+            found[name] = of_picture[tile.picture][rows[0]].name
     return found
 
 

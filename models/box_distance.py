@@ -32,7 +32,21 @@ def gaussian_distance(wh: Tensor, reg: Tensor, target_wh: Tensor, target_reg: Te
         wh, target_wh: (P, 10) as `Maps.wh`; of these the vectors t, r, b, l, in cells.
         reg, target_reg: (P, 2), centres from one and the same point of each pair, in cells.
     """
-    first, second = _gaussian(wh.float(), reg.float()), _gaussian(target_wh.float(), target_reg.float())
+    return _hellinger(_gaussian(wh.float(), reg.float()), _gaussian(target_wh.float(), target_reg.float()))
+
+
+def nearer_boxes(quads: Tensor, others: Tensor, target_wh: Tensor, target_reg: Tensor) -> Tensor:
+    """Which of the `quads` are nearer to the true boxes than `others` are, (P,) bool, by the same distance.
+
+    Args:
+        quads, others: rectangles (P, 4, 2), in cells.
+        target_wh, target_reg: the true boxes, (P, 10) and (P, 2), as for `gaussian_distance`.
+    """
+    truth = _gaussian(target_wh.float(), target_reg.float())
+    return _hellinger(_gaussian_of(quads.float()), truth) < _hellinger(_gaussian_of(others.float()), truth)
+
+
+def _hellinger(first: _Gaussian, second: _Gaussian) -> Tensor:
     both = torch.cat((first.axes, second.axes), dim=1)
     between = first.mean - second.mean
     determinant = _determinant(both, 2 * _BLUR)
@@ -51,6 +65,12 @@ def _gaussian(wh: Tensor, reg: Tensor) -> _Gaussian:
     top, right, bottom, left = wh[:, :8].unflatten(-1, (4, 2)).unbind(1)
     mean = reg + (top + right + bottom + left) / 2
     return _Gaussian(mean, torch.stack(((right - left) / 2, (bottom - top) / 2), dim=1))
+
+
+def _gaussian_of(quads: Tensor) -> _Gaussian:
+    """Of rectangles, corners (P, 4, 2) in their order around."""
+    middles = (quads + quads.roll(-1, 1)) / 2
+    return _Gaussian(quads.mean(1), (middles[:, :2] - middles[:, 2:]) / 2)
 
 
 def _determinant(axes: Tensor, blur: float) -> Tensor:

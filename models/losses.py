@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.box_distance import gaussian_distance
+from DOTA_devkit.boxes import horizontal_quads, rectangle_quads
+from models.box_distance import gaussian_distance, nearer_boxes
 from models.ctrbox import Maps, MapsAtCells
 from models.positives import BatchTargets, Positives, find_positives
 
 # Below this many centres in a batch the focal sum is divided by more, not by less; see `BBAVectorsLoss`.
 FEW_CENTERS = 10
+LEAST_FILLED = 0.7  # of an outer box that may be the better one
 
 
 class BBAVectorsLoss(nn.Module):
@@ -36,6 +38,8 @@ class BBAVectorsLoss(nn.Module):
         rotated_weight: weight of rotated objects in `cls_theta`. The decoder calls a box rotated above 0.8, so with a
             weight of 1 one is horizontal even where rotated is likelier; with 4 the two meet at a half. Published: 1.
         positive_radius: cells around a centre's that are trained as well, see `find_positives`. Published: 0.
+        better_box: teach `cls_theta` which of the decoder's two boxes is the better one, see `rotated_targets`.
+            Published: False, the tilt of the object alone.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class BBAVectorsLoss(nn.Module):
         vector_beta: float = 1.0,
         rotated_weight: float = 1.0,
         positive_radius: int = 0,
+        better_box: bool = False,
     ) -> None:
         super().__init__()
         self.weights = {"hm": hm_weight, "wh": wh_weight, "reg": reg_weight, "cls_theta": cls_theta_weight}
@@ -57,6 +62,7 @@ class BBAVectorsLoss(nn.Module):
         # A buffer: made anew from a number in every step, it would wait for all that a GPU has still to do.
         self.register_buffer("rotated_weight", torch.tensor(rotated_weight), persistent=False)
         self.positive_radius = positive_radius
+        self.better_box = better_box
 
     def positives(self, targets: BatchTargets) -> Positives:
         """List the cells to train in; `CTRBOX.forward` can be asked for these alone."""
@@ -83,13 +89,14 @@ class BBAVectorsLoss(nn.Module):
         count, weight_sum = positives.totals if totals is None else totals
         weight, divisor = positives.weight[:, None], weight_sum.clamp(min=1)
         wh, reg, cls_theta = (part.float() for part in maps[1:])
+        is_rotated = rotated_targets(wh, reg, positives) if self.better_box else positives.cls_theta
         terms = {
             "hm": focal_sum(maps.hm, targets.hm) / _focal_divisor(count),
             "wh": (weight * self._distance(wh, positives.wh)).sum() / (10 * divisor),
             "reg": (weight * self._distance(reg, positives.reg)).sum() / (2 * divisor),
             "cls_theta": functional.binary_cross_entropy_with_logits(
                 cls_theta,
-                positives.cls_theta,
+                is_rotated,
                 weight=weight,
                 reduction="sum",
                 pos_weight=self.rotated_weight.to(cls_theta.device),
@@ -103,6 +110,34 @@ class BBAVectorsLoss(nn.Module):
 
     def _distance(self, values: Tensor, targets: Tensor) -> Tensor:
         return functional.smooth_l1_loss(values, targets, reduction="none", beta=self.vector_beta)
+
+
+@torch.no_grad()
+def rotated_targets(wh: Tensor, reg: Tensor, positives: Positives) -> Tensor:
+    """What `cls_theta` is to say at P positives, (P, 1): 0 for a horizontal object, and for a rotated one that fills
+    most of its outer box where the network's outer box is nearer to the truth than its box by the vectors; else 1.
+
+    Near the axes the vectors cannot be trusted: where an object is turned through one, top becomes right, and a network
+    that cannot tell the angle to a degree or two says something between the two, which is a box at 45 degrees. Its
+    outer box hardly changes there. The paper calls objects horizontal that fill more than 0.95 of their outer box,
+    which at 2 : 1 are those within 1.2 degrees.
+
+    Args:
+        wh, reg: (P, 10) and (P, 2), as the network says.
+        positives: the truth.
+    """
+    rotated = rectangle_quads(reg, wh[:, :8].unflatten(1, (4, 2)), xp=torch)
+    outer = horizontal_quads(reg, wh[:, 8:].clamp(min=0), xp=torch)
+    is_better = nearer_boxes(rotated, outer, positives.wh, positives.reg)
+    return positives.cls_theta * (is_better | (filled_share(positives.wh) < LEAST_FILLED))[:, None]
+
+
+def filled_share(wh: Tensor) -> Tensor:
+    """Which part of its outer box a rectangle fills, (P,): the best overlap that the outer box can have with it."""
+    top, right, bottom, left = wh[:, :8].unflatten(1, (4, 2)).unbind(1)
+    across, down = right - left, bottom - top
+    area = (across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]).abs()
+    return area / (wh[:, 8] * wh[:, 9]).clamp(min=1e-6)
 
 
 def focal_sum(logits: Tensor, heatmap: Tensor) -> Tensor:

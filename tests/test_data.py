@@ -8,6 +8,7 @@ import pytest
 from datasets.augment import jitter_colours
 from datasets.splits import ListError, Split
 from DOTA_devkit.labels import EVERY_CLASS, LabelError
+from DOTA_devkit.tiling import TileIndex, lay_tiles
 from tests.label_documents import DATA_YAML, PNG, YOLO_LINE, yolo_folder
 from tools import data as data_module
 from tools.config import Config, SettingsError
@@ -184,6 +185,18 @@ def test_pictures_on_both_sides_are_warned_of(capsys):
     assert capsys.readouterr().err == ""
     warn_of_shared_pictures(Split(["a", "b", "c"], ""), Split(["d", "c", "b"], ""))
     assert "2 of 3 validation pictures are trained on, too, such as b" in capsys.readouterr().err
+
+
+def test_tiles_that_show_what_others_are_trained_on_are_warned_of(capsys):
+    """A list of every fourth tile: all of them had been seen, in the tiles beside them, and nothing was said."""
+    tiles = {tile.name: tile for tile in lay_tiles("a", 100, 400, 100, 20)}
+    index, (first, second, *rest) = TileIndex(100, 20, ("car",), {"a": (100, 400)}, tiles), tiles
+    warn_of_shared_pictures(Split([first], ""), Split(rest, ""), index)
+    assert capsys.readouterr().err == ""
+    warn_of_shared_pictures(Split([first, *rest], ""), Split([second], ""), index)
+    assert f"1 of 1 validation tiles show what tiles that are trained on show, too, such as {second} and {first}" in (
+        capsys.readouterr().err
+    )
 
 
 def test_flips_and_colours_are_switches():

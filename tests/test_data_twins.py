@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from tools import split_tiles
 from tools.data_folder import lay_out
-from tools.data_twins import find_twins
+from tools.data_twins import find_shared_ground, find_twins
 from tools.stop_request import StopRequest
 
 
@@ -74,3 +75,15 @@ def test_damaged_pictures_are_told_unless_they_are_known(twins, folder):
     assert (damaged.picture, damaged.path) == ("e", str(path))
     assert damaged.what == "the file is cut off before its end; copy it again"
     assert not [item for item in find(twins, frozenset("e")) if item.kind == "unreadable-picture"]
+
+
+def test_tiles_of_two_lists_that_show_the_same_ground_are_found(dota_folder, tmp_path: Path) -> None:
+    """Mixed lists of tiles had no finding at all."""
+    src, tiles = dota_folder(names=("a",), hw=(150, 150), lists={}), tmp_path / "tiles"
+    assert split_tiles.main([str(src), str(tiles), "--size", "96", "--overlap", "32", "--workers", "0"]) == 0
+    names = sorted(path.stem for path in (tiles / "images").iterdir())
+    (tiles / "train.txt").write_text("\n".join(names[:-1]), encoding="utf-8")
+    (tiles / "val.txt").write_text(names[-1], encoding="utf-8")
+    (finding,) = find_shared_ground(lay_out("dota", tiles))
+    assert (finding.kind, finding.picture) == ("shared-ground", names[-1])
+    assert "shows ground that the tile a__1__" in finding.what

@@ -143,11 +143,18 @@ def test_one_set_of_results_is_set_against_another(files: Files, capsys: pytest.
     other.mkdir()
     lines = [f"p{number:02} 0.9 {SQUARE}" for number in range(20)]
     for number in range(20):
-        files.label(f"p{number:02}", f"{SQUARE} ship 0", *([f"{FAR} car 0"] if number == 3 else []))
+        files.label(
+            f"p{number:02}",
+            f"{SQUARE} ship 0",
+            *([f"{FAR} car 0"] if number in (3, 4) else []),
+            *([f"{FAR} van 0"] if number == 5 else []),
+        )
     files.result("ship", *lines)
     files.result("car")
+    files.result("van", f"p05 0.9 {FAR}")
     result_path(other, "ship", 1).write_text("".join(f"{line}\n" for line in lines[::2]), encoding="utf-8")
-    result_path(other, "car", 1).touch()
+    for name in ("car", "van"):
+        result_path(other, name, 1).touch()
     metrics = files.metrics("--against", str(other), "--bootstrap", "200")
     found = metrics["against"]
     ship = found["classes"]["ship"]
@@ -155,12 +162,14 @@ def test_one_set_of_results_is_set_against_another(files: Files, capsys: pytest.
     low, high = ship["interval"]
     assert 0.2 < low < 0.5 < high < 0.8
     assert found["classes"]["car"]["interval"] == [0.0, 0.0]
-    assert found["difference"] == pytest.approx(0.25)
-    assert metrics["mAP50"] == pytest.approx(0.5)
+    assert found["classes"]["van"]["interval"] is None  # of one picture: it was more than chance
+    assert found["difference"] == pytest.approx(0.5)
+    assert metrics["mAP50"] == pytest.approx(2 / 3)
     said = capsys.readouterr().out
     assert f"against {other}, 200 draws of the pictures" in said
     table = {line.split()[0]: line for line in said.partition("against")[2].splitlines() if line.strip()}
-    assert [table[name].endswith("*") for name in ("car", "ship", "mean")] == [False, True, True]
+    assert [table[name].endswith("*") for name in ("car", "van", "ship", "mean")] == [False, False, True, True]
+    assert table["van"].endswith("n/a")
     assert "+0.5000" in table["ship"]
     files.label("slip", "no numbers")  # is read after that
     assert files.run("--against", str(files.folder / "none")) == 1

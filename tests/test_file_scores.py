@@ -67,6 +67,20 @@ def test_bad_lines_can_be_left_out_and_are_counted(files: Files, capsys: pytest.
     assert "warning: 3 bad lines left out" in said
 
 
+def test_a_result_file_of_a_class_that_no_label_has_is_told(files: Files, capsys: pytest.CaptureFixture) -> None:
+    """A copy of a file, and one whose name is spelt otherwise, were classes of their own."""
+    files.label("a", f"{SQUARE} small-vehicle 0")
+    files.result("small_vehicle", f"a 0.9 {SQUARE}")
+    files.result("small-vehicle", f"a 0.9 {SQUARE}")
+    files.result("plane")  # of DOTA's, which need not be in every set
+    files.metrics()
+    said = capsys.readouterr().err
+    assert "warning: 1 result files are of classes that no label has, such as 'small_vehicle'; did you mean " in said
+    (files.results / "Task1_small_vehicle.txt").unlink()
+    files.metrics()
+    assert "no label has" not in capsys.readouterr().err
+
+
 def test_a_picture_of_which_no_label_can_be_used_does_not_count(files: Files, capsys: pytest.CaptureFixture) -> None:
     """It counted as one without objects, on which every detection is a false alarm; phase eval leaves it out."""
     files.label("a", f"{SQUARE} ship 0")

@@ -22,6 +22,7 @@ def test_the_default_recipe_is_what_was_measured():
     assert (config.batch_size, config.accumulate, config.backbone_lr_scale) == (2, 1, 1.0)
     assert (config.positive_radius, config.box_weight, config.vector_beta) == (1, 1.0, 0.1)
     assert (config.vector_weight, config.theta_weight, config.rotated_weight) == (0.5, 0.25, 4.0)
+    assert config.theta_rule == "tilt"
     assert (config.augment_scale, config.augment_quarter, config.augment_rotate) == ((0.85, 1.18), False, 0.0)
     assert config.augment_mosaic == 0.0
     assert (config.neck, config.head_width, config.head_norm) == ("combination", 256, True)
@@ -40,6 +41,7 @@ def test_the_published_recipe_is_the_papers():
     assert (config.warmup, config.weight_decay, config.clip_norm, config.ema) == (0.0, 0.0, 0.0, 0.0)
     assert (config.positive_radius, config.box_weight, config.vector_beta) == (0, 0.0, 1.0)
     assert (config.vector_weight, config.theta_weight, config.rotated_weight) == (1.0, 1.0, 1.0)
+    assert config.theta_rule == "tilt"
     assert (config.augment_scale, config.augment_quarter, config.augment_rotate) == ((0.9, 1.1), False, 0.0)
     assert config.head_norm
     assert not config.sparse_heads

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from datasets.splits import Split
 from tests.label_documents import write
-from tools.data import (
-    open_data,
-    split_of,
-)
-from tools.run_lists import check_lists, keep_lists, warn_of_known_pictures
+from tools import split_tiles
+from tools.data import open_data, split_of
+from tools.run_lists import check_lists, keep_lists, pictures_of_tiles, warn_of_known_pictures
 from tools.setting_flags import parse_settings
 
 
@@ -98,3 +97,36 @@ def test_lists_and_files_may_spell_an_umlaut_in_two_ways(dota_folder, tmp_path, 
     config = parse_settings(["--phase", "eval", "--data_dir", str(data_dir), "--split", "all"])
     warn_of_known_pictures(split_of(config, data, "val"), data.run_dir)
     assert "warning: 1 of the 3 pictures" in capsys.readouterr().err
+
+
+def test_tiles_of_pictures_that_were_trained_on_are_known_and_so_are_the_pictures(dota_folder, tmp_path, capsys):
+    """A run on tiles was scored on the pictures that these are of, or on other tiles of them, as on new ones."""
+    whole = dota_folder("whole", names=("a", "b"), hw=(150, 150), lists={"train": ["a"], "val": ["b"]})
+    for size in (96, 64):
+        words = [str(whole), str(tmp_path / f"tiles{size}"), "--size", str(size), "--overlap", "32", "--workers", "0"]
+        assert split_tiles.main(words) == 0
+    tiles = tmp_path / "tiles96"
+    train = (tiles / "train.txt").read_text().split()
+    assert pictures_of_tiles(tiles, train) == ["a"]
+    assert pictures_of_tiles(whole, ["a"]) == []
+    a_run(tmp_path / "run", train=train, val=(tiles / "val.txt").read_text().split(), train_pictures=["a"])
+    for folder, split, known in ((whole, "train", 1), (whole, "val", 0), (tmp_path / "tiles64", "train", 16)):
+        config = parse_settings(["--phase", "eval", "--data_dir", str(folder), "--split", split])
+        data = open_data(config, tmp_path / "run")
+        capsys.readouterr()
+        chosen = split_of(config, data, "val")
+        warn_of_known_pictures(chosen, data.run_dir, data.data_dir)
+        said = capsys.readouterr().err
+        assert said.startswith(f"warning: {known} of the") if known else not said
+    # A picture that was parted by place is on both sides, and its tiles are not.
+    a_run(tmp_path / "parted", train=train[:2], val=train[-2:], train_pictures=["a"])
+    warn_of_known_pictures(Split(train[-2:], "the list"), tmp_path / "parted", tiles)
+    assert not capsys.readouterr().err
+
+
+def test_a_folder_that_holds_few_of_the_held_out_pictures_is_asked_about(dota_folder, tmp_path, capsys):
+    """Other data of which four of fifty names were the same were scored on these four."""
+    a_run(tmp_path / "run", train=["x"], val=["a", "b", "c"])
+    config = parse_settings(["--phase", "eval", "--data_dir", str(dota_folder(names=("a", "d", "e"), lists={}))])
+    assert split_of(config, open_data(config, tmp_path / "run"), "val").names == ["a"]
+    assert "has 1 of the 3 pictures that the run has held out, by their names; is it" in capsys.readouterr().err

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.tile_parts import part_by_place
-from DOTA_devkit.tiling import TileIndex, lay_tiles
+from datasets.tile_parts import part_by_place, tiles_on_shared_ground
+from DOTA_devkit.tiling import TileIndex, lay_tiles, tile_windows
 
 
 def index_of(hw: tuple[int, int], size: int, overlap: int, scales: tuple[float, ...] = (1.0,)) -> TileIndex:
@@ -77,3 +77,35 @@ def test_tiles_that_end_where_the_line_is_are_kept_at_any_scale(scale: float) ->
     for seed in range(4):
         found = part_by_place(index, grid, (0.7, 0.2, 0.1), np.random.default_rng(seed))
         assert set(found.values()) <= {0, 1, 2}
+
+
+@given(seed=st.integers(0, 99), overlap=st.sampled_from([0, 30]), scales=st.sampled_from([(1.0,), (0.5, 1.0)]))
+def test_tiles_of_two_lists_share_ground_where_their_windows_do(
+    seed: int, overlap: int, scales: tuple[float, ...]
+) -> None:
+    index = index_of((200, 300), 100, overlap, scales)
+    names = list(index.tiles)
+    is_held_out = np.random.default_rng(seed).random(len(names)) < 0.3
+    train, val = ([name for name, out in zip(names, is_held_out, strict=True) if out == wanted] for wanted in (0, 1))
+    found = tiles_on_shared_ground(index, [*train, "no tile"], [*val, "another"])
+    windows = {name: tile_windows([index.tiles[name]], index.size)[0] for name in names}
+    for name in val:
+        shares = [
+            (
+                np.minimum(windows[name][2:], windows[other][2:]) > np.maximum(windows[name][:2], windows[other][:2])
+            ).all()
+            for other in train
+        ]
+        assert (name in found) == any(shares)
+        if name in found:
+            assert shares[train.index(found[name])]
+    assert found.keys() <= {*val}
+
+
+def test_lists_that_are_parted_by_place_share_no_ground() -> None:
+    index = index_of((400, 3000), 200, 100)
+    lists = part_by_place(index, dict.fromkeys(index.tiles, 1), (0.8, 0.2), np.random.default_rng(0))
+    train, val = ([name for name, number in lists.items() if number == wanted] for wanted in (0, 1))
+    assert train
+    assert val
+    assert not tiles_on_shared_ground(index, train, val)

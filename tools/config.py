@@ -185,6 +185,12 @@ class Config:
     )
     vector_weight: float = _setting(0.5, "weight of the vectors' loss; 1 is published", least=0)
     theta_weight: float = _setting(0.25, "weight of cls_theta's loss; 1 is published", least=0)
+    theta_rule: str = _setting(
+        "tilt",
+        "when cls_theta is taught that a box is rotated: by the tilt of the object, as published, or where the box of "
+        "the vectors is better than the outer one, as the network has the two by then; better for tight labels",
+        ("tilt", "better"),
+    )
     rotated_weight: float = _setting(
         4.0,
         "weight of rotated boxes in cls_theta; 4 makes the decoder's threshold of 0.8 one half, 1 is published",

@@ -24,15 +24,16 @@ from datasets.readers import (
     read_samples,
 )
 from datasets.splits import ListError, Split, choose_split
+from datasets.tile_parts import tiles_on_shared_ground
 from datasets.training_set import TrainingSet
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import LabelError, did_you_mean
-from DOTA_devkit.tiling import read_index
+from DOTA_devkit.tiling import TileIndex
 from tools.config import Config, SettingsError
 from tools.messages import report_bad_labels, warn, warn_of_dead_links
 from tools.ranks import is_main_process
 from tools.run_lists import held_out
-from tools.tile_folder import unfinished_tiles
+from tools.tile_folder import index_in, unfinished_tiles
 
 DEMO_DIR = Path("data/demo")
 DEFAULT_SIDE = 608
@@ -82,11 +83,8 @@ def default_input_hw(config: Config, data: DataFolder) -> tuple[int, int]:
 
 def reading_of(config: Config, data: DataFolder) -> Reading:
     """--value_range and --bands, each else as the tiles of the data were cut, so that whole pictures look like them."""
-    try:
-        index = read_index(data.data_dir)
-        tiles = Reading(index.value_range, index.bands)
-    except (OSError, ValueError):  # no tiles, or an index of something else: scoring tells of it
-        tiles = BY_THE_FILE
+    index = index_in(data.data_dir)
+    tiles = BY_THE_FILE if index is None else Reading(index.value_range, index.bands)
     value_range, bands = config.value_range, config.bands
     return Reading(
         tiles.value_range if value_range is None else (value_range[0], value_range[1]),
@@ -208,13 +206,21 @@ def _known_splits(data: DataFolder) -> Mapping[str, Sequence[str]]:
     return get_format(data.dataset).splits(data.data_dir)
 
 
-def warn_of_shared_pictures(train: Split, val: Split) -> None:
-    """Warn when pictures are on both sides: the score would be of what is known by heart."""
+def warn_of_shared_pictures(train: Split, val: Split, index: TileIndex | None = None) -> None:
+    """Warn when pictures are on both sides, or what tiles show: the score would be of what is known by heart."""
     shared = sorted(set(train.names) & set(val.names))
     if shared:
         warn(
             f"{len(shared)} of {len(val.names)} validation pictures are trained on, too, such as {shared[0]}: their "
             "score does not tell of new pictures; tools.split_train_val makes lists that part them"
+        )
+    ground = {} if index is None else tiles_on_shared_ground(index, train.names, [*{*val.names} - {*shared}])
+    if ground:
+        tile = min(ground)
+        warn(
+            f"{len(ground)} of {len(val.names)} validation tiles show what tiles that are trained on show, too, such "
+            f"as {tile} and {ground[tile]}: their score does not tell of new pictures; tools.split_train_val keeps the "
+            "tiles of a picture together, or parts them by place"
         )
 
 

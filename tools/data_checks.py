@@ -94,7 +94,7 @@ KINDS = {
     "shared-ground": Kind(
         "warning",
         "ground of a picture in the other list",
-        "tools.split_train_val --group_by_ground keeps pictures that overlap on the map together",
+        "tools.split_train_val keeps tiles of a picture together, --group_by_ground pictures that overlap on the map",
     ),
     "alike-classes": Kind(
         "warning", "classes spelt alike", "one class? tools.convert_labels --rename OLD=NEW makes them one"

@@ -9,10 +9,12 @@ import numpy as np
 
 from datasets.images import ImageError
 from datasets.layouts import BY_THE_FILE, Reading
+from datasets.tile_parts import tiles_on_shared_ground
 from tools.data_checks import Finding, escaped
 from tools.data_folder import DataLayout, Pair
 from tools.progress import progress_bar
 from tools.stop_request import StopRequest
+from tools.tile_folder import index_in
 
 NEVER = 65  # bits, more than there are
 
@@ -44,11 +46,18 @@ def find_twins(
 
 
 def find_shared_ground(layout: DataLayout) -> list[Finding]:
-    """Each validation picture that shows ground which a training picture shows, too, by where both lie on the map."""
+    """Each validation picture that shows ground which a training picture shows, too, by where both lie on the map, or
+    in the picture that they are tiles of."""
     from datasets.shared_ground import shared_ground  # brings shapely with it
 
     pairs = [pair for pair in layout.pairs if pair.part in ("train", "val")]
     found: dict[str, Finding] = {}
+    if index := index_in(layout.data_dir, [pair.name for pair in pairs]):
+        paths = {pair.name: pair.image_path for pair in pairs}
+        train, val = ([pair.name for pair in pairs if pair.part == part] for part in ("train", "val"))
+        for name, other in tiles_on_shared_ground(index, train, val).items():
+            what = f"shows ground that the tile {escaped(other)} shows, which is trained on"
+            found[name] = Finding("shared-ground", name, escaped(str(paths[name])), 0, what, other=other)
     for rows in shared_ground([pair.image_path for pair in pairs]).tolist():
         first, second = sorted((pairs[row] for row in rows), key=lambda pair: pair.part)
         if (first.part, second.part) == ("train", "val"):

@@ -44,7 +44,7 @@ def run(config: Config) -> int:
     data = open_data(config, loaded.checkpoint.parent)
     class_names, everything = loaded.class_names, loaded.of_all_classes
     split, samples = read_split(config, data, "val", everything.class_names)
-    warn_of_known_pictures(split, data.run_dir)
+    warn_of_known_pictures(split, data.run_dir, data.data_dir)
     truths, what = truths_of(samples), split.source
     whole = whole_pictures_of(data.data_dir, list(truths), everything.class_names, config)
     log, engine = Log(loaded.run_dir), Engine(config.device)
@@ -149,9 +149,13 @@ def _are_fresh(loaded: LoadedRun, images: Mapping[str, Path], source: str) -> bo
 
 def _draw_curves(path: Path, scored: Evaluation, metrics: Mapping) -> None:
     """Precision over recall at IoU 0.5 (solid) and 0.75 (dashed), a colour a class."""
+    from matplotlib import colormaps
+
     with figure_file(path, (8.5, 5), scored.classes, dpi=120) as figure:
         axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
         shown = plot_names(list(scored.classes))
+        pairs = colormaps["tab20"].colors  # ten colours and a paler one of each
+        colors = [*pairs[::2], *pairs[1::2]]
         for number, ((name, item), text) in enumerate(zip(scored.classes.items(), shown, strict=True)):
             for threshold, style in ((0.5, "-"), (0.75, "--")):
                 curve = item.curves[scored.iou_thresholds.index(threshold)]
@@ -159,7 +163,7 @@ def _draw_curves(path: Path, scored: Evaluation, metrics: Mapping) -> None:
                     continue
                 # With a blank before it: a label that begins with _ is hidden.
                 label = f" {text}, AP50 {metrics['classes'][name]['AP50']:.3f}" if threshold == 0.5 else None
-                axes.plot(curve.recall, curve.precision, style, color=f"C{number % 10}", label=label, linewidth=1.5)
+                axes.plot(curve.recall, curve.precision, style, color=colors[number % 20], label=label, linewidth=1.5)
         axes.grid(alpha=0.3)
         if axes.lines:
             size = 8 if len(scored.classes) < 12 else 6

@@ -72,7 +72,9 @@ def score_files(
     if not labels:
         raise ValueError(f"{labels_dir}: of none of the {len(paths)} label files can a label be used; correct them")
     if class_names is None:
-        class_names = _classes_found(labels, {name for of_folder in files for name in of_folder.values()})
+        of_results = {name for of_folder in files for name in of_folder.values()}
+        class_names = _classes_found(labels, of_results)
+        _warn_of_strange_classes(of_results, labels)
     elif skip_others:
         labels = _without_others(labels, class_names)
     number_of = {name: number for number, name in enumerate(class_names)} | {IGNORED_CLASS: EVERY_CLASS}
@@ -135,6 +137,17 @@ def _classes_found(labels: Mapping[str, Labels], of_results: Iterable[str]) -> t
     found = {name for item in labels.values() for name in item.names}.union(of_results) - {IGNORED_CLASS}
     order = {name: number for number, name in enumerate(DOTA_CLASSES["2.0"])}
     return tuple(sorted(found, key=lambda name: (order.get(name, len(order)), name)))
+
+
+def _warn_of_strange_classes(of_results: Iterable[str], labels: Mapping[str, Labels]) -> None:
+    """Warn of result files of classes that no label has, DOTA's left out, of which some are often not seen: a copy of a
+    file, or a name that is spelt otherwise."""
+    known = {name for item in labels.values() for name in item.names} - {IGNORED_CLASS}
+    strange = sorted({*of_results} - known - {*DOTA_CLASSES["2.0"]})
+    if known and strange:
+        meant = did_you_mean(strange[0], known)
+        what = " ".join(filter(None, [f"such as '{strange[0]}';", meant, "no object is there to be found"]))
+        warn(f"{len(strange)} result files are of classes that no label has, {what}")
 
 
 def _without_others(labels: Mapping[str, Labels], class_names: Sequence[str]) -> dict[str, Labels]:

@@ -22,6 +22,7 @@ def make_criterion(config: Config) -> BBAVectorsLoss:
         vector_beta=config.vector_beta,
         rotated_weight=config.rotated_weight,
         positive_radius=config.positive_radius,
+        better_box=config.theta_rule == "better",
     )
 
 

@@ -21,6 +21,7 @@ _PUBLISHED = {
     "vector_beta": 1.0,
     "vector_weight": 1.0,
     "theta_weight": 1.0,
+    "theta_rule": "tilt",
     "rotated_weight": 1.0,
     "box_weight": 0.0,
     "augment_mosaic": 0.0,

@@ -11,8 +11,10 @@ from DOTA_devkit.names import composed_form, spelling_in
 from tools.command_line import SettingsError
 from tools.messages import warn
 from tools.run_folder import SETTINGS
+from tools.tile_folder import index_in
 
 LISTS = "lists"
+TILED = "train_pictures"  # the list of the pictures whose tiles a run was trained on
 
 
 def keep_lists(run_dir: Path, **lists: Sequence[str]) -> None:
@@ -32,31 +34,56 @@ def check_lists(run_dir: Path, **lists: Sequence[str]) -> None:
             )
 
 
+def pictures_of_tiles(data_dir: Path, names: Sequence[str]) -> list[str]:
+    """The pictures that the tiles among `names` were cut from; none where the folder has no index of tiles."""
+    index = index_in(data_dir, names)
+    return sorted({index.tiles[name].picture for name in names if name in index.tiles}) if index else []
+
+
 def held_out(run_dir: Path, data_dir: Path, images: Mapping[str, Path], split: Split) -> Split:
     """Of the pictures of a folder those that the run has held out, as far as they are there; of another folder, all of
     them; `split` where that is the same or nothing is known. By their names alone: the data may have moved."""
-    train, val = (_kept_list(run_dir, name) for name in ("train", "val"))
+    val = _kept_list(run_dir, "val")
     there = [found for name in val if (found := spelling_in(images, name)) is not None]
     if not val or set(there) == set(split.names):
         return split
     if there:
+        if 2 * len(there) < len(val):
+            warn(
+                f"{data_dir} has {len(there)} of the {len(val)} pictures that the run has held out, by their names; is "
+                f"it the same data? --split all takes all {len(images)}"
+            )
         gone = f" ({len(val) - len(there)} are gone)" if len(there) < len(val) else ""
         which = f"those of {run_dir / LISTS / 'val.txt'}{gone}"
         return Split(there, f"{data_dir}, {which}; --split all takes all {len(images)}")
-    new = [name for name in images if composed_form(name) not in {*map(composed_form, train)}]
+    known = _known(list(images), run_dir, data_dir)
+    new = [name for name in images if name not in known]
     return Split(new, f"{data_dir}, all that the run was not trained on") if new else split
 
 
-def warn_of_known_pictures(split: Split, run_dir: Path | None) -> None:
-    """Warn when pictures are scored that the run in a folder was trained on, by their names."""
-    trained_on = {*map(composed_form, _kept_list(run_dir, "train"))}
-    known = sorted(name for name in split.names if composed_form(name) in trained_on)
+def warn_of_known_pictures(split: Split, run_dir: Path | None, data_dir: Path | None = None) -> None:
+    """Warn when pictures of `data_dir` are scored that the run in a folder was trained on, by their names and by those
+    of the pictures that tiles are of."""
+    known = sorted(_known(split.names, run_dir, data_dir))
     if known:
         warn(
             f"{len(known)} of the {len(split.names)} pictures of {split.source} have names that the run was trained "
-            f"on, such as {known[0]} ({run_dir / LISTS / 'train.txt'}); of the same pictures the score does not "
-            "tell of new ones"
+            f"on, such as {known[0]}, or those of its tiles or of their pictures ({run_dir / LISTS / 'train.txt'}); of "
+            "the same pictures the score does not tell of new ones"
         )
+
+
+def _known(names: Sequence[str], run_dir: Path | None, data_dir: Path | None) -> set[str]:
+    """Those of the names that the run was trained on, as pictures or as tiles of them."""
+    train, wholes, val = ({*map(composed_form, _kept_list(run_dir, name))} for name in ("train", TILED, "val"))
+    index = index_in(data_dir, names) if data_dir is not None and train else None
+    known = set()
+    for name in names:
+        whole = index.tiles[name].picture if index is not None and name in index.tiles else name
+        is_tile_held_out = composed_form(name) in val  # of a picture that was parted by place
+        if composed_form(name) in train or (composed_form(whole) in train | wholes and not is_tile_held_out):
+            known.add(name)
+    return known
 
 
 def _kept_list(run_dir: Path | None, name: str) -> list[str]:

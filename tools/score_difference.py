@@ -39,8 +39,11 @@ def format_difference(found: Mapping[str, Any]) -> str:
         if item["AP50"] is None:
             rows.append([name, *["n/a"] * 4, ""])
             continue
-        low, high = item["interval"]
         numbers = [f"{item['AP50']:.4f}", f"{item['AP50_there']:.4f}", f"{item['difference']:+.4f}"]
+        if item["interval"] is None:  # too few pictures
+            rows.append([name, *numbers, "n/a", ""])
+            continue
+        low, high = item["interval"]
         rows.append([name, *numbers, f"{low:+.4f} to {high:+.4f}", "*" if low > 0 or high < 0 else ""])
     return ruled(rows)
 

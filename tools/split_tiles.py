@@ -171,7 +171,10 @@ def _report(src: Path, dst: Path, settings: SplitSettings, records: Mapping[str,
     unlearnt = [(name, *item) for name, record in records.items() for item in record["unlearnt"]]
     if unlearnt:
         counts = ", ".join(f"{name} {count}" for name, count in Counter(item[2] for item in unlearnt).most_common())
-        warn(f"objects of which no tile shows enough, {len(unlearnt)} in all: {counts}; a smaller scale may show them")
+        warn(
+            f"objects of which no tile shows enough, {len(unlearnt)} in all: {counts}; a smaller scale may show "
+            "those that lie within their pictures"
+        )
         for picture, line, class_name in unlearnt[:SHOWN_OBJECTS]:
             print(f"  {LABEL_PATH(src, picture)}:{line}: {class_name}", file=sys.stderr)
         if len(unlearnt) > SHOWN_OBJECTS:

@@ -40,6 +40,6 @@ def pictures_of(config: Config, run_dir: Path | None = None) -> tuple[Mapping[st
     if config.input is None:
         data = open_data(config, run_dir)
         split = split_of(config, data, "val")
-        warn_of_known_pictures(split, data.run_dir)
+        warn_of_known_pictures(split, data.run_dir, data.data_dir)
         return {name: data.images[name] for name in split.names}, split.source
     return input_pictures(config.input, f"--input {config.input}"), named_from_anywhere(config.input)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from datasets.class_lists import dota_classes
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, lists_in, read_list
 from DOTA_devkit.atomic import write_json, write_lines
-from DOTA_devkit.tiling import INDEX_NAME, Tile, TileIndex
+from DOTA_devkit.tiling import INDEX_NAME, Tile, TileIndex, read_index
 from tools.config import SettingsError
 from tools.destinations import refuse_data_folder
 from tools.messages import warn
@@ -90,6 +90,15 @@ def unfinished_tiles(data_dir: Path) -> str | None:
     if (data_dir / SETTINGS).is_file() and not (data_dir / INDEX_NAME).is_file():
         return f"holds tiles, and no {INDEX_NAME}: tools.split_tiles was stopped, and the same command goes on"
     return None
+
+
+def index_in(data_dir: Path, names: Iterable[str] = ()) -> TileIndex | None:
+    """The index of the tiles in a folder, which are called as `names` spells them; None where there is none, or one
+    that cannot be read, of which scoring tells."""
+    try:
+        return read_index(data_dir).called_as(names)
+    except (OSError, ValueError):
+        return None
 
 
 def clear_leftovers(dst: Path) -> None:

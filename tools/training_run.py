@@ -42,10 +42,11 @@ from tools.own_backbone import same_backbone
 from tools.progress import progress_bar
 from tools.run_description import describe
 from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run
-from tools.run_lists import check_lists, keep_lists, warn_of_known_pictures
+from tools.run_lists import TILED, check_lists, keep_lists, pictures_of_tiles, warn_of_known_pictures
 from tools.run_state import Meter, Progress, Run, Stopped
 from tools.schedule import Schedule
 from tools.starting_network import check_backbone, network_of_run, starting_network
+from tools.tile_folder import index_in
 from tools.training_step import TrainingStep
 
 # Data may have moved: `check_lists` compares the names of the pictures.
@@ -108,9 +109,10 @@ def prepare(
     class_names = data_classes(config, data)
     train_split, train_samples = read_split(config, data, "train", class_names)
     val_split, val_samples = read_split(config, data, "val", class_names)
-    warn_of_shared_pictures(train_split, val_split)
+    warn_of_shared_pictures(train_split, val_split, index_in(data.data_dir, [*train_split.names, *val_split.names]))
     if stopped is None and config.resume is not None:  # of the run that the weights are from
-        warn_of_known_pictures(val_split, config.resume if config.resume.is_dir() else config.resume.parent)
+        start = config.resume if config.resume.is_dir() else config.resume.parent
+        warn_of_known_pictures(val_split, start, data.data_dir)
     torch.manual_seed(config.seed)
     with engine.main_first():  # it may fetch weights
         if stopped is not None:
@@ -142,6 +144,8 @@ def prepare(
         write_text(run_dir / SETTINGS, settings_toml(config))
         write_lines(run_dir / "classes.txt", class_names)
         keep_lists(run_dir, train=train_split.names, val=val_split.names)
+        if tiled := pictures_of_tiles(data.data_dir, train_split.names):
+            keep_lists(run_dir, **{TILED: tiled})
     run.log(f"run folder: {run_dir}")
     describe(run, train_samples)
     run.log(weights_line)
