@@ -79,7 +79,7 @@ def as_bgr(picture: np.ndarray) -> np.ndarray:
     return picture if channels == 3 else np.ascontiguousarray(picture[:, :, :3].repeat(3 if channels == 1 else 1, 2))
 
 
-SHADES = ((0.9, 1.0), (0.55, 1.0), (1.0, 0.65))  # saturation and value, bright, pale and dark
+SHADES = ((0.9, 1.0), (0.55, 1.0), (1.0, 0.7))  # saturation and value, bright, pale and dark
 COLORS_A_SHADE = 6
 
 

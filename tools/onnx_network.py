@@ -83,11 +83,15 @@ def _share_equal_weights(graph: onnx.GraphProto) -> None:
         other_name[weight.name] = first.setdefault(values.SerializeToString(deterministic=True), weight.name)
         if other_name[weight.name] == weight.name:
             kept.append(weight)
-    outer = [node for node in graph.node if not any(attribute.HasField("g") for attribute in node.attribute)]
-    read_inside = {name for node in graph.node if node not in outer for name in _reads(node)}
-    kept += [weight for weight in graph.initializer if weight.name in read_inside and weight not in kept]
-    for node in outer:
-        node.input[:] = [other_name.get(name, name) for name in node.input]
+    read_inside: set[str] = set()
+    for node in graph.node:
+        if any(attribute.HasField("g") for attribute in node.attribute):
+            read_inside |= _reads(node)
+        else:
+            node.input[:] = [other_name.get(name, name) for name in node.input]
+    kept += [
+        weight for weight in graph.initializer if weight.name in read_inside and other_name[weight.name] != weight.name
+    ]
     del graph.initializer[:]
     graph.initializer.extend(kept)
 
