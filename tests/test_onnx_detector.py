@@ -165,3 +165,10 @@ def test_pictures_of_several_sizes_have_the_boxes_that_each_has_alone(exported) 
     for found, picture in zip(detector.detect(pictures), pictures, strict=True):
         _assert_same(found, detector.detect([picture])[0], atol=1e-3)
     assert detector.detect([]) == []
+
+
+def test_files_are_read_as_the_network_was_taught_to_see_them(exported, tmp_path) -> None:
+    detector = OnnxDetector(exported(nms=True))
+    _write(tmp_path / "a.png", SCENE)
+    np.testing.assert_array_equal(detector.read(str(tmp_path / "a.png")), SCENE)
+    np.testing.assert_array_equal(detector.open(tmp_path / "a.png"), SCENE)

@@ -174,10 +174,10 @@ def detect_pictures(
         num_cut = detector.num_cut
         try:
             if tiling is None:
-                picture = detector.read(path)
+                picture = detector.facts.read_picture(path)
                 boxes = detector.detect([picture])[0]
             else:
-                picture = detector.open(path)
+                picture = detector.facts.open_picture(path)
                 boxes = detector.detect_tiled(picture, tiling, batch_size, name=path.name)
             kept, scale = to_draw(picture) if row < num_kept else (None, 1.0)
         except ImageError as error:
