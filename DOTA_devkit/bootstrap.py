@@ -142,12 +142,12 @@ def _intervals(scored: Evaluation, values: np.ndarray, confidence: float) -> Int
     has_value = np.isfinite(values)
     means = np.where(has_value, values, 0.0).sum(axis=1) / np.maximum(has_value.sum(axis=1), 1)
     intervals = (
-        _interval(column[np.full(len(column), is_told)], confidence)
-        for column, is_told in zip(values.T, enough, strict=True)
+        _interval(column, confidence) if is_enough else None for column, is_enough in zip(values.T, enough, strict=True)
     )
+    is_enough = with_truth.any(axis=0).sum() >= LEAST_PICTURES
     return Intervals(
         classes=dict(zip(scored.classes, intervals, strict=True)),
-        mean=_interval(means[has_value.any(axis=1) & (with_truth.any(axis=0).sum() >= LEAST_PICTURES)], confidence),
+        mean=_interval(means[has_value.any(axis=1)], confidence) if is_enough else None,
     )
 
 

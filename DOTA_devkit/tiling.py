@@ -62,12 +62,12 @@ class TileIndex:
     def called_as(self, names: Iterable[str]) -> TileIndex:
         """The index with its tiles called as `names` spells them, as far as these are tiles: the files may have the
         other form of an umlaut, which macOS gives them."""
-        tiles = dict(self.tiles)
-        for name in names:
-            known = None if name in tiles else spelling_in(tiles, name)
-            if known is not None:
-                tiles[name] = tiles.pop(known)._replace(name=name)
-        return replace(self, tiles=tiles)
+        others = [name for name in names if name not in self.tiles]
+        renamed = {known: name for name in others if (known := spelling_in(self.tiles, name)) is not None}
+        if not renamed:
+            return self
+        called = (tile._replace(name=renamed.get(name, name)) for name, tile in self.tiles.items())
+        return replace(self, tiles={tile.name: tile for tile in called})
 
 
 class CutLabels(NamedTuple):

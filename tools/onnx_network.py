@@ -75,23 +75,20 @@ def _share_equal_weights(graph: onnx.GraphProto) -> None:
     """Keep one of weights that are equal: where a network looks several times (`--tta_views`), each look has got some
     of its own from the tools that quantise, and the file its size as many times."""
     first: dict[bytes, str] = {}
-    other_name, kept = {}, []
+    other_name = {}
     for weight in graph.initializer:
         values = onnx.TensorProto()
         values.CopyFrom(weight)
         values.ClearField("name")
         other_name[weight.name] = first.setdefault(values.SerializeToString(deterministic=True), weight.name)
-        if other_name[weight.name] == weight.name:
-            kept.append(weight)
     read_inside: set[str] = set()
     for node in graph.node:
         if any(attribute.HasField("g") for attribute in node.attribute):
             read_inside |= _reads(node)
         else:
             node.input[:] = [other_name.get(name, name) for name in node.input]
-    kept += [
-        weight for weight in graph.initializer if weight.name in read_inside and other_name[weight.name] != weight.name
-    ]
+    needed = read_inside.union(first.values())
+    kept = [weight for weight in graph.initializer if weight.name in needed]
     del graph.initializer[:]
     graph.initializer.extend(kept)
 

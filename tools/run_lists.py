@@ -77,13 +77,14 @@ def _known(names: Sequence[str], run_dir: Path | None, data_dir: Path | None) ->
     """Those of the names that the run was trained on, as pictures or as tiles of them."""
     train, wholes, val = ({*map(composed_form, _kept_list(run_dir, name))} for name in ("train", TILED, "val"))
     index = index_in(data_dir, names) if data_dir is not None and train else None
-    known = set()
-    for name in names:
-        whole = index.tiles[name].picture if index is not None and name in index.tiles else name
-        is_tile_held_out = composed_form(name) in val  # of a picture that was parted by place
-        if composed_form(name) in train or (composed_form(whole) in train | wholes and not is_tile_held_out):
-            known.add(name)
-    return known
+    tiles = index.tiles if index is not None else {}
+    pictures = train | wholes
+
+    def is_known(name: str) -> bool:
+        own, whole = (composed_form(called) for called in (name, tiles[name].picture if name in tiles else name))
+        return own in train or (whole in pictures and own not in val)  # in both: of a picture that is parted by place
+
+    return set(filter(is_known, names))
 
 
 def _kept_list(run_dir: Path | None, name: str) -> list[str]:

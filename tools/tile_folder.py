@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -95,10 +96,17 @@ def unfinished_tiles(data_dir: Path) -> str | None:
 def index_in(data_dir: Path, names: Iterable[str] = ()) -> TileIndex | None:
     """The index of the tiles in a folder, which are called as `names` spells them; None where there is none, or one
     that cannot be read, of which scoring tells."""
+    path = data_dir.resolve() / INDEX_NAME
     try:
-        return read_index(data_dir).called_as(names)
+        return _read_once(path, path.stat().st_mtime_ns, path.stat().st_size).called_as(names)
     except (OSError, ValueError):
         return None
+
+
+@lru_cache(maxsize=1)
+def _read_once(path: Path, *_: int) -> TileIndex:
+    """The index as it is by its time and size: one that is asked for by several parts of a command may be large."""
+    return read_index(path)
 
 
 def clear_leftovers(dst: Path) -> None:
