@@ -57,9 +57,9 @@ def score_files(
     boxes. `difficult`, `ignore_overlap` as in `evaluate`; None is the published protocol, which in task 2 counts
     xmax and ymax as pixels inside. Warns of pictures and classes without detections and of detections not scored.
 
-    Raises LabelError for a bad line or an unknown class, with `on_bad` it is given to that and left out; LabelError
-    a picture of whose labels none can be used does not count. LabelError
-    for a listed picture without a label file, unless `missing_labels` is "empty"; OSError for what cannot be read.
+    Raises LabelError for a bad line or an unknown class, with `on_bad` it is given to that and left out, and a
+    picture of whose labels none can be used does not count; LabelError for a listed picture without a label file,
+    unless `missing_labels` is "empty"; OSError for what cannot be read.
     """
     files = [result_files(folder, class_names, task) for folder in results_dirs]  # raises before the labels are read
     paths = _label_paths(labels_dir, image_set, missing_labels)
