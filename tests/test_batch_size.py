@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import main
 from models import CTRBOX, IMAGENET
+from tests.short_runs import LISTS, arguments
 from tests.test_ctrbox import OddBackbone
-from tests.test_train import LISTS, arguments
 from tools.architecture import Architecture
 from tools.batch_size import MOST, RESERVE, _try_step, largest_that_fits
 from tools.engine import Engine

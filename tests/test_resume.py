@@ -22,7 +22,7 @@ import torch
 import main
 from DOTA_devkit.boxes import boxes_to_quads
 from tests.conftest import REPOSITORY
-from tests.test_train import LISTS, arguments
+from tests.short_runs import LISTS, arguments
 from tools import checkpoint, train, validation
 from tools.checkpoint import load_checkpoint, load_file
 from tools.folder_lock import locked

@@ -18,7 +18,7 @@ import main
 from DOTA_devkit.iou import poly_iou
 from DOTA_devkit.task_files import read_results
 from models import IMAGENET
-from tests.test_train import arguments
+from tests.short_runs import arguments
 from tools import convert_labels, weights
 from tools.architecture import Architecture
 from tools.checkpoint import load_checkpoint, save_checkpoint
