@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from tools.command_line import exit_code
+from tools.running.command_line import exit_code
 from tools.setting_flags import parse_settings
 
 

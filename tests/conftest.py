@@ -23,10 +23,10 @@ from DOTA_devkit.boxes import boxes_to_quads
 from models import IMAGENET, normalize
 from models.backbones import BACKBONES, Backbone
 from models.backbones.resnet import Bottleneck
-from tools import transfer
 from tools.architecture import Architecture
 from tools.checkpoint import save_checkpoint
-from tools.messages import forget_warnings
+from tools.running.messages import forget_warnings
+from tools.training import transfer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLASS_NAMES = ("car", "boat")
@@ -141,7 +141,7 @@ def label_what_is_found(out: Path, data_dir: Path) -> None:
 @pytest.fixture(scope="session")
 def exported(finding_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`exported(nms=True)`: that checkpoint as an ONNX file by these settings of `ExportSettings`, made once."""
-    from tools.onnx_export import ExportSettings, export_checkpoint
+    from tools.exported.onnx_export import ExportSettings, export_checkpoint
 
     folder, made = tmp_path_factory.mktemp("exported"), {}
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from models import CTRBOX
 from tests.test_ctrbox import OddBackbone
-from tools.averaging import WeightAverage
+from tools.training.averaging import WeightAverage
 
 
 class Small(nn.Module):

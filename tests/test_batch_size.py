@@ -12,10 +12,10 @@ from models import CTRBOX, IMAGENET
 from tests.short_runs import LISTS, arguments
 from tests.test_ctrbox import OddBackbone
 from tools.architecture import Architecture
-from tools.batch_size import MOST, RESERVE, _try_step, largest_that_fits
 from tools.engine import Engine
-from tools.run_description import is_batch_small_for_gpu
 from tools.setting_flags import parse_settings
+from tools.training.batch_size import MOST, RESERVE, _try_step, largest_that_fits
+from tools.training.run_description import is_batch_small_for_gpu
 
 
 @settings(deadline=None)

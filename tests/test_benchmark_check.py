@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datasets.readers import detect_format
-from tools.benchmark_check import make_label_files
+from tools.benchmarks.benchmark_check import make_label_files
 from tools.check_data import main
 
 

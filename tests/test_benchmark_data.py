@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tools.benchmark_data import benchmark_data, random_sample
+from tools.benchmarks.benchmark_data import benchmark_data, random_sample
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ import torch
 from datasets.images import read_image
 from DOTA_devkit import poly_iou
 from tools import benchmark
-from tools.benchmark_deploy import BASE, EagerDetector, crowd, job_from
+from tools.benchmarks.benchmark_deploy import BASE, EagerDetector, crowd, job_from
 from tools.checkpoint import load_checkpoint
-from tools.command_line import SettingsError
 from tools.onnx_detector import OnnxDetector
+from tools.running.command_line import SettingsError
 
 
 def test_torch_finds_what_the_exported_file_finds(finding_checkpoint, exported, dota_folder) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from DOTA_devkit import poly_nms
 from DOTA_devkit.evaluation import evaluate
-from tools import benchmark, benchmark_devkit
+from tools import benchmark
+from tools.benchmarks import benchmark_devkit
 
 
 def test_the_quick_run_says_what_it_measured(capsys: pytest.CaptureFixture) -> None:

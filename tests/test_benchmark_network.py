@@ -8,7 +8,7 @@ import torch
 from models import CTRBOX
 from tests.test_ctrbox import OddBackbone
 from tools import benchmark
-from tools.benchmark_network import FusedHeads, benchmark_network
+from tools.benchmarks.benchmark_network import FusedHeads, benchmark_network
 
 
 def test_a_row_for_each_network_with_its_size_and_ratio(capsys):

@@ -7,7 +7,7 @@ import numpy as np
 import main
 from DOTA_devkit.evaluation import ImageTruth
 from tools import benchmark
-from tools.benchmark_nms import benchmark_nms, count_dropped
+from tools.benchmarks.benchmark_nms import benchmark_nms, count_dropped
 
 SQUARE = np.array([[0.0, 0], [10, 0], [10, 10], [0, 10]])
 

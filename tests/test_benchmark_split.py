@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.benchmark_split import benchmark_split
+from tools.benchmarks.benchmark_split import benchmark_split
 
 
 def test_both_codecs_are_compared_with_bare_coding(capsys):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.benchmark_table import format_table
+from tools.benchmarks.benchmark_table import format_table
 
 COLUMNS = {"ms": ("ms", "8.1f"), "x": ("ratio", "6.2f"), "x ": ("other", "6.2f")}
 

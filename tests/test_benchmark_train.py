@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from datasets.readers import detect_format, read_classes, read_samples
-from tools import benchmark, benchmark_train
-from tools.benchmark_train import SETTINGS, TrialProcess, draw_data
-from tools.benchmark_trial import Job
+from tools import benchmark
+from tools.benchmarks import benchmark_train
+from tools.benchmarks.benchmark_train import SETTINGS, TrialProcess, draw_data
+from tools.benchmarks.benchmark_trial import Job
 
 
 class _Trial:

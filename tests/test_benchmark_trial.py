@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from tools import benchmark_trial
-from tools.benchmark_train import SETTINGS, draw_data
-from tools.benchmark_trial import (
+from tools.benchmarks import benchmark_trial
+from tools.benchmarks.benchmark_train import SETTINGS, draw_data
+from tools.benchmarks.benchmark_trial import (
     LOOKS_A_SECOND,
     Job,
     Trial,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from datasets.picture_windows import PictureWindows
-from tools.benchmark_windows import benchmark_windows, draw_survey
+from tools.benchmarks.benchmark_windows import benchmark_windows, draw_survey
 
 
 def test_windows_are_compared_with_the_whole_file(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from tools.checkpoint import (
     save_checkpoint,
     weights_of,
 )
-from tools.results import file_hash
+from tools.detection.results import file_hash
 
 ARCHITECTURE = Architecture("resnet18", True, ("小车", "large vehicle"), (96, 160), IMAGENET)
 

@@ -7,8 +7,8 @@ import pytest
 
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.class_choice import ChoosingDetector, ClassChoice
-from tools.command_line import SettingsError
 from tools.outcomes import Tiling
+from tools.running.command_line import SettingsError
 
 KNOWN = ("car", "boat", "小船", "bus")
 FOUND = ImageDetections(np.arange(40.0).reshape(5, 4, 2), np.linspace(0.9, 0.5, 5), np.array([3, 0, 2, 3, 1]))

@@ -11,11 +11,11 @@ import pytest
 from DOTA_devkit.labels import read_labels
 from DOTA_devkit.task_files import ImageDetections
 from tools.class_scores import least_scores, read_scores, scores_of, shown_scores
-from tools.command_line import SettingsError
 from tools.convert_labels import main as convert
+from tools.detection.results import ResultFiles
 from tools.drawing import draw_boxes
 from tools.outcomes import Found
-from tools.results import ResultFiles
+from tools.running.command_line import SettingsError
 
 METRICS = {
     "classes": {"car": {"score_threshold": 0.4}, "小船": {"score_threshold": 0.2}, "bus": {"score_threshold": None}}

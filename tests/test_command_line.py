@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from DOTA_devkit.atomic import atomic_write, write_text
-from tools.command_line import exit_code
+from tools.running.command_line import exit_code
 
 
 def test_a_file_in_the_way_is_a_sentence_without_the_number_of_the_system(
@@ -90,7 +90,7 @@ def test_a_process_that_was_forked_ends_by_sigterm_without_a_word(capfd: pytest.
 @pytest.mark.parametrize("num_lines", [1, 100_000])
 def test_a_reader_that_has_gone_ends_the_command_without_a_word(num_lines: int, unbuffered: str) -> None:
     said = f"lambda: input() or print(*range({num_lines}), sep=chr(10))"
-    program = f"import sys; from tools.command_line import exit_code; sys.exit(exit_code({said}))"
+    program = f"import sys; from tools.running.command_line import exit_code; sys.exit(exit_code({said}))"
     command = [sys.executable, "-c", program]
     pipe = subprocess.PIPE
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}

@@ -13,8 +13,8 @@ import pytest
 import main as program
 from tools.compare_runs import differing_settings, main, read_run
 from tools.config import settings_toml
-from tools.history import History
 from tools.setting_flags import parse_settings
+from tools.training.history import History
 
 
 def write_run(
@@ -39,7 +39,7 @@ def write_run(
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("tools.history.draw_history", lambda path, rows: None)
+    monkeypatch.setattr("tools.training.history.draw_history", lambda path, rows: None)
     write_run(tmp_path / "runs" / "slow", "--init_lr 1e-4", (0.2, 0.3, None))
     write_run(tmp_path / "runs" / "船", "--backbone mobilenetv2 --augment_scale 0.5 2", (0.6, 0.5))
     write_run(tmp_path / "runs" / "deep" / "other", "--num_workers 7", (0.4,), val="c")

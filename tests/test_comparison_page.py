@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.iou import intersection_over_first
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
-from tools.comparison_page import FALSE_COLOR, MISSED_COLOR, PAGE_WIDTH, PageItem, draw_page, match
+from tools.drawings.comparison_page import FALSE_COLOR, MISSED_COLOR, PAGE_WIDTH, PageItem, draw_page, match
 
 NOTHING = ImageTruth(np.zeros((0, 4, 2)), np.zeros(0, np.int64), np.zeros(0, np.int64))
 SQUARE = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], float)

@@ -14,7 +14,7 @@ from datasets.xml_labels import read_rolabelimg
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.iou import poly_iou
 from DOTA_devkit.labels import LabelError, read_labels
-from tools.data_checks import (
+from tools.data_check.data_checks import (
     KINDS,
     LISTED,
     Objects,

@@ -14,7 +14,7 @@ from datasets.readers import get_format, list_images
 from datasets.splits import ListError, choose_split, read_list
 from tests import test_dota_folder as dota
 from tests.label_documents import PNG, YOLO_LINE, write, yolo_folder
-from tools.data_folder import DataLayout, lay_out, read_members
+from tools.data_check.data_folder import DataLayout, lay_out, read_members
 
 
 def told(layout: DataLayout, kind: str) -> list[tuple[str, int]]:

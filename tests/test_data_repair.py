@@ -22,10 +22,10 @@ from tests.label_documents import YOLO_LINE, write, yolo_folder
 from tools import check_data
 from tools.check_data import main
 from tools.config import Config
-from tools.data_folder import lay_out
-from tools.data_repair import repair_folder, repair_labels, untangled
-from tools.stop_request import StopRequest
-from tools.whole_pictures import whole_pictures_of
+from tools.data_check.data_folder import lay_out
+from tools.data_check.data_repair import repair_folder, repair_labels, untangled
+from tools.detection.whole_pictures import whole_pictures_of
+from tools.running.stop_request import StopRequest
 
 BOX = np.array([[10.0, 10.0], [40.0, 10.0], [40.0, 30.0], [10.0, 30.0]])
 
@@ -275,7 +275,7 @@ def test_a_copy_that_is_not_finished_is_none(dota_folder, tmp_path, monkeypatch,
         raise error
 
     with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, OSError)):
-        patch.setattr("tools.data_repair.write_lines", stop)  # of the lists, after all pictures
+        patch.setattr("tools.data_check.data_repair.write_lines", stop)  # of the lists, after all pictures
         repair(data_dir, out_dir)
     assert [path for path in out_dir.parent.rglob("*") if path != out_dir] == []
     repair(data_dir, out_dir)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.data_checks import KINDS, Finding
-from tools.data_report import SHOWN_IN_PAGE, report_page, report_values, terminal_lines
-from tools.data_survey import Survey, SurveySettings
+from tools.data_check.data_checks import KINDS, Finding
+from tools.data_check.data_report import SHOWN_IN_PAGE, report_page, report_values, terminal_lines
+from tools.data_check.data_survey import Survey, SurveySettings
 
 SETTINGS = SurveySettings("dota", (608, 608), 500, "headers")
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}'

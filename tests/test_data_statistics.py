@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from DOTA_devkit.boxes import boxes_to_quads
-from tools.data_checks import Objects
-from tools.data_statistics import ANGLE_EDGES, SIDE_EDGES, Statistics, bin_names, measure_objects
+from tools.data_check.data_checks import Objects
+from tools.data_check.data_statistics import ANGLE_EDGES, SIDE_EDGES, Statistics, bin_names, measure_objects
 
 BOXES = np.array([[50, 50, 40, 10, 0.0], [50, 50, 40, 10, np.radians(35)], [50, 50, 10, 40, np.radians(35)]])
 

@@ -9,10 +9,10 @@ import pytest
 from tests.label_documents import turned_jpeg
 from tools.config import Config
 from tools.data import data_classes, open_data
-from tools.data_checks import KINDS, LISTED, Finding
-from tools.data_folder import lay_out
-from tools.data_survey import Survey, SurveySettings, known_classes, survey_folder
-from tools.stop_request import StopRequest
+from tools.data_check.data_checks import KINDS, LISTED, Finding
+from tools.data_check.data_folder import lay_out
+from tools.data_check.data_survey import Survey, SurveySettings, known_classes, survey_folder
+from tools.running.stop_request import StopRequest
 
 FAULTS = {
     "short-line": "1 2 3",
@@ -230,7 +230,7 @@ def test_angles_in_degrees_and_sizes_of_another_picture_are_told(tmp_path, dota_
 
 
 def test_the_number_of_processes_changes_nothing(dota_folder, monkeypatch):
-    monkeypatch.setattr("tools.data_survey.CHUNK", 3)
+    monkeypatch.setattr("tools.data_check.data_survey.CHUNK", 3)
     data_dir = dota_folder(names=tuple(f"s{number}" for number in range(8)))
     for number, line in enumerate(FAULTS.values()):
         append(data_dir / "labelTxt" / f"s{number % 8}.txt", line)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from DOTA_devkit.labels import read_labels
-from tools.data_checks import Finding
-from tools.data_folder import lay_out
-from tools.data_thumbnails import HEIGHT, VOID_BGR, WIDTH, Thumbnails
+from tools.data_check.data_checks import Finding
+from tools.data_check.data_folder import lay_out
+from tools.data_check.data_thumbnails import HEIGHT, VOID_BGR, WIDTH, Thumbnails
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tools import split_tiles
-from tools.data_folder import lay_out
-from tools.data_twins import find_shared_ground, find_twins
-from tools.stop_request import StopRequest
+from tools.data_check.data_folder import lay_out
+from tools.data_check.data_twins import find_shared_ground, find_twins
+from tools.running.stop_request import StopRequest
 
 
 @pytest.fixture

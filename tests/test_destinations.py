@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tools.config import SettingsError
-from tools.destinations import refuse_data_folder, refuse_inputs, require_free
+from tools.running.destinations import refuse_data_folder, refuse_inputs, require_free
 
 
 @pytest.mark.parametrize("out", ["data", "data/run", "data/../data", "link/run"])

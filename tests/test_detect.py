@@ -13,8 +13,8 @@ from DOTA_devkit.tiling import lay_tiles
 from models import IMAGENET, Detections, Maps, Preprocessing
 from tools import outcomes
 from tools.architecture import Architecture
-from tools.benchmark_windows import draw_survey
-from tools.detect import Inference, select
+from tools.benchmarks.benchmark_windows import draw_survey
+from tools.detection.detect import Inference, select
 from tools.outcomes import DetectionSettings, Tiling
 
 CPU = torch.device("cpu")

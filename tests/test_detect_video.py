@@ -23,10 +23,10 @@ from tests.video_clips import write_clip
 from tools.checkpoint import CheckpointError
 from tools.convert_labels import main as convert
 from tools.detect_video import main
+from tools.detection.results import ResultFiles, read_origin
 from tools.detector import Detector
 from tools.extract_frames import main as extract
 from tools.infer_onnx import main as infer_onnx
-from tools.results import ResultFiles, read_origin
 
 
 def records(out: Path) -> list[dict]:

@@ -27,7 +27,7 @@ def box(**changes: object) -> dict:
 
 
 def text(*records: object) -> str:
-    """As tools.results writes it: a picture a line, from line 2 on."""
+    """As tools.detection.results writes it: a picture a line, from line 2 on."""
     return "[" + ",".join("\n" + json.dumps(item) for item in records) + "\n]\n"
 
 

@@ -16,9 +16,9 @@ from datasets.demo import draw_scene
 from datasets.images import ImageError, read_image
 from datasets.layouts import Reading
 from tools.checkpoint import CheckpointError, load_file
-from tools.command_line import SettingsError
 from tools.detector import Detector
 from tools.outcomes import Tiling
+from tools.running.command_line import SettingsError
 
 
 def test_a_picture_in_memory_has_the_boxes_that_phase_test_gives(

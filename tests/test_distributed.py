@@ -232,7 +232,7 @@ sys.path.insert(0, os.getcwd())
 import torch.distributed
 from torch.nn.parallel import DistributedDataParallel
 import main
-from tools.training_step import TrainingStep
+from tools.training.training_step import TrainingStep
 
 rank, stop_at, taken, step = int(os.environ["RANK"]), int(os.environ["STOP_AT"]), [], TrainingStep.__call__
 

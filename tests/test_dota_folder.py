@@ -13,7 +13,7 @@ from datasets.label_formats.label_folders import read_dota_folder
 from datasets.readers import detect_format, list_images, read_classes, read_samples
 from datasets.splits import ListError, choose_split
 from tests.label_documents import PNG, write
-from tools.data_folder import lay_out
+from tools.data_check.data_folder import lay_out
 
 LINE = "75 50 155 110 125 150 45 90 {} 0\n"
 

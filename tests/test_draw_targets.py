@@ -61,7 +61,7 @@ def test_the_inputs_are_those_of_the_first_epoch_of_training(dota_folder, tmp_pa
         seen[name] = (image, targets)
         return np.zeros((4, 4, 3), np.uint8)
 
-    monkeypatch.setattr("tools.target_picture.draw_targets", keep)
+    monkeypatch.setattr("tools.drawings.target_picture.draw_targets", keep)
     assert main([str(data_dir), str(tmp_path / "out"), "--seed", "3", *SMALL]) == 0
     from models import IMAGENET
     from tools.data import data_classes, open_data, read_split

@@ -18,7 +18,7 @@ from tools.drawing import (
     numbered_classes,
     pen_for,
 )
-from tools.lettering import drawable
+from tools.drawings.lettering import drawable
 
 QUAD = np.array([[20.5, 30.5], [60.5, 30.5], [60.5, 50.5], [20.5, 50.5]])
 

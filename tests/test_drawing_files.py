@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from datasets.images import read_image
-from tools.command_line import SettingsError
-from tools.drawing_files import check_drawings, remove_drawings, write_picture
+from tools.drawings.drawing_files import check_drawings, remove_drawings, write_picture
+from tools.running.command_line import SettingsError
 
 
 def test_pictures_are_written_to_paths_in_any_script(tmp_path):

@@ -12,7 +12,7 @@ from datasets.images import read_image
 from DOTA_devkit.confusion import Confusion, confusion
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.task_files import ImageDetections
-from tools.error_report import CONFUSION_CSV, CONFUSION_PLOT, WORST, write_confusion, write_worst
+from tools.drawings.error_report import CONFUSION_CSV, CONFUSION_PLOT, WORST, write_confusion, write_worst
 
 SQUARE = np.array([[4.0, 4], [24, 4], [24, 24], [4, 24]])
 

@@ -23,7 +23,7 @@ from tools import eval as evaluation
 from tools.architecture import Architecture
 from tools.checkpoint import save_checkpoint
 from tools.config import settings_dict
-from tools.folder_lock import locked
+from tools.running.folder_lock import locked
 from tools.setting_flags import parse_settings
 
 LISTS = {"train": ("scene_0",), "val": ("scene_1", "scene_2", "scene_3"), "few": ("scene_1",)}

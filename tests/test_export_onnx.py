@@ -7,11 +7,12 @@ import onnx
 import pytest
 
 from tests.conftest import save_finding_network
-from tools import export_onnx, export_parity
+from tools import export_onnx
 from tools.detector import Detector
 from tools.export_onnx import main
+from tools.exported import export_parity
+from tools.exported.onnx_facts import FileFacts, read_properties
 from tools.onnx_detector import OnnxDetector
-from tools.onnx_facts import FileFacts, read_properties
 from tools.outcomes import Tiling
 
 

@@ -13,7 +13,16 @@ from torch.nn import BatchNorm2d, Conv2d
 from datasets.demo import draw_scene
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.checkpoint import load_checkpoint
-from tools.export_parity import HALF_LIMITS, Expected, Limits, Parity, ParityError, _compare, _near_ties, measure_parity
+from tools.exported.export_parity import (
+    HALF_LIMITS,
+    Expected,
+    Limits,
+    Parity,
+    ParityError,
+    _compare,
+    _near_ties,
+    measure_parity,
+)
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import DetectionSettings
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tools import folder_lock
 from tools.config import SettingsError
-from tools.folder_lock import LOCK, locked
+from tools.running import folder_lock
+from tools.running.folder_lock import LOCK, locked
 
 fcntl = pytest.importorskip("fcntl")
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -62,7 +62,7 @@ def test_a_lock_that_its_owner_has_just_removed_is_none(tmp_path, monkeypatch):
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom tools.folder_lock import locked\n"
+        "import os, sys\nfrom pathlib import Path\nfrom tools.running.folder_lock import locked\n"
         "with locked(Path(sys.argv[1])):\n    os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=REPOSITORY, check=False)

@@ -20,8 +20,8 @@ from DOTA_devkit.task_files import ImageDetections
 from tests.label_documents import QUAD, write
 from tests.test_georeference import UTM_32N, geotiff
 from tools.convert_labels import main
+from tools.detection.results import ResultFiles
 from tools.outcomes import Found
-from tools.results import ResultFiles
 
 # A hundred-thousandth of a degree a pixel, from 9 E 48.8 N on: the corners on the map can be read off those in pixels.
 DEGREES = from_origin(9, 48.8, 1e-5, 1e-5)

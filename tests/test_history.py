@@ -14,9 +14,9 @@ import pytest
 
 from DOTA_devkit.evaluation import evaluate
 from DOTA_devkit.metrics import metrics_dict
-from tools import history as history_module
-from tools.command_line import SettingsError
-from tools.history import DAMAGED, History, validation_columns
+from tools.running.command_line import SettingsError
+from tools.training import history as history_module
+from tools.training.history import DAMAGED, History, validation_columns
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -200,7 +200,7 @@ def test_without_the_package_on_is_an_error_with_a_remedy_and_auto_is_silent(tmp
 
 def test_importing_and_making_it_loads_neither_matplotlib_nor_tensorboard_nor_torch(tmp_path):
     code = (
-        "import sys, pathlib; from tools.history import History; History(pathlib.Path(sys.argv[1]));"
+        "import sys, pathlib; from tools.training.history import History; History(pathlib.Path(sys.argv[1]));"
         "print([name for name in ('matplotlib', 'tensorboard', 'torch') if name in sys.modules])"
     )
     done = subprocess.run(

@@ -12,7 +12,7 @@ import pytest
 from datasets.image_folders import dead_links, find_images, no_picture_in, without_previews
 from datasets.images import ImageError
 from datasets.readers import list_images
-from tools.input_pictures import input_pictures
+from tools.detection.input_pictures import input_pictures
 
 
 def write(path: Path, data: bytes) -> Path:

@@ -13,8 +13,8 @@ import pytest
 
 import main as program
 from DOTA_devkit.task_files import read_results
+from tools.detection.results import read_origin
 from tools.infer_onnx import main
-from tools.results import read_origin
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from datasets.images import ImageError
-from tools.command_line import SettingsError
-from tools.input_pictures import check_headers, input_pictures, named_from_anywhere, refuse_pictures
+from tools.detection.input_pictures import check_headers, input_pictures, named_from_anywhere, refuse_pictures
+from tools.running.command_line import SettingsError
 
 PNG = cv2.imencode(".png", np.zeros((4, 5, 3), np.uint8))[1].tobytes()
 

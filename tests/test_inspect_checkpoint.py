@@ -15,8 +15,8 @@ import torch
 from models import CTRBOX, IMAGENET, PUBLISHED, build_backbone
 from tools.architecture import Architecture
 from tools.checkpoint import load_file, save_checkpoint
+from tools.detection.results import file_hash
 from tools.inspect_checkpoint import inspect_file, main
-from tools.results import file_hash
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ARCHITECTURE = Architecture("mobilenetv2", True, ("小车", "large vehicle"), (96, 160), IMAGENET)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tools.lettering import draw_text, text_size
+from tools.drawings.lettering import draw_text, text_size
 
 
 @pytest.mark.parametrize("text", ["car 0.93", "Грузовик", "Bäume"])

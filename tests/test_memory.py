@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import memory
-from tools.memory import free_memory
+from tools.training import memory
+from tools.training.memory import free_memory
 
 GIB = 2**30
 

@@ -23,9 +23,9 @@ from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections, read_results, write_results
 from DOTA_devkit.tiling import Tile, TileIndex, lay_tiles, read_index, write_index
 from tools import merge_results, split_tiles
-from tools.folder_lock import locked
+from tools.detection.results import MERGED_BY_HAND, warn_if_stopped
 from tools.merge_results import main
-from tools.results import MERGED_BY_HAND, warn_if_stopped
+from tools.running.folder_lock import locked
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAMES = ("my", "my__image", "a b", "v1.2.final", "港口", "my__1__0___0")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.messages import first_of, forget_warnings, log_warnings, warn, warn_of_dead_links
+from tools.running.messages import first_of, forget_warnings, log_warnings, warn, warn_of_dead_links
 
 
 def test_the_first_of_many_names() -> None:

@@ -10,10 +10,10 @@ import torch
 
 from datasets.demo import draw_scene
 from tools.checkpoint import load_checkpoint
-from tools.command_line import SettingsError
-from tools.detect import Inference
+from tools.detection.detect import Inference
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import DetectionSettings, Tiling
+from tools.running.command_line import SettingsError
 
 SCENE = draw_scene(np.random.default_rng(3))[0]
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from DOTA_devkit.names import as_class_names
-from tools.onnx_facts import FileFacts, ModelFileError, read_properties
+from tools.exported.onnx_facts import FileFacts, ModelFileError, read_properties
 
 FACTS = FileFacts(
     class_names=("car", "船 \"x\""), input_hw=(64, 96), input_kind="uint8", letterbox=True, nms=True, dynamic=True,

@@ -10,9 +10,9 @@ import pytest
 
 from models import known_backbones
 from tests.conftest import save_finding_network
-from tools.command_line import SettingsError
-from tools.onnx_export import ExportSettings, export_checkpoint
-from tools.onnx_file import NEWEST_OPSET, OLDEST_OPSET, check_opset
+from tools.exported.onnx_export import ExportSettings, export_checkpoint
+from tools.exported.onnx_file import NEWEST_OPSET, OLDEST_OPSET, check_opset
+from tools.running.command_line import SettingsError
 
 # The operators that TensorRT 10 takes: those marked Y in docs/operators.md of github.com/onnx/onnx-tensorrt, which is
 # published with each release; written down here from that table, which no test can fetch. Constants and the outputs of

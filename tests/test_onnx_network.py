@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from datasets.demo import draw_scene
-from tools.onnx_network import NetworkPart
+from tools.exported.onnx_network import NetworkPart
 
 
 @pytest.mark.parametrize("nms", [False, True])

@@ -11,8 +11,8 @@ import torch
 from models import CTRBOX
 from tests.test_ctrbox import OddBackbone
 from tools.config import Config
-from tools.optimizer import learning_rate, make_criterion, make_optimizer, restore_optimizer, set_rate
 from tools.setting_flags import parse_settings
+from tools.training.optimizer import learning_rate, make_criterion, make_optimizer, restore_optimizer, set_rate
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,13 @@ from tools.architecture import Architecture
 from tools.backbone_checks import check_onnx
 from tools.check_backbone import main as check
 from tools.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from tools.command_line import SettingsError
 from tools.detect_video import main as detect_video
 from tools.export_onnx import main as export
 from tools.inspect_checkpoint import main as inspect
 from tools.own_backbone import register_from_file, run_named_file, same_backbone
+from tools.running.command_line import SettingsError
 from tools.setting_flags import parse_settings
-from tools.weights import start_from
+from tools.training.weights import start_from
 
 # The README's example; the first lines are a block of one's own.
 OWN = """from torch import nn

@@ -11,8 +11,8 @@ import pytest
 
 from datasets.splits import ListError
 from DOTA_devkit.tiling import TileIndex, lay_tiles, write_index
-from tools.command_line import SettingsError
 from tools.picture_groups import Pictures, group_pictures, part_pictures
+from tools.running.command_line import SettingsError
 
 NO_GROUND = np.zeros((0, 2), np.int64)
 

@@ -11,13 +11,13 @@ import pytest
 
 from datasets.images import ImageError
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
-from tools.command_line import SettingsError
-from tools.drawing_files import write_picture
-from tools.folder_lock import locked
+from tools.detection.picture_results import Report, draw_found, write_found
+from tools.detection.results import ResultFiles, read_origin
+from tools.drawings.drawing_files import write_picture
 from tools.outcomes import Found, Tiling
-from tools.picture_results import Report, draw_found, write_found
-from tools.results import ResultFiles, read_origin
-from tools.stop_request import StopRequest
+from tools.running.command_line import SettingsError
+from tools.running.folder_lock import locked
+from tools.running.stop_request import StopRequest
 
 PATHS = [Path("a.png"), Path("b.png"), Path("c.png")]
 BOX = ImageDetections(np.array([[[0.0, 0], [4, 0], [4, 4], [0, 4]]]), np.array([0.4]), np.array([0]))

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from tools.plots import figure_file, plot_names, plot_text
+from tools.drawings.plots import figure_file, plot_names, plot_text
 
 
 @pytest.mark.parametrize(("suffix", "head"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])

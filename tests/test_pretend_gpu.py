@@ -12,13 +12,13 @@ from tests.pretend_gpu import DEVICE, FarTensor, PretendGPU, move_module
 from tests.test_ctrbox import OddBackbone
 from tests.test_training_step import make_batch
 from tools.architecture import Architecture
-from tools.averaging import WeightAverage
-from tools.detect import Inference
+from tools.detection.detect import Inference
 from tools.engine import Engine
-from tools.optimizer import make_criterion
 from tools.outcomes import DetectionSettings
 from tools.setting_flags import parse_settings
-from tools.training_step import TrainingStep
+from tools.training.averaging import WeightAverage
+from tools.training.optimizer import make_criterion
+from tools.training.training_step import TrainingStep
 
 
 def make_network() -> CTRBOX:

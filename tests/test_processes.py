@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from DOTA_devkit.labels import LabelError
-from tools.processes import run_tasks
-from tools.stop_request import StopRequest
+from tools.running.processes import run_tasks
+from tools.running.stop_request import StopRequest
 
 
 def die(task: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tools import progress
+from tools.running import progress
 
 
 def test_quick_work_says_nothing(capsys):

@@ -16,11 +16,11 @@ from onnx import TensorProto, helper
 from datasets.demo import draw_scene
 from datasets.images import read_image
 from tools import quantize_onnx
+from tools.exported.onnx_facts import read_properties
+from tools.exported.onnx_network import HEAT_MAP
+from tools.exported.quantization import calibration_pictures, quantize_file
+from tools.exported.runtimes import open_runtime
 from tools.onnx_detector import OnnxDetector
-from tools.onnx_facts import read_properties
-from tools.onnx_network import HEAT_MAP
-from tools.quantization import calibration_pictures, quantize_file
-from tools.runtimes import open_runtime
 
 
 @pytest.fixture(scope="module")
@@ -172,5 +172,5 @@ def _other_model() -> onnx.ModelProto:
 
 
 def test_no_torch_is_imported() -> None:
-    code = "import sys, tools.quantize_onnx, tools.onnx_network; sys.exit('torch' in sys.modules)"
+    code = "import sys, tools.quantize_onnx, tools.exported.onnx_network; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -129,7 +129,7 @@ def test_commands_of_benchmarks_run(command, thin_backbones, dota_folder, tmp_pa
 
     monkeypatch.chdir(tmp_path)
     for name in ("data", "train", "network", "deploy", "devkit", "check", "windows"):
-        monkeypatch.setattr(f"tools.benchmark_{name}.run", lambda options: None)
+        monkeypatch.setattr(f"tools.benchmarks.benchmark_{name}.run", lambda options: None)
     assert command[2] == "tools.benchmark"
     if "--resume" in command:
         flags = ["--data_dir", str(dota_folder()), "--out", command[-1], "--num_workers", "0"]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from DOTA_devkit.task_files import ImageDetections, read_results
-from tools import results
-from tools.command_line import SettingsError
-from tools.folder_lock import LOCK
+from tools.detection import results
+from tools.detection.results import ResultFiles, read_origin
 from tools.outcomes import Found
-from tools.results import ResultFiles, read_origin
+from tools.running.command_line import SettingsError
+from tools.running.folder_lock import LOCK
 
 QUAD = np.array([[1.5, 2], [3, 2], [3, 4], [1.5, 4]])
 

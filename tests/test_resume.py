@@ -23,10 +23,11 @@ import main
 from DOTA_devkit.boxes import boxes_to_quads
 from tests.conftest import REPOSITORY
 from tests.short_runs import LISTS, arguments
-from tools import checkpoint, train, validation
+from tools import checkpoint, train
 from tools.checkpoint import load_checkpoint, load_file
-from tools.folder_lock import locked
-from tools.training_step import TrainingStep
+from tools.running.folder_lock import locked
+from tools.training import validation
+from tools.training.training_step import TrainingStep
 
 NAMES = tuple(f"scene_{number}" for number in range(7))
 FIVE = {"train": NAMES[:5], "val": NAMES[5:6]}

@@ -11,7 +11,7 @@ import pytest
 import main
 from tests.label_documents import write
 from tests.short_runs import arguments
-from tools import run_description
+from tools.training import run_description
 
 SQUARE = "10 10 50 10 50 50 10 50 {} 0\n"
 

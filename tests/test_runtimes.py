@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import REPOSITORY
-from tools.command_line import SettingsError
-from tools.onnx_facts import ModelFileError
-from tools.runtimes import _run_error, open_runtime
+from tools.exported.onnx_facts import ModelFileError
+from tools.exported.runtimes import _run_error, open_runtime
+from tools.running.command_line import SettingsError
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
@@ -95,7 +95,7 @@ def test_signals_are_handled_after_two_files_were_opened_and_closed(exported, ru
     """The stack for signals was that of a plugin gone by then: the next worker that ended killed the training."""
     program = """
 import os, pathlib, signal, sys
-from tools.runtimes import open_runtime
+from tools.exported.runtimes import open_runtime
 path, runtime = pathlib.Path(sys.argv[1]), sys.argv[2]
 first = open_runtime(path, runtime, threads=1)
 second = open_runtime(path, runtime, threads=1)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.config import Config
-from tools.schedule import Schedule
+from tools.training.schedule import Schedule
 
 
 def test_epochs_are_whole_and_the_last_batch_of_each_may_be_smaller() -> None:

@@ -24,8 +24,8 @@ from tests.label_documents import YOLO_LINE, yolo_folder
 from tools import split_tiles, tile_pictures
 from tools.config import Config, SettingsError
 from tools.data import open_data
+from tools.detection.whole_pictures import whole_pictures_of
 from tools.split_tiles import main
-from tools.whole_pictures import whole_pictures_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRANGE_NAMES = ("my__image", "my", "a b", "v1.2.final", "港口", "P1__1__0___0")

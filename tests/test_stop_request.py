@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tools.stop_request import StopRequest
+from tools.running.stop_request import StopRequest
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

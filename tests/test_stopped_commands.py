@@ -18,11 +18,11 @@ from tests.conftest import REPOSITORY
 from tests.video_clips import write_clip
 from tools.convert_labels import main as convert
 from tools.detect_video import main as detect_video
+from tools.detection.results import ResultFiles, read_origin
 from tools.export_onnx import main as export
 from tools.infer_onnx import main as infer_onnx
 from tools.merge_results import main as merge
 from tools.onnx_detector import OnnxDetector
-from tools.results import ResultFiles, read_origin
 from tools.split_tiles import main as split
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from datasets.targets import make_targets
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.iou import paired_iou
-from tools.target_picture import (
+from tools.drawings.target_picture import (
     HORIZONTAL_COLOR,
     IGNORED_COLOR,
     ROTATED_COLOR,

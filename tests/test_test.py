@@ -19,14 +19,15 @@ from DOTA_devkit.iou import poly_iou
 from DOTA_devkit.task_files import read_results
 from models import IMAGENET
 from tests.short_runs import arguments
-from tools import convert_labels, weights
+from tools import convert_labels
 from tools.architecture import Architecture
 from tools.checkpoint import load_checkpoint, save_checkpoint
 from tools.config import settings_dict
-from tools.loaded_run import load_run
+from tools.detection.loaded_run import load_run
+from tools.detection.results import ResultFiles
 from tools.outcomes import Found
-from tools.results import ResultFiles
 from tools.setting_flags import parse_settings
+from tools.training import weights
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from datasets.splits import choose_split, read_list
 from DOTA_devkit.labels import read_labels
 from DOTA_devkit.tiling import read_index
 from tools.config import Config
-from tools.folder_lock import locked
+from tools.detection.whole_pictures import whole_pictures_of
+from tools.running.folder_lock import locked
 from tools.split_tiles import main
-from tools.whole_pictures import whole_pictures_of
 
 SMALL = ["--size", "64", "--overlap", "40", "--workers", "0"]
 

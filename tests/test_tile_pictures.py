@@ -14,8 +14,8 @@ import rasterio
 from datasets import picture_windows
 from datasets.images import ImageError, read_image
 from tools import tile_pictures
-from tools.processes import run_tasks
-from tools.stop_request import StopRequest
+from tools.running.processes import run_tasks
+from tools.running.stop_request import StopRequest
 from tools.tile_pictures import PictureTask, SplitSettings, finished_record, read_picture, split_picture
 
 SETTINGS = SplitSettings(64, 40, (1.0,), 0.7, 0.0, "auto", 3, None, None, "error", "error", None)

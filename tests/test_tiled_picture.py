@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from DOTA_devkit.task_files import ImageDetections
+from tools.detection.tiled_picture import TiledPicture
 from tools.outcomes import DetectionSettings, Tiling
-from tools.tiled_picture import TiledPicture
 
 SQUARE = np.array([[0.0, 0], [8, 0], [8, 8], [0, 8]])
 SETTINGS = DetectionSettings(conf_thresh=0.1, nms_thresh=0.3)

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from models import CTRBOX, build_backbone
-from tools import timm_weights as module
 from tools.checkpoint import CheckpointError
-from tools.timm_weights import timm_weights
-from tools.weights import find_backbone_weights, pretrained_backbone
+from tools.training import timm_weights as module
+from tools.training.timm_weights import timm_weights
+from tools.training.weights import find_backbone_weights, pretrained_backbone
 
 timm = pytest.importorskip("timm", reason="timm is not installed: pip install -r requirements-timm.txt")
 
@@ -67,7 +67,7 @@ def test_without_network_auto_says_so_in_one_line_and_imagenet_refuses(monkeypat
     def refuse(url: str) -> None:
         raise OSError(f"{url} does not answer")
 
-    monkeypatch.setattr("tools.weights._probe", refuse)
+    monkeypatch.setattr("tools.training.weights._probe", refuse)
     monkeypatch.setattr(module, "_cached_file", lambda *_: None)
     found, line = find_backbone_weights("auto", f"timm/{NAME}")
     assert found is None

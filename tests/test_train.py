@@ -25,10 +25,10 @@ from tools.checkpoint import load_file
 from tools.config import Config
 from tools.data import augmentation_of
 from tools.engine import Engine
-from tools.run_state import Meter, Progress, Run
-from tools.schedule import Schedule
 from tools.setting_flags import parse_settings
-from tools.training_step import StepResult, TrainingStep
+from tools.training.run_state import Meter, Progress, Run
+from tools.training.schedule import Schedule
+from tools.training.training_step import StepResult, TrainingStep
 
 pytestmark = pytest.mark.usefixtures("thin_backbones")
 

@@ -9,11 +9,12 @@ import torch
 
 import main
 from tests.short_runs import LISTS, arguments, weights_of
-from tools import train, training_run
+from tools import train
 from tools.checkpoint import load_file
 from tools.config import SettingsError
-from tools.folder_lock import locked
+from tools.running.folder_lock import locked
 from tools.setting_flags import parse_settings
+from tools.training import training_run
 
 pytestmark = pytest.mark.usefixtures("thin_backbones")
 

@@ -16,9 +16,9 @@ from models import CTRBOX, IMAGENET, BBAVectorsLoss
 from tests.test_ctrbox import OddBackbone
 from tools.config import Config
 from tools.engine import Engine
-from tools.optimizer import make_criterion, make_optimizer
 from tools.setting_flags import parse_settings
-from tools.training_step import TrainingStep
+from tools.training.optimizer import make_criterion, make_optimizer
+from tools.training.training_step import TrainingStep
 
 INPUT_HW = (64, 64)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import CTRBOX, Backbone, build_backbone, known_backbones
-from tools.transfer import (
+from tools.training.transfer import (
     CheckpointError,
     TransferReport,
     base_weights,

@@ -7,7 +7,7 @@ import pytest
 
 from DOTA_devkit.labels import NO_LABELS, Labels
 from tools.drawing import PAPER, class_color
-from tools.truth_drawing import GREY, draw_truth
+from tools.drawings.truth_drawing import GREY, draw_truth
 
 SIDE = 800  # large enough not to be enlarged
 BOX = np.array([[200.0, 300.0], [600.0, 300.0], [600.0, 500.0], [200.0, 500.0]])
@@ -87,7 +87,7 @@ def test_names_in_a_script_that_a_font_here_has_are_written_and_others_are_numbe
     """They were numbers whatever fonts there were, in these pictures alone."""
     number, name = (draw(name=name)[250:300, 100:300] for name in ("#0", "Грузовик"))
     assert (number != name).any()
-    monkeypatch.setattr("tools.lettering.font_path", lambda text: None)
+    monkeypatch.setattr("tools.drawings.lettering.font_path", lambda text: None)
     picture, labels = np.zeros((SIDE, SIDE, 3), np.uint8), Labels(BOX[None], ["Грузовик"], np.array([0]), np.array([1]))
     unknown = draw_truth(picture, labels, np.array([False]), ["Грузовик"])
     same = draw_truth(picture, labels._replace(names=["#0"]), np.array([False]), ["#0"])

@@ -6,9 +6,10 @@ import pytest
 
 import main
 from tests.short_runs import LISTS, arguments, assert_same_weights
-from tools import train, validation
+from tools import train
 from tools.checkpoint import load_file
-from tools.detect import Inference
+from tools.detection.detect import Inference
+from tools.training import validation
 
 pytestmark = pytest.mark.usefixtures("thin_backbones")
 

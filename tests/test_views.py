@@ -15,8 +15,8 @@ from DOTA_devkit.boxes import boxes_to_quads, encode_vectors
 from DOTA_devkit.iou import paired_iou
 from models import VIEWS, Maps, decode, maps_of_views, mirrored_maps
 from tools.checkpoint import load_checkpoint
+from tools.detection.results import read_origin
 from tools.detector import Detector
-from tools.results import read_origin
 
 HW = (64, 96)  # of the picture; its maps have 16 x 24 cells
 ALL_AXES = [axes for axes in VIEWS[4] if axes]

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from models import CTRBOX, IMAGENET, PUBLISHED, WEIGHTS_URLS, build_backbone
-from tools import weights
 from tools.architecture import Architecture
 from tools.checkpoint import CheckpointError, load_file, save_checkpoint
-from tools.weights import find_backbone_weights, preprocessing_of, pretrained_backbone, start_from
+from tools.training import weights
+from tools.training.weights import find_backbone_weights, preprocessing_of, pretrained_backbone, start_from
 
 ARCHITECTURE = Architecture("resnet18", True, ("car", "boat"), (96, 160), IMAGENET)
 HM_LAST = {"hm.3.weight", "hm.3.bias"}

@@ -11,8 +11,8 @@ from DOTA_devkit.task_files import ImageDetections
 from DOTA_devkit.tiling import INDEX_NAME, read_index
 from tools.config import Config
 from tools.data import truths_of
+from tools.detection.whole_pictures import whole_pictures_of
 from tools.split_tiles import main as split
-from tools.whole_pictures import whole_pictures_of
 
 CLASSES = ("car", "boat")
 

@@ -14,7 +14,7 @@ from datasets.class_lists import DOTA_CLASSES
 from DOTA_devkit.names import as_class_names
 from models import CTRBOX, PUBLISHED, Backbone, Preprocessing, adapt_input, build_backbone
 from tools.config import Config, SettingsError
-from tools.network_input import NetworkInput
+from tools.detection.network_input import NetworkInput
 from tools.own_backbone import same_backbone
 
 PUBLISHED_SIDE = 608

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.command_line import Parser, exit_code
+from tools.running.command_line import Parser, exit_code
 
 OWN_BACKBONE = "of a run on a backbone of your own, whose file is run only if you name it"
 
@@ -18,7 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         options = _make_parser().parse_args(arguments)
-        room = importlib.import_module(f"tools.benchmark_{options.name}")  # most of them need torch, some more
+        # Most of them need torch, some more.
+        room = importlib.import_module(f"tools.benchmarks.benchmark_{options.name}")
         room.run(options)
 
     return exit_code(work, stopped="stopped before all was measured")

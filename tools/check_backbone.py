@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from tools.command_line import Parser, SettingsError, exit_code
+from tools.running.command_line import Parser, SettingsError, exit_code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

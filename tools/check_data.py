@@ -10,17 +10,17 @@ from pathlib import Path
 from datasets.layouts import Reading
 from datasets.readers import FORMATS, detect_format
 from DOTA_devkit.atomic import write_json, write_text
-from tools.command_line import Parser, SettingsError, exit_code
-from tools.data_checks import KINDS, Finding, escaped
-from tools.data_folder import DataLayout, lay_out
-from tools.data_repair import BY_HAND, CHANGES, repair_folder
-from tools.data_report import is_report, report_page, report_values, terminal_lines
-from tools.data_survey import Survey, SurveySettings, survey_folder
-from tools.data_thumbnails import Thumbnails
-from tools.data_twins import find_shared_ground, find_twins
-from tools.destinations import refuse_data_folder, require_free
+from tools.data_check.data_checks import KINDS, Finding, escaped
+from tools.data_check.data_folder import DataLayout, lay_out
+from tools.data_check.data_repair import BY_HAND, CHANGES, repair_folder
+from tools.data_check.data_report import is_report, report_page, report_values, terminal_lines
+from tools.data_check.data_survey import Survey, SurveySettings, survey_folder
+from tools.data_check.data_thumbnails import Thumbnails
+from tools.data_check.data_twins import find_shared_ground, find_twins
+from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.destinations import refuse_data_folder, require_free
+from tools.running.stop_request import StopRequest
 from tools.setting_rules import check_bands
-from tools.stop_request import StopRequest
 
 MOST_PIXELS = 2e9  # up to so many in all pictures, near-twins are looked for unasked: half a minute of decoding or so
 

@@ -18,7 +18,7 @@ from models import CTRBOX, BackboneError
 from tools.architecture import PUBLISHED_BACKBONE, Architecture, published_architecture
 from tools.config import SettingsError, settings_from
 from tools.own_backbone import register_from_file, same_backbone
-from tools.transfer import CheckpointError, compare, copy_matched, likely_cause, unwrapped
+from tools.training.transfer import CheckpointError, compare, copy_matched, likely_cause, unwrapped
 
 FORMAT_VERSION = 1
 # What else may be in a checkpoint of ours, and of which kind it is.

@@ -11,8 +11,8 @@ from datasets.picture_windows import PictureWindows
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import EVERY_CLASS, did_you_mean
 from DOTA_devkit.task_files import ImageDetections
-from tools.command_line import SettingsError
 from tools.outcomes import PictureDetector, Tiling
+from tools.running.command_line import SettingsError
 
 
 class ClassChoice:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools.config import SettingsError
-from tools.messages import warn
 from tools.run_folder import METRICS
+from tools.running.messages import warn
 
 
 def scores_of(metrics: Mapping) -> dict[str, float]:

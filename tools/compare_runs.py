@@ -14,12 +14,12 @@ from typing import Any
 from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.reasons import first_line
 from DOTA_devkit.text_table import aligned
-from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config, settings_dict
-from tools.history import CSV, read_history
-from tools.messages import warn
-from tools.plots import figure_file, plot_text
+from tools.drawings.plots import figure_file, plot_text
 from tools.run_folder import LOG, RUNS_DIR, SETTINGS
+from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.messages import warn
+from tools.training.history import CSV, read_history
 
 # Settings that say where and how a run works, and not what it learns.
 _NOT_LEARNT = frozenset(

@@ -11,8 +11,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 
 from DOTA_devkit.names import as_class_name
-from tools.command_line import SettingsError
 from tools.recipes import RECIPES
+from tools.running.command_line import SettingsError
 from tools.setting_rules import LEAST_TILE, MOST_LINE_WIDTH, check_settings
 
 PHASES = ("train", "test", "eval")

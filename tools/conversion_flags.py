@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from DOTA_devkit.names import as_class_name
-from tools.command_line import Parser, SettingsError
 from tools.config import SCORES_HELP
-from tools.destinations import refuse_data_folder, require_free
-from tools.messages import warn
+from tools.running.command_line import Parser, SettingsError
+from tools.running.destinations import refuse_data_folder, require_free
+from tools.running.messages import warn
 from tools.setting_rules import check_shares
 
 DATA_SETS = ("dior", "fair1m", "dronevehicle", "soda")  # with formats of their own, which tell the pictures' sizes
@@ -176,7 +176,7 @@ def _settle_results(options: argparse.Namespace) -> None:
     """Of a run folder its results are the source, of tiles the merged ones; and pictures are looked for where those lie
     that they are of, if no folder is named."""
     from datasets.images import IMAGE_SUFFIXES, ImageError
-    from tools.results import MERGED, MERGED_BY_HAND, RESULTS, read_origin, warn_if_stopped
+    from tools.detection.results import MERGED, MERGED_BY_HAND, RESULTS, read_origin, warn_if_stopped
 
     results, merged = options.src / RESULTS, options.src / MERGED
     if read_origin(merged) or (options.source == "task1" and (merged / MERGED_BY_HAND).is_file()):

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.class_scores import read_scores
-from tools.command_line import SettingsError, exit_code
 from tools.conversion_flags import DATA_SETS, FILE_A_PICTURE, ON_THE_MAP, PREDICTIONS, parse_conversion, settle_places
-from tools.messages import warn
 from tools.picture_links import copy_picture, link_or_copy
-from tools.progress import progress_bar
+from tools.running.command_line import SettingsError, exit_code
+from tools.running.messages import warn
+from tools.running.progress import progress_bar
 
 if TYPE_CHECKING:
     from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture

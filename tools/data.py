@@ -30,9 +30,9 @@ from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import LabelError, did_you_mean
 from DOTA_devkit.tiling import TileIndex
 from tools.config import Config, SettingsError
-from tools.messages import report_bad_labels, warn, warn_of_dead_links
-from tools.ranks import is_main_process
 from tools.run_lists import held_out
+from tools.running.messages import report_bad_labels, warn, warn_of_dead_links
+from tools.running.ranks import is_main_process
 from tools.tile_folder import index_in, unfinished_tiles
 
 DEMO_DIR = Path("data/demo")

@@ -15,9 +15,8 @@ from datasets.videos import Frame, Video, VideoError, frame_name
 from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.task_files import ImageDetections
 from tools.class_scores import shown_scores
-from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import PRECISIONS
-from tools.detector_flags import (
+from tools.detection.detector_flags import (
     THRESHOLDS,
     add_classes_flag,
     add_detector_flags,
@@ -30,14 +29,15 @@ from tools.detector_flags import (
     tiling_of,
     warn_of_cuts,
 )
+from tools.detection.results import DETECTIONS, RESULTS, ResultFiles, origin_of, read_origin
 from tools.drawing import draw_boxes, numbered_classes
-from tools.folder_lock import LOCK
-from tools.messages import warn
 from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, tile_hint, too_large_hint
-from tools.progress import progress_bar
-from tools.results import DETECTIONS, RESULTS, ResultFiles, origin_of, read_origin
 from tools.run_folder import weights_in
-from tools.stop_request import StopRequest
+from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.folder_lock import LOCK
+from tools.running.messages import warn
+from tools.running.progress import progress_bar
+from tools.running.stop_request import StopRequest
 from tools.video_file import LONGEST_SIDE, VideoFile
 from tools.video_flags import add_every, check_every, videos_of
 

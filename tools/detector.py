@@ -13,7 +13,7 @@ from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.picture_windows import PictureWindows
 from DOTA_devkit.task_files import ImageDetections
 from tools.checkpoint import load_named
-from tools.detect import Inference, select
+from tools.detection.detect import Inference, select
 from tools.device import pick_device, pick_precision
 from tools.outcomes import DetectionSettings, Tiling, check_batch_size, check_picture, is_cut
 from tools.run_folder import weights_in

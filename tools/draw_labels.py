@@ -16,16 +16,16 @@ from datasets.picture_windows import read_whole
 from datasets.readers import FORMATS, Read, detect_format, get_format, label_reader, list_images, read_classes
 from datasets.splits import choose_split
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels
-from tools.command_line import Parser, SettingsError, exit_code
-from tools.data_checks import escaped
-from tools.destinations import refuse_data_folder
+from tools.data_check.data_checks import escaped
 from tools.drawing import numbered_classes
-from tools.drawing_files import check_drawings, write_picture
-from tools.messages import warn, warn_of_dead_links
-from tools.progress import progress_bar
+from tools.drawings.drawing_files import check_drawings, write_picture
+from tools.drawings.truth_drawing import draw_truth
+from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.destinations import refuse_data_folder
+from tools.running.messages import warn, warn_of_dead_links
+from tools.running.progress import progress_bar
+from tools.running.stop_request import StopRequest
 from tools.setting_rules import check_bands
-from tools.stop_request import StopRequest
-from tools.truth_drawing import draw_truth
 
 SHOWN_PROBLEMS = 5
 LONGEST_JPEG = 65_500  # pixels that libjpeg writes

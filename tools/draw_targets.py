@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from DOTA_devkit.atomic import write_json
-from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config
-from tools.destinations import refuse_data_folder
-from tools.messages import warn
-from tools.progress import progress_bar
+from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.destinations import refuse_data_folder
+from tools.running.messages import warn
+from tools.running.progress import progress_bar
 from tools.setting_flags import parse_settings, split_settings
 
 if TYPE_CHECKING:
@@ -117,10 +117,10 @@ def _draw_and_count(
     """Make each input once: draw those of the rows `drawn`, count all. Returns the counts of the inputs."""
     from datasets.images import ImageError
     from tools.drawing import as_bgr
-    from tools.drawing_files import check_drawings, write_picture
-    from tools.lettering import drawable
-    from tools.messages import report_problems
-    from tools.target_picture import draw_targets
+    from tools.drawings.drawing_files import check_drawings, write_picture
+    from tools.drawings.lettering import drawable
+    from tools.drawings.target_picture import draw_targets
+    from tools.running.messages import report_problems
     from tools.target_statistics import count_input
 
     counts, problems, chosen = [], [], set(drawn)

@@ -12,7 +12,7 @@ import numpy as np
 
 from DOTA_devkit.boxes import rectangle_sides
 from DOTA_devkit.task_files import ImageDetections
-from tools.lettering import Color, draw_text, drawable, text_size
+from tools.drawings.lettering import Color, draw_text, drawable, text_size
 
 WHITE, GREY, PAPER = (255, 255, 255), (190, 190, 190), (32, 32, 32)
 SUBPIXEL_BITS = 4

@@ -16,23 +16,23 @@ from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results,
 from tools.class_scores import least_scores, scores_of
 from tools.config import Config
 from tools.data import open_data, read_split, split_of, truths_of
-from tools.detection_run import run_detector
+from tools.detection.detection_run import run_detector
+from tools.detection.loaded_run import LoadedRun, load_run
+from tools.detection.results import MERGED, RESULTS, read_origin, remove_merged
+from tools.detection.whole_pictures import whole_pictures_of
 from tools.drawing import numbered_classes
-from tools.engine import Engine
-from tools.error_report import (
+from tools.drawings.error_report import (
     CONFUSION_CSV,
     CONFUSION_PLOT,
     WORST,
     write_confusion,
     write_worst,
 )
-from tools.loaded_run import LoadedRun, load_run
-from tools.messages import warn
-from tools.plots import figure_file, plot_names
-from tools.results import MERGED, RESULTS, read_origin, remove_merged
+from tools.drawings.plots import figure_file, plot_names
+from tools.engine import Engine
 from tools.run_folder import METRICS, Log
 from tools.run_lists import warn_of_known_pictures
-from tools.whole_pictures import whole_pictures_of
+from tools.running.messages import warn
 
 CSV, CURVES = "metrics.csv", "pr_curves.png"
 

@@ -18,10 +18,10 @@ from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
 from DOTA_devkit.evaluation import IOU_THRESHOLDS
 from DOTA_devkit.labels import LabelError, read_class_names
 from DOTA_devkit.metrics import format_table
-from tools.command_line import Parser, SettingsError, exit_code
+from tools.detection.results import MERGED, RESULTS, warn_if_stopped
 from tools.file_scores import score_files, score_metrics
-from tools.messages import report_problems
-from tools.results import MERGED, RESULTS, warn_if_stopped
+from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.messages import report_problems
 from tools.score_difference import format_difference, score_difference
 
 USUAL_RESAMPLES = 1000

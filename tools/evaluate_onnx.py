@@ -15,15 +15,15 @@ from DOTA_devkit.atomic import write_json
 from DOTA_devkit.evaluation import evaluate
 from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import ImageDetections
-from tools.command_line import Parser, exit_code
 from tools.config import Config
 from tools.data import open_data, read_split, truths_of
-from tools.detector_flags import add_detector_flags, open_detector, tiling_of, warn_of_cuts
-from tools.messages import report_problems
+from tools.detection.detector_flags import add_detector_flags, open_detector, tiling_of, warn_of_cuts
+from tools.detection.whole_pictures import whole_pictures_of
 from tools.onnx_detector import OnnxDetector, detect_pictures
 from tools.outcomes import Tiling
-from tools.progress import progress_bar
-from tools.whole_pictures import whole_pictures_of
+from tools.running.command_line import Parser, exit_code
+from tools.running.messages import report_problems
+from tools.running.progress import progress_bar
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.command_line import Parser, SettingsError, exit_code
 from tools.config import Config
-from tools.onnx_facts import FileFacts, read_properties
+from tools.exported.onnx_facts import FileFacts, read_properties
 from tools.run_folder import checkpoint_path
+from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.setting_rules import check_shares
 
 MOST_PEAKS = 3840  # TensorRT's TopK takes no more
@@ -30,8 +30,8 @@ def _run(options: argparse.Namespace) -> None:
             "exporting compares the file with the checkpoint in ONNX Runtime, which is not installed; "
             "pip install -r requirements-deploy.txt"
         )
-    from tools.onnx_export import ExportSettings, export_checkpoint
-    from tools.onnx_file import check_opset
+    from tools.exported.onnx_export import ExportSettings, export_checkpoint
+    from tools.exported.onnx_file import check_opset
 
     check_opset(options.opset)
     checkpoint = checkpoint_path(options.resume)

@@ -14,9 +14,9 @@ import numpy as np
 from datasets.near_duplicates import MAX_DISTANCE, NO_HASH, are_twins, image_hash
 from datasets.videos import Video, VideoError, frame_name
 from DOTA_devkit.atomic import atomic_write, write_json
-from tools.command_line import Parser, SettingsError, exit_code
-from tools.messages import warn
-from tools.progress import progress_bar
+from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.messages import warn
+from tools.running.progress import progress_bar
 from tools.video_flags import add_every, check_every, videos_of
 
 JPEG_QUALITY = 95

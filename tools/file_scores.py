@@ -28,8 +28,8 @@ from DOTA_devkit.labels import (
 )
 from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections, Results, read_results, result_files
-from tools.messages import warn
-from tools.progress import progress_bar
+from tools.running.messages import warn
+from tools.running.progress import progress_bar
 
 Boxes = TypeVar("Boxes", ImageTruth, ImageDetections)
 

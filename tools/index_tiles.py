@@ -13,9 +13,9 @@ from datasets.image_sizes import read_header
 from datasets.label_formats.dota_folder import is_dota_folder
 from datasets.readers import list_images
 from DOTA_devkit.tiling import INDEX_NAME, Tile, TileIndex, scaled_size, write_index
-from tools.command_line import Parser, SettingsError, exit_code
-from tools.messages import warn
-from tools.progress import progress_bar
+from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.messages import warn
+from tools.running.progress import progress_bar
 
 NAME = re.compile(r"(?P<picture>.+)__(?P<what>[0-9]+(\.[0-9]+)?)__(?P<x>[0-9]+)___(?P<y>[0-9]+)")
 LARGEST_RATE = 16.0  # what stands in the place of the rate and is larger is a size

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from tools.command_line import Parser, exit_code
-from tools.detector_flags import (
+from tools.detection.detector_flags import (
     add_classes_flag,
     add_detector_flags,
     add_drawing_flags,
@@ -23,12 +22,13 @@ from tools.detector_flags import (
     open_detector,
     tiling_of,
 )
-from tools.input_pictures import INPUTS, check_headers, input_pictures, named_from_anywhere, refuse_pictures
+from tools.detection.input_pictures import INPUTS, check_headers, input_pictures, named_from_anywhere, refuse_pictures
+from tools.detection.picture_results import STOPPED, Report, draw_found, write_found
+from tools.detection.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, origin_of
 from tools.onnx_detector import detect_pictures
-from tools.picture_results import STOPPED, Report, draw_found, write_found
-from tools.progress import progress_bar
-from tools.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, origin_of
-from tools.stop_request import StopRequest
+from tools.running.command_line import Parser, exit_code
+from tools.running.progress import progress_bar
+from tools.running.stop_request import StopRequest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools.command_line import Parser, exit_code
 from tools.run_folder import weights_in
+from tools.running.command_line import Parser, exit_code
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,8 +48,8 @@ def inspect_file(path: Path) -> dict[str, Any]:
     """
     # Imported only now: --help and a mistyped flag need not wait for torch.
     from tools.checkpoint import load_file, weights_of
-    from tools.results import file_hash
-    from tools.transfer import num_not_finite, recognise_backbone
+    from tools.detection.results import file_hash
+    from tools.training.transfer import num_not_finite, recognise_backbone
 
     content = load_file(path)
     weights = weights_of(content, path)
@@ -94,7 +94,7 @@ def _check_network(
 
     from models import class_in_file
     from tools.checkpoint import CheckpointError, architecture_of, build, check_state
-    from tools.transfer import compare
+    from tools.training.transfer import compare
 
     if kind not in ("ours", "published"):
         return None, []
@@ -132,7 +132,7 @@ def _parts(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def _describe_part(name: str, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    from tools.transfer import num_not_finite
+    from tools.training.transfer import num_not_finite
 
     return {
         "name": name,

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.command_line import Parser, SettingsError, exit_code
+from tools.running.command_line import Parser, SettingsError, exit_code
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,7 +61,7 @@ def list_backbones(
     """
     from models import ALIASES, BackboneError, known_backbones
     from models.backbones.timm_adapter import TIMM, import_timm, timm_names
-    from tools.progress import progress_bar
+    from tools.running.progress import progress_bar
 
     names = known_backbones()
     if pattern is not None and pattern.startswith(TIMM):
@@ -161,7 +161,7 @@ def _has_weights(name: str) -> bool:
 
 def _run(options: argparse.Namespace) -> int:
     from DOTA_devkit.atomic import write_text
-    from tools.messages import warn
+    from tools.running.messages import warn
 
     found = list_backbones(options.pattern, with_timing=not options.no_timing, report=warn)
     if not found:

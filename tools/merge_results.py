@@ -18,13 +18,13 @@ from DOTA_devkit.merging import merge_pictures
 from DOTA_devkit.names import spelling_in
 from DOTA_devkit.task_files import ImageDetections, read_results, result_files, result_path, write_results
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index
-from tools.command_line import Parser, SettingsError, exit_code
-from tools.folder_lock import locked
-from tools.messages import warn
-from tools.processes import run_tasks
-from tools.results import MERGED_BY_HAND, read_origin, remove_results, warn_if_stopped
+from tools.detection.results import MERGED_BY_HAND, read_origin, remove_results, warn_if_stopped
+from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.folder_lock import locked
+from tools.running.messages import warn
+from tools.running.processes import run_tasks
+from tools.running.stop_request import StopRequest
 from tools.setting_rules import check_shares
-from tools.stop_request import StopRequest
 
 SHOWN_TILES = 3
 LOOKED_AT = 1000  # lines of each file, before anything is written

@@ -13,13 +13,13 @@ from datasets.images import ImageError
 from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.picture_windows import PictureWindows
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
-from tools.command_line import SettingsError
-from tools.messages import warn
-from tools.onnx_facts import FileFacts, read_properties
+from tools.detection.tiled_picture import TiledPicture
+from tools.exported.onnx_facts import FileFacts, read_properties
+from tools.exported.runtimes import open_runtime
 from tools.outcomes import DetectionSettings, Found, Tiling, check_batch_size, check_picture, is_cut, survivors, to_draw
-from tools.progress import progress_bar
-from tools.runtimes import open_runtime
-from tools.tiled_picture import TiledPicture
+from tools.running.command_line import SettingsError
+from tools.running.messages import warn
+from tools.running.progress import progress_bar
 
 LEAST_SHARE = 0.95  # of the size at which the network could see a picture
 

@@ -18,8 +18,8 @@ from types import ModuleType
 
 from DOTA_devkit.reasons import first_line
 from models import ALIASES, Backbone, BackboneError, check_maps, class_in_file, own_class
-from tools.command_line import SettingsError
 from tools.config import Config
+from tools.running.command_line import SettingsError
 
 
 def run_named_file(config: Config) -> None:

@@ -22,9 +22,9 @@ from datasets.near_duplicates import (
 from datasets.splits import ListError, split_by_seed
 from datasets.tile_parts import part_by_place
 from DOTA_devkit.tiling import INDEX_NAME, read_index
-from tools.command_line import SettingsError
-from tools.messages import report_problems, warn
-from tools.progress import progress_bar
+from tools.running.command_line import SettingsError
+from tools.running.messages import report_problems, warn
+from tools.running.progress import progress_bar
 
 SHOWN_NAMES = 3
 MOST_OF_ALL = 0.5  # part of the pictures beyond which one group of twins spoils a split

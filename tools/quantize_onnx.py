@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.command_line import Parser, SettingsError, exit_code
-from tools.quantization import calibration_pictures, quantize_file
+from tools.exported.quantization import calibration_pictures, quantize_file
+from tools.running.command_line import Parser, SettingsError, exit_code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,9 +27,9 @@ from DOTA_devkit.labels import (
     read_labels,
     write_labels,
 )
-from tools.command_line import Parser, SettingsError, exit_code
-from tools.messages import report_problems, warn
-from tools.progress import progress_bar
+from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.messages import report_problems, warn
+from tools.running.progress import progress_bar
 
 ROUNDING = 1e-3  # pixels by which a box may stick out and still count as inside: XML holds four decimals
 SHOWN_NAMES = 3

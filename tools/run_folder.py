@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 from tools.config import Config, SettingsError
-from tools.destinations import refuse_data_folder, refuse_inputs
-from tools.folder_lock import HAS_LOCKS
-from tools.messages import log_warnings, warn
-from tools.ranks import is_main_process
+from tools.running.destinations import refuse_data_folder, refuse_inputs
+from tools.running.folder_lock import HAS_LOCKS
+from tools.running.messages import log_warnings, warn
+from tools.running.ranks import is_main_process
 
 RUNS_DIR = Path("runs")
 LAST, BEST, SETTINGS, LOG, METRICS = "last.pth", "best.pth", "settings.toml", "log.txt", "metrics.json"

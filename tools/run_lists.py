@@ -8,9 +8,9 @@ from pathlib import Path
 from datasets.splits import Split
 from DOTA_devkit.atomic import write_lines
 from DOTA_devkit.names import composed_form, spelling_in
-from tools.command_line import SettingsError
-from tools.messages import warn
 from tools.run_folder import SETTINGS
+from tools.running.command_line import SettingsError
+from tools.running.messages import warn
 from tools.tile_folder import index_in
 
 LISTS = "lists"

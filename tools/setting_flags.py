@@ -9,9 +9,9 @@ import typing
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from tools.command_line import Parser, SettingsError
 from tools.config import AUTO, Config, converted, entry_of, kind_of, setting_fields
 from tools.recipes import RECIPES
+from tools.running.command_line import Parser, SettingsError
 
 
 def parse_settings(arguments: Sequence[str]) -> Config:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import Field, fields
 from typing import TYPE_CHECKING
 
-from tools.command_line import SettingsError
+from tools.running.command_line import SettingsError
 
 if TYPE_CHECKING:
     from tools.config import Config

@@ -31,12 +31,12 @@ from DOTA_devkit.tiling import (
     check_picture_name,
     write_index,
 )
-from tools.command_line import Parser, SettingsError, exit_code
-from tools.folder_lock import locked
-from tools.messages import report_problems, warn, warn_of_dead_links
-from tools.processes import run_tasks
+from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.folder_lock import locked
+from tools.running.messages import report_problems, warn, warn_of_dead_links
+from tools.running.processes import run_tasks
+from tools.running.stop_request import StopRequest
 from tools.setting_rules import check_bands, check_scales, check_shares, check_value_range
-from tools.stop_request import StopRequest
 from tools.tile_folder import (
     SETTINGS,
     check_destination,

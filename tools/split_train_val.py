@@ -23,11 +23,11 @@ from datasets.splits import ListError
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.tiling import INDEX_NAME, check_picture_name
-from tools.command_line import Parser, SettingsError, exit_code
 from tools.data import none_readable
-from tools.messages import report_bad_labels, warn, warn_of_dead_links
 from tools.picture_groups import Pictures, group_pictures, part_pictures, print_twins
-from tools.progress import progress_bar
+from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.messages import report_bad_labels, warn, warn_of_dead_links
+from tools.running.progress import progress_bar
 from tools.setting_rules import check_bands
 from tools.tile_folder import unfinished_tiles
 

@@ -12,7 +12,7 @@ from datasets.readers import Sample
 from datasets.targets import DOWN_RATIO, Targets
 from datasets.training_set import MIN_SIDE, Shown, TrainingSet
 from DOTA_devkit.boxes import encode_vectors, rectangle_sides
-from tools.target_picture import share_ignored
+from tools.drawings.target_picture import share_ignored
 
 MOSTLY_HORIZONTAL = 0.95
 PERCENTILES = (5, 50, 95)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.command_line import exit_code
 from tools.config import Config
 from tools.data import open_data, split_of
-from tools.detection_run import run_detector
+from tools.detection.detection_run import run_detector
+from tools.detection.input_pictures import input_pictures, named_from_anywhere, refuse_pictures
+from tools.detection.loaded_run import load_run
+from tools.detection.picture_results import STOPPED
 from tools.engine import Engine
-from tools.input_pictures import input_pictures, named_from_anywhere, refuse_pictures
-from tools.loaded_run import load_run
-from tools.picture_results import STOPPED
 from tools.run_lists import warn_of_known_pictures
-from tools.stop_request import StopRequest
+from tools.running.command_line import exit_code
+from tools.running.stop_request import StopRequest
 
 
 def run(config: Config) -> int:

@@ -13,8 +13,8 @@ from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, lis
 from DOTA_devkit.atomic import write_json, write_lines
 from DOTA_devkit.tiling import INDEX_NAME, Tile, TileIndex, read_index
 from tools.config import SettingsError
-from tools.destinations import refuse_data_folder
-from tools.messages import warn
+from tools.running.destinations import refuse_data_folder
+from tools.running.messages import warn
 from tools.tile_pictures import MARKERS, SplitSettings
 
 T = TypeVar("T", dict, list)

@@ -13,18 +13,18 @@ from datasets.images import ImageError
 from datasets.loader import Batch, blank_batch_of
 from DOTA_devkit.metrics import format_table
 from tools.config import Config, with_settings
-from tools.folder_lock import locked
-from tools.history import validation_columns
-from tools.messages import report_problems, warn
-from tools.optimizer import set_rate
 from tools.own_backbone import run_named_file
-from tools.progress import progress_bar
-from tools.ranks import is_main_process
 from tools.run_folder import BEST, LAST
-from tools.run_state import BadSteps, Run
-from tools.stop_request import StopRequest
-from tools.training_run import find_run, prepare, run_checkpoint
-from tools.validation import validate
+from tools.running.folder_lock import locked
+from tools.running.messages import report_problems, warn
+from tools.running.progress import progress_bar
+from tools.running.ranks import is_main_process
+from tools.running.stop_request import StopRequest
+from tools.training.history import validation_columns
+from tools.training.optimizer import set_rate
+from tools.training.run_state import BadSteps, Run
+from tools.training.training_run import find_run, prepare, run_checkpoint
+from tools.training.validation import validate
 
 MAX_BAD_STEPS = 20  # in a row
 SHOWN_EVERY = 20  # steps between TensorBoard's points

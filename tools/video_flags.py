@@ -12,8 +12,8 @@ from datasets.image_folders import first_folder_with, folder_with_pictures
 from datasets.images import IMAGE_SUFFIXES
 from datasets.videos import VIDEO_SUFFIXES
 from DOTA_devkit.tiling import check_picture_name
-from tools.command_line import SettingsError
-from tools.destinations import refuse_inputs
+from tools.running.command_line import SettingsError
+from tools.running.destinations import refuse_inputs
 
 
 def add_every(parser: argparse.ArgumentParser, default: float) -> None:

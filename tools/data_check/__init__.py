@@ -1,0 +1,1 @@
+"""What `tools/check_data.py` looks at, finds, tells and mends."""

@@ -1,0 +1,1 @@
+"""From a trained network to result files: pictures in, boxes out, whole pictures put together again."""

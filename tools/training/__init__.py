@@ -1,0 +1,1 @@
+"""Training, from its settings to its last checkpoint; `tools/train.py` is the loop."""

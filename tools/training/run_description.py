@@ -1,0 +1,127 @@
+"""What is about to be trained, in words, and what looks wrong about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from datasets.class_lists import DOTA_CLASSES
+from datasets.image_sizes import read_header
+from datasets.images import ImageError
+from datasets.letterbox import letterbox_scale
+from datasets.readers import Sample
+from datasets.training_set import MIN_SIDE
+from DOTA_devkit.boxes import rectangle_sides
+from DOTA_devkit.tiling import INDEX_NAME
+from tools.config import Config
+from tools.drawing import numbered_classes
+from tools.outcomes import is_much_larger
+from tools.running.messages import first_of, warn
+from tools.training.run_state import Run
+
+LOOKED_AT = 50  # pictures whose size is looked at
+SHOWN_CLASSES = 20
+
+
+def is_batch_small_for_gpu(config: Config, device: torch.device) -> bool:
+    """Whether the batch is the default one, which was chosen on CPUs, and this is a GPU."""
+    return device.type == "cuda" and config.batch_size == Config.batch_size and "batch_size" not in config.explicit
+
+
+def describe(run: Run, train_samples: Sequence[Sample]) -> None:
+    """Log what is about to be trained."""
+    config, engine = run.config, run.engine
+    num_parameters = sum(parameter.numel() for parameter in run.network.parameters()) / 1e6
+    height, width = run.architecture.input_hw
+    precision = str(engine.dtype).removeprefix("torch.")
+    ranks = f"{engine.num_ranks} processes, " if engine.num_ranks > 1 else ""
+    run.log(
+        f"{run.architecture.title}, {num_parameters:.1f} M parameters, {ranks}on {engine.device}, {precision}; "
+        f"input {height} x {width} (height x width)"
+    )
+    if run.architecture.value_range is not None:
+        black, white = run.architecture.value_range
+        run.log(f"pictures of more than 8 bits: {black:g} becomes black, {white:g} white")
+    if run.architecture.bands is not None:
+        run.log(f"of TIFF files the bands {' '.join(map(str, run.architecture.bands))} are read")
+    num_objects = sum(int((~sample.ignored).sum()) for sample in train_samples)
+    run.log(f"{len(train_samples)} pictures to train on, {num_objects} objects; {len(run.val_samples)} to validate on")
+    others = "; objects of others are background (--classes)" if config.classes else ""
+    run.log(f"classes: {', '.join(run.architecture.class_names)}{others}")
+    run.log(f"recipe {config.recipe}: batch {config.batch_size}, {run.schedule.num_steps} steps, {config.optimizer}")
+    is_new = not (run.progress.epoch or run.progress.step)
+    if is_new and is_batch_small_for_gpu(config, engine.device):
+        warn("a batch of 2 leaves a GPU waiting; --batch_size 8 --init_lr 6e-4 is faster (README.md, Results)")
+    if numbered := numbered_classes(run.architecture.class_names):  # in the pages of pictures
+        run.log(numbered)
+    _warn_of_classes(run, train_samples)
+    _warn_of_large_pictures(run, train_samples)
+    if not is_new:
+        run.log(f"going on after {run.progress.epoch} epochs and {run.progress.step} steps")
+
+
+def _warn_of_classes(run: Run, samples: Sequence[Sample]) -> None:
+    """Warn of classes of which nothing will be learnt: no picture has one, or all are too thin for the input."""
+    names = tuple(run.architecture.class_names)
+    objects = [sample.labels[~sample.ignored] for sample in samples]
+    labels, owners = np.concatenate(objects), np.repeat(np.arange(len(samples)), [len(part) for part in objects])
+    counts = np.bincount(labels, minlength=len(names))
+    absent = [name for name, count in zip(names, counts.tolist(), strict=True) if not count]
+    if len(absent) == len(names):
+        warn("no training picture holds an object; the network will learn to see nothing")
+    elif absent and names in DOTA_CLASSES.values():
+        run.log(
+            f"the labels name {len(names) - len(absent)} of DOTA's {len(names)} classes, and the network has all of "
+            "these; for fewer give --classes, or write classes.txt into the data folder, one name a line"
+        )
+    elif absent:
+        warn(f"no training picture holds an object of {first_of(absent, SHOWN_CLASSES)}; the network will not find any")
+    thin = [
+        name
+        for label, name in enumerate(names)
+        if counts[label] and _are_too_thin(run, label, [samples[row] for row in np.unique(owners[labels == label])])
+    ]
+    if thin:
+        warn(
+            f"objects of {first_of(thin, SHOWN_CLASSES)}, all that were looked at, are thinner than {MIN_SIDE:g} px of "
+            f"the input and so are ignored in training; {_remedy(run)}"
+        )
+
+
+def _are_too_thin(run: Run, label: int, samples: Sequence[Sample]) -> bool:
+    """Whether no object of a class can be learnt in any of these pictures of it, by the headers of some."""
+    needed = MIN_SIDE / max(1.0, *run.config.augment_scale)
+    are_known = False
+    for sample in samples[:: -(-len(samples) // LOOKED_AT)]:
+        with suppress(ImageError):  # told of when its turn comes
+            header = read_header(sample.image_path)
+            scale = letterbox_scale((header.height, header.width), run.architecture.input_hw)
+            quads = sample.quads[(sample.labels == label) & ~sample.ignored].astype(np.float64)
+            if (rectangle_sides(quads)[:, 0] * scale >= needed).any():
+                return False
+            are_known = True
+    return are_known
+
+
+def _warn_of_large_pictures(run: Run, samples: Sequence[Sample]) -> None:
+    """Warn of the first picture that is shrunk much to the input, among some."""
+    for sample in samples[:: -(-len(samples) // LOOKED_AT)]:
+        with suppress(ImageError):  # told of when its turn comes
+            header = read_header(sample.image_path)
+            if is_much_larger((header.height, header.width), run.architecture.input_hw):
+                warn(
+                    f"{sample.image_path.name} is {header.width} x {header.height} and is shrunk to the input size, "
+                    f"where small objects get lost; {_remedy(run)}"
+                )
+                return
+
+
+def _remedy(run: Run) -> str:
+    """What makes objects larger in the input."""
+    if (run.config.data_dir or Path()).joinpath(INDEX_NAME).is_file():
+        return "give a larger --input_h and --input_w, or cut smaller tiles"
+    return "cut the pictures first (python -m tools.split_tiles), or give a larger --input_h and --input_w"
