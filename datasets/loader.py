@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datasets.images import ImageError
-from datasets.layouts import BY_THE_FILE, Reading
 from datasets.letterbox import letterbox_image, letterbox_scale
-from datasets.picture_windows import read_whole
+from datasets.picture_files.images import ImageError
+from datasets.picture_files.layouts import BY_THE_FILE, Reading
+from datasets.picture_files.picture_windows import read_whole
 from datasets.targets import IGNORED, Targets, make_targets
 from datasets.tiles import TileSet
 from datasets.training_set import TrainingSet

@@ -21,9 +21,9 @@ from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from datasets.images import ImageError
-from datasets.layouts import BY_THE_FILE, Reading
-from datasets.picture_windows import read_whole
+from datasets.picture_files.images import ImageError
+from datasets.picture_files.layouts import BY_THE_FILE, Reading
+from datasets.picture_files.picture_windows import read_whole
 
 NO_HASH = 0  # of a picture that cannot be read or shows nothing; of any other 32 of the 64 bits are set, or nearly
 MAX_DISTANCE = 10  # bits in which near twins differ at most

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.class_lists import dota_classes, nearest_dota_classes, unknown_class
-from datasets.image_folders import find_images, first_folder_with
 from datasets.label_formats.annotations import file_in, files_in, is_unusable
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
+from datasets.label_formats.xml_labels import XML_FOLDERS, read_annotation, read_hrsc, read_rolabelimg, turned_fault
 from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo, picture_in
 from datasets.label_formats.yolo_obb import read_yolo_obb
-from datasets.xml_labels import XML_FOLDERS, read_annotation, read_hrsc, read_rolabelimg, turned_fault
+from datasets.picture_files.image_folders import find_images, first_folder_with
 from DOTA_devkit.labels import (
     EVERY_CLASS,
     IGNORE_FLAG,

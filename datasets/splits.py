@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.image_folders import folder_with_pictures, folders_of, may_be_one, no_picture_in
-from datasets.images import IMAGE_SUFFIXES
+from datasets.picture_files.image_folders import folder_with_pictures, folders_of, may_be_one, no_picture_in
+from datasets.picture_files.images import IMAGE_SUFFIXES
 from DOTA_devkit.names import spelling_in
 
 TRAIN_LISTS = ("train.txt", "trainval.txt")

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from datasets.letterbox import letterbox_image, letterbox_scale
-from datasets.picture_windows import PictureWindows, ScaledWindows
+from datasets.picture_files.picture_windows import PictureWindows, ScaledWindows
 from DOTA_devkit.tiling import Tile, scaled_size, tile_windows
 
 

@@ -20,9 +20,9 @@ from datasets.augment import (
     warp_image,
     warp_quads,
 )
-from datasets.images import ImageError
-from datasets.layouts import BY_THE_FILE, Reading
-from datasets.picture_windows import read_whole
+from datasets.picture_files.images import ImageError
+from datasets.picture_files.layouts import BY_THE_FILE, Reading
+from datasets.picture_files.picture_windows import read_whole
 from datasets.readers import Sample
 from datasets.targets import Targets, make_targets
 from DOTA_devkit.boxes import rectangle_sides

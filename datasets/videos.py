@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from datasets.images import IMAGE_SUFFIXES
+from datasets.picture_files.images import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"})
 USUAL_RATE = 25.0  # frames a second of a file that tells none

@@ -21,7 +21,7 @@ class Preprocessing:
         mean: of the scaled pixels, a value for each channel.
         std: of the scaled pixels, above 0.
         value_range: in pictures of more than 8 bits, the values that become the pixels 0 and 255; None: each picture's
-            own, by percentiles (`datasets.layouts.spread_values`).
+            own, by percentiles (`datasets.picture_files.layouts.spread_values`).
         bands: of TIFF files, the numbers of the bands that are read, from 1 on, as many as there are channels, in the
             order red, green, blue and others; None: those that the file calls so, else the first.
     """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.images import read_image
+from datasets.picture_files.images import read_image
 from DOTA_devkit import poly_iou
 from tools import benchmark
 from tools.benchmarks.benchmark_deploy import BASE, EagerDetector, crowd, job_from

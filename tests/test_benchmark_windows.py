@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.picture_windows import PictureWindows
+from datasets.picture_files.picture_windows import PictureWindows
 from tools.benchmarks.benchmark_windows import benchmark_windows, draw_survey
 
 

@@ -16,7 +16,7 @@ import pytest
 from datasets import label_formats
 from datasets.label_formats import ON_THE_MAP, PREDICTIONS, SOURCES
 from datasets.label_formats.rolabelimg_xml import FREE
-from datasets.xml_labels import read_rolabelimg
+from datasets.label_formats.xml_labels import read_rolabelimg
 from DOTA_devkit.labels import read_labels
 from main import main as train_and_score
 from tests.label_documents import (

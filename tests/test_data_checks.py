@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.xml_labels import read_rolabelimg
+from datasets.label_formats.xml_labels import read_rolabelimg
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.iou import poly_iou
 from DOTA_devkit.labels import LabelError, read_labels

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.images import ImageError
+from datasets.picture_files.images import ImageError
 from datasets.readers import get_format, list_images
 from datasets.splits import ListError, choose_split, read_list
 from tests import test_dota_folder as dota

@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 from datasets.demo import draw_scene
-from datasets.images import read_image
+from datasets.picture_files.images import read_image
 from DOTA_devkit.task_files import ImageDetections
 from tools.onnx_detector import OnnxDetector
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from datasets import picture_windows
+from datasets.picture_files import picture_windows
 from datasets.tiles import TileSet
 from DOTA_devkit.tiling import lay_tiles
 from models import IMAGENET, Detections, Maps, Preprocessing

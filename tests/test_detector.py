@@ -13,8 +13,8 @@ import torch
 
 import main
 from datasets.demo import draw_scene
-from datasets.images import ImageError, read_image
-from datasets.layouts import Reading
+from datasets.picture_files.images import ImageError, read_image
+from datasets.picture_files.layouts import Reading
 from tools.checkpoint import CheckpointError, load_file
 from tools.detector import Detector
 from tools.outcomes import Tiling

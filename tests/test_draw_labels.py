@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.images import read_image
+from datasets.picture_files.images import read_image
 from tests.label_documents import YOLO_LINE, yolo_folder
 from tools.draw_labels import main
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.images import read_image
+from datasets.picture_files.images import read_image
 from tools.drawings.drawing_files import check_drawings, remove_drawings, write_picture
 from tools.running.command_line import SettingsError
 

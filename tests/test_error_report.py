@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.images import read_image
+from datasets.picture_files.images import read_image
 from DOTA_devkit.confusion import Confusion, confusion
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.task_files import ImageDetections

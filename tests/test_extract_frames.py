@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.images import read_image
+from datasets.picture_files.images import read_image
 from tests.video_clips import clip_frames, write_clip, write_cut_clip
 from tools.extract_frames import main
 from tools.split_train_val import main as split

@@ -11,10 +11,10 @@ import pytest
 import shapely
 from rasterio.transform import from_origin
 
-from datasets.georeference import between, read_crs
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 from datasets.label_formats.geojson import NO_PICTURE, write_geojson
 from datasets.label_formats.map_outlines import read_geojson
+from datasets.picture_files.georeference import between, read_crs
 from DOTA_devkit.labels import Labels, read_labels
 from DOTA_devkit.task_files import ImageDetections
 from tests.label_documents import QUAD, write

@@ -13,7 +13,7 @@ import rasterio
 from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine, from_origin
 
-from datasets.georeference import (
+from datasets.picture_files.georeference import (
     LONGITUDE_LATITUDE,
     GeoreferenceError,
     between,

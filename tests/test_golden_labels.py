@@ -16,8 +16,8 @@ from datasets.label_formats.cvat import read_cvat
 from datasets.label_formats.detections import read_detections, read_task1
 from datasets.label_formats.labelme import read_labelme
 from datasets.label_formats.soda import read_soda
+from datasets.label_formats.xml_labels import read_hrsc, read_rolabelimg
 from datasets.label_formats.yolo_obb import read_yolo_folder
-from datasets.xml_labels import read_hrsc, read_rolabelimg
 from DOTA_devkit.labels import Labels, read_labels
 from tests.label_documents import PNG
 from tools.rolabelimg_to_txt import main as rolabelimg_to_txt

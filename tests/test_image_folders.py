@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.image_folders import dead_links, find_images, no_picture_in, without_previews
-from datasets.images import ImageError
+from datasets.picture_files.image_folders import dead_links, find_images, no_picture_in, without_previews
+from datasets.picture_files.images import ImageError
 from datasets.readers import list_images
 from tools.detection.input_pictures import input_pictures
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.image_sizes import picture_size, read_header, usual_size
-from datasets.images import ImageError, read_image
+from datasets.picture_files.image_sizes import picture_size, read_header, usual_size
+from datasets.picture_files.images import ImageError, read_image
 
 EXIF = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x08\0\0\0\0\0\0\0"  # orientation 8
 
@@ -52,7 +52,7 @@ def test_an_orientation_that_is_no_number_or_none_of_the_eight_turns_nothing(tmp
 
 @pytest.mark.parametrize("suffix", [".webp", ".jp2"])
 def test_no_picture_is_decoded_for_its_size(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr("datasets.image_sizes.read_image")
+    monkeypatch.delattr("datasets.picture_files.image_sizes.read_image")
     with_alpha = np.zeros((48, 65, 4), np.uint8)
     kinds = [code(suffix), code(suffix, cv2.IMWRITE_WEBP_QUALITY, 101), cv2.imencode(suffix, with_alpha)[1].tobytes()]
     for number, data in enumerate(kinds):

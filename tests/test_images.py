@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.image_folders import find_images
-from datasets.image_sizes import read_header
-from datasets.images import ImageError, brightness, read_image
-from datasets.layouts import Reading
+from datasets.picture_files.image_folders import find_images
+from datasets.picture_files.image_sizes import read_header
+from datasets.picture_files.images import ImageError, brightness, read_image
+from datasets.picture_files.layouts import Reading
 
 
 def picture(height: int = 48, width: int = 64) -> np.ndarray:

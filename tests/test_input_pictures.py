@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.images import ImageError
+from datasets.picture_files.images import ImageError
 from tools.detection.input_pictures import check_headers, input_pictures, named_from_anywhere, refuse_pictures
 from tools.running.command_line import SettingsError
 

@@ -18,8 +18,8 @@ from datasets.label_formats.cvat import read_cvat
 from datasets.label_formats.data_yaml import read_data_yaml
 from datasets.label_formats.detections import read_detections, read_task1
 from datasets.label_formats.labelme import read_labelme
+from datasets.label_formats.xml_labels import read_hrsc, read_rolabelimg
 from datasets.label_formats.yolo_obb import read_yolo_obb
-from datasets.xml_labels import read_hrsc, read_rolabelimg
 from DOTA_devkit.labels import FARTHEST, LabelError, Labels, OnBad, geometry_faults, read_labels
 from tests.label_documents import (
     CVAT_BOX,

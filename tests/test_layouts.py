@@ -12,10 +12,10 @@ import rasterio
 from PIL import Image
 from rasterio.enums import ColorInterp
 
-from datasets import picture_windows
-from datasets.images import ImageError, read_image
-from datasets.layouts import Layout, Reading, is_mask, read_layout
-from datasets.picture_windows import PictureWindows, open_picture, read_whole
+from datasets.picture_files import picture_windows
+from datasets.picture_files.images import ImageError, read_image
+from datasets.picture_files.layouts import Layout, Reading, is_mask, read_layout
+from datasets.picture_files.picture_windows import PictureWindows, open_picture, read_whole
 
 RED, GREEN, BLUE, NIR, ALPHA, NONE = (
     ColorInterp[name] for name in ("red", "green", "blue", "nir", "alpha", "undefined")

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.augment import Augmentation
-from datasets.images import read_image
 from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.loader import (
     Batch,
@@ -28,6 +27,7 @@ from datasets.loader import (
     make_picture_loader,
     make_training_loader,
 )
+from datasets.picture_files.images import read_image
 from datasets.readers import Sample, read_samples
 from datasets.training_set import TrainingSet
 from DOTA_devkit.boxes import boxes_to_quads

@@ -11,11 +11,11 @@ import rasterio
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
-from datasets.georeference import between, read_crs
-from datasets.images import ImageError
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 from datasets.label_formats.geojson import write_geojson
 from datasets.label_formats.map_outlines import BLANK, CUT, ELSEWHERE, HALF_BLANK, PARTS, REPEATED, read_geojson
+from datasets.picture_files.georeference import between, read_crs
+from datasets.picture_files.images import ImageError
 from DOTA_devkit.labels import LabelError
 from tests.label_documents import QUAD, write
 from tests.test_geojson import DEGREES, ON_THE_MAP, collection, feature, labels

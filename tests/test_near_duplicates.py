@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets import near_duplicates
-from datasets.images import ImageError, read_image
 from datasets.near_duplicates import (
     MAX_DISTANCE,
     NO_HASH,
@@ -24,6 +23,7 @@ from datasets.near_duplicates import (
     twin_rows,
     twins_across,
 )
+from datasets.picture_files.images import ImageError, read_image
 
 
 def draw_scene(seed: int, hw: tuple[int, int] = (240, 320)) -> np.ndarray:

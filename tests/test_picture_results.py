@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.images import ImageError
+from datasets.picture_files.images import ImageError
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.detection.picture_results import Report, draw_found, write_found
 from tools.detection.results import ResultFiles, read_origin

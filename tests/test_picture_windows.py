@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from datasets import picture_windows, tiff
-from datasets.images import ImageError, read_image
-from datasets.layouts import Reading
 from datasets.loader import tile_batches
-from datasets.picture_windows import PictureWindows, ScaledWindows, open_picture
+from datasets.picture_files import picture_windows, tiff
+from datasets.picture_files.images import ImageError, read_image
+from datasets.picture_files.layouts import Reading
+from datasets.picture_files.picture_windows import PictureWindows, ScaledWindows, open_picture
 from datasets.tiles import TileSet, scale_picture
 from DOTA_devkit.tiling import lay_tiles
 
@@ -110,7 +110,7 @@ def test_the_percentiles_of_a_large_deep_picture_are_those_of_the_decoded_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So large that they are estimated by every so many pixels; strips of the file are not a multiple of that."""
-    monkeypatch.setattr("datasets.layouts.MOST_SAMPLES", 300)
+    monkeypatch.setattr("datasets.picture_files.layouts.MOST_SAMPLES", 300)
     monkeypatch.setattr(picture_windows, "AT_ONCE", 16 * HW[1])
     pixels = drawn(3, "uint16")
     pixels[:, 50:90] //= 3

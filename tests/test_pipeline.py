@@ -12,8 +12,8 @@ import pytest
 import rasterio
 
 import main
-from datasets.images import read_image
-from datasets.layouts import Reading
+from datasets.picture_files.images import read_image
+from datasets.picture_files.layouts import Reading
 from DOTA_devkit.boxes import quads_to_boxes
 from DOTA_devkit.labels import read_labels
 from tools import check_data, draw_labels, export_onnx, infer_onnx, split_tiles, split_train_val

@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from datasets.demo import draw_scene
-from datasets.images import read_image
+from datasets.picture_files.images import read_image
 from tools import quantize_onnx
 from tools.exported.onnx_facts import read_properties
 from tools.exported.onnx_network import HEAT_MAP

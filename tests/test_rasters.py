@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.rasters import open_raster, why_no_rasterio
+from datasets.picture_files.rasters import open_raster, why_no_rasterio
 
 
 def test_a_name_that_gdal_takes_for_an_address_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from datasets.label_formats.rolabelimg_xml import (
     write_rolabelimg,
     write_rolabelimg_file,
 )
-from datasets.xml_labels import read_rolabelimg
+from datasets.label_formats.xml_labels import read_rolabelimg
 from DOTA_devkit.boxes import boxes_to_quads
 from tests.label_documents import HEIGHT, QUAD, UPRIGHT, WIDTH
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rasterio.transform import from_origin
 
-from datasets.shared_ground import shared_ground
+from datasets.picture_files.shared_ground import shared_ground
 from tests.label_documents import PNG, write
 from tests.test_georeference import geotiff
 from tools import check_data

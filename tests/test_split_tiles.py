@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.image_folders import find_images
-from datasets.images import read_image
+from datasets.picture_files.image_folders import find_images
+from datasets.picture_files.images import read_image
 from datasets.readers import detect_format, read_classes, read_samples
 from datasets.splits import read_list
 from DOTA_devkit.labels import read_labels

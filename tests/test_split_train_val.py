@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.image_folders import find_images
+from datasets.picture_files.image_folders import find_images
 from datasets.splits import choose_split
 from DOTA_devkit.tiling import TileIndex, lay_tiles, write_index
 from tools import split_tiles

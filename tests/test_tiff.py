@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from datasets import tiff
-from datasets.layouts import read_layout
+from datasets.picture_files import tiff
+from datasets.picture_files.layouts import read_layout
 
 
 def saved(is_big: bool = False) -> bytes:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import tiff
-from datasets.images import ImageError, read_image
-from datasets.tiff_blocks import damage, unreadable
+from datasets.picture_files import tiff
+from datasets.picture_files.images import ImageError, read_image
+from datasets.picture_files.tiff_blocks import damage, unreadable
 
 PICTURE = np.random.default_rng(0).integers(0, 64, (160, 200, 3), dtype=np.uint8).repeat(2, axis=1)
 COMPRESSIONS = ("tiff_deflate", "tiff_adobe_deflate", "tiff_lzw", "packbits", "jpeg", "raw")

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from datasets.image_folders import find_images
+from datasets.picture_files.image_folders import find_images
 from datasets.readers import read_samples
 from datasets.splits import choose_split, read_list
 from DOTA_devkit.labels import read_labels

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from datasets import picture_windows
-from datasets.images import ImageError, read_image
+from datasets.picture_files import picture_windows
+from datasets.picture_files.images import ImageError, read_image
 from tools import tile_pictures
 from tools.running.processes import run_tasks
 from tools.running.stop_request import StopRequest

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from datasets.augment import Augmentation
-from datasets.images import ImageError, read_image
 from datasets.letterbox import letterbox_image
 from datasets.loader import make_training_loader
+from datasets.picture_files.images import ImageError, read_image
 from datasets.readers import Sample
 from datasets.targets import Targets
 from datasets.training_set import MIN_SIDE, TrainingSet

@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
-from datasets.valid_pixels import read_valid_pixels
+from datasets.picture_files.valid_pixels import read_valid_pixels
 
 SQUARE = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]])
 
@@ -42,7 +42,7 @@ def test_the_share_of_an_outline_that_holds_data_is_told(tmp_path: Path, how: st
 
 
 def test_a_large_picture_is_looked_at_by_some_of_its_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datasets.valid_pixels.LONGEST_SIDE", 40)
+    monkeypatch.setattr("datasets.picture_files.valid_pixels.LONGEST_SIDE", 40)
     valid = read_valid_pixels(raster(tmp_path / "a.tif", "value"))
     assert valid.mask.shape == (30, 40)
     assert [valid.share(SQUARE + np.array((left, 20))) for left in (20, 60)] == [1, 0]

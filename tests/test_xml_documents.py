@@ -7,7 +7,7 @@ from xml.sax.handler import ContentHandler
 
 import pytest
 
-from datasets.xml_documents import parse_document
+from datasets.label_formats.xml_documents import parse_document
 from DOTA_devkit.labels import LabelError
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.xml_labels import ObjectError, read_annotation, read_hrsc, read_rolabelimg
+from datasets.label_formats.xml_labels import ObjectError, read_annotation, read_hrsc, read_rolabelimg
 from DOTA_devkit.boxes import signed_area
 from DOTA_devkit.labels import LabelError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.xml_labels import read_annotation, read_rolabelimg
+from datasets.label_formats.xml_labels import read_annotation, read_rolabelimg
 from DOTA_devkit.labels import LabelError
 
 QUAD = [[75, 50], [155, 110], [125, 150], [45, 90]]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from datasets.images import ImageError
 from datasets.label_formats.yolo_folder import class_names_of, is_yolo_folder, label_of, open_yolo, picture_of
+from datasets.picture_files.images import ImageError
 from DOTA_devkit.labels import LabelError
 from tests.label_documents import DATA_YAML, PNG, YOLO_LINE, age, write, yolo_folder
 

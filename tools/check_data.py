@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.layouts import Reading
+from datasets.picture_files.layouts import Reading
 from datasets.readers import FORMATS, detect_format
 from DOTA_devkit.atomic import write_json, write_text
 from tools.data_check.data_checks import KINDS, Finding, escaped

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.picture_windows import PictureWindows
+from datasets.picture_files.picture_windows import PictureWindows
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import EVERY_CLASS, did_you_mean
 from DOTA_devkit.task_files import ImageDetections

@@ -12,7 +12,7 @@ import numpy as np
 from datasets.augment import Augmentation
 from datasets.class_lists import slips
 from datasets.demo import SCENE_SIZE, ensure_demo
-from datasets.layouts import BY_THE_FILE, Reading
+from datasets.picture_files.layouts import BY_THE_FILE, Reading
 from datasets.readers import (
     NoClassError,
     Sample,

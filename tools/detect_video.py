@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.images import brightness
+from datasets.picture_files.images import brightness
 from datasets.videos import Frame, Video, VideoError, frame_name
 from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.task_files import ImageDetections

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from datasets.letterbox import letterbox_image, letterbox_scale
-from datasets.picture_windows import PictureWindows
+from datasets.picture_files.picture_windows import PictureWindows
 from DOTA_devkit.task_files import ImageDetections
 from tools.checkpoint import load_named
 from tools.detection.detect import Inference, select

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.image_folders import no_picture_in
-from datasets.images import ImageError
-from datasets.layouts import Reading
-from datasets.picture_windows import read_whole
+from datasets.picture_files.image_folders import no_picture_in
+from datasets.picture_files.images import ImageError
+from datasets.picture_files.layouts import Reading
+from datasets.picture_files.picture_windows import read_whole
 from datasets.readers import FORMATS, Read, detect_format, get_format, label_reader, list_images, read_classes
 from datasets.splits import choose_split
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels

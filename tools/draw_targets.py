@@ -115,7 +115,7 @@ def _draw_and_count(
     config: Config, training_set: TrainingSet, class_names: Sequence[str], out_dir: Path, drawn: Sequence[int]
 ) -> list:
     """Make each input once: draw those of the rows `drawn`, count all. Returns the counts of the inputs."""
-    from datasets.images import ImageError
+    from datasets.picture_files.images import ImageError
     from tools.drawing import as_bgr
     from tools.drawings.drawing_files import check_drawings, write_picture
     from tools.drawings.lettering import drawable

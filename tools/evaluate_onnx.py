@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets.images import ImageError
+from datasets.picture_files.images import ImageError
 from datasets.readers import Sample
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.evaluation import evaluate

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from datasets.image_folders import find_images
-from datasets.image_sizes import read_header
 from datasets.label_formats.dota_folder import is_dota_folder
+from datasets.picture_files.image_folders import find_images
+from datasets.picture_files.image_sizes import read_header
 from datasets.readers import list_images
 from DOTA_devkit.tiling import INDEX_NAME, Tile, TileIndex, scaled_size, write_index
 from tools.running.command_line import Parser, SettingsError, exit_code

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.images import ImageError
 from datasets.letterbox import letterbox_image, letterbox_scale
-from datasets.picture_windows import PictureWindows
+from datasets.picture_files.images import ImageError
+from datasets.picture_files.picture_windows import PictureWindows
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.detection.tiled_picture import TiledPicture
 from tools.exported.onnx_facts import FileFacts, read_properties

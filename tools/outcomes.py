@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from datasets.picture_windows import PictureWindows
+from datasets.picture_files.picture_windows import PictureWindows
 from DOTA_devkit import poly_nms
 from DOTA_devkit.task_files import ImageDetections
 from DOTA_devkit.tiling import check_grid, scaled_size
@@ -121,9 +121,9 @@ def check_picture(
         kind = " or ".join(np.dtype(kind).name for kind in kinds)
         raise ValueError(
             f"a picture is (height, width, {num_channels}) {kind}, not {what}; was the file found and read, and are "
-            f"pictures handed over in a list? (datasets.images.read_image(path, {num_channels}) reads a file, "
-            "frame[..., None] makes one of a grey frame (height, width), "
-            "datasets.layouts.spread_values makes uint8 of deeper values)"
+            "pictures handed over in a list? (the detector's own read(path) reads a file as the network was taught, "
+            "frame[..., None] makes one of a grey frame (height, width), spread_values of "
+            "datasets.picture_files.layouts makes uint8 of deeper values)"
         )
     if 0 in picture.shape:
         raise ValueError("a picture without pixels; was it cut too small?")

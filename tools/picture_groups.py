@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.layouts import Reading
 from datasets.near_duplicates import (
     join_pairs,
     link_equal,
@@ -19,6 +18,7 @@ from datasets.near_duplicates import (
     twin_groups,
     twins_across,
 )
+from datasets.picture_files.layouts import Reading
 from datasets.splits import ListError, split_by_seed
 from datasets.tile_parts import part_by_place
 from DOTA_devkit.tiling import INDEX_NAME, read_index

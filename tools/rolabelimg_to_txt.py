@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.image_folders import find_images
-from datasets.image_sizes import picture_size
-from datasets.images import ImageError
 from datasets.label_formats.annotations import files_in, is_unusable, without_picture
 from datasets.label_formats.class_names import strangers
-from datasets.xml_labels import KINDS, Annotation, ObjectError, read_annotation, turned_fault
+from datasets.label_formats.xml_labels import KINDS, Annotation, ObjectError, read_annotation, turned_fault
+from datasets.picture_files.image_folders import find_images
+from datasets.picture_files.image_sizes import picture_size
+from datasets.picture_files.images import ImageError
 from DOTA_devkit.clipping import clip_quads
 from DOTA_devkit.labels import (
     IGNORED_CLASS,

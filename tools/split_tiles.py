@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from datasets.class_lists import dota_classes, nearest_dota_classes, unknown_class
-from datasets.image_folders import no_picture_in
-from datasets.images import ImageError
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_in, open_dota
-from datasets.layouts import Reading
+from datasets.picture_files.image_folders import no_picture_in
+from datasets.picture_files.images import ImageError
+from datasets.picture_files.layouts import Reading
 from datasets.readers import FORMATS, conversion_to_dota, detect_format, names_found, read_classes
 from datasets.splits import VAL_LISTS
 from DOTA_devkit.atomic import write_json, write_lines

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from datasets.balanced_split import split_balanced
-from datasets.image_folders import no_picture_in
 from datasets.near_duplicates import (
     MAX_DISTANCE,
 )
-from datasets.rasters import why_no_rasterio
+from datasets.picture_files.image_folders import no_picture_in
+from datasets.picture_files.rasters import why_no_rasterio
+from datasets.picture_files.shared_ground import shared_ground
 from datasets.readers import FORMATS, Sample, detect_format, list_images, read_classes, read_samples
-from datasets.shared_ground import shared_ground
 from datasets.splits import ListError
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import LabelError

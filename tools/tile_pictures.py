@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from datasets.layouts import BY_THE_FILE, Reading
-from datasets.picture_windows import PictureWindows, ScaledWindows, open_picture
+from datasets.picture_files.layouts import BY_THE_FILE, Reading
+from datasets.picture_files.picture_windows import PictureWindows, ScaledWindows, open_picture
 from datasets.readers import read_objects
 from datasets.tiles import scale_picture
 from DOTA_devkit.atomic import atomic_write

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from datasets.images import ImageError
 from datasets.loader import Batch, blank_batch_of
+from datasets.picture_files.images import ImageError
 from DOTA_devkit.metrics import format_table
 from tools.config import Config, with_settings
 from tools.own_backbone import run_named_file

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.image_folders import first_folder_with, folder_with_pictures
-from datasets.images import IMAGE_SUFFIXES
+from datasets.picture_files.image_folders import first_folder_with, folder_with_pictures
+from datasets.picture_files.images import IMAGE_SUFFIXES
 from datasets.videos import VIDEO_SUFFIXES
 from DOTA_devkit.tiling import check_picture_name
 from tools.running.command_line import SettingsError

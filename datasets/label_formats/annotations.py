@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.image_folders import names_apart
-from datasets.images import IMAGE_SUFFIXES
 from datasets.outlines import outline_quad
+from datasets.picture_files.image_folders import names_apart
+from datasets.picture_files.images import IMAGE_SUFFIXES
 from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, geometry_faults, is_text
 from DOTA_devkit.names import as_class_name, spellings
 

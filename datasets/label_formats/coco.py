@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets.image_folders import folders_of
 from datasets.label_formats.annotations import (
     ROLES,
     AnnotatedSet,
@@ -35,6 +34,7 @@ from datasets.label_formats.annotations import (
 )
 from datasets.label_formats.coco_shapes import annotation_quad
 from datasets.label_formats.json_documents import Document, difficult_flag, fields_of, picture_hw, read_document
+from datasets.picture_files.image_folders import folders_of
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.boxes import polygon_area
 from DOTA_devkit.labels import IGNORE_FLAG, IGNORED_CLASS, LabelError, OnBad, report_faults

@@ -11,7 +11,6 @@ from xml.sax.handler import ContentHandler
 
 import numpy as np
 
-from datasets.image_folders import folders_of
 from datasets.label_formats.annotations import (
     ROLES,
     AnnotatedSet,
@@ -28,8 +27,9 @@ from datasets.label_formats.annotations import (
     tell_apart,
     without_picture,
 )
-from datasets.xml_documents import parse_document
-from datasets.xml_labels import FLAG_WORDS
+from datasets.label_formats.xml_documents import parse_document
+from datasets.label_formats.xml_labels import FLAG_WORDS
+from datasets.picture_files.image_folders import folders_of
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.labels import FARTHEST, LabelError, OnBad, report_faults
 from DOTA_devkit.names import as_class_name

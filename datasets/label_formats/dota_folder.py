@@ -6,8 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.image_folders import find_images
 from datasets.label_formats.annotations import ROLES, refuse_same_names
+from datasets.picture_files.image_folders import find_images
 
 IMAGES = "images"
 LABEL_FOLDERS = ("labelTxt", "annfiles")  # DOTA's own name, and that of mmrotate's tiles

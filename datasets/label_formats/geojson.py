@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from datasets.georeference import (
+from datasets.label_formats.annotations import (
+    AnnotatedSet,
+    Ledger,
+    Picture,
+)
+from datasets.picture_files.georeference import (
     LONGITUDE_LATITUDE,
     GeoreferenceError,
     between,
     read_crs,
     read_georeference,
-)
-from datasets.label_formats.annotations import (
-    AnnotatedSet,
-    Ledger,
-    Picture,
 )
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.labels import LabelError

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from datasets.image_folders import folders_of, may_be_one
 from datasets.label_formats.annotations import (
     AS_RECTANGLE,
     ROLES,
@@ -30,9 +29,10 @@ from datasets.label_formats.annotations import (
 from datasets.label_formats.dota_folder import IMAGES, LABEL_FOLDERS, label_dir_in, names_of_val, parts_of
 from datasets.label_formats.labelme import read_labelme
 from datasets.label_formats.soda import read_soda
+from datasets.label_formats.xml_labels import XML_FOLDERS, read_annotation, read_hrsc
 from datasets.label_formats.yolo_folder import is_hidden, picture_in
+from datasets.picture_files.image_folders import folders_of, may_be_one
 from datasets.splits import list_folders
-from datasets.xml_labels import XML_FOLDERS, read_annotation, read_hrsc
 from DOTA_devkit.atomic import write_lines
 from DOTA_devkit.labels import (
     HEADERS,

@@ -8,16 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets.georeference import (
-    LONGITUDE_LATITUDE,
-    Georeference,
-    GeoreferenceError,
-    between,
-    read_crs,
-    read_georeference,
-)
-from datasets.image_folders import find_images, folder_with_pictures
-from datasets.images import ImageError
 from datasets.label_formats.annotations import (
     UNREAD_SCORES,
     AnnotatedSet,
@@ -34,7 +24,17 @@ from datasets.label_formats.annotations import (
 )
 from datasets.label_formats.geojson import SUFFIXES
 from datasets.label_formats.json_documents import Document, difficult_flag, fields_of, read_document
-from datasets.valid_pixels import ValidPixels, read_valid_pixels
+from datasets.picture_files.georeference import (
+    LONGITUDE_LATITUDE,
+    Georeference,
+    GeoreferenceError,
+    between,
+    read_crs,
+    read_georeference,
+)
+from datasets.picture_files.image_folders import find_images, folder_with_pictures
+from datasets.picture_files.images import ImageError
+from datasets.picture_files.valid_pixels import ValidPixels, read_valid_pixels
 from DOTA_devkit import poly_nms
 from DOTA_devkit.labels import IGNORE_FLAG, LabelError, Labels
 from DOTA_devkit.reasons import first_line

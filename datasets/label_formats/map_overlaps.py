@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.georeference import LONGITUDE_LATITUDE, GeoreferenceError, between, read_crs, read_georeference
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, take_objects
+from datasets.picture_files.georeference import (
+    LONGITUDE_LATITUDE,
+    GeoreferenceError,
+    between,
+    read_crs,
+    read_georeference,
+)
 from DOTA_devkit import poly_nms
 
 TWICE = "objects that a better one of their class overlaps on the map were left out, as asked"

@@ -7,9 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from datasets.image_folders import find_images
-from datasets.image_sizes import read_header, turned_size
-from datasets.images import ImageError
 from datasets.label_formats.annotations import (
     AnnotatedSet,
     Ledger,
@@ -21,6 +18,9 @@ from datasets.label_formats.annotations import (
 )
 from datasets.label_formats.label_folders import read_splits
 from datasets.label_formats.yolo_folder import picture_in
+from datasets.picture_files.image_folders import find_images
+from datasets.picture_files.image_sizes import read_header, turned_size
+from datasets.picture_files.images import ImageError
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.names import spelling_in, spellings
 

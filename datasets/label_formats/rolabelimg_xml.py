@@ -1,4 +1,4 @@
-"""roLabelImg's XML, one file a picture, written so that roLabelImg opens it; `datasets.xml_labels` reads it.
+"""roLabelImg's XML, one file a picture, written so that roLabelImg opens it; `xml_labels.py` reads it.
 
 An object is a `robndbox`: cx, cy, w, h in pixels and the angle of the side w in radians in [0, pi), clockwise on the
 screen from the x axis.

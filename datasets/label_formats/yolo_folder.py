@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.images import IMAGE_SUFFIXES, ImageError
 from datasets.label_formats.annotations import ROLES, file_in, name_fault, refuse_same_names
 from datasets.label_formats.data_yaml import DataYaml, find_data_yaml, read_data_yaml
+from datasets.picture_files.images import IMAGE_SUFFIXES, ImageError
 from DOTA_devkit.labels import LabelError, numbered_lines, read_names, report_faults
 from DOTA_devkit.names import as_class_name, spelling_in
 

@@ -11,9 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.image_folders import folders_of
-from datasets.image_sizes import read_header
-from datasets.images import ImageError
 from datasets.label_formats.annotations import (
     AnnotatedSet,
     Ledger,
@@ -29,6 +26,9 @@ from datasets.label_formats.annotations import (
 )
 from datasets.label_formats.data_yaml import FILE_NAME, write_data_yaml
 from datasets.label_formats.yolo_folder import class_names_of, label_of, open_yolo, picture_of
+from datasets.picture_files.image_folders import folders_of
+from datasets.picture_files.image_sizes import read_header
+from datasets.picture_files.images import ImageError
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.boxes import order_clockwise
 from DOTA_devkit.clipping import clip_quads

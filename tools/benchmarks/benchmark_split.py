@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from datasets.demo_scenes import draw_scene
-from datasets.images import read_image
+from datasets.picture_files.images import read_image
 from DOTA_devkit.labels import write_labels
 from DOTA_devkit.tiling import lay_tiles
 from tools import split_tiles

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from datasets.demo_scenes import draw_scene
-from datasets.images import read_image
-from datasets.picture_windows import PictureWindows
+from datasets.picture_files.images import read_image
+from datasets.picture_files.picture_windows import PictureWindows
 from datasets.tiles import TileSet
 from DOTA_devkit.tiling import lay_tiles
 from tools.benchmarks.benchmark_devkit import peak_mib

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.image_folders import dead_links, no_picture_in
-from datasets.images import IMAGE_SUFFIXES, ImageError
 from datasets.label_formats.annotations import ROLES as SPLITS
 from datasets.label_formats.dota_folder import IMAGES, label_dir_in, names_of_val, parts_of
+from datasets.picture_files.image_folders import dead_links, no_picture_in
+from datasets.picture_files.images import IMAGE_SUFFIXES, ImageError
 from datasets.readers import Read, get_format, label_reader
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, find_name, lists_in
 from DOTA_devkit.labels import LabelError, read_names

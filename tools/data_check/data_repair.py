@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.image_sizes import picture_size
-from datasets.images import ImageError
+from datasets.picture_files.image_sizes import picture_size
+from datasets.picture_files.images import ImageError
 from datasets.readers import Read
 from DOTA_devkit.atomic import write_csv, write_lines
 from DOTA_devkit.boxes import order_clockwise, signed_area

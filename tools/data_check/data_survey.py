@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.class_lists import dota_classes, nearest_dota_classes
-from datasets.image_sizes import read_header
-from datasets.images import ImageError
-from datasets.layouts import BY_THE_FILE, Reading
-from datasets.picture_windows import read_whole
+from datasets.label_formats.xml_labels import Annotation, read_annotation, turned_fault
+from datasets.picture_files.image_sizes import read_header
+from datasets.picture_files.images import ImageError
+from datasets.picture_files.layouts import BY_THE_FILE, Reading
+from datasets.picture_files.picture_windows import read_whole
 from datasets.readers import Read, read_classes
-from datasets.xml_labels import Annotation, read_annotation, turned_fault
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels, nearest_class
 from tools.data_check.data_checks import (
     FEW_OBJECTS,

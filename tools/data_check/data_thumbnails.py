@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.images import ImageError
-from datasets.layouts import BY_THE_FILE, Reading
-from datasets.picture_windows import read_whole
+from datasets.picture_files.images import ImageError
+from datasets.picture_files.layouts import BY_THE_FILE, Reading
+from datasets.picture_files.picture_windows import read_whole
 from datasets.readers import Read
 from DOTA_devkit.labels import LabelError
 from tools.data_check.data_checks import LABELTXT, Finding, raw_corners

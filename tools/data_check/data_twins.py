@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.images import ImageError
-from datasets.layouts import BY_THE_FILE, Reading
+from datasets.picture_files.images import ImageError
+from datasets.picture_files.layouts import BY_THE_FILE, Reading
 from datasets.tile_parts import tiles_on_shared_ground
 from tools.data_check.data_checks import Finding, escaped
 from tools.data_check.data_folder import DataLayout, Pair
@@ -48,7 +48,7 @@ def find_twins(
 def find_shared_ground(layout: DataLayout) -> list[Finding]:
     """Each validation picture that shows ground which a training picture shows, too, by where both lie on the map, or
     in the picture that they are tiles of."""
-    from datasets.shared_ground import shared_ground  # brings shapely with it
+    from datasets.picture_files.shared_ground import shared_ground  # brings shapely with it
 
     pairs = [pair for pair in layout.pairs if pair.part in ("train", "val")]
     found: dict[str, Finding] = {}

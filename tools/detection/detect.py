@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets.images import ImageError
 from datasets.loader import PictureSet, make_picture_loader, tile_batches
-from datasets.picture_windows import PictureWindows
+from datasets.picture_files.images import ImageError
+from datasets.picture_files.picture_windows import PictureWindows
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from models import CTRBOX, Detections, decode, maps_of_views, normalize
 from tools.architecture import Architecture

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from datasets.image_folders import find_images, find_matching, folder_with_pictures, from_home, is_pattern
-from datasets.image_sizes import read_header
-from datasets.images import IMAGE_SUFFIXES, ImageError
+from datasets.picture_files.image_folders import find_images, find_matching, folder_with_pictures, from_home, is_pattern
+from datasets.picture_files.image_sizes import read_header
+from datasets.picture_files.images import IMAGE_SUFFIXES, ImageError
 from tools.running.command_line import SettingsError
 from tools.running.destinations import refuse_inputs
 from tools.running.messages import warn, warn_of_dead_links

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.layouts import Reading
-from datasets.picture_windows import PictureWindows, open_picture, read_whole
+from datasets.picture_files.layouts import Reading
+from datasets.picture_files.picture_windows import PictureWindows, open_picture, read_whole
 
 
 class NetworkInput:

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
-from datasets.images import ImageError
+from datasets.picture_files.images import ImageError
 from tools.class_scores import shown_scores
 from tools.detection.results import DRAWINGS, RESULTS, ResultFiles, drawing_path, named_picture
 from tools.drawing import as_bgr, draw_boxes, numbered_classes

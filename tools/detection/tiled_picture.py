@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.picture_windows import PictureWindows
+from datasets.picture_files.picture_windows import PictureWindows
 from datasets.tiles import TileSet
 from DOTA_devkit.merging import merge_tiles
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections

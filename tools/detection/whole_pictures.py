@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.images import ImageError
 from datasets.label_formats.dota_folder import is_dota_folder
+from datasets.picture_files.images import ImageError
 from datasets.readers import list_images, read_samples
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import LabelError

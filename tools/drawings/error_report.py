@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.images import ImageError
+from datasets.picture_files.images import ImageError
 from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.confusion import Confusion
 from DOTA_devkit.evaluation import ImageTruth

@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 
 from datasets.demo import draw_scene
-from datasets.image_folders import find_images
+from datasets.picture_files.image_folders import find_images
 from DOTA_devkit.atomic import atomic_write
 from models.exported_detector import ExportedDetector, ExportOptions
 from models.peak_heads import PeakNetwork

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datasets.image_folders import find_images
-from datasets.images import IMAGE_SUFFIXES, ImageError
+from datasets.picture_files.image_folders import find_images
+from datasets.picture_files.images import IMAGE_SUFFIXES, ImageError
 from DOTA_devkit.atomic import atomic_write
 from tools.config import Config, SettingsError
 from tools.data import open_data, split_of

@@ -65,7 +65,7 @@ def quiet_logging() -> Iterator[None]:
 def warn_of_dead_links(pictures: Iterable[Path]) -> None:
     """Warn of links beside pictures, in the folders that these lie in, that lead to no file: nobody misses what is not
     listed."""
-    from datasets.image_folders import dead_links
+    from datasets.picture_files.image_folders import dead_links
 
     dead = dead_links(path.parent for path in pictures)
     if dead:

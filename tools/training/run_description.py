@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from datasets.class_lists import DOTA_CLASSES
-from datasets.image_sizes import read_header
-from datasets.images import ImageError
 from datasets.letterbox import letterbox_scale
+from datasets.picture_files.image_sizes import read_header
+from datasets.picture_files.images import ImageError
 from datasets.readers import Sample
 from datasets.training_set import MIN_SIDE
 from DOTA_devkit.boxes import rectangle_sides

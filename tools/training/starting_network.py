@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from datasets.layouts import Reading
+from datasets.picture_files.layouts import Reading
 from models import CTRBOX, BackboneError, build_backbone
 from tools.architecture import NETWORK_FLAGS, Architecture, check_flags
 from tools.checkpoint import CheckpointError, architecture_of, build, load_weights, weights_of

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from datasets.image_sizes import picture_size, usual_size
-from datasets.images import ImageError
 from datasets.loader import make_training_loader
+from datasets.picture_files.image_sizes import picture_size, usual_size
+from datasets.picture_files.images import ImageError
 from datasets.readers import Sample
 from DOTA_devkit.atomic import write_lines, write_text
 from models import CTRBOX

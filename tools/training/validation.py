@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.images import ImageError
+from datasets.picture_files.images import ImageError
 from DOTA_devkit.evaluation import evaluate
 from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections

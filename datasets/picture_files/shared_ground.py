@@ -8,8 +8,14 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from datasets.georeference import LONGITUDE_LATITUDE, GeoreferenceError, between, read_crs, read_georeference
-from datasets.image_folders import SCENE_SUFFIXES
+from datasets.picture_files.georeference import (
+    LONGITUDE_LATITUDE,
+    GeoreferenceError,
+    between,
+    read_crs,
+    read_georeference,
+)
+from datasets.picture_files.image_folders import SCENE_SUFFIXES
 
 LEAST_SHARE = 0.1  # of the smaller picture's ground; less is what adjoining pictures share
 

@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from datasets import tiff
+from datasets.picture_files import tiff
 
 SPREAD = (0.5, 99.5)  # percentiles of a deep picture that become black and white
 MOST_SAMPLES = 1_000_000  # values by which the percentiles are estimated

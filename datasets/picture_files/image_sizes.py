@@ -10,8 +10,8 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from datasets import tiff
-from datasets.images import ImageError, read_image
+from datasets.picture_files import tiff
+from datasets.picture_files.images import ImageError, read_image
 
 HEAD = 512  # bytes that hold the size in every format but JPEG and TIFF
 LOOKED_AT = 100  # pictures whose usual size is asked for

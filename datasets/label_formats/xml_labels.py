@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.image_sizes import turned_size
+from datasets.label_formats.xml_documents import parse_document
+from datasets.label_formats.xml_objects import OUTLINE, ROTATION, SECOND_BOX, Field, ObjectHandler
 from datasets.outlines import outline_quad
-from datasets.xml_documents import parse_document
-from datasets.xml_objects import OUTLINE, ROTATION, SECOND_BOX, Field, ObjectHandler
+from datasets.picture_files.image_sizes import turned_size
 from DOTA_devkit.boxes import boxes_to_quads, order_clockwise
 from DOTA_devkit.labels import FARTHEST, LabelError, Labels, OnBad, geometry_faults
 from DOTA_devkit.names import as_class_name

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from datasets.image_sizes import picture_size
-from datasets.images import IMAGE_SUFFIXES, ImageError
+from datasets.picture_files.image_sizes import picture_size
+from datasets.picture_files.images import IMAGE_SUFFIXES, ImageError
 
 WILD = frozenset("*?[")
 SCENE_SUFFIXES = frozenset({".jp2", ".tif", ".tiff"})  # of pictures that are too large to be looked at as they are

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from datasets.rasters import open_raster
+from datasets.picture_files.rasters import open_raster
 
 LONGEST_SIDE = 8192  # of the mask, pixels; of larger pictures every so manieth pixel is looked at
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from datasets import tiff
-from datasets.images import (
+from datasets.picture_files import tiff
+from datasets.picture_files.images import (
     ImageError,
     as_channels,
     blue_first,
@@ -25,9 +25,9 @@ from datasets.images import (
     wanted_bands,
     without_transparent,
 )
-from datasets.layouts import BY_THE_FILE, Reading, colours_of, is_mask, no_data_of, sample_step, spread_of
-from datasets.rasters import open_raster, why_no_rasterio
-from datasets.tiff_blocks import FOREIGN, emptied
+from datasets.picture_files.layouts import BY_THE_FILE, Reading, colours_of, is_mask, no_data_of, sample_step, spread_of
+from datasets.picture_files.rasters import open_raster, why_no_rasterio
+from datasets.picture_files.tiff_blocks import FOREIGN, emptied
 from DOTA_devkit.reasons import first_line
 from DOTA_devkit.tiling import scaled_size
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets import tiff
-from datasets.layouts import BY_THE_FILE, Layout, Reading, is_mask, read_layout, spread_values
-from datasets.tiff_blocks import damage, unreadable
+from datasets.picture_files import tiff
+from datasets.picture_files.layouts import BY_THE_FILE, Layout, Reading, is_mask, read_layout, spread_values
+from datasets.picture_files.tiff_blocks import damage, unreadable
 
 # Else a line for each tag of a GeoTIFF and for each damaged picture, of which we tell in words of our own.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_FATAL)

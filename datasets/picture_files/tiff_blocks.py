@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
-from datasets import tiff
+from datasets.picture_files import tiff
 
 # TIFF 6.0, section 8, and the registered values of tag 259.
 NONE, LZW, JPEG, DEFLATE, PACKBITS, OLD_DEFLATE = 1, 5, 7, 8, 32773, 32946

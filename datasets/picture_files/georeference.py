@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from datasets.rasters import open_raster, why_no_rasterio
+from datasets.picture_files.rasters import open_raster, why_no_rasterio
 from DOTA_devkit.reasons import first_line
 
 if TYPE_CHECKING:

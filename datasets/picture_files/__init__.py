@@ -1,0 +1,1 @@
+"""Picture files of every kind: how each stores its picture, decoded whole or in windows, where it lies on the Earth."""
