@@ -75,21 +75,22 @@ def _class_metrics(item: ClassEvaluation, thresholds: tuple[float, ...]) -> dict
         "AP50_95": _mean([curve.ap for curve in standard]) if all(standard) else None,
         "AP50_07": at_50.ap_07 if at_50 else None,
         "AP": {key: curve.ap for key, curve in by_threshold.items()},
-        **_best_f1(at_50 if item.num_truths else None),
+        **_best_f1(at_50 if item.num_truths else None, item.num_truths),
         "num_truths": item.num_truths,
         "num_difficult": item.num_difficult,
         "num_detections": item.num_detections,
     }
 
 
-def _best_f1(curve: Curve | None) -> dict[str, float | None]:
+def _best_f1(curve: Curve | None, num_truths: int) -> dict[str, float | None]:
     """Precision, recall and F1 at the score that gives the best F1; zeros when there is no hit, None without truth."""
     if curve is None:
         return dict.fromkeys(("precision", "recall", "f1", "score_threshold"))
     # A threshold cannot cut between equal scores: only the last point of each run of them can be had.
     ends = np.flatnonzero(np.diff(curve.scores, append=-np.inf))
+    # Of whole numbers, so that what is equal is equal: of precision and recall the last bit would choose the score.
     precision, recall = curve.precision[ends], curve.recall[ends]
-    f1 = 2.0 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
+    f1 = 2.0 * np.cumsum(curve.hit)[ends] / (ends + 1 + num_truths)
     if not f1.any():
         return {"precision": 0.0, "recall": 0.0, "f1": 0.0, "score_threshold": None}
     k = int(f1.argmax())

@@ -19,7 +19,7 @@ class Pairing(NamedTuple):
 
     truth_of: np.ndarray  # (d,) int64, the object that a detection stands for; -1 for none
     is_missed: np.ndarray  # (n,) bool, objects, difficult ones too, for which no detection stands
-    is_hidden: np.ndarray  # (d,) bool, detections without an object that lie mostly in an ignore region
+    is_hidden: np.ndarray  # (d,) bool, detections without an object that are no false alarms either
 
 
 def pair(
@@ -33,24 +33,33 @@ def pair(
     """Pair detections with objects of their class: the best score chooses first, and takes the free object of the
     largest IoU, at least `min_iou`. With `across_classes` what is left over is then paired whatever its class.
 
-    A detection is hidden where more than `ignore_overlap` of its area lies in an ignore region of its class, or of
-    every class.
+    A detection without an object of its class is hidden, as in `evaluate`, where more than `ignore_overlap` of its area
+    lies in an ignore region of its class, or of every class, or where the object of its class that it overlaps most
+    is a difficult one, of which any number may be found.
     """
     order = np.argsort(-boxes.scores, kind="stable")
     objects, regions = np.flatnonzero(~truth.ignored), np.flatnonzero(truth.ignored)
     place, target, iou = _overlapping(boxes.quads[order], truth.quads[objects], min_iou)
     row, target = order[place], objects[target]
     is_own = boxes.labels[row] == truth.labels[target]
-    truth_of, is_missed = np.full(len(order), -1), ~truth.ignored
-    for chosen in (is_own, ~is_own)[: 1 + across_classes]:
+    truth_of, is_missed, is_hidden = np.full(len(order), -1), ~truth.ignored, np.zeros(len(order), bool)
+
+    def pair_off(chosen: np.ndarray) -> None:
         pairs = np.flatnonzero(chosen)
         for number in pairs[np.lexsort((-iou[pairs], place[pairs]))].tolist():
             if truth_of[row[number]] < 0 and is_missed[target[number]]:
                 truth_of[row[number]] = target[number]
                 is_missed[target[number]] = False
-    is_hidden = np.zeros(len(order), bool)
+
+    pair_off(is_own)
+    own = np.flatnonzero(is_own)
+    own = own[np.argsort(iou[own], kind="stable")]
+    is_hidden[row[own]] = truth.difficult[target[own]] > 0  # the last to be written is the largest overlap
+    is_hidden &= truth_of < 0
     alone = np.flatnonzero(truth_of < 0)
-    is_hidden[alone] = _in_regions(boxes.at(alone), truth.quads[regions], truth.labels[regions], ignore_overlap)
+    is_hidden[alone] |= _in_regions(boxes.at(alone), truth.quads[regions], truth.labels[regions], ignore_overlap)
+    if across_classes:
+        pair_off(~is_own & ~is_hidden[row])
     return Pairing(truth_of, is_missed, is_hidden)
 
 

@@ -22,8 +22,8 @@ class Augmentation:
     flip: probability of each of the two flips; quarter_turns: turn by a random multiple of 90 degrees; rotate: largest
     further angle in degrees, either way, evenly drawn; scale: smallest and largest factor, evenly drawn on a
     logarithmic scale; shift: largest move of the picture's middle, as a fraction of the input's sides; gain, offset:
-    largest relative and absolute (of 255) change of each colour channel; mosaic: probability that an input is put
-    together of parts of four pictures.
+    largest relative and absolute (of 255) change that all colour channels share, and each by up to 0.3 of it more;
+    mosaic: probability that an input is put together of parts of four pictures.
     """
 
     flip: float = 0.5
@@ -98,7 +98,11 @@ def warp_image(
     image: np.ndarray, matrix: np.ndarray, input_hw: tuple[int, int], fill_bgr: tuple[float, ...]
 ) -> np.ndarray:
     """The picture (H, W, c) uint8 under the matrix (2, 3), as an input (input_h, input_w, c) uint8; c is at most 4, the
-    most that OpenCV warps at once and that a picture file holds here."""
+    most that OpenCV warps at once and that a picture file holds here.
+
+    By the matrix of the letterbox it shows what `letterbox_image` does, but for the last pixels at the picture's
+    borders: they fade into the fill here, and are repeated there.
+    """
     # OpenCV counts from the middle of the first pixel, the matrix from its corner.
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from datasets.label_formats.xml_labels import read_rolabelimg
 from DOTA_devkit.boxes import boxes_to_quads
+from DOTA_devkit.clipping import clip_quads
 from DOTA_devkit.iou import poly_iou
 from DOTA_devkit.labels import LabelError, read_labels
 from tools.data_check.data_checks import (
@@ -173,6 +174,16 @@ def test_overhang_is_the_farthest_corner_beyond_the_border():
     beyond, outside = overhang(np.array([BOX, BOX - [15, 0], BOX + np.array([200, 0])]), np.array([[100.0, 200.0]] * 3))
     assert beyond.tolist() == [0, 5, 40]
     assert outside.tolist() == [False, False, True]
+
+
+def test_a_quad_that_passes_a_corner_lies_outside() -> None:
+    """Its outer box reaches into the picture, and --fix kept it."""
+    past = np.array([[-30.0, 10], [10, -30], [5, -35], [-35, 5]])
+    quads = np.array([past, past + 12, past + 20, BOX, np.zeros((4, 2))])
+    _, outside = overhang(quads, np.array([[100.0, 200.0]] * 5))
+    assert outside.tolist() == [True, False, False, False, False]
+    assert outside[:4].tolist() == (clip_quads(quads[:4], 0, 0, 200, 100)[1] == 0).tolist()
+    assert not overhang(quads, np.full((5, 2), np.nan))[1].any()
 
 
 def test_a_picture_without_objects_is_not_normalised():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from datasets.picture_files.image_sizes import picture_size, read_header, usual_size
@@ -40,6 +42,41 @@ def test_the_orientation_is_told_and_not_applied(tmp_path: Path) -> None:
     for exif, orientation in ((EXIF, 8), (EXIF[:12], 1), (EXIF.replace(b"II*", b"MM\0"), 1)):
         path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
         assert read_header(path) == (48, 65, orientation)
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("start", [6, 0])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_the_orientation_of_a_png_is_told_before_its_picture_and_behind_it(tmp_path: Path, start, is_first) -> None:
+    """Labels that were drawn on the turned picture were taken for the stored one; OpenCV turns these files, too."""
+    path, data = tmp_path / "a.png", code(".png")
+    place = 33 if is_first else len(data) - 12
+    path.write_bytes(data[:place] + png_chunk(b"eXIf", EXIF[start:]) + data[place:])
+    assert read_header(path) == (48, 65, 8)
+    assert read_image(path).shape == (48, 65, 3)
+    path.write_bytes(data[:place] + png_chunk(b"eXIf", EXIF[start:][:12]) + data[place:])
+    assert read_header(path) == (48, 65, 1)
+
+
+def test_what_looks_like_exif_within_the_picture_of_a_png_turns_nothing(tmp_path: Path) -> None:
+    path, data = tmp_path / "a.png", code(".png")
+    inner = png_chunk(b"eXIf", EXIF[6:])
+    path.write_bytes(data[:-12] + png_chunk(b"tEXt", b"eXIf" + inner + b"more") + data[-12:])
+    assert read_header(path) == (48, 65, 1)
+
+
+def test_the_orientation_of_a_webp_is_told(tmp_path: Path) -> None:
+    path, exif = tmp_path / "a.webp", PIL.Image.Exif()
+    exif[0x112] = 6
+    PIL.Image.fromarray(np.zeros((48, 65, 3), np.uint8)).save(path, exif=exif)
+    assert read_header(path) == (48, 65, 6)
+    assert read_image(path).shape == (48, 65, 3)
+    assert cv2.imread(str(path)).shape == (65, 48, 3)
+    path.write_bytes(path.read_bytes()[:-40])
+    assert read_header(path) == (48, 65, 1)
 
 
 @pytest.mark.parametrize("entry", [b"\x12\x01\x02\0\x01\0\0\0\x06\0\0\0", b"\x12\x01\x03\0\x01\0\0\0\x00\x06\0\0"])

@@ -96,6 +96,15 @@ def test_the_class_is_the_field_that_is_named_or_the_first_that_is_known(tmp_pat
     assert not ledger.faults
 
 
+def test_an_object_past_the_corner_of_a_picture_is_not_on_it(tmp_path: Path) -> None:
+    """Its outer box reaches into the picture, and it became an ignore region there."""
+    ring = [[9 + x * 1e-5, 48.8 - y * 1e-5] for x, y in ((-30, 10), (10, -30), (5, -35), (-35, 5))]
+    annotated, ledger = read(tmp_path, collection(feature(ring, label="car"), feature(ON_THE_MAP, label="car")))
+    assert [len(picture.labels.names) for picture in annotated.pictures] == [1]
+    assert ledger.left_out == {ELSEWHERE: 1}
+    assert not +ledger.changed
+
+
 def test_an_object_is_on_every_picture_that_shows_it_and_ignored_where_its_centre_is_not(tmp_path: Path) -> None:
     """Two pictures side by side, an object on their seam and one that lies on neither."""
     geotiff(tmp_path / "images" / "right.tif", from_origin(9.002, 48.8, 1e-5, 1e-5), "EPSG:4326")

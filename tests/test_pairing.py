@@ -52,6 +52,23 @@ def test_regions_hide_what_lies_in_them_and_are_not_missed() -> None:
     assert result.is_missed.tolist() == [False, False, False]
 
 
+def test_any_number_may_be_found_of_a_difficult_object() -> None:
+    """The second one was called a false alarm, which no AP counts."""
+    objects = truth((0, 0, 1), (3, 0, 0))
+    boxes = found((0, 0, 0.9), (1, 0, 0.8), (4, 0, 0.7), (2, 0, 0.6), (-1, 0, 0.5), (5, 0, 0.4))
+    result = pair(boxes, objects)
+    assert result.truth_of.tolist() == [0, 1, -1, -1, -1, -1]
+    assert result.is_hidden.tolist() == [False, False, False, False, True, False]
+
+
+def test_what_is_hidden_is_not_taken_for_an_object_of_another_class() -> None:
+    """A ship in a harbour that is an ignore region was called a ship taken for a harbour."""
+    result = pair(found((2, 1, 0.9)), truth((0, 0, 0), (0, 1, 2)), across_classes=True)
+    assert result.truth_of.tolist() == [-1]
+    assert result.is_hidden.tolist() == [True]
+    assert result.is_missed.tolist() == [True, False]
+
+
 def test_nothing_is_paired_with_nothing() -> None:
     nobody = truth()
     assert [part.shape for part in pair(NO_DETECTIONS, nobody)] == [(0,), (0,), (0,)]

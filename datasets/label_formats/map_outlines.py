@@ -35,7 +35,7 @@ from datasets.picture_files.georeference import (
 from datasets.picture_files.image_folders import find_images, folder_with_pictures
 from datasets.picture_files.images import ImageError
 from datasets.picture_files.valid_pixels import ValidPixels, read_valid_pixels
-from DOTA_devkit import poly_nms
+from DOTA_devkit import clip_quads, poly_nms
 from DOTA_devkit.labels import IGNORE_FLAG, LabelError, Labels
 from DOTA_devkit.reasons import first_line
 
@@ -251,6 +251,9 @@ def _rows_on(
             quad = outline_to_quad(outline.tolist(), ledger.changed)
         except ValueError as error:
             faults.append(LabelError(group.path, group.lines[index], str(error)))
+            continue
+        if not clip_quads(np.array([quad], np.float64), 0, 0, width, height)[1].any():
+            touches[index] = False  # it passes a corner
             continue
         ledger.changed[HALF_BLANK] += share < 0.5
         flag = IGNORE_FLAG if share < 0.5 else group.difficult[index]

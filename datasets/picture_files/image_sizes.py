@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -11,11 +11,13 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from datasets.picture_files import tiff
+from datasets.picture_files.exif import PREFIX, orientation_at, orientation_of, png_orientation, webp_orientation
 from datasets.picture_files.images import ImageError, read_image
 
 HEAD = 512  # bytes that hold the size in every format but JPEG and TIFF
 LOOKED_AT = 100  # pictures whose usual size is asked for
 MOST_SEGMENTS = 1000  # of a JPEG before its picture starts
+HAS_EXIF = 0x08  # among the flags of an extended WebP file
 FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # JPEG's start-of-frame markers (ITU T.81, table B.1)
 
 
@@ -80,27 +82,27 @@ def _parse(head: bytes, file: IO[bytes]) -> Header | None:
         return _jpeg_header(file)
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         width, height = struct.unpack_from(">II", head, 16)
-        return Header(height, width)
+        return Header(height, width, png_orientation(file))
     if head.startswith(b"BM") and head[14:18] == b"\x28\0\0\0":
         width, height = struct.unpack_from("<ii", head, 18)
         return Header(abs(height), width)  # negative for rows from the top down
     if head.startswith(tiff.MAGIC):
         tags = tiff.read_tags(file)
         sides = (tiff.number(tags, tag, 0) for tag in (tiff.HEIGHT, tiff.WIDTH))
-        return Header(*sides, _orientation(tags))
+        return Header(*sides, orientation_of(tags))
     place = head.find(b"ihdr", 0, 256)  # the image header of JPEG 2000 (ISO 15444-1, annex I.5.3.1)
     if place >= 0:
         return Header(*struct.unpack_from(">II", head, place + 4))
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return _webp_header(head)
+        return _webp_header(head, file)
     return None
 
 
-def _webp_header(head: bytes) -> Header | None:
+def _webp_header(head: bytes, file: IO[bytes]) -> Header | None:
     """The size by the first chunk of a WebP file (RFC 9649, sections 2.5 to 2.7)."""
     if head[12:16] == b"VP8X":
         width, height = (int.from_bytes(head[place : place + 3], "little") for place in (24, 27))
-        return Header(height + 1, width + 1)
+        return Header(height + 1, width + 1, webp_orientation(file) if head[20] & HAS_EXIF else 1)
     if head[12:16] == b"VP8L":
         (bits,) = struct.unpack_from("<I", head, 21)
         return Header((bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1)
@@ -124,15 +126,7 @@ def _jpeg_header(file: IO[bytes]) -> Header:
         (length,) = struct.unpack(">H", file.read(2))
         if marker[1] in FRAMES:
             return Header(*struct.unpack_from(">HH", file.read(5), 1), orientation)
-        if marker[1] == 0xE1 and file.read(6) == b"Exif\0\0":
-            try:
-                orientation = _orientation(tiff.read_tags(file, start + 8))  # the form of EXIF
-            except struct.error:  # the picture is whole without it
-                orientation = 1
+        if marker[1] == 0xE1 and file.read(len(PREFIX)) == PREFIX:
+            orientation = orientation_at(file, start + 2)
         file.seek(start + length)
     raise IndexError
-
-
-def _orientation(tags: Mapping[int, tiff.Field]) -> int:
-    value = tiff.number(tags, tiff.ORIENTATION, 1)
-    return value if 1 <= value <= 8 else 1  # what EXIF knows; another value turns nothing

@@ -241,7 +241,20 @@ def overhang(quads: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarr
     one inside; and which lie beyond it whole (N,) bool. Of a picture of unknown size (NaN) none does."""
     low, high, far = quads.min(axis=1), quads.max(axis=1), sizes[:, ::-1]
     beyond = np.nan_to_num(np.maximum(-low, high - far).max(axis=1)).clip(min=0)
-    return beyond, ((high <= 0) | (low >= far)).any(axis=1) & (beyond > 0)
+    is_outside = ((high <= 0) | (low >= far)).any(axis=1) | _passes_a_corner(quads, far)
+    return beyond, is_outside & (beyond > 0)
+
+
+def _passes_a_corner(quads: np.ndarray, far: np.ndarray) -> np.ndarray:
+    """Which quads (N, 4, 2) have a side with their own corners on its one hand and all corners of their picture, from
+    (0, 0) to `far` (N, 2), on the other: (N,) bool."""
+    sides = np.roll(quads, -1, axis=1) - quads
+    across = np.stack((-sides[..., 1], sides[..., 0]), axis=-1)
+    corners = far[:, None] * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+    with np.errstate(over="ignore", invalid="ignore"):  # of corners that no picture has
+        own, picture = quads @ across.swapaxes(1, 2), corners @ across.swapaxes(1, 2)  # (N, corner, side)
+        apart = (own.max(axis=1) <= picture.min(axis=1)) | (own.min(axis=1) >= picture.max(axis=1))
+    return (apart & across.any(axis=2)).any(axis=1)
 
 
 def input_scales(sizes: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:

@@ -75,7 +75,8 @@ class ResultFiles:
                     "class": self.class_names[label],
                     "score": score,
                     "quad": [round(value, 4) for value in quad],
-                    "box": [round(value, 4) for value in box],
+                    # Six digits of the angle: of four some are beyond its range, and a long box's ends move with them.
+                    "box": [round(value, 6 if number == 4 else 4) for number, value in enumerate(box)],
                 }
                 for label, score, quad, box in zip(
                     boxes.labels.tolist(),
