@@ -53,7 +53,7 @@ def test_auto_without_a_gpu_is_a_sentence(dota_folder, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("flags", [[], ["--recipe", "published"], ["--accumulate", "3"]])
+@pytest.mark.parametrize("flags", [[], ["--recipe", "published"], ["--accumulate", "3", "--batch_size", "3"]])
 def test_a_trial_is_a_whole_step_that_leaves_the_network(flags: list[str]):
     """The GPU's part of it runs on the CPU as well."""
     config = parse_settings([*flags, "--precision", "fp32", "--device", "cpu"])

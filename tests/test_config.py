@@ -19,6 +19,10 @@ def test_tiles_are_not_for_training_which_would_shrink_the_pictures_in_silence()
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["--accumulate", "9", "--batch_size", "4"],
+            "--accumulate is 9; a batch of 4 pictures has at most as many parts",
+        ),
         (["--input_h", "602"], "multiple of 32, such as 608"),
         (["--batch_size", "-1"], "at least 0"),
         (["--conf_thresh", "1.5"], "between 0 and 1"),

@@ -242,6 +242,22 @@ def test_after_an_error_what_was_learnt_is_saved_but_never_half_a_step(dota_fold
     assert not (tmp_path / "step" / "last.pth").exists()
 
 
+def test_an_error_before_the_first_step_leaves_the_checkpoint_as_it_was(dota_folder, tmp_path, monkeypatch, capsys):
+    """What had been read from a damaged file was written over the good one beside it."""
+    data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
+    assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
+    before = (run_dir / "last.pth").read_bytes()
+    monkeypatch.setattr(TrainingStep, "__call__", lambda *_: (data_dir / "gone").read_bytes())
+    assert main.main(["--resume_train", str(run_dir), "--num_epoch", "2"]) == 1
+    assert (run_dir / "last.pth").read_bytes() == before
+    damaged = load_file(run_dir / "last.pth")
+    damaged["progress"]["epoch"] = -5
+    torch.save(damaged, run_dir / "last.pth")
+    capsys.readouterr()
+    assert main.main(["--resume_train", str(run_dir), "--num_epoch", "2"]) == 1
+    assert "last.pth: its progress does not fit this run (epoch -5, step 0, 3 pictures)" in capsys.readouterr().err
+
+
 def test_after_an_error_no_process_waits_to_leave_the_group(dota_folder, tmp_path, monkeypatch, capsys):
     """NCCL lets nobody leave alone, and the others may wait elsewhere: the job would hang without a word."""
     closed = []

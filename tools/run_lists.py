@@ -24,13 +24,20 @@ def keep_lists(run_dir: Path, **lists: Sequence[str]) -> None:
 
 
 def check_lists(run_dir: Path, **lists: Sequence[str]) -> None:
-    """Raises SettingsError when the lists that `keep_lists` wrote differ from these: the run cannot go on."""
+    """Raises SettingsError when the lists that `keep_lists` wrote differ from these: the run cannot go on. Warns where
+    they are gone."""
+    if not _kept_list(run_dir, "train"):
+        warn(
+            f"the lists of the run are not in {run_dir / LISTS}: that the data still have its pictures cannot be told, "
+            "and the present ones will be taken for those that it was trained on"
+        )
     for name, names in lists.items():
         kept = _kept_list(run_dir, name)
         if kept and [*map(composed_form, kept)] != [*map(composed_form, names)]:
             raise SettingsError(
                 f"{run_dir / LISTS / name}.txt: the run had {len(kept)} pictures in this list, the data now has "
-                f"{len(names)} or others; restore the data, or start a new run from its weights with --resume"
+                f"{len(names)} or others; restore the data, leave out a --split or --lists that the run did not have, "
+                "or start a new run from its weights with --resume"
             )
 
 

@@ -108,6 +108,10 @@ def _check_training(config: Config) -> None:
     is_new = config.phase == "train" and config.resume is None and config.resume_train is None
     if is_new and config.neck_width is not None and config.neck != "fpn":
         raise SettingsError(f"--neck_width is for --neck fpn; --neck {config.neck} has the backbone's own channels")
+    if 0 < config.batch_size < config.accumulate:
+        raise SettingsError(
+            f"--accumulate is {config.accumulate}; a batch of {config.batch_size} pictures has at most as many parts"
+        )
     if config.sync_norm and config.accumulate > 1:
         raise SettingsError("--sync_norm with --accumulate: the processes would wait for one another; give one of them")
     if not 0 <= config.ema < 1:

@@ -63,6 +63,7 @@ def _train(run: Run) -> int:
     if run.is_done:
         flag = "--num_epoch" if run.config.num_images is None else "--num_images"
         run.log(f"nothing left to do: the run has had its {run.schedule.num_epochs} epochs; for more give {flag}")
+    start = run.progress.epoch, run.progress.step
     try:
         with StopRequest() as run.stop:
             while not run.is_over:
@@ -74,7 +75,8 @@ def _train(run: Run) -> int:
         run.log(f"go on with: python main.py --phase train --resume_train {shlex.quote(str(run.run_dir))}")
         return run.stop.exit_code
     except Exception:
-        if not run.in_step:  # a bad picture, a killed data worker, too many bad steps: what was learnt is not lost
+        # A bad picture, a killed data worker, too many bad steps: what was learnt is not lost.
+        if not run.in_step and (run.progress.epoch, run.progress.step) != start:
             run.save(LAST)
         raise
     best, metric = run.progress.best_map, run.config.best_by

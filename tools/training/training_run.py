@@ -35,6 +35,7 @@ from tools.engine import Engine
 from tools.own_backbone import same_backbone
 from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run
 from tools.run_lists import TILED, check_lists, keep_lists, pictures_of_tiles, warn_of_known_pictures
+from tools.running.destinations import refuse_data_folder
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
 from tools.tile_folder import index_in
@@ -48,9 +49,12 @@ from tools.training.run_state import Meter, Progress, Run, Stopped
 from tools.training.schedule import Schedule
 from tools.training.starting_network import check_backbone, network_of_run, starting_network
 from tools.training.training_step import TrainingStep
+from tools.training.weights import RANDOM
 
 # Data may have moved: `check_lists` compares the names of the pictures.
-UNCHANGEABLE = ("classes", "seed", "batch_size", "accumulate", "dataset", "recipe", "optimizer", "best_by")
+UNCHANGEABLE = (
+    *("classes", "seed", "batch_size", "accumulate", "dataset", "pretrained", "recipe", "optimizer", "best_by"),
+)
 
 
 def run_checkpoint(config: Config) -> Path:
@@ -72,9 +76,21 @@ def find_run(config: Config, path: Path) -> tuple[Config, Stopped]:
     with torch.device("meta"):  # whether it can be built here, before any data are read
         build(architecture, path)
     check_run_state(content, path)
+    last = path.parent / LAST
+    if last.is_file() and not last.samefile(path):
+        raise CheckpointError(
+            f"{path}: a run goes on from its {LAST}, and the one beside this file would be lost; to go on from here "
+            f"all the same, copy it as {LAST} into a folder of its own"
+        )
     check_flags(config, architecture, path)
     kept = settings_from(content["settings"])
     changed = {name: getattr(config, name) for name in config.explicit - {"resume_train", "phase"}}
+    asks_epochs = changed.get("num_epoch", kept.num_epoch) != kept.num_epoch
+    if asks_epochs and kept.num_images is not None and "num_images" not in changed:
+        raise SettingsError(
+            f"--num_epoch {changed['num_epoch']}: the run in {path.parent} counts pictures, not epochs; give "
+            f"--num_images (it is {kept.num_images})"
+        )
     for name in UNCHANGEABLE:
         if name in changed and changed[name] != getattr(kept, name):
             raise SettingsError(
@@ -83,6 +99,14 @@ def find_run(config: Config, path: Path) -> tuple[Config, Stopped]:
     if changed.setdefault("out", path.parent).resolve() != path.parent.resolve():
         raise SettingsError(f"--out {changed['out']} differs from the run in {path.parent}; leave it out to go on")
     return with_settings(kept, **changed, explicit=config.explicit), Stopped(path, content)
+
+
+def _changes(config: Config, stopped: Stopped) -> str:
+    """The settings of a run that other flags go on with, in words; "" for none."""
+    before = settings_from(stopped.state["settings"])
+    pairs = {name: (getattr(before, name), getattr(config, name)) for name in sorted(config.explicit)}
+    kept = ("resume_train", "out")  # no settings of what is learnt
+    return ", ".join(f"{name} {old} -> {new}" for name, (old, new) in pairs.items() if old != new and name not in kept)
 
 
 def _settings_of(config: Config, architecture: Architecture) -> Config:
@@ -127,6 +151,11 @@ def prepare(
     config = _settings_of(config, architecture)
     if config.sync_norm and engine.num_ranks > 1 and engine.device.type != "cuda":
         raise SettingsError(f"--sync_norm is for GPUs, and this runs on {engine.device}; leave it out")
+    if config.freeze and weights_line.startswith(RANDOM):
+        warn(
+            f"--freeze {config.freeze}: {weights_line}, of which what is frozen learns nothing; give weights "
+            "(--pretrained FILE, --resume FILE), or leave --freeze out"
+        )
     network.freeze(config.freeze, config.freeze_norm)
     config = _settle_batch_size(config, engine, network, architecture, len(train_samples))
     if config.sync_norm and engine.num_ranks > 1:  # only now: each process tries its batch sizes by itself
@@ -138,6 +167,7 @@ def prepare(
         lock(run_dir)
     else:
         run_dir = stopped.path.parent
+        refuse_data_folder(run_dir, data.data_dir)
         check_lists(run_dir, train=train_split.names, val=val_split.names)
     run = _assemble(config, engine, run_dir, architecture, network, loader, val_samples, stopped)
     if engine.is_main and not run.is_over:  # the settings of such a run are those that it was trained by
@@ -149,6 +179,8 @@ def prepare(
     run.log(f"run folder: {run_dir}")
     describe(run, train_samples)
     run.log(weights_line)
+    if stopped is not None and (changes := _changes(config, stopped)):
+        run.log(f"changed since: {changes}")
     run.log(f"training pictures: {train_split.source}; validation pictures: {val_split.source}")
     return run
 
@@ -219,6 +251,8 @@ def _assemble(
             restore_optimizer(optimizer, state["optimizer_state_dict"])
         with restoring(path, "progress"):
             progress, meter = Progress(**state["progress"]), Meter(**state.get("meter", {}))
+            if min(progress.epoch, progress.step, progress.num_images) < 0:
+                raise ValueError(f"epoch {progress.epoch}, step {progress.step}, {progress.num_images} pictures")
             torch.set_rng_state(state["torch_rng_state"])
             if engine.device.type == "cuda" and state.get("cuda_rng_state") is not None:
                 torch.cuda.set_rng_state(state["cuda_rng_state"], engine.device)

@@ -23,6 +23,7 @@ from tools.config import PRETRAINED
 from tools.training.timm_weights import load_by_timm, timm_weights
 from tools.training.transfer import BASE, TransferReport, base_weights, num_not_finite, transfer
 
+RANDOM = "backbone: random weights"  # as the lines about them begin
 PROBE_SECONDS = 3.0  # how long `auto` waits for a network that may not be there
 
 
@@ -152,7 +153,7 @@ def find_backbone_weights(pretrained: str, backbone: str) -> tuple[Mapping[str, 
     and starts from random weights.
     """
     if pretrained == "none":
-        return None, "backbone: random weights (--pretrained none)"
+        return None, f"{RANDOM} (--pretrained none)"
     in_timm = timm_name(backbone)
     if pretrained not in ("auto", "imagenet"):
         return _weights_of_file(pretrained, in_timm), f"backbone: weights of {pretrained}"
@@ -161,7 +162,7 @@ def find_backbone_weights(pretrained: str, backbone: str) -> tuple[Mapping[str, 
     except _NotAtHand as error:
         if pretrained == "imagenet":
             raise CheckpointError(f"{error}; {error.remedy}") from error
-        return None, f"backbone: random weights, for {error}"
+        return None, f"{RANDOM}, for {error}"
 
 
 class _NotAtHand(Exception):
