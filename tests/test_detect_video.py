@@ -151,10 +151,10 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_
     for arguments, code, message in (
         (["none.pth", clip, out], 1, "none.pth: no such file"),
         ([str(tmp_path), clip, out], 1, "best.pth: no such file"),
-        ([model, "none.mp4", out], 1, "none.mp4: no such video file"),
+        ([model, "none.mp4", out], 2, "none.mp4: no such video file"),
         ([model, clip, str(tmp_path / "in")], 2, "lies in the inputs"),
         ([model, clip, str(tmp_path / "foreign")], 2, "a_found.mp4 is there, and no earlier result"),
-        ([model, str(tmp_path / "foreign" / "none"), out], 1, "none: no such video file"),
+        ([model, str(tmp_path / "foreign" / "none"), out], 2, "none: no such video file"),
         ([model, "rtsp://10.0.0.1/cam", out], 2, "only files are read; read a stream or a camera with"),
         ([model, "0", out], 2, "only files are read"),
         ([model, clip, out, "--K", "0"], 2, "--K 0 must be at least 1"),

@@ -120,7 +120,7 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path, capsys) -> None:
     (tmp_path / "empty" / "._a.mp4").touch()  # macOS leaves such beside every file
     out = str(tmp_path / "out")
     for arguments, code, message in (
-        ([str(tmp_path / "none.mp4"), out], 1, "none.mp4: no such video file"),
+        ([str(tmp_path / "none.mp4"), out], 2, "none.mp4: no such video file"),
         ([str(tmp_path / "empty"), out], 2, "empty: no video there"),
         ([str(tmp_path), out], 2, "no video there but in folders of it, such as in; name these folders"),
         ([str(clip), str(clip.parent)], 2, "lies in the inputs"),

@@ -40,6 +40,8 @@ def find_videos(source: Path) -> list[Path]:
             f"{source}: only files are read; read a stream or a camera with cv2.VideoCapture, and hand its frames to a "
             'detector (README.md, "In a program")'
         )
+    if not source.exists():
+        raise SettingsError(f"{source}: no such video file or folder")
     if not source.is_dir():
         return [source]
     found = sorted(path for path in source.iterdir() if is_video(path))
