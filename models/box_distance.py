@@ -35,15 +35,9 @@ def gaussian_distance(wh: Tensor, reg: Tensor, target_wh: Tensor, target_reg: Te
     return _hellinger(_gaussian(wh.float(), reg.float()), _gaussian(target_wh.float(), target_reg.float()))
 
 
-def nearer_boxes(quads: Tensor, others: Tensor, target_wh: Tensor, target_reg: Tensor) -> Tensor:
-    """Which of the `quads` are nearer to the true boxes than `others` are, (P,) bool, by the same distance.
-
-    Args:
-        quads, others: rectangles (P, 4, 2), in cells.
-        target_wh, target_reg: the true boxes, (P, 10) and (P, 2), as for `gaussian_distance`.
-    """
-    truth = _gaussian(target_wh.float(), target_reg.float())
-    return _hellinger(_gaussian_of(quads.float()), truth) < _hellinger(_gaussian_of(others.float()), truth)
+def rectangle_distance(quads: Tensor, target_wh: Tensor, target_reg: Tensor) -> Tensor:
+    """The same distance, (P,), of rectangles (P, 4, 2), in cells, from the true boxes."""
+    return _hellinger(_gaussian_of(quads.float()), _gaussian(target_wh.float(), target_reg.float()))
 
 
 def _hellinger(first: _Gaussian, second: _Gaussian) -> Tensor:

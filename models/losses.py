@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from DOTA_devkit.boxes import horizontal_quads, rectangle_quads
-from models.box_distance import gaussian_distance, nearer_boxes
+from models.better_box import better_boxes, with_moment_sizes
+from models.box_distance import gaussian_distance
 from models.ctrbox import Maps, MapsAtCells
 from models.positives import BatchTargets, Positives, find_positives
 
 # Below this many centres in a batch the focal sum is divided by more, not by less; see `BBAVectorsLoss`.
 FEW_CENTERS = 10
-LEAST_FILLED = 0.7  # of an outer box that may be the better one
 
 
 class BBAVectorsLoss(nn.Module):
@@ -38,8 +37,8 @@ class BBAVectorsLoss(nn.Module):
         rotated_weight: weight of rotated objects in `cls_theta`. The decoder calls a box rotated above 0.8, so with a
             weight of 1 one is horizontal even where rotated is likelier; with 4 the two meet at a half. Published: 1.
         positive_radius: cells around a centre's that are trained as well, see `find_positives`. Published: 0.
-        better_box: teach `cls_theta` which of the decoder's two boxes is the better one, see `rotated_targets`.
-            Published: False, the tilt of the object alone.
+        better_box: teach `cls_theta` which of the decoder's two boxes is the better one, and make the horizontal one
+            better, see `models/better_box.py`. Published: False, the tilt of the object and its outer box.
     """
 
     def __init__(
@@ -89,7 +88,11 @@ class BBAVectorsLoss(nn.Module):
         count, weight_sum = positives.totals if totals is None else totals
         weight, divisor = positives.weight[:, None], weight_sum.clamp(min=1)
         wh, reg, cls_theta = (part.float() for part in maps[1:])
-        is_rotated = rotated_targets(wh, reg, positives) if self.better_box else positives.cls_theta
+        is_rotated, theta_weight = positives.cls_theta, weight
+        if self.better_box:
+            positives = positives._replace(wh=with_moment_sizes(positives.wh))
+            is_rotated, stake = better_boxes(wh, reg, positives.wh, positives.reg)
+            theta_weight = weight * stake
         terms = {
             "hm": focal_sum(maps.hm, targets.hm) / _focal_divisor(count),
             "wh": (weight * self._distance(wh, positives.wh)).sum() / (10 * divisor),
@@ -97,7 +100,7 @@ class BBAVectorsLoss(nn.Module):
             "cls_theta": functional.binary_cross_entropy_with_logits(
                 cls_theta,
                 is_rotated,
-                weight=weight,
+                weight=theta_weight,
                 reduction="sum",
                 pos_weight=self.rotated_weight.to(cls_theta.device),
             )
@@ -110,34 +113,6 @@ class BBAVectorsLoss(nn.Module):
 
     def _distance(self, values: Tensor, targets: Tensor) -> Tensor:
         return functional.smooth_l1_loss(values, targets, reduction="none", beta=self.vector_beta)
-
-
-@torch.no_grad()
-def rotated_targets(wh: Tensor, reg: Tensor, positives: Positives) -> Tensor:
-    """What `cls_theta` is to say at P positives, (P, 1): 0 for a horizontal object, and for a rotated one that fills
-    most of its outer box where the network's outer box is nearer to the truth than its box by the vectors; else 1.
-
-    Near the axes the vectors cannot be trusted: where an object is turned through one, top becomes right, and a network
-    that cannot tell the angle to a degree or two says something between the two, which is a box at 45 degrees. Its
-    outer box hardly changes there. The paper calls objects horizontal that fill more than 0.95 of their outer box,
-    which at 2 : 1 are those within 1.2 degrees.
-
-    Args:
-        wh, reg: (P, 10) and (P, 2), as the network says.
-        positives: the truth.
-    """
-    rotated = rectangle_quads(reg, wh[:, :8].unflatten(1, (4, 2)), xp=torch)
-    outer = horizontal_quads(reg, wh[:, 8:].clamp(min=0), xp=torch)
-    is_better = nearer_boxes(rotated, outer, positives.wh, positives.reg)
-    return positives.cls_theta * (is_better | (filled_share(positives.wh) < LEAST_FILLED))[:, None]
-
-
-def filled_share(wh: Tensor) -> Tensor:
-    """Which part of its outer box a rectangle fills, (P,): the best overlap that the outer box can have with it."""
-    top, right, bottom, left = wh[:, :8].unflatten(1, (4, 2)).unbind(1)
-    across, down = right - left, bottom - top
-    area = (across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]).abs()
-    return area / (wh[:, 8] * wh[:, 9]).clamp(min=1e-6)
 
 
 def focal_sum(logits: Tensor, heatmap: Tensor) -> Tensor:

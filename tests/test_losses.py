@@ -6,7 +6,6 @@ import math
 from itertools import product
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,10 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from DOTA_devkit.boxes import boxes_to_quads, encode_vectors
 from models import CTRBOX, BBAVectorsLoss, Maps
-from models.losses import focal_sum, rotated_targets
-from models.positives import Cells, Positives
+from models.better_box import better_boxes, with_moment_sizes
+from models.losses import focal_sum
 
 
 def make_targets(num_classes: int, size: int, num_objects: int = 3, batch: int = 2, slots: int = 12) -> SimpleNamespace:
@@ -100,49 +98,20 @@ def test_the_terms_of_the_default_recipe_are_its_formulas() -> None:
     assert terms == pytest.approx(expected | {"total": total}, rel=1e-5)
 
 
-def _turned(degrees: float, w: float = 6.0, h: float = 3.0) -> Tensor:
-    """The targets (10,) of a box that is turned so far."""
-    angle = math.radians(degrees)
-    boxes = encode_vectors(boxes_to_quads(np.array([[0.0, 0.0, w, h, angle]]), "le90"))
-    return torch.from_numpy(np.concatenate([boxes.vectors.reshape(-1), boxes.outer.reshape(-1)])).float()
-
-
-def _rotated(wh: Tensor, truth: Tensor, is_rotated: float = 1.0) -> float:
-    """What cls_theta is to say of one object where the network says `wh`."""
-    reg, cells = torch.zeros(1, 2), Cells(*torch.zeros(3, 1, dtype=torch.int64))
-    one = Positives(cells, truth[None], reg, torch.tensor([[is_rotated]]), torch.ones(1), torch.ones(2))
-    return rotated_targets(wh[None], reg, one).item()
-
-
-@pytest.mark.parametrize("degrees", [2, 5, -5, 88])
-def test_near_the_axes_vectors_that_waver_make_the_outer_box_the_better_one(degrees: float) -> None:
-    """A network that cannot tell 5 degrees from -5 gives vectors between those of the two, a box at 45 degrees; called
-    rotated by its tilt, every object within 8 degrees of an axis had an IoU below 0.75."""
-    truth, beyond = _turned(degrees), _turned(round(degrees / 90) * 180 - degrees)
-    wavering = (truth + beyond) / 2
-    assert _rotated(wavering, truth) == 0
-    assert _rotated(truth, truth) == 1  # a network that can is taken at its word
-    assert _rotated(truth, truth, is_rotated=0.0) == 0
-
-
-@pytest.mark.parametrize("degrees", [20, 45, -30])
-def test_far_from_the_axes_the_vectors_make_the_better_box(degrees: float) -> None:
-    truth = _turned(degrees)
-    assert _rotated(0.8 * truth, truth) == 1
-    assert _rotated(_turned(degrees + 8), truth) == 1
-
-
 def test_cls_theta_is_taught_the_better_box_only_where_it_is_asked_for() -> None:
     maps, targets = random_maps(2, 8), make_targets(2, 8, num_objects=6)
     plain, better = BBAVectorsLoss(positive_radius=1), BBAVectorsLoss(positive_radius=1, better_box=True)
     positives = plain.positives(targets)
-    wh, reg = maps.at(positives.cells)[1:3]
-    wanted = rotated_targets(wh, reg, positives)
-    assert 0 < wanted.sum() < positives.cls_theta.sum()
-    found, expected = better(maps, targets), plain(maps, targets, positives._replace(cls_theta=wanted))
-    assert found["cls_theta"].item() == pytest.approx(expected["cls_theta"].item())
-    assert found["cls_theta"] != plain(maps, targets)["cls_theta"]
-    for name in ("hm", "wh", "reg"):
+    wh, reg, cls_theta = maps.at(positives.cells)[1:]
+    wanted, stake = better_boxes(wh, reg, positives.wh, positives.reg)
+    assert 0 < wanted.sum() < len(wanted)
+    logit = torch.where(wanted > 0, -cls_theta, cls_theta)
+    expected = (positives.weight[:, None] * stake * functional.softplus(logit)).sum() / positives.totals[1]
+    found = better(maps, targets)
+    assert found["cls_theta"].item() == pytest.approx(expected.item())
+    resized = plain(maps, targets, positives._replace(wh=with_moment_sizes(positives.wh)))
+    assert found["wh"] == resized["wh"] != plain(maps, targets)["wh"]
+    for name in ("hm", "reg"):
         assert found[name] == plain(maps, targets)[name]
 
 
