@@ -33,8 +33,8 @@ def test_the_loss_has_the_weights_of_the_settings(
     criterion = make_criterion(parse_settings(flags.split()))
     assert criterion.weights == weights
     assert (criterion.vector_beta, criterion.rotated_weight, criterion.positive_radius) == rest
-    assert not criterion.better_box
-    assert make_criterion(parse_settings([*flags.split(), "--theta_rule", "better"])).better_box
+    assert criterion.better_box == (flags != "--recipe published")
+    assert not make_criterion(parse_settings([*flags.split(), "--theta_rule", "tilt"])).better_box
 
 
 def rates_of(config: Config, num_steps: int, steps_per_epoch: int) -> list[float]:

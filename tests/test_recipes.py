@@ -22,7 +22,7 @@ def test_the_default_recipe_is_what_was_measured():
     assert (config.batch_size, config.accumulate, config.backbone_lr_scale) == (2, 1, 1.0)
     assert (config.positive_radius, config.box_weight, config.vector_beta) == (1, 1.0, 0.1)
     assert (config.vector_weight, config.theta_weight, config.rotated_weight) == (0.5, 0.25, 4.0)
-    assert config.theta_rule == "tilt"
+    assert config.theta_rule == "better"
     assert (config.augment_scale, config.augment_quarter, config.augment_rotate) == ((0.85, 1.18), False, 0.0)
     assert config.augment_mosaic == 0.0
     assert (config.neck, config.head_width, config.head_norm) == ("combination", 256, True)

@@ -186,10 +186,10 @@ class Config:
     vector_weight: float = _setting(0.5, "weight of the vectors' loss; 1 is published", least=0)
     theta_weight: float = _setting(0.25, "weight of cls_theta's loss; 1 is published", least=0)
     theta_rule: str = _setting(
-        "tilt",
-        "when cls_theta is taught that a box is rotated: by the tilt of the object, as published, or where the box of "
-        "the vectors is better than the outer one, as the network has the two by then; better for tight labels",
-        ("tilt", "better"),
+        "better",
+        "when cls_theta is taught that a box is rotated: where the box by the vectors is better than the horizontal "
+        "one, as the network has the two by then; or by the tilt of the object, as published",
+        ("better", "tilt"),
     )
     rotated_weight: float = _setting(
         4.0,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -83,7 +84,7 @@ def find_run(config: Config, path: Path) -> tuple[Config, Stopped]:
             f"all the same, copy it as {LAST} into a folder of its own"
         )
     check_flags(config, architecture, path)
-    kept = settings_from(content["settings"])
+    kept = _settings_in(content)
     changed = {name: getattr(config, name) for name in config.explicit - {"resume_train", "phase"}}
     asks_epochs = changed.get("num_epoch", kept.num_epoch) != kept.num_epoch
     if asks_epochs and kept.num_images is not None and "num_images" not in changed:
@@ -101,9 +102,14 @@ def find_run(config: Config, path: Path) -> tuple[Config, Stopped]:
     return with_settings(kept, **changed, explicit=config.explicit), Stopped(path, content)
 
 
+def _settings_in(content: Mapping[str, Any]) -> Config:
+    """The settings of a run; of one from before there was a choice, with what was taught then."""
+    return settings_from({"theta_rule": "tilt"} | content["settings"])
+
+
 def _changes(config: Config, stopped: Stopped) -> str:
     """The settings of a run that other flags go on with, in words; "" for none."""
-    before = settings_from(stopped.state["settings"])
+    before = _settings_in(stopped.state)
     pairs = {name: (getattr(before, name), getattr(config, name)) for name in sorted(config.explicit)}
     kept = ("resume_train", "out")  # no settings of what is learnt
     return ", ".join(f"{name} {old} -> {new}" for name, (old, new) in pairs.items() if old != new and name not in kept)
