@@ -24,7 +24,7 @@ class Maps(NamedTuple):
     """What the network says, a cell per 4x4 input pixels; lengths in cells."""
 
     hm: Tensor  # (B, C, h, w) logits: an object's centre lies in this cell
-    wh: Tensor  # (B, 10, h, w) the vectors t, r, b, l (x, y each), then the outer box's width and height
+    wh: Tensor  # (B, 10, h, w) the vectors t, r, b, l (x, y each), then the horizontal box's width and height
     reg: Tensor  # (B, 2, h, w) centre minus the cell's integer position, x and y
     cls_theta: Tensor  # (B, 1, h, w) logit: the box is rotated
 

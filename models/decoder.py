@@ -32,7 +32,7 @@ def decode(
         maps: the network's output, or that of a `PeakNetwork`.
         num_peaks: K, the most boxes of an image over all classes; fewer where the heat maps have fewer cells.
         true_rectangles: make the rotated boxes rectangles; otherwise sums of the four free vectors, as published.
-        theta_threshold: a box is rotated above this probability, otherwise it is the horizontal outer box.
+        theta_threshold: a box is rotated above this probability, otherwise it is the horizontal one.
     """
     height, width = maps.hm.shape[-2:]
     # Peaks are sought among logits, which tell apart what the sigmoid rounds to 1.

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from datasets.augment import Augmentation
 from datasets.readers import Sample
@@ -53,7 +54,8 @@ def test_pictures_of_one_channel_are_drawn(dota_folder, tmp_path):
     assert main([str(data_dir), str(tmp_path / "other"), "--num", "1", "--in_channels", "4", *SMALL]) == 1
 
 
-def test_the_inputs_are_those_of_the_first_epoch_of_training(dota_folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("rule", ["better", "tilt"])
+def test_the_inputs_are_those_of_the_first_epoch_of_training(dota_folder, tmp_path, monkeypatch, rule):
     data_dir = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2"]})
     seen = {}
 
@@ -62,8 +64,9 @@ def test_the_inputs_are_those_of_the_first_epoch_of_training(dota_folder, tmp_pa
         return np.zeros((4, 4, 3), np.uint8)
 
     monkeypatch.setattr("tools.drawings.target_picture.draw_targets", keep)
-    assert main([str(data_dir), str(tmp_path / "out"), "--seed", "3", *SMALL]) == 0
+    assert main([str(data_dir), str(tmp_path / "out"), "--seed", "3", "--theta_rule", rule, *SMALL]) == 0
     from models import IMAGENET
+    from models.better_box import with_moment_sizes
     from tools.data import data_classes, open_data, read_split
     from tools.setting_flags import parse_settings
 
@@ -74,6 +77,10 @@ def test_the_inputs_are_those_of_the_first_epoch_of_training(dota_folder, tmp_pa
     trained = TrainingSet(samples, 2, (128, 128), IMAGENET.fill_bgr, augmentation, config.min_visible, 3)
     for row, sample in enumerate(samples):
         image, targets, _ = trained[0, row]
+        if rule == "better":
+            level = with_moment_sizes(torch.from_numpy(targets.wh)).numpy()
+            assert not np.allclose(level, targets.wh)
+            targets = targets._replace(wh=level)
         np.testing.assert_array_equal(seen[sample.name][0], image)
         for shown, made in zip(seen[sample.name][1], targets, strict=True):
             np.testing.assert_array_equal(shown, made)

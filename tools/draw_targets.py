@@ -111,6 +111,15 @@ def positive_cells(targets: Targets, radius: int) -> np.ndarray:
     return torch.stack([cells.y, cells.x], dim=1).numpy()
 
 
+def with_trained_sizes(targets: Targets) -> Targets:
+    """The targets with the horizontal sizes that --theta_rule better teaches in the place of the outer box's."""
+    import torch
+
+    from models.better_box import with_moment_sizes
+
+    return targets._replace(wh=with_moment_sizes(torch.from_numpy(targets.wh)).numpy())
+
+
 def _draw_and_count(
     config: Config, training_set: TrainingSet, class_names: Sequence[str], out_dir: Path, drawn: Sequence[int]
 ) -> list:
@@ -137,7 +146,8 @@ def _draw_and_count(
         if row in chosen:
             name = training_set.samples[row].name
             cells = positive_cells(targets, config.positive_radius)
-            picture = draw_targets(drawable(name, f"picture {row + 1}"), as_bgr(image), targets, class_names, cells)
+            shown = with_trained_sizes(targets) if config.theta_rule == "better" else targets
+            picture = draw_targets(drawable(name, f"picture {row + 1}"), as_bgr(image), shown, class_names, cells)
             write_picture(out_dir / f"{name}.png", picture)
     report_problems(problems, "bad pictures left out")
     return counts
@@ -170,7 +180,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         "draw_targets",
         description="Draw what the network is trained on: the input with the boundary vectors, boxes, the flag rotated "
-        "or horizontal and ignore regions, beside it the heat map; and count the targets of all pictures.",
+        "or horizontal and ignore regions, beside it the heat map; and count the targets of all pictures. The flag is "
+        "that of the tilt; --theta_rule better teaches of either which of its two boxes is better, as the network has "
+        "them by then.",
         epilog="Every flag of python main.py --phase train is taken as well: --input_h (pixels), --recipe, --window_h, "
         "--augment_rotate, --seed, --on_bad_label, --config runs/x/settings.toml ... Exit codes: 0 done, 1 something "
         "in the data, 2 a wrong flag.",

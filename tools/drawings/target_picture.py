@@ -59,15 +59,15 @@ def draw_targets(
 
 
 def target_quads(targets: Targets) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centres (M, 2), boxes (M, 4, 2) and outer boxes (M, 4, 2) of the targets, in input pixels: what the decoder makes
-    of maps that are just these targets."""
+    """Centres (M, 2), boxes (M, 4, 2) and horizontal boxes (M, 4, 2) of the targets, in input pixels: what the decoder
+    makes of maps that are just these targets."""
     width = targets.hm.shape[2]
     cells = np.stack([targets.ind % width, targets.ind // width], axis=1)
     centers = (cells + targets.reg.astype(np.float64)) * DOWN_RATIO
     wh = targets.wh.astype(np.float64) * DOWN_RATIO
-    outer = horizontal_quads(centers, wh[:, 8:])
-    boxes = np.where(targets.cls_theta[:, :, None] > 0, free_quads(centers, wh[:, :8].reshape(-1, 4, 2)), outer)
-    return centers, boxes, outer
+    level = horizontal_quads(centers, wh[:, 8:])
+    boxes = np.where(targets.cls_theta[:, :, None] > 0, free_quads(centers, wh[:, :8].reshape(-1, 4, 2)), level)
+    return centers, boxes, level
 
 
 def share_ignored(targets: Targets) -> float:
@@ -76,15 +76,15 @@ def share_ignored(targets: Targets) -> float:
 
 
 def _draw_vectors(large: np.ndarray, targets: Targets, zoom: int, ignored: np.ndarray) -> np.ndarray:
-    """The enlarged input with outer boxes, boxes in the colour of their flag, and the vectors on top."""
+    """The enlarged input with horizontal boxes, boxes in the colour of their flag, and the vectors on top."""
     canvas = large.copy()
     _hatch(canvas, ignored, zoom)
-    centers, boxes, outer = (part * zoom for part in target_quads(targets))
+    centers, boxes, level = (part * zoom for part in target_quads(targets))
     width = 2 if zoom > 1 else 1
     for row in range(len(centers)):
         is_rotated = bool(targets.cls_theta[row] > 0)
         if is_rotated:
-            draw_quad(canvas, outer[row], GREY, 1)
+            draw_quad(canvas, level[row], GREY, 1)
         draw_quad(canvas, boxes[row], ROTATED_COLOR if is_rotated else HORIZONTAL_COLOR, width)
     vectors = targets.wh[:, :8].reshape(-1, 4, 2) * float(DOWN_RATIO * zoom)
     for center, arrows in zip(centers, vectors, strict=True):
@@ -136,8 +136,8 @@ def _legend(width: int) -> np.ndarray:
     entries = [LegendEntry(f"vector {side}, {names[side]}", color, "patch") for side, color in SIDE_COLORS.items()]
     entries += [
         LegendEntry("rotated: box of the vectors", ROTATED_COLOR, "line"),
-        LegendEntry("its outer box", GREY, "line"),
-        LegendEntry("horizontal: the outer box is the box", HORIZONTAL_COLOR, "line"),
+        LegendEntry("its horizontal box", GREY, "line"),
+        LegendEntry("horizontal: this box alone", HORIZONTAL_COLOR, "line"),
         LegendEntry("ignored (crosswise: by all classes)", IGNORED_COLOR, "patch"),
     ]
     levels = (0.1, 0.5, 1.0)
