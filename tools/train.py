@@ -23,7 +23,8 @@ from tools.running.stop_request import StopRequest
 from tools.training.history import validation_columns
 from tools.training.optimizer import set_rate
 from tools.training.run_state import BadSteps, Run
-from tools.training.training_run import find_run, prepare, run_checkpoint
+from tools.training.stopped_run import find_run, run_checkpoint
+from tools.training.training_run import prepare
 from tools.training.validation import validate
 
 MAX_BAD_STEPS = 20  # in a row

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch.utils.data import DataLoader
@@ -17,13 +17,15 @@ from datasets.loader import make_training_loader
 from datasets.picture_files.image_sizes import picture_size, usual_size
 from datasets.picture_files.images import ImageError
 from datasets.readers import Sample
+from datasets.splits import Split
 from DOTA_devkit.atomic import write_lines, write_text
 from models import CTRBOX
 from models.shared_norms import share_norms
-from tools.architecture import READING_FLAGS, Architecture, check_flags
-from tools.checkpoint import CheckpointError, architecture_of, build, check_run_state, load_file, restoring, weights_of
-from tools.config import Config, SettingsError, settings_from, settings_toml, with_settings
+from tools.architecture import READING_FLAGS, Architecture
+from tools.checkpoint import restoring
+from tools.config import Config, SettingsError, settings_toml, with_settings
 from tools.data import (
+    DataFolder,
     data_classes,
     default_input_hw,
     make_training_set,
@@ -34,7 +36,7 @@ from tools.data import (
 )
 from tools.engine import Engine
 from tools.own_backbone import same_backbone
-from tools.run_folder import LAST, SETTINGS, Log, new_run_dir, newest_run
+from tools.run_folder import SETTINGS, Log, new_run_dir
 from tools.run_lists import TILED, check_lists, keep_lists, pictures_of_tiles, warn_of_known_pictures
 from tools.running.destinations import refuse_data_folder
 from tools.running.messages import warn
@@ -49,70 +51,84 @@ from tools.training.run_description import describe
 from tools.training.run_state import Meter, Progress, Run, Stopped
 from tools.training.schedule import Schedule
 from tools.training.starting_network import check_backbone, network_of_run, starting_network
+from tools.training.stopped_run import changes_since
 from tools.training.training_step import TrainingStep
 from tools.training.weights import RANDOM
 
-# Data may have moved: `check_lists` compares the names of the pictures.
-UNCHANGEABLE = (
-    *("classes", "seed", "batch_size", "accumulate", "dataset", "pretrained", "recipe", "optimizer", "best_by"),
-)
+
+def prepare(
+    config: Config,
+    stopped: Stopped | None = None,
+    lock: Callable[[Path], object] = lambda run_dir: None,
+) -> Run:
+    """A new run, whose folder gets its `lock` before anything is written to it, or one that was stopped."""
+    if config.resume is None and stopped is None:
+        check_backbone(config.backbone)
+    engine = Engine(config.device, config.precision)
+    lists = _read_data(config, engine)
+    if stopped is None and config.resume is not None:  # of the run that the weights are from
+        start = config.resume if config.resume.is_dir() else config.resume.parent
+        warn_of_known_pictures(lists.val_split, start, lists.data.data_dir)
+    torch.manual_seed(config.seed)
+    network, architecture, weights_line = _network(config, engine, lists, stopped)
+    config = _settings_of(config, architecture)
+    network, config = _made_ready(network, config, engine, architecture, lists)
+    loader = _loader(config, engine, architecture, lists.train_samples)
+    if stopped is None:
+        run_dir = engine.from_main(lambda: new_run_dir(config, lists.data.data_dir.resolve().name))
+        lock(run_dir)
+    else:
+        run_dir = stopped.path.parent
+        refuse_data_folder(run_dir, lists.data.data_dir)
+        check_lists(run_dir, train=lists.train_split.names, val=lists.val_split.names)
+    run = _assemble(config, engine, run_dir, architecture, network, loader, lists.val_samples, stopped)
+    if engine.is_main and not run.is_over:  # the settings of such a run are those that it was trained by
+        _keep_settings(run, lists)
+    run.log(f"run folder: {run_dir}")
+    describe(run, lists.train_samples)
+    run.log(weights_line)
+    if stopped is not None and (changes := changes_since(config, stopped)):
+        run.log(f"changed since: {changes}")
+    run.log(f"training pictures: {lists.train_split.source}; validation pictures: {lists.val_split.source}")
+    return run
 
 
-def run_checkpoint(config: Config) -> Path:
-    """The checkpoint that --resume_train names. Raises CheckpointError where there is none."""
-    if config.resume_train != "newest":
-        path = Path(config.resume_train)
-    else:  # --out names the run as well
-        path = config.out if config.out is not None and (config.out / LAST).is_file() else newest_run(LAST)
-    path = path / LAST if path.is_dir() else path
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    return path
+class _Lists(NamedTuple):
+    """What is trained on and validated on."""
+
+    data: DataFolder
+    class_names: tuple[str, ...]
+    train_split: Split
+    train_samples: list[Sample]
+    val_split: Split
+    val_samples: list[Sample]
 
 
-def find_run(config: Config, path: Path) -> tuple[Config, Stopped]:
-    """The settings of the run with this checkpoint, with the flags given now on top, and the run."""
-    content = load_file(path)
-    architecture = architecture_of(content, weights_of(content, path), path)
-    with torch.device("meta"):  # whether it can be built here, before any data are read
-        build(architecture, path)
-    check_run_state(content, path)
-    last = path.parent / LAST
-    if last.is_file() and not last.samefile(path):
-        raise CheckpointError(
-            f"{path}: a run goes on from its {LAST}, and the one beside this file would be lost; to go on from here "
-            f"all the same, copy it as {LAST} into a folder of its own"
+def _read_data(config: Config, engine: Engine) -> _Lists:
+    with engine.main_first():  # it may draw the demo set
+        data = open_data(config)
+    class_names = data_classes(config, data)
+    train, val = (read_split(config, data, role, class_names) for role in ("train", "val"))
+    warn_of_shared_pictures(train[0], val[0], index_in(data.data_dir, [*train[0].names, *val[0].names]))
+    return _Lists(data, class_names, *train, *val)
+
+
+def _network(
+    config: Config, engine: Engine, lists: _Lists, stopped: Stopped | None
+) -> tuple[CTRBOX, Architecture, str]:
+    """The network of the run, or a new one; what it is, and a line that says where its weights come from."""
+    with engine.main_first():  # it may fetch weights
+        if stopped is not None:
+            return network_of_run(stopped, lists.class_names)
+        input_hw, reading = default_input_hw(config, lists.data), reading_of(config, lists.data)
+        network, architecture, weights_line = starting_network(config, lists.class_names, input_hw, reading)
+    if config.freeze and weights_line.startswith(RANDOM):
+        warn(
+            f"--freeze {config.freeze}: {weights_line}, of which what is frozen learns nothing; give weights "
+            "(--pretrained FILE, --resume FILE), or leave --freeze out"
         )
-    check_flags(config, architecture, path)
-    kept = _settings_in(content)
-    changed = {name: getattr(config, name) for name in config.explicit - {"resume_train", "phase"}}
-    asks_epochs = changed.get("num_epoch", kept.num_epoch) != kept.num_epoch
-    if asks_epochs and kept.num_images is not None and "num_images" not in changed:
-        raise SettingsError(
-            f"--num_epoch {changed['num_epoch']}: the run in {path.parent} counts pictures, not epochs; give "
-            f"--num_images (it is {kept.num_images})"
-        )
-    for name in UNCHANGEABLE:
-        if name in changed and changed[name] != getattr(kept, name):
-            raise SettingsError(
-                f"--{name} {changed[name]} differs from the run in {path.parent}; leave it out to go on"
-            )
-    if changed.setdefault("out", path.parent).resolve() != path.parent.resolve():
-        raise SettingsError(f"--out {changed['out']} differs from the run in {path.parent}; leave it out to go on")
-    return with_settings(kept, **changed, explicit=config.explicit), Stopped(path, content)
-
-
-def _settings_in(content: Mapping[str, Any]) -> Config:
-    """The settings of a run; of one from before there was a choice, with what was taught then."""
-    return settings_from({"theta_rule": "tilt"} | content["settings"])
-
-
-def _changes(config: Config, stopped: Stopped) -> str:
-    """The settings of a run that other flags go on with, in words; "" for none."""
-    before = _settings_in(stopped.state)
-    pairs = {name: (getattr(before, name), getattr(config, name)) for name in sorted(config.explicit)}
-    kept = ("resume_train", "out")  # no settings of what is learnt
-    return ", ".join(f"{name} {old} -> {new}" for name, (old, new) in pairs.items() if old != new and name not in kept)
+    usual_hw = usual_size([sample.image_path for sample in lists.train_samples])
+    return network, replace(architecture, picture_hw=usual_hw), weights_line
 
 
 def _settings_of(config: Config, architecture: Architecture) -> Config:
@@ -125,70 +141,28 @@ def _settings_of(config: Config, architecture: Architecture) -> Config:
     return with_settings(config, **facts)
 
 
-def prepare(
-    config: Config,
-    stopped: Stopped | None = None,
-    lock: Callable[[Path], object] = lambda run_dir: None,
-) -> Run:
-    """A new run, whose folder gets its `lock` before anything is written to it, or one that was stopped."""
-    if config.resume is None and stopped is None:
-        check_backbone(config.backbone)
-    engine = Engine(config.device, config.precision)
-    with engine.main_first():  # it may draw the demo set
-        data = open_data(config)
-    class_names = data_classes(config, data)
-    train_split, train_samples = read_split(config, data, "train", class_names)
-    val_split, val_samples = read_split(config, data, "val", class_names)
-    warn_of_shared_pictures(train_split, val_split, index_in(data.data_dir, [*train_split.names, *val_split.names]))
-    if stopped is None and config.resume is not None:  # of the run that the weights are from
-        start = config.resume if config.resume.is_dir() else config.resume.parent
-        warn_of_known_pictures(val_split, start, data.data_dir)
-    torch.manual_seed(config.seed)
-    with engine.main_first():  # it may fetch weights
-        if stopped is not None:
-            network, architecture, weights_line = network_of_run(stopped, class_names)
-        else:
-            input_hw = default_input_hw(config, data)
-            network, architecture, weights_line = starting_network(
-                config, class_names, input_hw, reading_of(config, data)
-            )
-    if stopped is None:
-        architecture = replace(architecture, picture_hw=usual_size([sample.image_path for sample in train_samples]))
-    config = _settings_of(config, architecture)
+def _made_ready(
+    network: CTRBOX, config: Config, engine: Engine, architecture: Architecture, lists: _Lists
+) -> tuple[CTRBOX, Config]:
+    """The network with its frozen parts and shared norms, and the settings with a batch size that fits it."""
     if config.sync_norm and engine.num_ranks > 1 and engine.device.type != "cuda":
         raise SettingsError(f"--sync_norm is for GPUs, and this runs on {engine.device}; leave it out")
-    if config.freeze and weights_line.startswith(RANDOM):
-        warn(
-            f"--freeze {config.freeze}: {weights_line}, of which what is frozen learns nothing; give weights "
-            "(--pretrained FILE, --resume FILE), or leave --freeze out"
-        )
     network.freeze(config.freeze, config.freeze_norm)
-    config = _settle_batch_size(config, engine, network, architecture, len(train_samples))
+    config = _settle_batch_size(config, engine, network, architecture, len(lists.train_samples))
     if config.sync_norm and engine.num_ranks > 1:  # only now: each process tries its batch sizes by itself
         network = share_norms(network)
         network.freeze(config.freeze, config.freeze_norm)  # the norms that stand there now
-    loader = _loader(config, engine, architecture, train_samples)
-    if stopped is None:
-        run_dir = engine.from_main(lambda: new_run_dir(config, data.data_dir.resolve().name))
-        lock(run_dir)
-    else:
-        run_dir = stopped.path.parent
-        refuse_data_folder(run_dir, data.data_dir)
-        check_lists(run_dir, train=train_split.names, val=val_split.names)
-    run = _assemble(config, engine, run_dir, architecture, network, loader, val_samples, stopped)
-    if engine.is_main and not run.is_over:  # the settings of such a run are those that it was trained by
-        write_text(run_dir / SETTINGS, settings_toml(config))
-        write_lines(run_dir / "classes.txt", class_names)
-        keep_lists(run_dir, train=train_split.names, val=val_split.names)
-        if tiled := pictures_of_tiles(data.data_dir, train_split.names):
-            keep_lists(run_dir, **{TILED: tiled})
-    run.log(f"run folder: {run_dir}")
-    describe(run, train_samples)
-    run.log(weights_line)
-    if stopped is not None and (changes := _changes(config, stopped)):
-        run.log(f"changed since: {changes}")
-    run.log(f"training pictures: {train_split.source}; validation pictures: {val_split.source}")
-    return run
+    return network, config
+
+
+def _keep_settings(run: Run, lists: _Lists) -> None:
+    """Write to the run's folder what it is trained by and on."""
+    train, val = lists.train_split.names, lists.val_split.names
+    write_text(run.run_dir / SETTINGS, settings_toml(run.config))
+    write_lines(run.run_dir / "classes.txt", lists.class_names)
+    keep_lists(run.run_dir, train=train, val=val)
+    if tiled := pictures_of_tiles(lists.data.data_dir, train):
+        keep_lists(run.run_dir, **{TILED: tiled})
 
 
 def _settle_batch_size(
