@@ -76,9 +76,8 @@ def load_file(path: Path) -> dict:
             "If you trust it, save its state dict alone to another file"
         ) from error
     except Exception as error:  # a damaged file can make the reader stumble over anything
-        raise CheckpointError(
-            f"{path}: cannot be read as a checkpoint; cut off or damaged ({first_line(error)})"
-        ) from error
+        why = f" ({first_line(error)})" if isinstance(error, RuntimeError) else ""  # others tell of the reader's inside
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint; empty, cut off or damaged{why}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a state dict")
     return content
