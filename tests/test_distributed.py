@@ -40,7 +40,7 @@ def arguments(data_dir: Path, out: Path, *more: str) -> list[str]:
     return [
         *("--phase", "train", "--data_dir", str(data_dir), "--out", str(out), "--pretrained", "none"),
         *("--input_h", "64", "--input_w", "64", "--batch_size", "4", "--num_images", str(NUM_IMAGES), "--seed", "3"),
-        *("--precision", "fp32", "--freeze_norm", "all", "--optimizer", "sgd", "--ema", "0", "--init_lr", "1e-3"),
+        *("--precision", "fp32", "--freeze_norm", "all", "--optimizer", "sgd", "--ema", "0", "--init_lr", "5e-4"),
         *("--device", "cpu", "--num_workers", "0", "--tensorboard", "off", *more),
     ]
 
