@@ -34,7 +34,7 @@ def orientation_at(file: IO[bytes], start: int) -> int:
 def png_orientation(file: IO[bytes]) -> int:
     """That of a PNG file: its chunk eXIf stands before the picture or after it (PNG 3, section 11.3.4.4). The hundreds
     of chunks of the picture itself are not gone through: what stands behind it is looked for from the end."""
-    for kind, start in _png_chunks(file, 8):
+    for kind, start in _chunks(file, 8):
         if kind == b"eXIf":
             return orientation_at(file, start)
         if kind == b"IDAT":
@@ -45,34 +45,30 @@ def png_orientation(file: IO[bytes]) -> int:
     end = file.read()
     place = end.rfind(b"eXIf")
     # Those four letters may stand in the picture, too: they are a chunk where whole chunks follow as far as the end.
-    if place >= 4 and [kind for kind, _ in _png_chunks(file, first + place - 4)][-1:] == [b"IEND"]:
+    if place >= 4 and [kind for kind, _ in _chunks(file, first + place - 4)][-1:] == [b"IEND"]:
         return orientation_at(file, first + place + 4)
     return 1
 
 
-def _png_chunks(file: IO[bytes], place: int) -> Iterator[tuple[bytes, int]]:
-    """The chunks of a PNG file from that byte on, as (kind, first byte of their data), those that the file cuts off as
-    well."""
+def webp_orientation(file: IO[bytes]) -> int:
+    """That of a WebP file in the extended form: its chunk EXIF stands behind the picture (RFC 9649, section 2.7)."""
+    starts = (start for kind, start in _chunks(file, 12, is_png=False) if kind == b"EXIF")
+    return next((orientation_at(file, start) for start in starts), 1)
+
+
+def _chunks(file: IO[bytes], place: int, is_png: bool = True) -> Iterator[tuple[bytes, int]]:
+    """The chunks of a PNG or a WebP file from that byte on, as (kind, first byte of their data), those that the file
+    cuts off as well."""
     for _ in range(MOST_CHUNKS):
         file.seek(place)
         head = file.read(8)
         if len(head) < 8:
             return
-        length, kind = struct.unpack(">I4s", head)
+        if is_png:
+            length, kind = struct.unpack(">I4s", head)
+            behind = 4  # a checksum
+        else:
+            kind, length = struct.unpack("<4sI", head)
+            behind = length % 2  # an even number of bytes
         yield kind, place + 8
-        place += length + 12
-
-
-def webp_orientation(file: IO[bytes]) -> int:
-    """That of a WebP file in the extended form: its chunk EXIF stands behind the picture (RFC 9649, section 2.7)."""
-    place = 12
-    for _ in range(MOST_CHUNKS):
-        file.seek(place)
-        head = file.read(8)
-        if len(head) < 8:
-            break
-        kind, length = struct.unpack("<4sI", head)
-        if kind == b"EXIF":
-            return orientation_at(file, place + 8)
-        place += 8 + length + length % 2
-    return 1
+        place += 8 + length + behind
