@@ -72,8 +72,9 @@ def test_make_knows_its_targets(command):
 
 
 @pytest.mark.parametrize("code", _blocks("python"))
-def test_python_blocks_run(code, finding_checkpoint, tmp_path, monkeypatch):
+def test_python_blocks_run(code, finding_checkpoint, exported, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    shutil.copy(exported(nms=True), "model.onnx")
     (tmp_path / "runs" / "demo").mkdir(parents=True)
     shutil.copy(finding_checkpoint, tmp_path / "runs" / "demo" / "best.pth")
     cv2.imwrite("picture.png", np.zeros((60, 90, 3), np.uint8))
