@@ -28,18 +28,31 @@ FLAGS = {"0": 0, "1": 1, "2": IGNORE_FLAG}  # normal, difficult, ignore region
 FARTHEST = 1e9  # pixels; a corner beyond is a slip of the pen, and its area would overflow soon
 THINNEST = 1e-12  # area over squared length below which a quad is a line
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+BAD_LABEL = "bad-label"  # the kind of a fault that is of no other
 CORNERS = ("x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4")
 
 
 class LabelError(ValueError):
-    """A line that cannot be used. `path` and `line` (from 1) say where, `reason` what is wrong and what to do."""
+    """A label that cannot be used. `path` and `line` (from 1) say where, `reason` what is wrong and what to do, `kind`
+    the sort of fault in a word, such as "zero-area", by which faults are counted."""
 
-    def __init__(self, path: Path, line: int, reason: str) -> None:
-        super().__init__(path, line, reason)  # all three, so that a worker process can send it home
-        self.path, self.line, self.reason = path, line, reason
+    def __init__(self, path: Path, line: int, reason: str, kind: str = BAD_LABEL) -> None:
+        super().__init__(path, line, reason, kind)  # all four, so that a worker process can send it home
+        self.path, self.line, self.reason, self.kind = path, line, reason, kind
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.reason}"
+
+
+class LabelFault(ValueError):
+    """What is wrong with a label and what to do, by those who do not know where it stands."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+    def at(self, path: Path, line: int) -> LabelError:
+        return LabelError(path, line, str(self), self.kind)
 
 
 OnBad = Callable[[LabelError], None] | None
@@ -106,8 +119,8 @@ def read_labels(path: Path, on_bad: OnBad = None) -> Labels:
             continue
         try:
             values, name, flag = parse_label(words)
-        except ValueError as error:
-            faults.append(LabelError(path, number, str(error)))
+        except LabelFault as fault:
+            faults.append(fault.at(path, number))
             continue
         corners.extend(values)
         names.append(name)
@@ -118,7 +131,7 @@ def read_labels(path: Path, on_bad: OnBad = None) -> Labels:
     bad = geometry_faults(quads)
     if not bad and not faults:
         return labels
-    faults += [LabelError(path, lines[i], reason) for i, reason in bad.items()]
+    faults += [fault.at(path, lines[i]) for i, fault in bad.items()]
     report_faults(faults, on_bad)
     good = [i for i in range(len(names)) if i not in bad]
     return labels.at(good)
@@ -152,8 +165,8 @@ def write_labels(
     for i, flag in enumerate(flags.tolist()):
         if flag not in FLAGS.values():
             raise ValueError(f"{path}: object {i}: difficult is {flag}; it must be 0, 1 or 2")
-    for i, reason in geometry_faults(quads.astype(np.float64)).items():
-        raise ValueError(f"{path}: object {i}: {reason}")
+    for i, fault in geometry_faults(quads.astype(np.float64)).items():
+        raise ValueError(f"{path}: object {i}: {fault}")
     shortest = "{:.9g}".format if quads.dtype == np.float32 else lambda value: repr(value).removesuffix(".0")
     rows = quads.reshape(-1, 8).tolist() if quads.dtype == np.float32 else quads.astype(float).reshape(-1, 8).tolist()
     with atomic_write(path, sync=sync) as file:
@@ -200,8 +213,8 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def geometry_faults(quads: np.ndarray) -> dict[int, str]:
-    """What is wrong with quads (N, 4, 2) float64 as labels: index -> sentence with a remedy; {} when all are good."""
+def geometry_faults(quads: np.ndarray) -> dict[int, LabelFault]:
+    """What is wrong with quads (N, 4, 2) float64 as labels, by their index; {} when all are good."""
     if len(quads) == 0:
         return {}
     finite = (np.abs(quads) <= FARTHEST).all(axis=(1, 2))
@@ -212,11 +225,13 @@ def geometry_faults(quads: np.ndarray) -> dict[int, str]:
     faults = {}
     for i in np.flatnonzero(~finite | crossing | flat).tolist():
         if not finite[i]:
-            faults[i] = f"a corner is NaN, infinite or beyond {FARTHEST:.0e} pixels; correct it or remove the line"
+            reason = f"a corner is NaN, infinite or beyond {FARTHEST:.0e} pixels; correct it or remove the line"
+            faults[i] = LabelFault("not-finite", reason)
         elif crossing[i]:
-            faults[i] = "the quad crosses itself; give its corners in order around the object"
+            reason = "the quad crosses itself; give its corners in order around the object"
+            faults[i] = LabelFault("self-crossing", reason)
         else:
-            faults[i] = "the quad has no area; correct its corners or remove the line"
+            faults[i] = LabelFault("zero-area", "the quad has no area; correct its corners or remove the line")
     return faults
 
 
@@ -232,39 +247,44 @@ def numbered_lines(path: Path, faults: list[LabelError]) -> Iterator[tuple[int, 
     # Not splitlines(), which also splits at form feeds and other characters that editors do not count as lines.
     for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
         if broken and not is_text(line):
-            faults.append(LabelError(path, number, "the line is not UTF-8 text; save the file with that encoding"))
+            reason = "the line is not UTF-8 text; save the file with that encoding"
+            faults.append(LabelError(path, number, reason, "encoding"))
         else:
             yield number, line
 
 
 def parse_label(words: list[str]) -> tuple[list[float], str, int]:
-    """Corners, name and flag of a label line's words. Raises ValueError with what is wrong and what to do."""
+    """Corners, name and flag of a label line's words. Raises LabelFault."""
     try:
         values = [float(word) for word in words[:8]]
     except ValueError:
-        raise ValueError(_number_fault(words)) from None
+        raise _number_fault(words) from None
     if len(values) < 8:
-        raise ValueError(f"only {len(values)} numbers; a label needs 8, x and y of four corners, and a class name")
+        reason = f"only {len(values)} numbers; a label needs 8, x and y of four corners, and a class name"
+        raise LabelFault("short-line", reason)
     if len(words) == 8:
-        raise ValueError("no class name after the 8 numbers; add it")
+        raise LabelFault("no-class", "no class name after the 8 numbers; add it")
     last = words[-1] if len(words) > 9 else ""  # of nine words it is the name
     flag = FLAGS.get(last)
     if flag is None and NUMBER.fullmatch(last):
         if float(last) not in FLAGS.values():
-            raise ValueError(f"difficult is {last!r}; it must be 0, 1 or 2")
+            raise LabelFault("bad-flag", f"difficult is {last!r}; it must be 0, 1 or 2")
         flag = int(float(last))
     name = words[8:] if flag is None else words[8:-1]
     return values, as_class_name(" ".join(name)), flag or 0
 
 
-def _number_fault(words: list[str]) -> str:
+def _number_fault(words: list[str]) -> LabelFault:
     """Why the first eight words are not eight numbers: one is spelt wrongly, or there are fewer before the name."""
     wrong = next(i for i, word in enumerate(words[:8]) if not _is_number(word))
     if "," in words[wrong]:
-        return f"{words[wrong]!r} is not a number; separate values by blanks, not by commas"
+        reason = f"{words[wrong]!r} is not a number; separate values by blanks, not by commas"
+        return LabelFault("not-a-number", reason)
     if len(words) > 8 and (all(map(_is_number, words[wrong + 1 : 8])) if wrong < 7 else not _is_number(words[8])):
-        return f"{CORNERS[wrong]} is {words[wrong]!r}, not a number; correct it or remove the line"
-    return f"only {wrong} numbers before {words[wrong]!r}; a label needs 8, x and y of four corners"
+        reason = f"{CORNERS[wrong]} is {words[wrong]!r}, not a number; correct it or remove the line"
+        return LabelFault("not-a-number", reason)
+    reason = f"only {wrong} numbers before {words[wrong]!r}; a label needs 8, x and y of four corners"
+    return LabelFault("short-line", reason)
 
 
 def _is_number(word: str) -> bool:

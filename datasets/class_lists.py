@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Container, Iterable, Sequence, Set
+from pathlib import Path
 
-from DOTA_devkit.labels import IGNORED_CLASS, did_you_mean, nearest_class
+from DOTA_devkit.labels import IGNORED_CLASS, LabelError, Labels, OnBad, did_you_mean, nearest_class, report_faults
 
 _DOTA_V1 = (
     "plane baseball-diamond bridge ground-track-field small-vehicle large-vehicle ship tennis-court basketball-court "
@@ -15,6 +16,15 @@ DOTA_CLASSES = {
     "1.5": (*_DOTA_V1.split(), "container-crane"),
     "2.0": (*_DOTA_V1.split(), "container-crane", "airport", "helipad"),
 }
+
+
+class UnknownClassError(LabelError):
+    """A label of a class that is none of those asked for: `name`."""
+
+    def __init__(self, path: Path, line: int, reason: str, name: str) -> None:
+        super().__init__(path, line, reason, "unknown-class")
+        self.name = name
+        self.args = (path, line, reason, name)  # so that a worker process can send it home
 
 
 def dota_classes(found: Set[str]) -> tuple[str, ...]:
@@ -42,3 +52,24 @@ def unknown_class(name: str, class_names: Iterable[str]) -> str:
     known = [known for known in class_names if known != IGNORED_CLASS]
     meant = " ".join(filter(None, [did_you_mean(name, known), f"known: {', '.join(known)}"]))
     return f"unknown class '{name}'; {meant}; correct the line, or write classes.txt with all classes, one a line"
+
+
+def strangers(
+    labels: Labels, known: Container[str], path: Path, reason: Callable[[str], str]
+) -> dict[int, UnknownClassError]:
+    """The objects of a label file whose classes are not known, by their row. reason: what to say of a name."""
+    return {
+        row: UnknownClassError(path, int(labels.lines[row]), reason(name), name)
+        for row, name in enumerate(labels.names)
+        if name not in known
+    }
+
+
+def known_rows(
+    labels: Labels, known: Container[str], path: Path, reason: Callable[[str], str], on_bad: OnBad
+) -> list[int]:
+    """The rows of the objects of known classes. The first of the others raises UnknownClassError; with `on_bad` each
+    goes to that function."""
+    found = strangers(labels, known, path, reason)
+    report_faults([*found.values()], on_bad)
+    return [row for row in range(len(labels.names)) if row not in found]

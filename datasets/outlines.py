@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from DOTA_devkit.boxes import minimum_area_rectangles
+from DOTA_devkit.labels import LabelFault
 
 
 def without_closing(points: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:
@@ -18,11 +19,11 @@ def outline_quad(points: Sequence[Sequence[float]], is_one: bool = True) -> tupl
     """An outline (P, 2) of finite points as a quad, and whether that is a rectangle instead: its four corners, or for
     another number, and where the points are those of several outlines (`is_one` False), their minimum-area rectangle.
 
-    Raises ValueError for fewer than three points, and for points on one line.
+    Raises LabelFault for fewer than three points, and for points on one line.
     """
     points = without_closing(points)
     if len(points) < 3:
-        raise ValueError(f"an outline of {len(points)} points has no area; draw the object again")
+        raise LabelFault("zero-area", f"an outline of {len(points)} points has no area; draw the object again")
     if is_one and len(points) == 4:
         return np.array(points, np.float64), False
     return smallest_rectangle(np.array(points, np.float64)), True
@@ -31,7 +32,7 @@ def outline_quad(points: Sequence[Sequence[float]], is_one: bool = True) -> tupl
 def smallest_rectangle(points: np.ndarray) -> np.ndarray:
     """The minimum-area rectangle (4, 2) of many points (P, 2), in time that even an outline of thousands allows.
 
-    It has a side along an edge of the points' hull (Freeman and Shapira, CACM 1975). Raises ValueError when all lie on
+    It has a side along an edge of the points' hull (Freeman and Shapira, CACM 1975). Raises LabelFault when all lie on
     one line.
     """
     import shapely  # here, so that formats without outlines do not wait for it
@@ -39,7 +40,7 @@ def smallest_rectangle(points: np.ndarray) -> np.ndarray:
     origin = points.mean(axis=0)
     hull = shapely.get_coordinates(shapely.convex_hull(shapely.MultiPoint(points - origin)))[:-1]
     if len(hull) < 3:
-        raise ValueError("all points of the outline lie on one line; draw the object again")
+        raise LabelFault("zero-area", "all points of the outline lie on one line; draw the object again")
     best_area, best = np.inf, hull[:1]
     for edge in np.roll(hull, -1, axis=0) - hull:
         axes = np.array([edge, (-edge[1], edge[0])]) / np.hypot(*edge)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.class_lists import dota_classes, nearest_dota_classes, unknown_class
+from datasets.class_lists import dota_classes, known_rows, nearest_dota_classes, unknown_class
 from datasets.label_formats.annotations import file_in, files_in, is_unusable
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
 from datasets.label_formats.xml_labels import XML_FOLDERS, read_annotation, read_hrsc, read_rolabelimg, turned_fault
@@ -157,14 +157,6 @@ def read_classes(dataset: str, data_dir: Path, names: Sequence[str]) -> tuple[st
     return reader.class_names(data_dir, [reader.label_path(data_dir, name) for name in names])
 
 
-class UnknownClassError(LabelError):
-    """A label of a class that is none of those asked for: `name`."""
-
-    def __init__(self, path: Path, line: int, reason: str, name: str = "") -> None:
-        super().__init__(path, line, reason)
-        self.name = name
-
-
 def read_samples(
     dataset: str,
     data_dir: Path,
@@ -238,24 +230,15 @@ def _make_sample(
     left_out: Counter[str] | None,
     on_bad: OnBad,
 ) -> Sample:
-    keep, numbers = [], []
-    for row, (name, line) in enumerate(zip(labels.names, labels.lines.tolist(), strict=True)):
-        if name in index:
-            keep.append(row)
-            numbers.append(index[name])
-            continue
-        if left_out is not None and name in left_out:
-            left_out[name] += 1
-            continue
-        error = UnknownClassError(label_path, line, unknown_class(name, index), name)
-        if on_bad is None:
-            raise error
-        on_bad(error)
+    if left_out:
+        left_out.update(name for name in labels.names if name in left_out)
+        labels = labels.at([row for row, name in enumerate(labels.names) if name not in left_out])
+    labels = labels.at(known_rows(labels, index, label_path, partial(unknown_class, class_names=index), on_bad))
     return Sample(
         image_path,
-        labels.quads[keep].astype(np.float32).reshape(-1, 4, 2),
-        np.array(numbers, np.int64),
-        labels.difficult[keep].astype(np.int64),
+        labels.quads.astype(np.float32),
+        np.array([index[name] for name in labels.names], np.int64),
+        labels.difficult,
     )
 
 

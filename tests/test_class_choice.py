@@ -7,7 +7,7 @@ import pytest
 
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.class_choice import ChoosingDetector, ClassChoice
-from tools.outcomes import Tiling
+from tools.outcomes import DetectionSettings, Tiling
 from tools.running.command_line import SettingsError
 
 KNOWN = ("car", "boat", "小船", "bus")
@@ -15,7 +15,7 @@ FOUND = ImageDetections(np.arange(40.0).reshape(5, 4, 2), np.linspace(0.9, 0.5, 
 
 
 class Fake:
-    class_names, num_cut = KNOWN, 0
+    class_names, num_cut, settings = KNOWN, 0, DetectionSettings()
 
     def detect(self, pictures):
         self.num_cut += len(pictures)
@@ -48,9 +48,12 @@ def test_a_class_that_the_network_does_not_have_is_named() -> None:
 
 
 def test_a_choosing_detector_is_the_other_in_all_else() -> None:
-    detector = ChoosingDetector(Fake(), ["car"], "a.pth")
+    fake = Fake()
+    detector = ChoosingDetector(fake, ["car"], "a.pth")
     picture = np.zeros((4, 4, 3), np.uint8)
     assert detector.class_names == ("car",)
     assert [found.labels.tolist() for found in detector.detect([picture, picture])] == [[0], [0]]
     assert detector.num_cut == 2
+    detector.settings = DetectionSettings(conf_thresh=0.4)  # it set the wrapper's own, which nobody reads
+    assert detector.settings.conf_thresh == fake.settings.conf_thresh == 0.4
     assert detector.detect_tiled(picture, Tiling(32, 8), 2).scores.tolist() == [FOUND.scores[1] / 2]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Row, as_labels
-from datasets.label_formats.class_names import NOT_LISTED, keep_classes, rename_classes, strangers
+from datasets.label_formats.class_names import NOT_LISTED, keep_classes, rename_classes, unlisted
 from datasets.label_formats.label_folders import BLANKS
 from tests.label_documents import (
     DOTA_LINE,
@@ -72,10 +73,12 @@ def test_a_rename_that_cannot_be_is_refused(renames: dict[str, str], said: str) 
 
 def test_objects_of_classes_that_a_list_does_not_name_are_told_with_the_nearest() -> None:
     labels = annotated(*NAMES[:3], "zebra").pictures[0].labels
-    found = strangers(labels, ("car", "boat"))
+    found = unlisted(labels, ("car", "boat"), Path("a.xml"))
     assert [*found] == [1, 3]
-    assert "did you mean 'car'?" in found[1]
-    assert strangers(as_labels([]), ()) == {}
+    assert "did you mean 'car'?" in found[1].reason
+    sent = pickle.loads(pickle.dumps(found[3]))  # as from a worker process
+    assert (str(sent), sent.name, sent.kind) == (str(found[3]), "zebra", "unknown-class")
+    assert unlisted(as_labels([]), (), Path("a.xml")) == {}
 
 
 def test_only_listed_classes_are_kept_in_the_order_of_the_list() -> None:

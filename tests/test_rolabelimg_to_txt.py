@@ -147,7 +147,7 @@ def test_bad_objects_are_counted_and_the_exit_code_tells(folder: Callable, capsy
     assert code == 1
     assert len(read_labels(txt_dir / "a.txt").names) == 1
     out, err = capsys.readouterr()
-    assert "left out without being asked for: 2 zero or negative size, 1 not a number, 1 no box" in out
+    assert "left out without being asked for: 2 zero area, 1 not a number, 1 no box" in out
     assert "a.xml:2: box of size 0 x 10" in err
     assert "4 objects left out" in err
 
@@ -161,7 +161,7 @@ def test_a_file_of_which_no_object_can_be_used_makes_no_negative_picture(
     assert [path.name for path in txt_dir.iterdir()] == ["b.txt"]
     out, err = capsys.readouterr()
     assert "2 XML files -> 1 txt files, 0 of them without objects" in out
-    assert "left out without being asked for: 1 zero or negative size" in out
+    assert "left out without being asked for: 1 zero area" in out
     assert "a.xml:2: no label of 'a' can be used, and the picture is left out" in err
 
 

@@ -76,7 +76,12 @@ def test_a_start_from_a_run_that_was_trained_on_the_validation_pictures_is_told(
     assert "have names that the run was trained on" not in capsys.readouterr().err
     again = arguments(other, tmp_path / "tuned", "--num_epoch", "1", "--resume", str(tmp_path / "run"))
     assert main.main(again) == 0
-    assert f"have names that the run was trained on, such as {LISTS['train'][0]}" in capsys.readouterr().err
+    told = f"have names that the run was trained on, such as {LISTS['train'][0]}"
+    assert told in capsys.readouterr().err
+    again = ["--phase", "test", "--resume", str(tmp_path / "run"), "--split", "train", "--out", str(tmp_path / "found")]
+    assert main.main([*again, "--num_workers", "0"]) == 0
+    assert told in capsys.readouterr().err
+    assert told in (tmp_path / "found" / "log.txt").read_text("utf-8")  # where it was not
 
 
 @pytest.mark.parametrize(("sides", "hw"), [((), (64, 96)), (("--input_h", "96"), (96, 96))])

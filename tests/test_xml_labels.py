@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.label_formats.xml_labels import ObjectError, read_annotation, read_hrsc, read_rolabelimg
+from datasets.label_formats.xml_labels import read_annotation, read_hrsc, read_rolabelimg
 from DOTA_devkit.boxes import signed_area
 from DOTA_devkit.labels import LabelError
 
@@ -302,10 +302,10 @@ def test_the_size_is_told_where_there_is_one(tmp_path: Path, size: str, hw: tupl
 
 
 def test_a_fault_tells_its_kind_in_a_worker_process_too(tmp_path: Path) -> None:
-    faults: list[ObjectError] = []
+    faults: list[LabelError] = []
     read_annotation(write(tmp_path, rolabelimg_object(ROTATED.replace(">30<", ">0<"))), faults.append)
     sent = pickle.loads(pickle.dumps(faults[0]))
-    assert (str(sent), sent.kind, sent.line) == (str(faults[0]), "zero or negative size", 2)
+    assert (str(sent), sent.kind, sent.line) == (str(faults[0]), "zero-area", 2)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.reasons import first_line
 from models import CTRBOX, BackboneError
 from tools.architecture import PUBLISHED_BACKBONE, Architecture, published_architecture
-from tools.config import SettingsError, settings_from
+from tools.config import Config, SettingsError, settings_from
 from tools.own_backbone import register_from_file, same_backbone
 from tools.training.transfer import CheckpointError, compare, copy_matched, likely_cause, unwrapped
 
@@ -199,9 +199,15 @@ def check_state(content: Mapping, path: Path) -> None:
                 f"{path}: its {name} is of the kind {type(content[name]).__name__}, not {kind.__name__}"
             )
     try:
-        settings_from(content.get("settings") or {})
+        settings_in(content)
     except SettingsError as error:
         raise CheckpointError(f"{path}: its settings are not of this program ({error})") from error
+
+
+def settings_in(content: Mapping) -> Config:
+    """The settings of the run that a checkpoint is of, the defaults where it tells none; of a run from before there was
+    a choice, with what was taught then."""
+    return settings_from({"theta_rule": "tilt"} | (content.get("settings") or {}))
 
 
 @contextmanager

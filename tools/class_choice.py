@@ -11,7 +11,7 @@ from datasets.picture_files.picture_windows import PictureWindows
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import EVERY_CLASS, did_you_mean
 from DOTA_devkit.task_files import ImageDetections
-from tools.outcomes import PictureDetector, Tiling
+from tools.outcomes import DetectionSettings, PictureDetector, Tiling
 from tools.running.command_line import SettingsError
 
 
@@ -58,6 +58,14 @@ class ChoosingDetector:
         self, picture: np.ndarray | PictureWindows, tiling: Tiling, batch_size: int = 1, name: str | None = None
     ) -> ImageDetections:
         return self._choice(self._detector.detect_tiled(picture, tiling, batch_size, name))
+
+    @property
+    def settings(self) -> DetectionSettings:
+        return self._detector.settings
+
+    @settings.setter
+    def settings(self, settings: DetectionSettings) -> None:
+        self._detector.settings = settings
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._detector, name)

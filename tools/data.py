@@ -10,13 +10,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from datasets.augment import Augmentation
-from datasets.class_lists import slips
+from datasets.class_lists import UnknownClassError, slips
 from datasets.demo import SCENE_SIZE, ensure_demo
 from datasets.picture_files.layouts import BY_THE_FILE, Reading
 from datasets.readers import (
     NoClassError,
     Sample,
-    UnknownClassError,
     detect_format,
     get_format,
     list_images,

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from datasets.class_lists import DOTA_CLASSES, slips
+from datasets.class_lists import DOTA_CLASSES, known_rows, slips
 from datasets.label_formats.annotations import name_in_list
 from datasets.readers import read_objects
 from datasets.splits import find_name
@@ -167,19 +167,15 @@ def _without_others(labels: Mapping[str, Labels], class_names: Sequence[str]) ->
 
 def _make_truth(path: Path | None, labels: Labels, number_of: Mapping[str, int], on_bad: OnBad) -> ImageTruth:
     """The labels with class numbers; a label of no class of the list is a bad line."""
-    keep = []
-    for row, name in enumerate(labels.names):
-        if name in number_of:
-            keep.append(row)
-            continue
+
+    def reason(name: str) -> str:
         remedy = "correct the line, or choose other classes with --version or --classes"
         what = " ".join(filter(None, [did_you_mean(name, number_of), remedy]))
-        error = LabelError(path, int(labels.lines[row]), f"class '{name}' is not among the classes; {what}")
-        if on_bad is None:
-            raise error
-        on_bad(error)
-    numbers = np.array([number_of[labels.names[row]] for row in keep], dtype=np.int64)
-    return ImageTruth(labels.quads[keep], numbers, labels.difficult[keep])
+        return f"class '{name}' is not among the classes; {what}"
+
+    labels = labels.at(known_rows(labels, number_of, path, reason, on_bad))
+    numbers = np.array([number_of[name] for name in labels.names], dtype=np.int64)
+    return ImageTruth(labels.quads, numbers, labels.difficult)
 
 
 def _warn_of_gaps(folder: Path, scored: Evaluation, truths: Mapping[str, ImageTruth], results: Results) -> None:

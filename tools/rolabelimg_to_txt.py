@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.class_lists import UnknownClassError
 from datasets.label_formats.annotations import files_in, is_unusable, without_picture
-from datasets.label_formats.class_names import strangers
-from datasets.label_formats.xml_labels import KINDS, Annotation, ObjectError, read_annotation, turned_fault
+from datasets.label_formats.class_names import unlisted
+from datasets.label_formats.xml_labels import KINDS, Annotation, read_annotation, turned_fault
 from datasets.picture_files.image_folders import find_images
 from datasets.picture_files.image_sizes import picture_size
 from datasets.picture_files.images import ImageError
@@ -59,9 +60,11 @@ class Summary:
     failures: list[str] = field(default_factory=list)  # files of which nothing was written
     wide_angles: list[str] = field(default_factory=list)
 
-    def leave_out(self, faults: Sequence[ObjectError]) -> None:
+    def leave_out(self, faults: Sequence[LabelError]) -> None:
         """Note objects that cannot be used."""
-        self.dropped.update(fault.kind for fault in faults)
+        for fault in faults:
+            is_stranger = isinstance(fault, UnknownClassError)
+            self.dropped[f"of the unknown class '{fault.name}'" if is_stranger else fault.kind.replace("-", " ")] += 1
         self.problems += map(str, faults)
 
     @property
@@ -163,7 +166,7 @@ def _find_xml(xml_dir: Path) -> list[Path]:
 
 def _convert_file(path: Path, conversion: Conversion, summary: Summary) -> None:
     """Write the label file of one XML file and add to the summary. Raises LabelError or ImageError, nothing written."""
-    faults: list[ObjectError] = []
+    faults: list[LabelError] = []
     annotation = read_annotation(path, faults.append)
     if is_unusable(annotation.labels, faults):
         summary.leave_out(faults)
@@ -189,16 +192,14 @@ def _convert_file(path: Path, conversion: Conversion, summary: Summary) -> None:
 
 
 def _leave_out_unknown(
-    path: Path, annotation: Annotation, class_names: Sequence[str] | None, faults: list[ObjectError]
+    path: Path, annotation: Annotation, class_names: Sequence[str] | None, faults: list[LabelError]
 ) -> tuple[Labels, list[str]]:
     """The objects of known classes, and the kinds of their boxes; the others are added to the faults."""
     labels, kinds = annotation.labels, annotation.kinds
     if class_names is None:
         return labels, kinds
-    found = strangers(labels, class_names)
-    for row, reason in found.items():
-        kind = f"of the unknown class '{labels.names[row]}'"
-        faults.append(ObjectError(path, int(labels.lines[row]), kind, reason))
+    found = unlisted(labels, class_names, path)
+    faults += found.values()
     return _take(labels, kinds, [row for row in range(len(kinds)) if row not in found])
 
 

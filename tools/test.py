@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from tools.detection.loaded_run import load_run
 from tools.detection.picture_results import STOPPED
 from tools.engine import Engine
 from tools.run_lists import warn_of_known_pictures
-from tools.running.command_line import exit_code
 from tools.running.stop_request import StopRequest
 
 
@@ -24,14 +24,14 @@ def run(config: Config) -> int:
     if config.input is not None:
         refuse_pictures(loaded.run_dir, images.values(), "--out")
     engine = Engine(config.device)
-
-    def work() -> int:
-        num_problems = run_detector(loaded, engine, images, source, stop)
-        engine.close()  # not after an error: to leave the group takes all processes, and the others wait elsewhere
-        return int(num_problems > 0)
-
-    with StopRequest() as stop:
-        return exit_code(work, stop, STOPPED)
+    try:
+        with StopRequest() as stop:
+            num_problems = run_detector(loaded, engine, images, source, stop)
+    except KeyboardInterrupt:
+        print(STOPPED, file=sys.stderr)
+        return stop.exit_code
+    engine.close()  # not after an error: to leave the group takes all processes, and the others wait elsewhere
+    return int(num_problems > 0)
 
 
 def pictures_of(config: Config, run_dir: Path | None = None) -> tuple[Mapping[str, Path], str]:

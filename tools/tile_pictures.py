@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from datasets.class_lists import known_rows, unknown_class
 from datasets.picture_files.layouts import BY_THE_FILE, Reading
 from datasets.picture_files.picture_windows import PictureWindows, ScaledWindows, open_picture
 from datasets.readers import read_objects
@@ -181,16 +183,10 @@ def _read_objects(task: PictureTask) -> tuple[Labels | None, list[str]]:
     labels = read_objects(task.image_path, path, read_labels, on_bad, missing_is_empty=is_empty)
     if labels is None:
         return None, [str(problem) for problem in problems]
-    known = settings.class_names and {*settings.class_names, IGNORED_CLASS}
-    strange = [row for row, name in enumerate(labels.names) if known and name not in known]
-    for row in strange:
-        remedy = f"known: {', '.join(settings.class_names)}; correct the line or add it to classes.txt"
-        error = LabelError(path, int(labels.lines[row]), f"unknown class '{labels.names[row]}'; {remedy}")
-        if on_bad is None:
-            raise error
-        on_bad(error)
-    if strange:
-        labels = labels.at(np.setdiff1d(np.arange(len(labels.names)), strange))
+    if settings.class_names:
+        known = {*settings.class_names, IGNORED_CLASS}
+        reason = partial(unknown_class, class_names=settings.class_names)
+        labels = labels.at(known_rows(labels, known, path, reason, on_bad))
     return labels, [str(problem) for problem in problems]
 
 

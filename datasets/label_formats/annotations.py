@@ -15,7 +15,7 @@ import numpy as np
 from datasets.outlines import outline_quad
 from datasets.picture_files.image_folders import names_apart
 from datasets.picture_files.images import IMAGE_SUFFIXES
-from DOTA_devkit.labels import NO_LABELS, LabelError, Labels, geometry_faults, is_text
+from DOTA_devkit.labels import BAD_LABEL, NO_LABELS, LabelError, LabelFault, Labels, geometry_faults, is_text
 from DOTA_devkit.names import as_class_name, spellings
 
 ROLES = {"train": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -91,8 +91,8 @@ def sound_rows(path: Path, rows: Sequence[Row], faults: list[LabelError]) -> lis
     for index, row in enumerate(rows):
         reason = name_fault(row.name)
         if reason:
-            bad[index] = reason
-    faults += [LabelError(path, rows[index].line, reason) for index, reason in bad.items()]
+            bad[index] = LabelFault(BAD_LABEL, reason)
+    faults += [fault.at(path, rows[index].line) for index, fault in bad.items()]
     return [row for index, row in enumerate(rows) if index not in bad]
 
 

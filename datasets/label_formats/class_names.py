@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.class_lists import slips
+from datasets.class_lists import UnknownClassError, slips, strangers
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, name_fault, take_objects
-from DOTA_devkit.labels import IGNORED_CLASS, LabelError, Labels, did_you_mean, nearest_class
+from DOTA_devkit.labels import IGNORED_CLASS, Labels, did_you_mean, nearest_class
 
 NOT_LISTED = "objects of class '{}', which is not in the list of --classes, were left out"
 OTHERS = "*"  # as an old name: every class without one of its own
@@ -46,24 +46,23 @@ def keep_classes(annotated: AnnotatedSet, known: Sequence[str], ledger: Ledger) 
     slipped, unused = slips(names - {*annotated.class_names}, known), [name for name in known if name not in names]
     for picture in annotated.pictures:
         labels = picture.labels
-        found = strangers(labels, known)
-        for row, why in found.items():
-            name = labels.names[row]
-            if name in slipped:
-                ledger.faults.append(LabelError(Path(picture.name), int(labels.lines[row]), why))
+        found = unlisted(labels, known, Path(picture.name))
+        for error in found.values():
+            if error.name in slipped:
+                ledger.faults.append(error)
             else:
-                meant = nearest_class(name, unused)
+                meant = nearest_class(error.name, unused)
                 doubt = f"; is '{meant}' of the list meant to be that class?" if meant else ""
-                ledger.changed[NOT_LISTED.format(name) + doubt] += 1
+                ledger.changed[NOT_LISTED.format(error.name) + doubt] += 1
         pictures.append(take_objects(picture, np.setdiff1d(np.arange(len(labels.names)), [*found])))
     return AnnotatedSet(pictures, tuple(known))
 
 
-def strangers(labels: Labels, known: Sequence[str]) -> dict[int, str]:
-    """The objects of classes that a list does not name, by their row: why they cannot be used; {} for none."""
-    found = {}
-    for row, name in enumerate(labels.names):
-        if name not in known and name != IGNORED_CLASS:
-            remedy = did_you_mean(name, known) or "add it there, or correct the file"
-            found[row] = f"class '{name}' is not in the list of --classes; {remedy}"
-    return found
+def unlisted(labels: Labels, listed: Sequence[str], path: Path) -> dict[int, UnknownClassError]:
+    """The objects of classes that the list of --classes does not name, by their row."""
+
+    def reason(name: str) -> str:
+        remedy = did_you_mean(name, listed) or "add it there, or correct the file"
+        return f"class '{name}' is not in the list of --classes; {remedy}"
+
+    return strangers(labels, {*listed, IGNORED_CLASS}, path, reason)

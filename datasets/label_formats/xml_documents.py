@@ -66,7 +66,9 @@ def _open_source(path: Path) -> InputSource:
             data = data.decode(encoding).encode("utf-8")
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
-            raise LabelError(path, line, f"is not text in {encoding}, as it declares; save it as UTF-8") from error
+            raise LabelError(
+                path, line, f"is not text in {encoding}, as it declares; save it as UTF-8", "encoding"
+            ) from error
         source.setEncoding("utf-8")  # whatever the file goes on to declare
     source.setByteStream(BytesIO(data))
     return source
@@ -90,7 +92,7 @@ def _foreign_encoding(path: Path, data: bytes) -> str | None:
     except LookupError:
         encoding = ""
     if not encoding or encoding in NO_ENCODINGS:
-        raise LabelError(path, 1, f"declares the encoding {name!r}, which nobody knows; save it as UTF-8")
+        raise LabelError(path, 1, f"declares the encoding {name!r}, which nobody knows; save it as UTF-8", "encoding")
     if encoding.startswith(("utf-16", "utf-32")):
         return "utf-8"
     return None if encoding in EXPAT_ENCODINGS else SUPERSETS.get(encoding, encoding)

@@ -15,7 +15,7 @@ from datasets.label_formats.xml_objects import OUTLINE, ROTATION, SECOND_BOX, Fi
 from datasets.outlines import outline_quad
 from datasets.picture_files.image_sizes import turned_size
 from DOTA_devkit.boxes import boxes_to_quads, order_clockwise
-from DOTA_devkit.labels import FARTHEST, LabelError, Labels, OnBad, geometry_faults
+from DOTA_devkit.labels import FARTHEST, LabelError, LabelFault, Labels, OnBad, geometry_faults
 from DOTA_devkit.names import as_class_name
 
 # Of roLabelImg, FAIR1M (two versions of it), DIOR-R and MAR20 (which have horizontal boxes beside), and VOC.
@@ -29,15 +29,6 @@ KINDS = ("rotated", "horizontal", "corners", "outline")
 WIDEST_ANGLE = 2 * math.pi  # radians; beyond, somebody may have written degrees
 
 ROOTS = {"object": "annotation", "HRSC_Object": "HRSC_Image"}  # of roLabelImg and of HRSC2016, by what they hold
-
-
-class ObjectError(LabelError):
-    """An object that cannot be used; `kind` is the sort of fault in few words, by which faults are counted."""
-
-    def __init__(self, path: Path, line: int, kind: str, reason: str) -> None:
-        super().__init__(path, line, reason)
-        self.kind = kind
-        self.args = (path, line, kind, reason)  # so that a worker process can send it home
 
 
 class Annotation(NamedTuple):
@@ -87,7 +78,7 @@ def read_rolabelimg(path: Path, on_bad: OnBad = None) -> Labels:
 
 
 def read_annotation(path: Path, on_bad: OnBad = None) -> Annotation:
-    """A file with what `read_rolabelimg` leaves out; bad objects are reported as ObjectError."""
+    """A file with what `read_rolabelimg` leaves out; bad objects are reported."""
     return _collect(path, "object", _rolabelimg_box, "name", on_bad)
 
 
@@ -116,7 +107,7 @@ def _collect(
             box = read_box(path, fields)
             name = "ship" if name_tag is None else _text(path, fields, name_tag)
             flag = _flag(path, fields)
-        except ObjectError as error:
+        except LabelError as error:
             if on_bad is None:
                 raise
             on_bad(error)
@@ -127,8 +118,8 @@ def _collect(
         lines.append(fields[""][1])
     quads = _quads_of(boxes)
     faults = geometry_faults(quads)
-    for row, reason in faults.items():
-        error = ObjectError(path, lines[row], "no area or crossing itself", reason)
+    for row, fault in faults.items():
+        error = fault.at(path, lines[row])
         if on_bad is None:
             raise error
         on_bad(error)
@@ -176,7 +167,7 @@ def _size(texts: dict[str, str]) -> tuple[int, int] | None:
 def _rolabelimg_box(path: Path, fields: dict[str, Field]) -> _Box:
     if SECOND_BOX in fields:
         reason = "two boxes of one kind in one object; give each an object of its own"
-        raise ObjectError(path, fields[SECOND_BOX][1], "two boxes in one object", reason)
+        raise LabelError(path, fields[SECOND_BOX][1], reason, "two-boxes")
     if "robndbox" in fields and "cx" not in fields and any(tag in fields for tag in CORNER_TAGS):
         return _corner_box(path, fields)
     if "robndbox" in fields:
@@ -190,14 +181,14 @@ def _rolabelimg_box(path: Path, fields: dict[str, Field]) -> _Box:
         left, top, right, bottom = (_number(path, fields, tag) for tag in ("xmin", "ymin", "xmax", "ymax"))
         if right <= left or bottom <= top:
             reason = "bndbox of zero or negative size; draw the box again"
-            raise ObjectError(path, fields["bndbox"][1], "zero or negative size", reason)
+            raise LabelError(path, fields["bndbox"][1], reason, "zero-area")
         degrees = _number(path, fields, ROTATION) if ROTATION in fields else 0.0
         if degrees:
             angle = math.radians(math.fmod(degrees, 360))
             return _Box([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top, angle], "rotated")
         return _Box([left, top, right, top, right, bottom, left, bottom], "horizontal")
     reason = "object with none of robndbox, bndbox, polygon and points; draw the box again"
-    raise ObjectError(path, fields[""][1], "no box", reason)
+    raise LabelError(path, fields[""][1], reason, "no-box")
 
 
 def _corner_box(path: Path, fields: dict[str, Field]) -> _Box:
@@ -209,7 +200,7 @@ def _fair1m_box(path: Path, fields: dict[str, Field]) -> _Box:
     """FAIR1M (Sun et al., ISPRS 2022): an outline of four corners, the first of them again at the end."""
     told, line = fields.get("coordinate", ("pixel", 0))
     if told != "pixel":
-        raise ObjectError(path, line, "no pixels", f"<coordinate> is {told}; places in pixels can be read alone")
+        raise LabelError(path, line, f"<coordinate> is {told}; places in pixels can be read alone")
     text, line = fields[OUTLINE]
     return _outline_box(path, line, [_point(path, line, word) for word in text.split()])
 
@@ -217,7 +208,7 @@ def _fair1m_box(path: Path, fields: dict[str, Field]) -> _Box:
 def _point(path: Path, line: int, word: str) -> list[float]:
     x, comma, y = word.partition(",")
     if not comma:
-        raise ObjectError(path, line, "not a number", f"<point> is {word!r}, not x,y; correct it")
+        raise LabelError(path, line, f"<point> is {word!r}, not x,y; correct it", "not-a-number")
     return [_number(path, {"": ("", line), "point": (number, line)}, "point") for number in (x, y)]
 
 
@@ -231,8 +222,8 @@ def _outline_box(path: Path, line: int, corners: list[list[float]]) -> _Box:
     """Four corners, or of another number their minimum-area rectangle."""
     try:
         quad, is_rectangle = outline_quad(corners)
-    except ValueError as error:
-        raise ObjectError(path, line, "no area or crossing itself", str(error)) from error
+    except LabelFault as fault:
+        raise fault.at(path, line) from fault
     return _Box(quad.ravel().tolist(), "outline" if is_rectangle else "corners")
 
 
@@ -244,14 +235,14 @@ def _hrsc_box(path: Path, fields: dict[str, Field]) -> _Box:
 def _rotated_box(path: Path, line: int, box: list[float]) -> _Box:
     if box[2] <= 0 or box[3] <= 0:
         reason = f"box of size {box[2]:g} x {box[3]:g}; draw the box again"
-        raise ObjectError(path, line, "zero or negative size", reason)
+        raise LabelError(path, line, reason, "zero-area")
     return _Box(box, "rotated")
 
 
 def _text(path: Path, fields: dict[str, Field], tag: str) -> str:
     text, line = fields.get(tag, ("", fields[""][1]))
     if not text:
-        raise ObjectError(path, line, f"no {tag}", f"object without <{tag}>; add it")
+        raise LabelError(path, line, f"object without <{tag}>; add it", "no-class")
     return text
 
 
@@ -259,7 +250,7 @@ def _flag(path: Path, fields: dict[str, Field]) -> int:
     text, line = fields.get("difficult", ("", 0))
     flag = FLAG_WORDS.get(text.lower().removesuffix(".0"))
     if flag is None:
-        raise ObjectError(path, line, "another flag", f"<difficult> is {text}; it must be 0, 1 or 2")
+        raise LabelError(path, line, f"<difficult> is {text}; it must be 0, 1 or 2", "bad-flag")
     return flag
 
 
@@ -269,8 +260,8 @@ def _number(path: Path, fields: dict[str, Field], tag: str) -> float:
         value = float(text)
     except ValueError:
         reason = f"<{tag}> is {text!r}, not a number; correct it"
-        raise ObjectError(path, line, "not a number", reason) from None
+        raise LabelError(path, line, reason, "not-a-number") from None
     if not abs(value) <= FARTHEST:  # nor is NaN
         reason = f"<{tag}> is {text}, which is no place in a picture; correct it"
-        raise ObjectError(path, line, "not a number", reason)
+        raise LabelError(path, line, reason, "not-finite")
     return value

@@ -33,9 +33,11 @@ from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.boxes import order_clockwise
 from DOTA_devkit.clipping import clip_quads
 from DOTA_devkit.labels import (
+    BAD_LABEL,
     IGNORED_CLASS,
     NO_LABELS,
     LabelError,
+    LabelFault,
     Labels,
     OnBad,
     geometry_faults,
@@ -87,8 +89,8 @@ def read_yolo_obb(
         for number, words in lines:
             try:
                 quad, name = _parse(words, class_names, (width, height), changed)
-            except ValueError as error:
-                faults.append(LabelError(path, number, str(error)))
+            except LabelFault as fault:
+                faults.append(fault.at(path, number))
                 continue
             rows.append(Row(quad, name, 0, number))
         labels = as_labels(sound_rows(path, rows, faults))
@@ -203,13 +205,14 @@ def _parse(
     try:
         values = [float(word) for word in words]
     except ValueError:
-        raise ValueError("a word is not a number; a line is: class x1 y1 x2 y2 x3 y3 x4 y4") from None
+        reason = "a word is not a number; a line is: class x1 y1 x2 y2 x3 y3 x4 y4"
+        raise LabelFault("not-a-number", reason) from None
     kind = _KINDS.get(len(values), "outline of YOLO segmentation" if len(values) % 2 and len(values) > 6 else None)
     if len(values) != 9 and (kind is None or changed is None):
         why = f"{len(values)} numbers{f' (a {kind})'.replace('a outline', 'an outline') if kind else ''}"
         remedy = "write class x1 y1 x2 y2 x3 y3 x4 y4"
         remedy += "" if kind is None else ", or convert all with tools.convert_labels --from yolo_obb --to dota"
-        raise ValueError(f"{why}, where an oriented box has 9; {remedy}")
+        raise LabelFault(BAD_LABEL, f"{why}, where an oriented box has 9; {remedy}")
     if kind is not None and len(values) % 2 == 0:
         changed[SCORED] += 1
         values.pop()
@@ -218,11 +221,11 @@ def _parse(
         changed[HORIZONTAL] += 1
         corners = corners[0] + corners[1] * _CORNERS
     if not (np.isfinite(number) and number % 1 == 0 and 0 <= number < len(class_names)):
-        raise ValueError(
-            f"class {words[0]} has no name; data.yaml names 0 to {len(class_names) - 1}; correct one of them"
-        )
+        reason = f"class {words[0]} has no name; data.yaml names 0 to {len(class_names) - 1}; correct one of them"
+        raise LabelFault(BAD_LABEL, reason)
     if not (np.abs(corners) <= FARTHEST_FRACTION).all():  # nor is NaN
-        raise ValueError("a corner is no fraction of the picture's size; divide pixels by its width and height")
+        reason = "a corner is no fraction of the picture's size; divide pixels by its width and height"
+        raise LabelFault(BAD_LABEL, reason)
     corners = corners * size
     return corners if len(corners) == 4 else outline_to_quad(corners.tolist(), changed), class_names[int(number)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from datasets.training_set import MIN_SIDE
 from DOTA_devkit.boxes import quads_to_boxes, signed_area
 from DOTA_devkit.iou import SCRATCH, prepare, shapes_iou
 from DOTA_devkit.jit import njit
+from DOTA_devkit.labels import BAD_LABEL
 
 DUPLICATE_IOU = 0.95  # two objects of a class that overlap by more are one, drawn twice
 OVERHANG = 1.0  # pixels that a corner may lie beyond the border: coordinates are rounded by some tools
@@ -58,7 +58,9 @@ KINDS = {
     "no-class": Kind("error", "no class name", "add the name after the eight numbers"),
     "bad-flag": Kind("error", "unknown difficult flag", "0 is normal, 1 difficult, 2 an ignore region"),
     "encoding": Kind("error", "not UTF-8", "save the file as UTF-8"),
-    "bad-label": Kind("error", "unusable label", "correct it or remove it"),
+    "no-box": Kind("error", "object without a box", "draw the box again, or remove the object"),
+    "two-boxes": Kind("error", "two boxes in one object", "give each an object of its own"),
+    BAD_LABEL: Kind("error", "unusable label", "correct it or remove it"),
     "normalised": Kind(
         "error", "coordinates from 0 to 1", "labels are in pixels; tools.convert_labels reads YOLO's form"
     ),
@@ -116,18 +118,6 @@ KINDS = {
     "not-looked": Kind("note", "not looked for", "the flag named makes it so"),
 }
 
-# The readers tell what is wrong in a sentence; these words of it tell the kind (a test makes each of the errors).
-_KIND_OF_WORDS = (
-    (r"crosses itself", "self-crossing"),
-    (r"no area|of size|zero or negative size", "zero-area"),
-    (r"NaN|infinite|no place in a picture|is '?[+-]?inf", "not-finite"),
-    (r"only \d+ (numbers|values)", "short-line"),
-    (r"not a number", "not-a-number"),
-    (r"no class name|without <name>", "no-class"),
-    (r"difficult", "bad-flag"),
-    (r"UTF-8", "encoding"),
-)
-
 
 class Finding(NamedTuple):
     """One thing that is wrong, of a picture (`picture` is its name) or of none (""). line: from 1, 0 for a whole file.
@@ -165,11 +155,6 @@ class Objects(NamedTuple):
     difficult: np.ndarray
     owner: np.ndarray
     sizes: np.ndarray
-
-
-def kind_of_error(reason: str) -> str:
-    """The kind of a reader's complaint."""
-    return next((kind for words, kind in _KIND_OF_WORDS if re.search(words, reason)), "bad-label")
 
 
 def check_objects(objects: Objects, input_hw: tuple[int, int]) -> list[Flagged]:

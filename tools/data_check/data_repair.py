@@ -18,7 +18,7 @@ from DOTA_devkit.atomic import write_csv, write_lines
 from DOTA_devkit.boxes import order_clockwise, signed_area
 from DOTA_devkit.labels import HEADERS, IGNORED_CLASS, NO_LABELS, LabelError, Labels, parse_label, write_labels
 from DOTA_devkit.tiling import INDEX_NAME, read_index, write_index
-from tools.data_check.data_checks import LABELTXT, escaped, kind_of_error, overhang, raw_corners, repeated_rows
+from tools.data_check.data_checks import LABELTXT, escaped, overhang, raw_corners, repeated_rows
 from tools.data_check.data_folder import DataLayout, Pair, picture_name_fault
 from tools.data_check.data_survey import known_classes
 from tools.picture_links import link_or_copy
@@ -221,7 +221,7 @@ def _read_mended(pair: Pair, task: RepairTask) -> tuple[Labels, list[str], list[
     for problem in problems:
         line = text[problem.line - 1].strip() if 0 < problem.line <= len(text) else ""
         corners = raw_corners(line) if is_labeltxt else None
-        if corners is None or kind_of_error(problem.reason) != "self-crossing":
+        if corners is None or problem.kind != "self-crossing":
             why = problem.reason.partition("; ")[0]
             changes.append(Change(path, int(problem.line), f"left out, {why}", line if is_text else ""))
             continue

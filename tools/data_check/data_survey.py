@@ -31,7 +31,6 @@ from tools.data_check.data_checks import (
     check_objects,
     check_pictures,
     escaped,
-    kind_of_error,
 )
 from tools.data_check.data_folder import DataLayout, Pair
 from tools.data_check.data_statistics import Statistics, measure_objects
@@ -255,7 +254,7 @@ def _annotation_findings(annotation: Annotation, pair: Pair, path: str, size: tu
 
 def _bad_line(pair: Pair, path: str, problem: LabelError) -> Finding:
     what = problem.reason.partition("; ")[0]
-    return Finding(kind_of_error(problem.reason), pair.name, path, int(problem.line), escaped(what))
+    return Finding(problem.kind, pair.name, path, int(problem.line), escaped(what))
 
 
 def _tell(survey: Survey, flagged: Flagged, worst: Sequence[tuple[Pair, int, str, float]]) -> None:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from models import CTRBOX
 from tools.architecture import ARCHITECTURE_FLAGS, Architecture, check_flags
-from tools.checkpoint import load_named
+from tools.checkpoint import load_named, settings_in
 from tools.class_choice import ClassChoice
-from tools.config import Config, settings_from, with_settings
+from tools.config import Config, with_settings
 from tools.detection.results import origin_of
 from tools.outcomes import DetectionSettings, Tiling
 from tools.run_folder import checkpoint_path, results_dir
@@ -74,7 +74,7 @@ def load_run(config: Config) -> LoadedRun:
     path = checkpoint_path(config.resume)
     model, architecture, content = load_named(path, config.backbone if "backbone" in config.explicit else None)
     check_flags(config, architecture, path, [name for name in ARCHITECTURE_FLAGS if name != "backbone"])
-    kept = settings_from(content.get("settings", {}))
+    kept = settings_in(content)
     from_run = _LABELS if config.explicit & {"data_dir", "dataset"} else _LABELS | _DATA
     changes = {name: getattr(kept, name) for name in from_run - config.explicit}
     choice = ClassChoice(architecture.class_names, config.classes, str(path))

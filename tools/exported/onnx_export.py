@@ -20,8 +20,8 @@ from models.exported_detector import ExportedDetector, ExportOptions
 from models.peak_heads import PeakNetwork
 from models.views import ViewedNetwork
 from tools.architecture import Architecture
-from tools.checkpoint import load_named
-from tools.config import SettingsError, settings_from
+from tools.checkpoint import load_named, settings_in
+from tools.config import SettingsError
 from tools.detection.results import file_hash
 from tools.exported.export_parity import HALF_LIMITS, Limits, ParityError, measure_parity
 from tools.exported.onnx_facts import FileFacts
@@ -100,7 +100,7 @@ def build_export(checkpoint: Path, settings: ExportSettings) -> tuple[bytes, nn.
         settings,
         letterbox=letterbox,
         num_peaks=min(settings.num_peaks, cells),
-        chosen=settings_from(content.get("settings", {})).classes is not None,
+        chosen=settings_in(content).classes is not None,
     )
     options = ExportOptions(facts.num_peaks, settings.nms, settings.conf_thresh, settings.nms_thresh, letterbox)
     seen = network if settings.num_views == 1 else ViewedNetwork(network, settings.num_views).eval()

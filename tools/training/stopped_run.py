@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from tools.architecture import check_flags
-from tools.checkpoint import CheckpointError, architecture_of, build, check_run_state, load_file, weights_of
-from tools.config import Config, SettingsError, settings_from, with_settings
+from tools.checkpoint import (
+    CheckpointError,
+    architecture_of,
+    build,
+    check_run_state,
+    load_file,
+    settings_in,
+    weights_of,
+)
+from tools.config import Config, SettingsError, with_settings
 from tools.run_folder import LAST, newest_run
 from tools.training.run_state import Stopped
 
@@ -62,11 +68,6 @@ def find_run(config: Config, path: Path) -> tuple[Config, Stopped]:
     if changed.setdefault("out", path.parent).resolve() != path.parent.resolve():
         raise SettingsError(f"--out {changed['out']} differs from the run in {path.parent}; leave it out to go on")
     return with_settings(kept, **changed, explicit=config.explicit), Stopped(path, content)
-
-
-def settings_in(content: Mapping[str, Any]) -> Config:
-    """The settings of a run; of one from before there was a choice, with what was taught then."""
-    return settings_from({"theta_rule": "tilt"} | content["settings"])
 
 
 def changes_since(config: Config, stopped: Stopped) -> str:
