@@ -157,7 +157,7 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_
         ([model, str(tmp_path / "foreign" / "none"), out], 2, "none: no such video file"),
         ([model, "rtsp://10.0.0.1/cam", out], 2, "only files are read; read a stream or a camera with"),
         ([model, "0", out], 2, "only files are read"),
-        ([model, clip, out, "--K", "0"], 2, "--K 0 must be at least 1"),
+        ([model, clip, out, "--K", "0"], 2, "--K is 0; it must be at least 1"),
         ([file, clip, out, "--K", "500"], 2, "--K is for checkpoints; export"),
         ([model, clip, clip], 2, "is a file; name a folder"),
         ([model, clip, str(tmp_path / "file")], 2, "is a file; name a folder"),
@@ -168,7 +168,7 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_
         ([file, clip, out, "--device", "cpu"], 2, "--device is for checkpoints"),
         ([file, clip, out, "--precision", "bf16"], 2, "--precision is for checkpoints"),
         ([file, clip, out, "--tta_views", "2"], 2, "--tta_views is for checkpoints; export"),
-        ([file, clip, out, "--line_width", "-1"], 2, "--line_width -1 must lie between 0 and 1000"),
+        ([file, clip, out, "--line_width", "-1"], 2, "--line_width is -1; it must lie between 0 and 1000"),
     ):
         assert main(arguments) == code, arguments
         said = capsys.readouterr().err

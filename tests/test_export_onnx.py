@@ -123,7 +123,7 @@ def test_a_file_that_differs_is_not_left_behind(finding_checkpoint, tmp_path, ca
     ("flags", "code", "message"),
     [
         (["--opset", "9"], 2, "--opset 9 is too old"),
-        (["--K", "4000"], 2, "--K 4000 must be 1 to 3840"),
+        (["--K", "4000"], 2, "--K is 4000; it must lie between 1 and 3840"),
         (["--nms_thresh", "1.5"], 2, "--nms_thresh is 1.5; it must lie between 0 and 1"),
         (["--batch", "2"], 2, "give --no_dynamic with them"),
         (["--no_dynamic", "--height", "64"], 2, "--height and --width go together"),

@@ -125,7 +125,7 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path, capsys) -> None:
         ([str(tmp_path), out], 2, "no video there but in folders of it, such as in; name these folders"),
         ([str(clip), str(clip.parent)], 2, "lies in the inputs"),
         ([str(clip), str(twin), out], 2, "would give frames of the same names"),
-        ([str(clip), out, "--max_distance", "64"], 2, "--max_distance: 64 must lie between 0 and 63"),
+        ([str(clip), out, "--max_distance", "64"], 2, "--max_distance is 64; it must lie between 0 and 63"),
         ([str(clip), out, "--every", "-1"], 2, "--every -1.0 must be a time in seconds"),
         ([str(clip), out, "--every", "nan"], 2, "--every nan must be a time in seconds"),
     ):

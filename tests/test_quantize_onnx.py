@@ -133,7 +133,7 @@ def test_the_command_says_what_it_did(exported, pictures, tmp_path, capsys) -> N
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["MODEL", "OUT", "--calibration", "PICTURES", "--num", "0"], 2, "--num 0 must be at least 1"),
+        (["MODEL", "OUT", "--calibration", "PICTURES", "--num", "0"], 2, "--num is 0; it must be at least 1"),
         (["MODEL", "OUT.txt", "--calibration", "PICTURES"], 2, "name an output that ends in .onnx"),
         (["MODEL", "MODEL", "--calibration", "PICTURES"], 2, "is the input"),
         (["MODEL", "OUT"], 2, "--calibration"),

@@ -6,7 +6,6 @@ import math
 import re
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -365,12 +364,9 @@ def test_help_tells_the_angle_and_needs_no_torch() -> None:
 def test_all_of_hit_uav_is_converted_by_the_formula(
     real_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    """1,344 files, 11,291 objects (shared/data/README.md), in under 5 s, every corner within 1e-3 px; read here by
-    another parser."""
+    """1,344 files, 11,291 objects (shared/data/README.md), every corner within 1e-3 px; read here by another parser."""
     data_dir, txt_dir = real_folder("hit-uav"), tmp_path / "labelTxt"
-    start = time.process_time()
     assert main([str(data_dir / "xml"), str(txt_dir)]) == 0
-    assert time.process_time() - start < 5
     names = Counter()
     for path in (data_dir / "xml").glob("*.xml"):
         labels = read_labels(txt_dir / f"{path.stem}.txt")

@@ -292,7 +292,7 @@ def test_lists_that_are_there_are_not_lost(data_dir: Path, capsys: pytest.Captur
         (["a", "b"], ["--val", "0.5", "--test", "0.5"], 2, "together below 1"),
         (["a", "b"], ["--val", "nan"], 2, "--val"),
         (["a", "b"], ["--seed", "-1"], 2, "--seed is -1"),
-        (["a", "b"], ["--max_distance", "40"], 2, "--max_distance is 40; it must be at least 0 and at most 31"),
+        (["a", "b"], ["--max_distance", "40"], 2, "--max_distance is 40; it must lie between 0 and 31"),
         (["a", "b"], ["--dataset", "x"], 2, "--dataset"),
         ([], [], 1, "holds no picture"),
     ],

@@ -19,6 +19,7 @@ from tools.data_check.data_thumbnails import Thumbnails
 from tools.data_check.data_twins import find_shared_ground, find_twins
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import refuse_data_folder, require_free
+from tools.running.flag_types import whole
 from tools.running.stop_request import StopRequest
 from tools.setting_rules import check_bands
 
@@ -146,9 +147,21 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="write a repaired copy in DOTA's form to this new folder, pictures as links, and list every change in "
         f"{CHANGES}: corners in order and clockwise; doubled boxes, those outside and unreadable lines left out",
     )
-    add("--input_h", type=int, default=608, metavar="PX", help="height of the network's input [default: %(default)s]")
-    add("--input_w", type=int, default=608, metavar="PX", help="width of the network's input [default: %(default)s]")
-    add("--K", type=int, default=500, metavar="N", help="most detections of a picture [default: %(default)s]")
+    add(
+        "--input_h",
+        type=whole(32),
+        default=608,
+        metavar="PX",
+        help="height of the network's input [default: %(default)s]",
+    )
+    add(
+        "--input_w",
+        type=whole(32),
+        default=608,
+        metavar="PX",
+        help="width of the network's input [default: %(default)s]",
+    )
+    add("--K", type=whole(1), default=500, metavar="N", help="most detections of a picture [default: %(default)s]")
     add("--decode", action="store_true", help="decode every picture, not its header only, to find damaged ones")
     add(
         "--no_images",
@@ -169,9 +182,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_bands()
     parser.add_workers()
     options = parser.parse_args(arguments)
-    for name, least in (("input_h", 32), ("input_w", 32), ("K", 1), ("workers", 0)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name} is {getattr(options, name)}; it must be at least {least}")
     check_bands(options.bands)
     if options.decode and options.pictures == "none":
         parser.error("--decode opens the pictures that --no_images leaves alone; give one of them")

@@ -10,8 +10,8 @@ from DOTA_devkit.names import as_class_name
 from tools.config import SCORES_HELP
 from tools.running.command_line import Parser, SettingsError
 from tools.running.destinations import refuse_data_folder, require_free
+from tools.running.flag_types import share
 from tools.running.messages import warn
-from tools.setting_rules import check_shares
 
 DATA_SETS = ("dior", "fair1m", "dronevehicle", "soda")  # with formats of their own, which tell the pictures' sizes
 SOURCES = (
@@ -94,14 +94,14 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--min_score",
-        type=float,
+        type=share,
         metavar="S",
         help=f"of predictions, leave out boxes with a lower score, 0 to 1 [default: {MIN_SCORE}]",
     )
     add("--scores", type=Path, metavar="PATH", help=f"of predictions: {SCORES_HELP}")
     add(
         "--nms_thresh",
-        type=float,
+        type=share,
         metavar="X",
         help="of predictions to geojson: of boxes of a class that overlap on the map by more IoU, also those of other "
         "pictures, the best alone stays, 0 to 1 [default: all stay]",
@@ -132,7 +132,6 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     how.add_argument("--link_images", action="store_true", help="also set links there to the pictures")
     options = parser.parse_args(arguments)
-    check_shares(options, "min_score", "nms_thresh")
     old_names = [old for old, _ in options.rename]
     if len(set(old_names)) < len(old_names):
         parser.error("argument --rename: an old name stands there twice")

@@ -21,8 +21,6 @@ from tools.detection.detector_flags import (
     add_classes_flag,
     add_detector_flags,
     add_drawing_flags,
-    check_drawing_flags,
-    check_thresholds,
     choosing,
     least_scores_of,
     open_detector,
@@ -34,6 +32,7 @@ from tools.drawing import draw_boxes, numbered_classes
 from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, tile_hint, too_large_hint
 from tools.run_folder import weights_in
 from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.flag_types import whole
 from tools.running.folder_lock import LOCK
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
@@ -53,8 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     check_every(options.every)
-    if options.K is not None and options.K < 1:
-        raise SettingsError(f"--K {options.K} must be at least 1")
     tiling, paths = tiling_of(options), videos_of(options.videos, options.out)
     _refuse_other_results(options.out, paths)
     named = _named(paths)
@@ -234,7 +231,6 @@ def _detector(options: argparse.Namespace) -> PictureDetector:
             raise SettingsError(
                 f"--runtime, --provider and --threads are for ONNX files; give --device for {options.model}"
             )
-        check_thresholds(options)
         flags = {name: getattr(options, name) for name in (*THRESHOLDS, "backbone", "tta_views", "precision")}
         flags["num_peaks"] = options.K
         given = {name: value for name, value in flags.items() if value is not None}
@@ -261,7 +257,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--backbone", metavar="NAME", help="of a checkpoint that was trained with FILE.py:CLASS of your own")
     add(
         "--K",
-        type=int,
+        type=whole(1),
         metavar="N",
         help="of a checkpoint: most boxes of a frame (with --tile of a tile) [default: 500]",
     )
@@ -282,9 +278,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="a video that cannot be read stops before any is begun, or is left out and told of [default: %(default)s]",
     )
     add("--no_draw", dest="draw", action="store_false", help="write no video")
-    options = parser.parse_args(arguments)
-    check_drawing_flags(options)
-    return options
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

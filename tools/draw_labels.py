@@ -22,6 +22,7 @@ from tools.drawings.drawing_files import check_drawings, write_picture
 from tools.drawings.truth_drawing import draw_truth
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import refuse_data_folder
+from tools.running.flag_types import whole
 from tools.running.messages import warn, warn_of_dead_links
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
@@ -127,19 +128,22 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--num",
-        type=int,
+        type=whole(0),
         default=50,
         metavar="N",
         help="most pictures to draw, chosen by seed [default: %(default)s]",
     )
     add("--split", metavar="NAME", help="draw pictures of this list, such as train [default: of all pictures]")
-    add("--seed", type=int, default=0, metavar="N", help="of the choice of pictures, 0 or more [default: %(default)s]")
+    add(
+        "--seed",
+        type=whole(0),
+        default=0,
+        metavar="N",
+        help="of the choice of pictures, 0 or more [default: %(default)s]",
+    )
     parser.add_bands()
     options = parser.parse_args(arguments)
     check_bands(options.bands)
-    for name in ("num", "seed"):
-        if getattr(options, name) < 0:
-            parser.error(f"--{name} is {getattr(options, name)}; it must be at least 0")
     return options
 
 

@@ -14,6 +14,7 @@ from DOTA_devkit.atomic import write_json
 from tools.config import Config
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import refuse_data_folder
+from tools.running.flag_types import whole
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
 from tools.setting_flags import parse_settings, split_settings
@@ -196,7 +197,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help="dota, hrsc, rolabelimg, yolo_obb [default: looks]",
     )
-    add("--num", type=int, default=20, metavar="N", help="pictures to draw; all are counted [default: %(default)s]")
+    add(
+        "--num", type=whole(0), default=20, metavar="N", help="pictures to draw; all are counted [default: %(default)s]"
+    )
     add(
         "--augment",
         action=argparse.BooleanOptionalAction,
@@ -207,8 +210,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     settings, rest = split_settings(sys.argv[1:] if arguments is None else arguments, others=("dataset",))
     options, unknown = parser.parse_known_args(rest)
     options.settings = [*settings, *unknown]
-    if options.num < 0:
-        parser.error(f"--num is {options.num}; it must be at least 0")
     return options
 
 

@@ -21,6 +21,7 @@ from DOTA_devkit.metrics import format_table
 from tools.detection.results import MERGED, RESULTS, warn_if_stopped
 from tools.file_scores import score_files, score_metrics
 from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.flag_types import share, whole
 from tools.running.messages import report_problems
 from tools.score_difference import format_difference, score_difference
 
@@ -112,11 +113,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         options.metric = "07" if options.published else "area"
     if not all(0 <= threshold < 1 for threshold in options.iou):
         parser.error(f"argument --iou: {options.iou} must lie within 0 and 1, 1 left out")
-    if not 0 <= options.ignore_overlap <= 1:
-        parser.error(f"argument --ignore_overlap: {options.ignore_overlap} must lie within 0 and 1")
-    for name in ("bootstrap", "seed"):
-        if getattr(options, name) < 0:
-            parser.error(f"argument --{name}: {getattr(options, name)} must be at least 0")
     for name in ("bootstrap", "against"):
         if getattr(options, name) and 0.5 not in options.iou:
             parser.error(f"argument --{name}: the intervals are of AP50; add 0.5 to --iou")
@@ -170,7 +166,7 @@ def _make_parser() -> argparse.ArgumentParser:
     regions = parser.add_mutually_exclusive_group()
     regions.add_argument(
         "--ignore_overlap",
-        type=float,
+        type=share,
         default=0.5,
         metavar="X",
         help="a false alarm with more than this part of it in an ignore region (DontCare, or flag 2) is not counted "
@@ -205,7 +201,7 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--bootstrap",
-        type=int,
+        type=whole(0),
         default=0,
         metavar="N",
         help="resamplings of the pictures for 95 %% intervals of AP50, such as 1000; 0 for none [default: %(default)s]",
@@ -217,7 +213,9 @@ def _make_parser() -> argparse.ArgumentParser:
         help="other results on the same pictures: by how much AP50 is higher than theirs, with a 95 %% interval over "
         f"draws of the pictures that are the same for both (as many as --bootstrap, or {USUAL_RESAMPLES})",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the resamplings [default: %(default)s]")
+    parser.add_argument(
+        "--seed", type=whole(0), default=0, metavar="N", help="of the resamplings [default: %(default)s]"
+    )
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the numbers here, unrounded fractions")
     return parser
 

@@ -22,6 +22,7 @@ from tools.detection.whole_pictures import whole_pictures_of
 from tools.onnx_detector import OnnxDetector, detect_pictures
 from tools.outcomes import Tiling
 from tools.running.command_line import Parser, exit_code
+from tools.running.flag_types import share, whole
 from tools.running.messages import report_problems
 from tools.running.progress import progress_bar
 
@@ -107,12 +108,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--dataset", metavar="NAME", help="its format [default: looks]")
     add("--lists", type=Path, metavar="DIR", help="folder of lists [default: the data folder]")
     add("--split", metavar="NAME", help="list to score on, or all [default: val, else test]")
-    add("--seed", type=int, metavar="N", help=f"of the split where there is no list [default: {defaults.seed}]")
+    add("--seed", type=whole(0), metavar="N", help=f"of the split where there is no list [default: {defaults.seed}]")
     add("--on_bad_label", choices=("error", "skip"), help="a bad label or picture stops, or is left out")
     add("--missing_labels", choices=("error", "empty"), help="a listed picture without labels is an error, or empty")
     add(
         "--ignore_overlap",
-        type=float,
+        type=share,
         metavar="X",
         help="a false alarm with more of its area in an ignore region is not counted "
         f"[default: {defaults.ignore_overlap}]",

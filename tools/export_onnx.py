@@ -12,7 +12,7 @@ from tools.config import Config
 from tools.exported.onnx_facts import FileFacts, read_properties
 from tools.run_folder import checkpoint_path
 from tools.running.command_line import Parser, SettingsError, exit_code
-from tools.setting_rules import check_shares
+from tools.running.flag_types import share, whole
 
 MOST_PEAKS = 3840  # TensorRT's TopK takes no more
 
@@ -65,15 +65,10 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raises SettingsError for numbers out of range and for flags that do not go together."""
-    if not 1 <= options.K <= MOST_PEAKS:
-        raise SettingsError(f"--K {options.K} must be 1 to {MOST_PEAKS}; runtimes take no more")
-    check_shares(options, "conf_thresh", "nms_thresh")
+    """Raises SettingsError for flags that do not go together."""
     fixed = (options.height, options.width)
     if options.dynamic and (options.batch != 1 or fixed != (None, None)):
         raise SettingsError("--batch, --height and --width fix the size of the input; give --no_dynamic with them")
-    if options.batch < 1 or any(side is not None and side < 1 for side in fixed):
-        raise SettingsError("--batch, --height and --width must be at least 1")
     if (options.height is None) != (options.width is None):
         raise SettingsError("--height and --width go together; give both or none")
     if not options.letterbox and any(side is not None and side % 32 for side in fixed):
@@ -95,18 +90,22 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--output", type=Path, required=True, metavar="FILE", help="the file to write, ending in .onnx")
     add("--nms", action="store_true", help="exact polygon NMS inside, per class; the boxes come first, zeros follow")
     add(
-        "--K", type=int, default=defaults.K, metavar="N", help="boxes of a picture, at most 3840 [default: %(default)s]"
+        "--K",
+        type=whole(1, MOST_PEAKS),
+        default=defaults.K,
+        metavar="N",
+        help="boxes of a picture, at most 3840 [default: %(default)s]",
     )
     add(
         "--conf_thresh",
-        type=float,
+        type=share,
         default=defaults.conf_thresh,
         metavar="X",
         help="lowest score, 0 to 1; fixed with --nms [default: %(default)s]",
     )
     add(
         "--nms_thresh",
-        type=float,
+        type=share,
         default=defaults.nms_thresh,
         metavar="X",
         help="IoU above which the worse of two boxes of a class goes, 0 to 1; fixed with --nms [default: %(default)s]",
@@ -121,10 +120,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--no_letterbox", dest="letterbox", action="store_false", help="leave resizing and padding to the caller")
     add("--float_input", action="store_true", help="float32 pictures, 0 to 255, instead of uint8")
     add("--no_dynamic", dest="dynamic", action="store_false", help="fix batch, height and width of the input")
-    add("--batch", type=int, default=1, metavar="N", help="pictures at once, with --no_dynamic [default: %(default)s]")
+    add(
+        "--batch",
+        type=whole(1),
+        default=1,
+        metavar="N",
+        help="pictures at once, with --no_dynamic [default: %(default)s]",
+    )
     size = "of the pictures in pixels, with --no_dynamic [default: the network's]"
-    add("--height", type=int, metavar="PX", help=f"height {size}")
-    add("--width", type=int, metavar="PX", help=f"width {size}")
+    add("--height", type=whole(1), metavar="PX", help=f"height {size}")
+    add("--width", type=whole(1), metavar="PX", help=f"width {size}")
     add("--half", action="store_true", help="network in fp16: half the size, faster on GPUs, slower on most CPUs")
     add("--opset", type=int, default=17, metavar="N", help="version of the operators [default: %(default)s]")
     add("--pictures", type=Path, metavar="DIR", help="pictures to compare on [default: scenes of the demo set]")

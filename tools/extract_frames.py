@@ -15,6 +15,7 @@ from datasets.near_duplicates import MAX_DISTANCE, NO_HASH, are_twins, image_has
 from datasets.videos import Video, VideoError, frame_name
 from DOTA_devkit.atomic import atomic_write, write_json
 from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.flag_types import whole
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
 from tools.video_flags import add_every, check_every, videos_of
@@ -107,16 +108,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--skip_alike", action="store_true", help="leave out a frame that shows nearly the same as the one before it")
     add(
         "--max_distance",
-        type=int,
+        type=whole(0, NUM_BITS - 1),
         default=MAX_DISTANCE,
         metavar="BITS",
         help="bits of 64 in which the hashes of alike frames differ at most [default: %(default)s]",
     )
     add("--suffix", choices=("jpg", "png"), default="jpg", help="of the pictures [default: %(default)s]")
-    options = parser.parse_args(arguments)
-    if not 0 <= options.max_distance < NUM_BITS:
-        parser.error(f"argument --max_distance: {options.max_distance} must lie between 0 and {NUM_BITS - 1}")
-    return options
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from tools.detection.detector_flags import (
     add_classes_flag,
     add_detector_flags,
     add_drawing_flags,
-    check_drawing_flags,
     choosing,
     least_scores_of,
     open_detector,
@@ -27,6 +26,7 @@ from tools.detection.picture_results import STOPPED, Report, draw_found, write_f
 from tools.detection.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, origin_of
 from tools.onnx_detector import detect_pictures
 from tools.running.command_line import Parser, exit_code
+from tools.running.flag_types import whole
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
 
@@ -92,7 +92,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("out", type=Path, metavar="OUT", help="folder for results and drawings")
     add_detector_flags(parser)
     add_classes_flag(parser)
-    add("--num_drawings", type=int, default=50, metavar="N", help="most pictures to draw [default: %(default)s]")
+    add("--num_drawings", type=whole(0), default=50, metavar="N", help="most pictures to draw [default: %(default)s]")
     add_drawing_flags(parser)
     add(
         "--on_bad_picture",
@@ -100,11 +100,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default="error",
         help="a picture that cannot be read stops, or is left out and told of [default: %(default)s]",
     )
-    options = parser.parse_args(arguments)
-    if options.num_drawings < 0:
-        parser.error(f"argument --num_drawings: {options.num_drawings} must be at least 0")
-    check_drawing_flags(options)
-    return options
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

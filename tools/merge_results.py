@@ -20,11 +20,11 @@ from DOTA_devkit.task_files import ImageDetections, read_results, result_files, 
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index
 from tools.detection.results import MERGED_BY_HAND, read_origin, remove_results, warn_if_stopped
 from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.flag_types import share
 from tools.running.folder_lock import locked
 from tools.running.messages import warn
 from tools.running.processes import run_tasks
 from tools.running.stop_request import StopRequest
-from tools.setting_rules import check_shares
 
 SHOWN_TILES = 3
 LOOKED_AT = 1000  # lines of each file, before anything is written
@@ -237,7 +237,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--nms_thresh",
-        type=float,
+        type=share,
         metavar="T",
         help="of two boxes of a class that overlap by more IoU the better stays, 0 to 1 [default: as origin.json "
         f"says of the results, else {NMS_THRESH}]",
@@ -249,11 +249,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "says of the results]",
     )
     parser.add_workers("processes, each with a class at a time (one with --agnostic_nms); 0 works in the main process")
-    options = parser.parse_args(arguments)
-    check_shares(options, "nms_thresh")
-    if options.workers < 0:
-        parser.error(f"--workers is {options.workers}; it must be at least 0")
-    return options
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tools.exported.quantization import calibration_pictures, quantize_file
 from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.flag_types import whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,8 +19,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.num < 1:
-        raise SettingsError(f"--num {options.num} must be at least 1")
     if options.output.suffix.lower() != ".onnx" or options.output.is_dir():
         raise SettingsError(f"{options.output}: name an output that ends in .onnx")
     if options.output.resolve() == options.model.resolve():
@@ -52,7 +51,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="PATH",
         help="pictures such as the file will see: a data folder (its training pictures), a folder of pictures, or one",
     )
-    add("--num", type=int, default=200, metavar="N", help="most pictures to calibrate on [default: %(default)s]")
+    add("--num", type=whole(1), default=200, metavar="N", help="most pictures to calibrate on [default: %(default)s]")
     return parser.parse_args(arguments)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import Field, fields
@@ -31,14 +30,6 @@ def check_scales(scales: Sequence[float]) -> None:
     """Raises SettingsError unless these are scales that pictures can be cut at."""
     if not scales or not all(LEAST_SCALE <= scale < math.inf for scale in scales):
         raise SettingsError(f"--scales is {scales}; each must be at least {LEAST_SCALE} and finite")
-
-
-def check_shares(options: argparse.Namespace, *names: str) -> None:
-    """Raises SettingsError for flags that are given and do not lie between 0 and 1."""
-    for name in names:
-        value = getattr(options, name)
-        if value is not None and not 0 <= value <= 1:
-            raise SettingsError(f"--{name} is {value}; it must lie between 0 and 1")
 
 
 def check_value_range(values: Sequence[float] | None) -> None:

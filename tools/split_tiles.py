@@ -32,11 +32,12 @@ from DOTA_devkit.tiling import (
     write_index,
 )
 from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.flag_types import share
 from tools.running.folder_lock import locked
 from tools.running.messages import report_problems, warn, warn_of_dead_links
 from tools.running.processes import run_tasks
 from tools.running.stop_request import StopRequest
-from tools.setting_rules import check_bands, check_scales, check_shares, check_value_range
+from tools.setting_rules import check_bands, check_scales, check_value_range
 from tools.tile_folder import (
     SETTINGS,
     check_destination,
@@ -190,7 +191,6 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
     check_scales(options.scales)
     if not all(scale <= 16 for scale in options.scales) or len(set(options.scales)) < len(options.scales):
         raise SettingsError(f"--scales {options.scales}: each must be at most 16, and stand there once")
-    check_shares(options, "min_visible", "skip_empty")
     check_value_range(options.value_range)
     check_bands(options.bands, options.in_channels)
     in_channels = Reading(bands=options.bands).num_channels(options.in_channels) or 3
@@ -198,8 +198,6 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
         raise SettingsError("--suffix jpg: a JPEG holds no fourth band; give png, or three bands")
     if options.lists is not None and not options.lists.is_dir():
         raise SettingsError(f"--lists {options.lists}: no such folder")
-    if options.workers < 0:
-        raise SettingsError(f"--workers is {options.workers}; it must be at least 0")
     alike = ("size", "overlap", "min_visible", "skip_empty", "suffix", "missing_labels", "on_bad_label")
     return SplitSettings(
         **{name: getattr(options, name) for name in alike},
@@ -242,7 +240,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--min_visible",
-        type=float,
+        type=share,
         default=MIN_VISIBLE,
         metavar="X",
         help="fraction of an object's area that a tile must show; below, it is an ignore region (difficult 2) "
@@ -250,7 +248,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--skip_empty",
-        type=float,
+        type=share,
         default=0.0,
         metavar="FRACTION",
         help="leave out so much of the tiles without any label, but for the pictures of val.txt and test.txt: the "

@@ -26,6 +26,7 @@ from DOTA_devkit.tiling import INDEX_NAME, check_picture_name
 from tools.data import none_readable
 from tools.picture_groups import Pictures, group_pictures, part_pictures, print_twins
 from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.flag_types import whole
 from tools.running.messages import report_bad_labels, warn, warn_of_dead_links
 from tools.running.progress import progress_bar
 from tools.setting_rules import check_bands
@@ -232,12 +233,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--max_distance",
-        type=int,
+        type=whole(0, 31),
         default=MAX_DISTANCE,
         metavar="BITS",
         help="bits of 64 in which the hashes of near twins differ at most [default: %(default)s]",
     )
-    add("--seed", type=int, default=0, metavar="N", help="another seed, another split [default: %(default)s]")
+    add("--seed", type=whole(0), default=0, metavar="N", help="another seed, another split [default: %(default)s]")
     add(
         "--missing_labels",
         choices=("error", "empty"),
@@ -260,10 +261,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
             f"--val {options.val:g} --test {options.test:g}: --val must be above 0, --test at least 0, and both "
             "together below 1"
         )
-    for name, most in (("workers", None), ("seed", None), ("max_distance", 31)):
-        value = getattr(options, name)
-        if value < 0 or (most is not None and value > most):
-            parser.error(f"--{name} is {value}; it must be at least 0{'' if most is None else f' and at most {most}'}")
     try:
         options.group_by = options.group_by if options.group_by is None else re.compile(options.group_by)
     except re.error as error:

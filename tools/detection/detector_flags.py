@@ -16,8 +16,9 @@ from tools.exported.runtimes import PROVIDERS, RUNTIMES
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import PictureDetector, Tiling, cut_hint
 from tools.running.command_line import SettingsError
+from tools.running.flag_types import share, whole
 from tools.running.messages import warn
-from tools.setting_rules import LEAST_TILE, MOST_LINE_WIDTH, check_scales, check_shares
+from tools.setting_rules import LEAST_TILE, MOST_LINE_WIDTH, check_scales
 
 Detects = TypeVar("Detects", bound=PictureDetector)
 THRESHOLDS = ("conf_thresh", "nms_thresh")
@@ -33,11 +34,13 @@ def add_detector_flags(parser: argparse.ArgumentParser) -> None:
         default="cpu",
         help="where ONNX Runtime runs it [default: %(default)s]",
     )
-    add("--threads", type=int, default=0, metavar="N", help="threads of the runtime; 0 lets it choose [default: 0]")
-    add("--conf_thresh", type=float, metavar="X", help="lowest score, 0 to 1 [default: the file's]")
+    add(
+        "--threads", type=whole(0), default=0, metavar="N", help="threads of the runtime; 0 lets it choose [default: 0]"
+    )
+    add("--conf_thresh", type=share, metavar="X", help="lowest score, 0 to 1 [default: the file's]")
     add(
         "--nms_thresh",
-        type=float,
+        type=share,
         metavar="X",
         help="IoU above which the worse of two boxes of a class goes, 0 to 1 [default: the file's]",
     )
@@ -46,19 +49,30 @@ def add_detector_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="boxes of different classes compete, too; for a file without NMS inside",
     )
-    add("--tile", type=int, metavar="PX", help="cut pictures into tiles of this side, pixels of the scaled picture")
+    add(
+        "--tile",
+        type=whole(LEAST_TILE),
+        metavar="PX",
+        help="cut pictures into tiles of this side, pixels of the scaled picture",
+    )
     add("--overlap", type=int, default=100, metavar="PX", help="what neighbouring tiles share [default: %(default)s]")
     add("--scales", type=float, nargs="+", default=[1.0], metavar="X", help="scales to cut at [default: 1]")
-    add("--batch_size", type=int, default=1, metavar="N", help="tiles at a time [default: %(default)s]")
+    add("--batch_size", type=whole(1), default=1, metavar="N", help="tiles at a time [default: %(default)s]")
 
 
 def add_drawing_flags(parser: argparse.ArgumentParser, shown: str = "drawn") -> None:
     """The flags of how boxes are drawn; `shown`: what becomes of those of a high score."""
     add = parser.add_argument
     help_text = f"lowest score that is {shown} [default: %(default)s]"
-    add("--draw_score", type=float, default=0.3, metavar="X", help=help_text)
+    add("--draw_score", type=share, default=0.3, metavar="X", help=help_text)
     add("--scores", type=Path, metavar="PATH", help=SCORES_HELP)
-    add("--line_width", type=int, default=0, metavar="PX", help="of the boxes; 0: by picture and boxes [default: 0]")
+    add(
+        "--line_width",
+        type=whole(0, MOST_LINE_WIDTH),
+        default=0,
+        metavar="PX",
+        help="of the boxes; 0: by picture and boxes [default: 0]",
+    )
     add("--no_draw_labels", dest="draw_labels", action="store_false", help="draw no class and score at the boxes")
 
 
@@ -78,35 +92,20 @@ def choosing(detector: Detects, options: argparse.Namespace) -> Detects | Choosi
     return ChoosingDetector(detector, options.classes, str(options.model)) if options.classes else detector
 
 
-def check_drawing_flags(options: argparse.Namespace) -> None:
-    """Raises SettingsError for a number out of range."""
-    if not 0 <= options.line_width <= MOST_LINE_WIDTH:
-        raise SettingsError(f"--line_width {options.line_width} must lie between 0 and {MOST_LINE_WIDTH}")
-
-
 def least_scores_of(options: argparse.Namespace, class_names: Sequence[str]) -> list[float]:
-    """The score of each class from which on its boxes are shown. Raises SettingsError for one out of range."""
-    check_shares(options, "draw_score")
+    """The score of each class from which on its boxes are shown."""
     scores = {} if options.scores is None else read_scores(options.scores)
     return least_scores(class_names, scores, options.draw_score)
 
 
 def open_detector(options: argparse.Namespace) -> OnnxDetector:
-    """The file of `options.model`, by the flags. Raises SettingsError for one out of range."""
-    check_thresholds(options)
+    """The file of `options.model`, by the flags. Raises SettingsError for one that the file does not take."""
     thresholds = {name: getattr(options, name) for name in THRESHOLDS}
     detector = OnnxDetector(options.model, options.runtime, options.provider, threads=options.threads, **thresholds)
     if options.agnostic_nms and detector.facts.nms:
         raise SettingsError(f"--agnostic_nms: NMS by class is inside {options.model}; export it without --nms")
     detector.settings = replace(detector.settings, agnostic=options.agnostic_nms)
     return detector
-
-
-def check_thresholds(options: argparse.Namespace) -> None:
-    """Raises SettingsError for a number out of range."""
-    check_shares(options, *THRESHOLDS)
-    if options.batch_size < 1:
-        raise SettingsError(f"--batch_size {options.batch_size} must be at least 1")
 
 
 def warn_of_cuts(detector: PictureDetector, options: argparse.Namespace) -> None:
@@ -123,8 +122,6 @@ def tiling_of(options: argparse.Namespace) -> Tiling | None:
         if options.scales != [1.0]:
             raise SettingsError("--scales goes with --tile; without tiles a picture is made to fit the input")
         return None
-    if options.tile < LEAST_TILE:
-        raise SettingsError(f"--tile is {options.tile}; it must be at least {LEAST_TILE}")
     check_scales(options.scales)
     try:
         return Tiling(options.tile, options.overlap, tuple(options.scales))

@@ -6,6 +6,7 @@ import argparse
 import errno
 import io
 import os
+import re
 import select
 import signal
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO
 
+from tools.running.flag_types import whole
 from tools.running.messages import forget_warnings
 from tools.running.stop_request import StopRequest
 
@@ -67,7 +69,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
-        raise SettingsError(f"{message}; {self.prog} --help lists all flags")
+        what = re.sub(r"^argument (--\w+): is ", r"\1 is ", message)  # as the flags of main.py are told
+        raise SettingsError(f"{what}; {self.prog} --help lists all flags")
 
     def add_bands(self, effect: str = "") -> None:
         """Add --bands: a tuple of numbers, or None."""
@@ -86,7 +89,7 @@ class Parser(argparse.ArgumentParser):
         has_affinity = hasattr(os, "sched_getaffinity")
         self.add_argument(
             "--workers",
-            type=int,
+            type=whole(0),
             default=len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1,
             metavar="N",
             help=f"{what}; the result is the same [default: one for each core, here %(default)s]",

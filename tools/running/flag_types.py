@@ -1,0 +1,34 @@
+"""What numbers flags may have: the `type` of an argument, which says what is wrong with a value."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+
+
+def whole(least: int = 0, most: int | None = None) -> Callable[[str], int]:
+    """Whole numbers from `least` to `most`; None: without an end."""
+
+    def value_of(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise ArgumentTypeError(f"is {text!r}; it must be a whole number") from None
+        if most is None and value < least:
+            raise ArgumentTypeError(f"is {value}; it must be at least {least}")
+        if most is not None and not least <= value <= most:
+            raise ArgumentTypeError(f"is {value}; it must lie between {least} and {most}")
+        return value
+
+    return value_of
+
+
+def share(text: str) -> float:
+    """Numbers from 0 to 1, of scores and overlaps."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"is {text!r}; it must be a number") from None
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f"is {value}; it must lie between 0 and 1")
+    return value
