@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from datasets import label_formats
-from datasets.label_formats import ON_THE_MAP, PREDICTIONS, SOURCES
+from datasets.label_formats import SOURCES
 from datasets.label_formats.rolabelimg_xml import FREE
 from datasets.label_formats.xml_labels import read_rolabelimg
 from DOTA_devkit.labels import read_labels
@@ -37,15 +37,15 @@ from tests.label_documents import (
     write,
     yolo_folder,
 )
-from tools import conversion_flags
 from tools.convert_labels import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+LABELS = [name for name, source in SOURCES.items() if not (source.is_prediction or source.needs_pictures)]
 TARGETS = [name for name, target in label_formats.TARGETS.items() if not target.needs_path]  # the others: test_geojson
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("name", [name for name in SOURCES if name != "hrsc"])
+@pytest.mark.parametrize("name", [name for name in LABELS if name != "hrsc"])
 def test_the_turned_box_of_every_format_comes_out_of_every_other_where_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture, name: str, target: str
 ) -> None:
@@ -59,13 +59,6 @@ def test_the_turned_box_of_every_format_comes_out_of_every_other_where_it_was(
     assert np.abs(labels.quads[0] - QUAD).max() < 1e-6
     assert labels.names == ["船 船"]
     assert "left out" not in capsys.readouterr().out
-
-
-def test_the_names_on_the_command_line_are_those_of_the_registry() -> None:
-    assert (*SOURCES, *ON_THE_MAP, *PREDICTIONS) == conversion_flags.SOURCES
-    assert (*ON_THE_MAP,) == conversion_flags.ON_THE_MAP
-    assert (*PREDICTIONS,) == conversion_flags.PREDICTIONS
-    assert (*label_formats.TARGETS,) == conversion_flags.TARGETS
 
 
 def test_what_is_written_holds_pictures_classes_and_splits(tmp_path: Path) -> None:
@@ -228,7 +221,7 @@ def test_a_wrong_flag_is_one_sentence_and_exit_code_2(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", [*SOURCES, *PREDICTIONS])
+@pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if not source.needs_pictures])
 def test_a_source_of_another_format_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture, name: str) -> None:
     write(tmp_path / "in" / "readme.md", "nothing")
     assert convert(tmp_path / "in", tmp_path / "out", name, "dota") == 1

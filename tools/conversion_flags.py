@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets.label_formats import SOURCES, TARGETS
 from DOTA_devkit.names import as_class_name
 from tools.config import SCORES_HELP
 from tools.running.command_line import Parser, SettingsError
@@ -13,27 +14,7 @@ from tools.running.destinations import refuse_data_folder, require_free
 from tools.running.flag_types import share
 from tools.running.messages import warn
 
-DATA_SETS = ("dior", "fair1m", "dronevehicle", "soda")  # with formats of their own, which tell the pictures' sizes
-SOURCES = (
-    *("rolabelimg", "yolo_obb", "coco", "labelme", "xanylabeling", "cvat", "voc", "dota", "hrsc"),
-    *(*DATA_SETS, "geojson", "task1", "detections"),
-)
-TARGETS = ("dota", "yolo_obb", "coco", "rolabelimg", "labelme", "xanylabeling", "geojson")
-ON_THE_MAP = ("geojson",)
-PREDICTIONS = ("task1", "detections")
-# Others name pictures without objects.
-FILE_A_PICTURE = ("rolabelimg", "labelme", "xanylabeling", "voc", "dota", "hrsc", *DATA_SETS)
 MIN_SCORE = 0.3
-# Flag, and the formats that it goes with: those to read, those to write.
-FLAG_FORMATS = (
-    ("unlabelled", (*FILE_A_PICTURE, "geojson"), TARGETS),
-    ("min_score", PREDICTIONS, TARGETS),
-    ("scores", PREDICTIONS, TARGETS),
-    ("nms_thresh", PREDICTIONS, ("geojson",)),
-    ("class_field", ON_THE_MAP, TARGETS),
-    ("crs", ON_THE_MAP, TARGETS),
-    ("drop_ignored", SOURCES, ("yolo_obb",)),
-)
 GIS_SUFFIXES = (".fgb", ".gml", ".gpkg", ".kml", ".shp")
 
 
@@ -65,8 +46,14 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="DST",
         help="new or empty folder to write to; for coco also the name of a new *.json, for geojson of a *.geojson",
     )
-    add("--from", dest="source", choices=SOURCES, required=True, help="the format of SRC; the last two are predictions")
-    add("--to", choices=TARGETS, required=True, help="the format to write")
+    add(
+        "--from",
+        dest="source",
+        choices=tuple(SOURCES),
+        required=True,
+        help="the format of SRC; the last two are predictions",
+    )
+    add("--to", choices=tuple(TARGETS), required=True, help="the format to write")
     add(
         "--images",
         type=Path,
@@ -148,7 +135,7 @@ def settle_places(options: argparse.Namespace) -> None:
     _check_formats(options)
     options.min_score = MIN_SCORE if options.min_score is None else options.min_score
     _settle_pictures(options)
-    if options.source in PREDICTIONS:
+    if SOURCES[options.source].is_prediction:
         _settle_results(options)
     _check_places(options)
 
@@ -202,7 +189,19 @@ def _settle_results(options: argparse.Namespace) -> None:
 
 def _check_formats(options: argparse.Namespace) -> None:
     """Raise SettingsError for a flag that the format to read or to write knows nothing of."""
-    for flag, sources, targets in FLAG_FORMATS:
+    predictions = [name for name, source in SOURCES.items() if source.is_prediction]
+    on_the_map = [name for name, source in SOURCES.items() if source.needs_pictures]
+    file_a_picture = [name for name, source in SOURCES.items() if source.is_file_a_picture]
+    goes_with = {
+        "unlabelled": ([*file_a_picture, *on_the_map], TARGETS),
+        "min_score": (predictions, TARGETS),
+        "scores": (predictions, TARGETS),
+        "nms_thresh": (predictions, ["geojson"]),
+        "class_field": (on_the_map, TARGETS),
+        "crs": (on_the_map, TARGETS),
+        "drop_ignored": (SOURCES, ["yolo_obb"]),
+    }
+    for flag, (sources, targets) in goes_with.items():
         if getattr(options, flag) in (None, False):
             continue
         for word, chosen, formats in (("from", options.source, sources), ("to", options.to, targets)):
@@ -221,7 +220,7 @@ def _check_places(options: argparse.Namespace) -> None:
         raise SettingsError(f"--images {options.images}: {what}")
     if options.images and options.source == "yolo_obb":
         raise SettingsError("--images does not go with --from yolo_obb, whose pictures lie in images/ beside labels/")
-    if options.source in ON_THE_MAP and not options.images:
+    if SOURCES[options.source].needs_pictures and not options.images:
         raise SettingsError(f"--from {options.source} needs --images DIR, the pictures that the objects lie on")
     for path in (options.src, options.dst):
         if path.suffix.lower() in GIS_SUFFIXES and "geojson" in (options.source, options.to):
@@ -235,7 +234,7 @@ def _check_places(options: argparse.Namespace) -> None:
         except GeoreferenceError as error:
             raise SettingsError(f"--crs {options.crs}: {error}") from error
     refuse_data_folder(dst, src)
-    require_free(dst, or_file=" or a new file" * (options.to in ("coco", "geojson")))
+    require_free(dst, or_file=" or a new file" * bool(TARGETS[options.to].file_suffixes))
 
 
 def _renaming(word: str) -> tuple[str, str]:

@@ -10,8 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datasets.label_formats import SOURCES, TARGETS, Wanted
+from datasets.label_formats.label_folders import write_lists
 from tools.class_scores import read_scores
-from tools.conversion_flags import DATA_SETS, FILE_A_PICTURE, ON_THE_MAP, PREDICTIONS, parse_conversion, settle_places
+from tools.conversion_flags import parse_conversion, settle_places
 from tools.picture_links import copy_picture, link_or_copy
 from tools.running.command_line import SettingsError, exit_code
 from tools.running.messages import warn
@@ -20,10 +22,6 @@ from tools.running.progress import progress_bar
 if TYPE_CHECKING:
     from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 
-# Their programs show pictures as EXIF turns them, and so they are labelled.
-TURNING = ("labelme", "xanylabeling", "cvat", "voc")
-# Of any program, which may have done so: the size that the labels tell says it.
-TELLING = ("coco", "rolabelimg", *DATA_SETS)
 COPIED = "pictures were copied, because the system allows no links to them"
 SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
 
@@ -48,7 +46,6 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     Raises SettingsError for a source that is not there and a target that is in use, ValueError and OSError for what
     cannot be read or written at all.
     """
-    from datasets.label_formats import TARGETS as WRITERS
     from datasets.label_formats.detections import without_scores
     from datasets.label_formats.places import (
         add_unlabelled,
@@ -60,18 +57,17 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     )
 
     settle_places(options)
-    target = WRITERS[options.to]
+    source, target = SOURCES[options.source], TARGETS[options.to]
     annotated = _with_classes(_read(options, ledger), options, ledger)
-    if options.source in ON_THE_MAP:
+    if source.needs_pictures:
         annotated = settle_empty(annotated, ledger, options.unlabelled)
-    if options.source in FILE_A_PICTURE:
+    if source.is_file_a_picture:
         annotated = add_unlabelled(annotated, options.src, options.images, ledger, options.unlabelled)
-    if options.source in PREDICTIONS and options.images:
+    if source.is_prediction and options.images:
         annotated = keep_located(annotated, options.images, ledger)
-    if options.source in (*TURNING, *TELLING) and not (target.needs_size or target.turns):
+    if (source.shows_turned or source.tells_size) and not (target.needs_size or target.shows_turned):
         # `measure_pictures` refuses all of these
-        by_size = options.source in TELLING
-        annotated = refuse_turned(annotated, options.src, options.images, ledger, by_size)
+        annotated = refuse_turned(annotated, options.src, options.images, ledger, source.tells_size)
     if not target.holds_scores:
         annotated = without_scores(annotated, ledger)
     is_placed = options.copy_images or options.link_images
@@ -83,29 +79,28 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         annotated = without_repeated(annotated, ledger, options.nms_thresh)
     if target.tells_size:
         track = partial(progress_bar, desc="measuring", unit="picture")
-        annotated = measure_pictures(annotated, ledger, track, target.needs_size, target.turns)
+        annotated = measure_pictures(annotated, ledger, track, target.needs_size, target.shows_turned)
     annotated = target.keep(annotated, ledger, options.drop_ignored)
     if is_placed:
         folder = options.dst.parent if options.dst.suffix in target.file_suffixes else options.dst
         _place_pictures(annotated, folder, target.image_folder, options.link_images, ledger)
     target.write(options.dst, _named_anew(annotated) if is_placed else annotated, ledger)
+    if target.writes_lists:
+        write_lists(options.dst, annotated)
     _print_summary(annotated, options, ledger)
     return annotated
 
 
 def _read(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
-    from datasets import label_formats
-
-    if options.source in PREDICTIONS:
-        scores = {} if options.scores is None else read_scores(options.scores)
-        return label_formats.PREDICTIONS[options.source](
-            options.src, ledger, lambda class_name: scores.get(class_name, options.min_score)
-        )
-    track = partial(progress_bar, desc="reading", unit="file")
-    if options.source in ON_THE_MAP:
-        read = label_formats.ON_THE_MAP[options.source]
-        return read(options.src, ledger, options.images, options.class_field, options.crs, track)
-    return label_formats.SOURCES[options.source](options.src, ledger, track)
+    scores = {} if options.scores is None else read_scores(options.scores)
+    wanted = Wanted(
+        partial(progress_bar, desc="reading", unit="file"),
+        options.images,
+        options.class_field,
+        options.crs,
+        least=lambda class_name: scores.get(class_name, options.min_score),
+    )
+    return SOURCES[options.source].read(options.src, ledger, wanted)
 
 
 def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:

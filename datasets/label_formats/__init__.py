@@ -6,7 +6,8 @@ LabelError and is left out; without one it is raised.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,15 +23,40 @@ from datasets.label_formats.label_folders import (
     read_rolabelimg_folder,
     read_soda_folder,
     write_dota,
-    write_lists,
 )
 from datasets.label_formats.labelme import write_labelme
 from datasets.label_formats.map_outlines import read_geojson
 from datasets.label_formats.rolabelimg_xml import write_rolabelimg
 from datasets.label_formats.yolo_obb import keep_holdable, read_yolo_folder, write_yolo_obb, yolo_image_folder
 
-Source = Callable[[Path, Ledger, Track], AnnotatedSet]
-Prediction = Callable[[Path, Ledger, Callable[[str], float]], AnnotatedSet]
+
+class Wanted(NamedTuple):
+    """What is asked of a source beside its path. track: goes through its files. images: the pictures, for a source that
+    needs them; class_field, crs: of `read_geojson`. least: of predictions, the score of each class from which on boxes
+    are taken."""
+
+    track: Track = iter
+    images: Path | Mapping[str, Path] | None = None
+    class_field: str | None = None
+    crs: str | None = None
+    least: Callable[[str], float] = lambda class_name: 0.0
+
+
+class Source(NamedTuple):
+    """A format that is read: the set in a file or below a folder, with what got lost told to the ledger.
+
+    is_file_a_picture: each picture has a label file, so that one without is not labelled; others name pictures without
+    objects. shows_turned: its program shows pictures as EXIF turns them, and so they are labelled. tells_size: it is of
+    any program, and the size that the labels tell says whether that one has done so. is_prediction: boxes have scores.
+    needs_pictures: it knows places on the Earth alone, and what lies there.
+    """
+
+    read: Callable[[Path, Ledger, Wanted], AnnotatedSet]
+    is_file_a_picture: bool = False
+    shows_turned: bool = False
+    tells_size: bool = False
+    is_prediction: bool = False
+    needs_pictures: bool = False
 
 
 def _keep_all(annotated: AnnotatedSet, ledger: Ledger, drop_ignored: bool) -> AnnotatedSet:
@@ -38,10 +64,11 @@ def _keep_all(annotated: AnnotatedSet, ledger: Ledger, drop_ignored: bool) -> An
 
 
 class Target(NamedTuple):
-    """Writes a set below a folder; where it expects the pictures there; whether it tells, or must know, their sizes;
-    whether it must know where they lie, for it looks into them; whether it holds the scores of predictions;
-    the suffixes of a destination that is a file and no folder; whether its program shows pictures as EXIF turns them.
+    """A format that is written: a set below a folder; where it expects the pictures there.
 
+    tells_size, needs_size: it tells, or must know, the sizes of the pictures. needs_path: it must know where they lie,
+    for it looks into them. writes_lists: classes.txt and the lists of the splits belong to it. holds_scores: of
+    predictions. file_suffixes: of a destination that is a file and no folder. shows_turned: as of `Source`.
     keep(annotated, ledger, drop_ignored): what it can hold, where that is not everything.
     """
 
@@ -50,9 +77,10 @@ class Target(NamedTuple):
     tells_size: bool = True
     needs_size: bool = False
     needs_path: bool = False
+    writes_lists: bool = False
     holds_scores: bool = False
     file_suffixes: tuple[str, ...] = ()
-    turns: bool = False
+    shows_turned: bool = False
     keep: Callable[[AnnotatedSet, Ledger, bool], AnnotatedSet] = _keep_all
 
 
@@ -64,70 +92,65 @@ def _in_images(annotated: AnnotatedSet, picture: Picture) -> str:
     return "images"
 
 
-def _coco(src: Path, ledger: Ledger, track: Track) -> AnnotatedSet:
+def _coco(src: Path, ledger: Ledger, wanted: Wanted) -> AnnotatedSet:
     read = read_coco_folder if src.is_dir() else read_coco
     return read(src, ledger.faults.append, ledger.changed)
 
 
-def _cvat(src: Path, ledger: Ledger, track: Track) -> AnnotatedSet:
+def _cvat(src: Path, ledger: Ledger, wanted: Wanted) -> AnnotatedSet:
     path = src / "annotations.xml" if src.is_dir() else src  # the name in CVAT's own archives
     return read_cvat(path, ledger.faults.append, ledger.changed)
 
 
-def _write_dota(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
-    write_dota(dst, annotated, ledger)
-    write_lists(dst, annotated)
+def _geojson(src: Path, ledger: Ledger, wanted: Wanted) -> AnnotatedSet:
+    return read_geojson(src, ledger, wanted.images, wanted.class_field, wanted.crs, wanted.track)
 
 
-def _write_rolabelimg(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
-    write_rolabelimg(dst, annotated, ledger)
-    write_lists(dst, annotated)
+def _folder(
+    read: Callable[..., AnnotatedSet], *, counts: bool = True
+) -> Callable[[Path, Ledger, Wanted], AnnotatedSet]:
+    """Of a reader of label files in a folder; counts: whether it changes anything, which is then counted."""
+
+    def read_set(src: Path, ledger: Ledger, wanted: Wanted) -> AnnotatedSet:
+        return read(src, ledger.faults.append, wanted.track, *([ledger.changed] if counts else []))
+
+    return read_set
 
 
-def _write_labelme(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
-    write_labelme(dst, annotated, ledger)
-    write_lists(dst, annotated)
+def _predicted(read: Callable[..., AnnotatedSet]) -> Source:
+    return Source(
+        lambda src, ledger, wanted: read(src, ledger.faults.append, ledger.changed, wanted.least), is_prediction=True
+    )
 
 
-def _write_xanylabeling(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
-    write_labelme(dst, annotated, ledger, shape_type="rotation")
-    write_lists(dst, annotated)
-
-
-def _xml(src: Path, ledger: Ledger, track: Track) -> AnnotatedSet:
-    """roLabelImg's format, and what descends from VOC's as it does."""
-    return read_rolabelimg_folder(src, ledger.faults.append, track, ledger.changed)
-
-
-def _labelme(src: Path, ledger: Ledger, track: Track) -> AnnotatedSet:
-    return read_labelme_folder(src, ledger.faults.append, track, ledger.changed)
-
+_xml = _folder(read_rolabelimg_folder)  # roLabelImg's format, and what descends from VOC's as it does
+_labelme = Source(_folder(read_labelme_folder), is_file_a_picture=True, shows_turned=True)
 
 SOURCES: dict[str, Source] = {
-    "rolabelimg": _xml,
-    "yolo_obb": lambda src, ledger, track: read_yolo_folder(src, ledger.faults.append, track, ledger.changed),
-    "coco": _coco,
+    "rolabelimg": Source(_xml, is_file_a_picture=True, tells_size=True),
+    "yolo_obb": Source(_folder(read_yolo_folder)),
+    "coco": Source(_coco, tells_size=True),
     "labelme": _labelme,
     "xanylabeling": _labelme,
-    "cvat": _cvat,
-    "voc": _xml,
-    "dota": lambda src, ledger, track: read_dota_folder(src, ledger.faults.append, track),
-    "hrsc": lambda src, ledger, track: read_hrsc_folder(src, ledger.faults.append, track),
-    **dict.fromkeys(("dior", "fair1m", "dronevehicle"), _xml),
-    "soda": lambda src, ledger, track: read_soda_folder(src, ledger.faults.append, track, ledger.changed),
-}
-ON_THE_MAP = {"geojson": read_geojson}  # which knows places on the Earth alone, and needs the pictures that lie there
-PREDICTIONS: dict[str, Prediction] = {
-    "task1": lambda src, ledger, least: read_task1(src, ledger.faults.append, ledger.changed, least),
-    "detections": lambda src, ledger, least: read_detections(src, ledger.faults.append, ledger.changed, least),
+    "cvat": Source(_cvat, shows_turned=True),
+    "voc": Source(_xml, is_file_a_picture=True, shows_turned=True),
+    "dota": Source(_folder(read_dota_folder, counts=False), is_file_a_picture=True),
+    "hrsc": Source(_folder(read_hrsc_folder, counts=False), is_file_a_picture=True),
+    **dict.fromkeys(("dior", "fair1m", "dronevehicle"), Source(_xml, is_file_a_picture=True, tells_size=True)),
+    "soda": Source(_folder(read_soda_folder), is_file_a_picture=True, tells_size=True),
+    "geojson": Source(_geojson, needs_pictures=True),
+    "task1": _predicted(read_task1),
+    "detections": _predicted(read_detections),
 }
 TARGETS: dict[str, Target] = {
-    "dota": Target(_write_dota, _in_images, tells_size=False),
+    "dota": Target(write_dota, _in_images, tells_size=False, writes_lists=True),
     "yolo_obb": Target(write_yolo_obb, yolo_image_folder, needs_size=True, keep=keep_holdable),
     "coco": Target(write_coco, _in_images, holds_scores=True, file_suffixes=(".json",)),
-    "rolabelimg": Target(_write_rolabelimg, _in_images),
-    "labelme": Target(_write_labelme, _beside, holds_scores=True, turns=True),
-    "xanylabeling": Target(_write_xanylabeling, _beside, holds_scores=True, turns=True),
+    "rolabelimg": Target(write_rolabelimg, _in_images, writes_lists=True),
+    "labelme": Target(write_labelme, _beside, writes_lists=True, holds_scores=True, shows_turned=True),
+    "xanylabeling": Target(
+        partial(write_labelme, shape_type="rotation"), _beside, writes_lists=True, holds_scores=True, shows_turned=True
+    ),
     "geojson": Target(
         write_geojson, _in_images, tells_size=False, needs_path=True, holds_scores=True, file_suffixes=SUFFIXES
     ),
