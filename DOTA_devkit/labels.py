@@ -11,6 +11,7 @@ import difflib
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,6 +94,11 @@ def did_you_mean(name: str, class_names: Iterable[str]) -> str:
 
 def nearest_class(name: str, class_names: Iterable[str]) -> str | None:
     """The class that a name which is none of them may be meant for, whatever its capitals; None for nothing like it."""
+    return _nearest_class(name, tuple(class_names))
+
+
+@lru_cache(maxsize=4096)  # asked for each of thousands of objects
+def _nearest_class(name: str, class_names: tuple[str, ...]) -> str | None:
     by_folded = {known.casefold(): known for known in class_names}
     nearest = difflib.get_close_matches(name.casefold(), by_folded, n=1)
     return by_folded[nearest[0]] if nearest else None

@@ -17,10 +17,15 @@ def largest_overlap(
     starts[g + 1]. The intersection is measured over the union, or else over the detection.
     """
     # Those without an area, whose corners may be no numbers, come last in their group and end before everything.
-    low = np.where(others.areas > 0.0, others.boxes[:, 0], np.inf)
-    high = np.where(others.areas > 0.0, others.boxes[:, 2], -np.inf)
+    is_sound = others.areas > 0.0
+    sound = others.boxes[is_sound]
+    # Along the side on which they lie farther apart: of boxes in a narrow strip many share their x.
+    is_tall = len(sound) > 0 and np.ptp(sound[:, 1]) > np.ptp(sound[:, 0])
+    a, b = (boxes[:, [1, 0, 3, 2]] if is_tall else boxes for boxes in (found.boxes, others.boxes))
+    low = np.where(is_sound, b[:, 0], np.inf)
+    high = np.where(is_sound, b[:, 2], -np.inf)
     order = np.lexsort((low, np.repeat(np.arange(len(starts) - 1), np.diff(starts))))
-    return _sweep(found, group, others, starts, over_union, order, low[order], high[order])
+    return _sweep(found, group, others, starts, over_union, a, b, order, low[order], high[order])
 
 
 @njit
@@ -30,17 +35,19 @@ def _sweep(
     others: Shapes,
     starts: np.ndarray,
     over_union: bool,
+    a: np.ndarray,
+    b: np.ndarray,
     order: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`largest_overlap` with each group's others in the order of where they begin in x: order, low (xmin) and high
-    (xmax), (O,) each. A detection meets those alone that begin before it ends, from the last of them back, and passes
-    over all that end before it begins: these have no higher end between them and the next that is looked at."""
+    """`largest_overlap` with each group's others in the order of where they begin on the axis that comes first in the
+    outer boxes a (D, 4) and b (O, 4): order, low and high there, (O,) each. A detection meets those alone that begin
+    before it ends, from the last of them back, and passes over all that end before it begins: these have no higher end
+    between them and the next that is looked at."""
     best = np.full(group.shape[0], -1)
     overlap = np.zeros(group.shape[0])
     work = np.empty(SCRATCH)
-    a, b = found.boxes, others.boxes
     higher = _previous_higher(high, starts)
     for i in range(group.shape[0]):
         first = starts[group[i]]

@@ -68,7 +68,7 @@ def _overlapping(boxes: np.ndarray, quads: np.ndarray, min_iou: float) -> tuple[
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for first in range(0, len(boxes), BLOCK):
         overlap = poly_iou(boxes[first : first + BLOCK], quads)
-        rows, columns = np.nonzero(overlap >= min_iou)
+        rows, columns = np.nonzero(overlap > min_iou)  # as in `evaluate`
         found.append((rows + first, columns, overlap[rows, columns]))
     empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     return tuple(np.concatenate(parts) for parts in zip(empty, *found, strict=True))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ import numpy as np
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.boxes import as_quads
 from DOTA_devkit.clipping import clip_quads
-from DOTA_devkit.labels import IGNORE_FLAG, geometry_faults
+from DOTA_devkit.labels import IGNORE_FLAG, geometry_faults, is_text
 from DOTA_devkit.names import spelling_in
 
 INDEX_NAME = "tiles.json"
@@ -176,6 +176,25 @@ def cut_labels(
     return CutLabels(rows, pieces, flags, hidden)
 
 
+def cut_all_labels(
+    quads: np.ndarray,
+    difficult: np.ndarray,
+    tiles: Sequence[Tile],
+    size: int,
+    picture_hw: tuple[int, int],
+    min_visible: float = MIN_VISIBLE,
+) -> Iterator[CutLabels]:
+    """`cut_labels` for one tile of a picture after the other, each with the objects alone whose outer boxes meet it."""
+    quads, flags = as_quads(quads), np.asarray(difficult, dtype=np.int64).reshape(-1)
+    low, high = quads.min(axis=1), quads.max(axis=1)
+    for tile, (xmin, ymin, xmax, ymax) in zip(tiles, tile_windows(tiles, size).tolist(), strict=True):
+        # Those that touch it are among them: by its own rounding `cut_labels` decides whether it shows any of these.
+        meets = (low[:, 0] <= xmax) & (low[:, 1] <= ymax) & (high[:, 0] >= xmin) & (high[:, 1] >= ymin)
+        near = np.flatnonzero(meets)
+        cut = cut_labels(quads[near], flags[near], tile, size, picture_hw, min_visible)
+        yield cut._replace(rows=near[cut.rows])
+
+
 def unlearnt_objects(difficult: np.ndarray, cuts: Sequence[CutLabels]) -> np.ndarray:
     """Indices of the objects, flags difficult (N,), that no tile shows enough of; ignore regions are not asked for."""
     shown = np.asarray(difficult).reshape(-1) == IGNORE_FLAG
@@ -234,6 +253,8 @@ def read_index(path: Path) -> TileIndex:
         pictures = {name: (int(hw["height"]), int(hw["width"])) for name, hw in content["pictures"].items()}
         tiles = {name: _read_tile(name, row) for name, row in content["tiles"].items()}
         classes = tuple(str(name) for name in content["classes"])
+        if strange := next((name for name in (*classes, *pictures, *tiles) if not is_text(name)), None):
+            raise ValueError(f"the name {strange!r} cannot be written")
         size, overlap, source = int(content["size"]), int(content["overlap"]), str(content.get("source", ""))
         value_range, bands = _read_range(content.get("value_range")), _read_bands(content.get("bands"))
         told = {name: int(row["skipped"]) for name, row in content["pictures"].items() if "skipped" in row}
@@ -270,8 +291,12 @@ def _read_bands(said: object) -> tuple[int, ...] | None:
 
 def _positions(length: int, size: int, overlap: int) -> np.ndarray:
     """Where tiles begin along a side of `length` pixels."""
-    starts = np.arange(0, max(length - size, 0) + size - overlap, size - overlap)
+    starts = (size - overlap) * np.arange(_num_positions(length, size, overlap))
     return np.minimum(starts, max(length - size, 0))
+
+
+def _num_positions(length: int, size: int, overlap: int) -> int:
+    return 1 - -max(length - size, 0) // (size - overlap)
 
 
 def _num_missing(
@@ -282,7 +307,10 @@ def _num_missing(
     scales = {tile.scale for tile in tiles.values()}
     present = Counter(tile.picture for tile in tiles.values())
     return {
-        name: sum(len(tile_grid(*scaled_size(*hw, scale), size, overlap)) for scale in scales) - present[name]
+        name: sum(
+            math.prod(_num_positions(side, size, overlap) for side in scaled_size(*hw, scale)) for scale in scales
+        )
+        - present[name]
         for name, hw in pictures.items()
     }
 

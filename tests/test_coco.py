@@ -151,6 +151,12 @@ def test_a_crowd_is_an_ignore_region_unless_a_flag_tells(tmp_path: Path) -> None
     assert read(tmp_path, *(annotation(**flag) for flag in flags)).difficult.tolist() == [2, 0, 0, 1, 1]
 
 
+def test_an_annotation_to_be_ignored_is_an_ignore_region(tmp_path: Path) -> None:
+    """As AI-TOD and VisDrone have them, and mmdet leaves them out; they were trained on as objects."""
+    flags = [{"ignore": 1}, {"ignore": 0, "iscrowd": 1}, {"ignore": False}, {"ignore": True, "iscrowd": 0}]
+    assert read(tmp_path, *(annotation(**flag) for flag in flags)).difficult.tolist() == [2, 2, 0, 2]
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -171,6 +177,7 @@ def test_a_crowd_is_an_ignore_region_unless_a_flag_tells(tmp_path: Path) -> None
         ({"image_id": "7"}, "\"image_id\" is '7'"),
         ({"category_id": [3]}, '"category_id" is a list'),
         ({"iscrowd": 2}, '"iscrowd" is 2'),
+        ({"ignore": "yes"}, '"ignore" is '),
         ({"difficult": "1"}, "\"difficult\" is '1'"),
     ],
 )

@@ -48,6 +48,8 @@ def test_the_parts_that_dota_comes_in_are_its_splits(tmp_path: Path, labels: str
     samples = read_samples("dota", data_dir, ["P0002", "P0003"], classes)
     assert [[classes[label] for label in sample.labels] for sample in samples] == [["ship"], ["harbor"]]
     assert [sample.image_path.parent.parent.name for sample in samples] == ["train", "val"]
+    for src, names in ((data_dir, ["P0001", "P0002", "P0003"]), (data_dir / "val", ["P0003"])):  # to convert them
+        assert [picture.name for picture in read_dota_folder(src).pictures] == names
 
 
 def test_mmrotates_trainval_is_trained_on_and_a_test_without_labels_is_not_scored(tmp_path: Path) -> None:

@@ -115,6 +115,17 @@ def test_intervals_of_ap50_are_told_when_asked_for(files: Files, capsys: pytest.
     assert files.metrics(*asked, "--seed", "1")["mAP50_interval"] != metrics["mAP50_interval"]
 
 
+def test_results_and_labels_may_spell_an_umlaut_in_other_ways(files: Files, capsys: pytest.CaptureFixture) -> None:
+    """They scored 0, and two warnings named what looks the same."""
+    files.label("Zürich", f"{SQUARE} ship 0")
+    files.result("ship", f"Zu\u0308rich 0.9 {SQUARE}")
+    assert files.metrics()["mAP50"] == 1.0
+    assert "Z" not in capsys.readouterr().err
+    files.result("ship", f"Zu\u0308rich 0.9 {SQUARE}", f"Zürich 0.8 {SQUARE}")
+    assert files.run() == 1
+    assert "two pictures are called 'Zürich', but for the form of a letter" in capsys.readouterr().err
+
+
 def test_a_result_file_may_be_named_instead_of_a_folder(files: Files) -> None:
     files.label("a", f"{SQUARE} ship 0")
     path = files.result("ship", f"a 0.9 {SQUARE}")

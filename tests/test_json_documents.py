@@ -61,6 +61,14 @@ def test_bytes_that_are_no_text_and_files_that_are_not_there_are_named(tmp_path:
             read_document(missing)
 
 
+def test_whole_numbers_of_64_bits_and_more_are_read(tmp_path: Path) -> None:
+    """Ids made by hashing were infinite."""
+    assert read_document(write(tmp_path / "a.json", f'{{"id": {2**63 - 1}, "b": -{2**128}}}')).fields == {
+        "id": 2**63 - 1,
+        "b": -(2**128),
+    }
+
+
 def test_numbers_of_thousands_of_digits_are_infinite_and_not_an_error_of_python(tmp_path: Path) -> None:
     document = read_document(write(tmp_path / "a.json", f'{{"a": [{"9" * 5000}, -{"9" * 5000}, 1e999]}}'))
     assert document.fields["a"] == [float("inf"), float("-inf"), float("inf")]

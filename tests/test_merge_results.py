@@ -245,6 +245,17 @@ def test_classes_suppress_each_other_where_asked_or_where_they_did_in_the_tiles(
     assert "classes suppress each other, as in" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("told", ["null", "[0.3]", '"0.3"', "NaN", "2"])
+def test_a_damaged_threshold_of_the_results_is_one_sentence(results, capsys, told):
+    (results / "origin.json").write_text(f'{{"nms_thresh": {told}}}')
+    assert main(arguments(results)) == 1
+    said = capsys.readouterr().err
+    assert "origin.json: nms_thresh is" in said
+    assert "no number from 0 to 1; give --nms_thresh" in said
+    assert said.count("\n") == 1
+    assert main(arguments(results, "other", "--nms_thresh", "0.3")) == 0
+
+
 def test_merging_of_nothing_in_memory():
     assert merge_pictures({}, TileIndex(100, 40, CLASSES, {"p": (5, 5)}, {}), 0.3) == {}
 

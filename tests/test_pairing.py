@@ -37,6 +37,13 @@ def test_the_best_score_chooses_first_and_takes_the_nearest_of_its_class() -> No
     assert result.is_missed.tolist() == [False, False]
 
 
+def test_an_overlap_of_the_threshold_itself_is_none_as_in_the_ap() -> None:
+    """The confusion called a hit what the AP calls a false alarm."""
+    half = truth((0, 0, 0))._replace(quads=np.array([[[0, 0], [10, 0], [10, 20], [0, 20]]], float))
+    assert pair(found((0, 0, 0.9)), half).truth_of.tolist() == [-1]
+    assert pair(found((0, 0, 0.9)), half, min_iou=0.49).truth_of.tolist() == [0]
+
+
 def test_across_classes_only_what_is_left_over_is_paired() -> None:
     boxes, objects = found((0, 0, 0.9), (0, 1, 0.5)), truth((0, 1, 0), (2, 1, 0))
     assert pair(boxes, objects).truth_of.tolist() == [-1, 0]

@@ -20,6 +20,7 @@ from DOTA_devkit.tiling import (
     Tile,
     TileIndex,
     check_picture_name,
+    cut_all_labels,
     cut_labels,
     lay_tiles,
     read_index,
@@ -284,6 +285,17 @@ def test_larger_objects_have_a_normal_label_or_are_reported():
 
 
 @settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32), st.sampled_from([0.3, 0.5, 1.0, 2.0]), st.integers(0, 60))
+def test_the_objects_near_a_tile_give_what_all_objects_give(seed, scale, count):
+    rng, hw = np.random.default_rng(seed), (200, 300)
+    quads = np.round(random_quads(rng, count, hw, 150) + rng.uniform(-60, 60, (count, 1, 2)), rng.integers(3))
+    flags, tiles = rng.integers(3, size=count), lay_tiles("p", *hw, 100, 30, [scale])
+    for tile, cut in zip(tiles, cut_all_labels(quads, flags, tiles, 100, hw, 0.6), strict=True):
+        for part, expected in zip(cut, cut_labels(quads, flags, tile, 100, hw, 0.6), strict=True):
+            assert np.array_equal(part, expected)
+
+
+@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32), st.sampled_from([0.3, 0.5, 1.0, 2.0]), st.floats(0, 1))
 def test_every_label_that_is_cut_can_be_written_and_read_back(tmp_path_factory, seed, scale, min_visible):
     folder = tmp_path_factory.mktemp("labels")
@@ -384,6 +396,10 @@ def test_names_and_scales_are_read_back_exactly(tmp_path_factory, name, scale):
             "value_range is",
         ),
         ('{"size":Infinity,"overlap":1,"classes":[],"pictures":{},"tiles":{}}', "is not an index of tiles"),
+        (
+            '{"size":6,"overlap":1,"classes":["\\ud800"],"pictures":{},"tiles":{}}',
+            r"the name '.ud800' cannot be written",
+        ),
         ('{"size":6,"overlap":6,"classes":[],"pictures":{},"tiles":{}}', "the overlap must lie within"),
     ],
 )
@@ -393,6 +409,17 @@ def test_a_file_that_is_no_index_is_refused_with_its_name(tmp_path, text, what):
     with pytest.raises(ValueError, match=what) as caught:
         read_index(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_picture_of_impossible_size_in_an_index_takes_no_memory(tmp_path):
+    """Its tiles were laid out to be counted: damaged numbers asked for more memory than there is."""
+    path = tmp_path / "tiles.json"
+    tile = '"tiles":{"t":{"picture":"p","scale":1,"x":0,"y":0}}'
+    side = 10**15
+    path.write_text(
+        f'{{"size":10,"overlap":0,"classes":[],"pictures":{{"p":{{"height":{side},"width":{side}}}}},{tile}}}'
+    )
+    assert read_index(path).num_skipped == {"p": 10**28 - 1}
 
 
 def test_a_missing_index_is_told(tmp_path):

@@ -83,7 +83,7 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     annotated = target.keep(annotated, ledger, options.drop_ignored)
     if is_placed:
         folder = options.dst.parent if options.dst.suffix in target.file_suffixes else options.dst
-        _place_pictures(annotated, folder, target.image_folder, options.link_images, ledger)
+        _place_pictures(annotated, folder, target.image_folder(annotated), options.link_images, ledger)
     target.write(options.dst, _named_anew(annotated) if is_placed else annotated, ledger)
     if target.writes_lists:
         write_lists(options.dst, annotated)
@@ -132,7 +132,7 @@ def _named_anew(annotated: AnnotatedSet) -> AnnotatedSet:
 def _place_pictures(
     annotated: AnnotatedSet,
     dst: Path,
-    image_folder: Callable[[AnnotatedSet, Picture], str],
+    image_folder: Callable[[Picture], str],
     is_link: bool,
     ledger: Ledger,
 ) -> None:
@@ -140,7 +140,7 @@ def _place_pictures(
     for picture in progress_bar(annotated.pictures, desc="pictures", unit="picture"):
         if picture.path is None:
             continue
-        place = dst / image_folder(annotated, picture) / picture.own_file_name
+        place = dst / image_folder(picture) / picture.own_file_name
         place.parent.mkdir(parents=True, exist_ok=True)
         if is_link:
             ledger.changed[COPIED] += not link_or_copy(picture.path, place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -27,6 +27,7 @@ from DOTA_devkit.labels import (
     read_names,
 )
 from DOTA_devkit.metrics import metrics_dict
+from DOTA_devkit.names import spelling_in
 from DOTA_devkit.task_files import ImageDetections, Results, read_results, result_files
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
@@ -84,10 +85,25 @@ def score_files(
     found = []
     for folder in results_dirs:
         results = read_results(folder, class_names, task, on_bad, skip_others)
+        results = results._replace(images=_called_as(results.images, truths, folder))
         detections = results.images if task == 1 else _outer(results.images, ignore_overlap is None)
         found.append(evaluate(detections, truths, class_names, iou_thresholds, difficult, ignore_overlap))
         _warn_of_gaps(folder, found[-1], truths, results)
     return found
+
+
+def _called_as(
+    images: Mapping[str, ImageDetections], names: Container[str], folder: Path
+) -> dict[str, ImageDetections]:
+    """Results whose pictures are called as the labels are, which may have the other form of an umlaut. Raises
+    ValueError where both forms stand in the results."""
+    called: dict[str, ImageDetections] = {}
+    for name, boxes in images.items():
+        known = spelling_in(names, name) or name
+        if known in called:
+            raise ValueError(f"{folder}: two pictures are called '{known}', but for the form of a letter; rename one")
+        called[known] = boxes
+    return called
 
 
 def _outer(boxes: Mapping[str, Boxes], is_published: bool) -> dict[str, Boxes]:

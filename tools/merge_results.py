@@ -18,7 +18,7 @@ from DOTA_devkit.merging import merge_pictures
 from DOTA_devkit.names import spelling_in
 from DOTA_devkit.task_files import ImageDetections, read_results, result_files, result_path, write_results
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index
-from tools.detection.results import MERGED_BY_HAND, read_origin, remove_results, warn_if_stopped
+from tools.detection.results import MERGED_BY_HAND, ORIGIN, read_origin, remove_results, warn_if_stopped
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import share
 from tools.running.folder_lock import locked
@@ -73,7 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if agnostic and options.agnostic_nms is None:
                 print(f"classes suppress each other, as in {options.results_dir}", flush=True)
             if nms_thresh is None:
-                nms_thresh = float(origin.get("nms_thresh", NMS_THRESH))
+                nms_thresh = origin.get("nms_thresh", NMS_THRESH)
+                if not isinstance(nms_thresh, int | float) or not 0 <= nms_thresh <= 1:
+                    told = f"{options.results_dir / ORIGIN}: nms_thresh is {nms_thresh!r}, no number from 0 to 1"
+                    raise ValueError(f"{told}; give --nms_thresh")
             if options.nms_thresh is None and nms_thresh != NMS_THRESH:
                 print(f"--nms_thresh is {nms_thresh:g}, as in {options.results_dir}", flush=True)
             merge_folder(options.results_dir, options.out_dir, index, nms_thresh, options.workers, stop, agnostic)

@@ -19,7 +19,7 @@ from datasets.readers import read_objects
 from datasets.tiles import scale_picture
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels, read_labels, write_labels
-from DOTA_devkit.tiling import CutLabels, Tile, cut_labels, lay_tiles, unlearnt_objects
+from DOTA_devkit.tiling import CutLabels, Tile, cut_all_labels, lay_tiles, unlearnt_objects
 
 MARKERS = Path(".split/pictures")
 PADDING_BGR = (104, 116, 124)  # the mean colour of ImageNet, with which the letterbox pads by default, too
@@ -93,8 +93,9 @@ def split_picture(task: PictureTask) -> dict[str, Any]:
     num_skipped = 0
     for scale in settings.scales if labels is not None else ():
         scaled = scale_picture(picture, scale)
-        for tile in lay_tiles(task.name, *hw, settings.size, settings.overlap, [scale]):
-            cut = cut_labels(labels.quads, labels.difficult, tile, settings.size, hw, settings.min_visible)
+        laid = lay_tiles(task.name, *hw, settings.size, settings.overlap, [scale])
+        cut_all = cut_all_labels(labels.quads, labels.difficult, laid, settings.size, hw, settings.min_visible)
+        for tile, cut in zip(laid, cut_all, strict=True):
             cuts.append(cut)
             if not len(cut.rows) and _fraction_of(tile.name) < task.skip_empty:
                 num_skipped += 1

@@ -73,7 +73,7 @@ class Target(NamedTuple):
     """
 
     write: Callable[[Path, AnnotatedSet, Ledger], None]
-    image_folder: Callable[[AnnotatedSet, Picture], str]
+    image_folder: Callable[[AnnotatedSet], Callable[[Picture], str]]
     tells_size: bool = True
     needs_size: bool = False
     needs_path: bool = False
@@ -84,12 +84,12 @@ class Target(NamedTuple):
     keep: Callable[[AnnotatedSet, Ledger, bool], AnnotatedSet] = _keep_all
 
 
-def _beside(annotated: AnnotatedSet, picture: Picture) -> str:
-    return ""
+def _beside(annotated: AnnotatedSet) -> Callable[[Picture], str]:
+    return lambda picture: ""
 
 
-def _in_images(annotated: AnnotatedSet, picture: Picture) -> str:
-    return "images"
+def _in_images(annotated: AnnotatedSet) -> Callable[[Picture], str]:
+    return lambda picture: "images"
 
 
 def _coco(src: Path, ledger: Ledger, wanted: Wanted) -> AnnotatedSet:

@@ -145,8 +145,9 @@ def outline_to_quad(points: Sequence[Sequence[float]], changed: Counter[str], is
     return quad
 
 
-def picture_name(file_name: object) -> str:
-    """The name of a picture from a path in somebody's label file, of any system: without folder and picture suffix.
+def picture_name(file_name: object, has_suffix: bool = True) -> str:
+    """The name of a picture from a path in somebody's label file, of any system: without folder and picture suffix,
+    unless the path `has_suffix` of none, as shot.jpg of the picture shot.jpg.png.
 
     Raises ValueError for what can be no file's name: it would be written to another folder, or nowhere.
     """
@@ -154,7 +155,7 @@ def picture_name(file_name: object) -> str:
         raise ValueError(f"the picture's file name is {shown(file_name)}, not text; correct it")
     last = file_name.replace("\\", "/").rsplit("/", 1)[-1]
     stem, dot, suffix = last.rpartition(".")
-    name = stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else last
+    name = stem if has_suffix and dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else last
     if name.strip(" .") == "" or name_fault(name):
         raise ValueError(f"the picture's file name is {file_name!r}, which names no file; correct it")
     return name
@@ -188,10 +189,10 @@ def pictures_of(label_dir: Path) -> Path:
     return label_dir.with_name(label_dir.name.replace("label", "img")) if label_dir.name else label_dir
 
 
-def name_in_list(path: Path, line: int, entry: object) -> str:
+def name_in_list(path: Path, line: int, entry: object, has_suffix: bool = True) -> str:
     """`picture_name` of an entry of a list, for which LabelError is raised where it can be none."""
     try:
-        return picture_name(entry)
+        return picture_name(entry, has_suffix)
     except ValueError as error:
         raise LabelError(path, line, str(error)) from error
 

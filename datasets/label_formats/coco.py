@@ -259,7 +259,10 @@ def _flag(fields: dict[str, Any]) -> int:
     crowd = fields.get("iscrowd", 0)
     if type(crowd) not in (bool, int) or crowd not in (0, 1):
         raise ValueError(f'"iscrowd" is {shown(crowd)}; it must be 0 or 1')
-    return 2 * int(crowd)
+    ignored = fields.get("ignore", 0)  # beside COCO's own key, of AI-TOD and VisDrone for instance
+    if type(ignored) not in (bool, int) or ignored not in (0, 1):
+        raise ValueError(f'"ignore" is {shown(ignored)}; it must be 0 or 1')
+    return 2 * int(crowd or ignored)
 
 
 def _split_of(path: Path) -> str:

@@ -39,12 +39,14 @@ def read_task1(
     """A folder of Task1 files, or one of them: the pictures with a box, and those that origin.json names besides. Boxes
     below the `least` score of their class are left out."""
     results = read_results(src, on_bad=on_bad)
+    looked_at, class_names = _told(src)
+    own_names = {*looked_at}
     faults: list[LabelError] = []
     pictures: list[Picture] = []
     for image, boxes in results.images.items():
         places = results.places[image].tolist()
         try:
-            name = picture_name(image)
+            name = picture_name(image, has_suffix=image not in own_names)
         except ValueError as error:
             faults.append(LabelError(results.files[places[0][0]], places[0][1], str(error)))
             continue
@@ -56,7 +58,7 @@ def read_task1(
         rows = [row for file, its in of_file.items() for row in sound_rows(results.files[file], its, faults)]
         pictures.append(_with_scores(Picture(name, file_name=image), rows))
     refuse_same_names((picture.name, f"{src}: {picture.file_name}") for picture in pictures)
-    found, (looked_at, class_names) = {picture.name for picture in pictures}, _told(src)
+    found = {picture.name for picture in pictures}
     pictures += [Picture(name) for name in looked_at if name not in found]
     report_faults(faults, on_bad)
     ordered = sorted(pictures, key=lambda picture: picture.name)
@@ -100,7 +102,8 @@ def _told(src: Path) -> tuple[list[str], list[str]]:
         return [], []
     document = read_document(path)
     images, classes = (document.entries(key) if key in document.fields else () for key in ("images", "classes"))
-    return [name_in_list(path, line, name) for line, name in images], [clean_name(name) for _, name in classes]
+    names = [name_in_list(path, line, name, has_suffix=False) for line, name in images]
+    return names, [clean_name(name) for _, name in classes]
 
 
 def _in_order(known: Sequence[str], found: Sequence[str]) -> tuple[str, ...]:

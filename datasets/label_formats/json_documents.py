@@ -15,7 +15,7 @@ from DOTA_devkit.labels import FARTHEST, FLAGS, LabelError
 
 ROOT = ""  # the key of the entries of a document that is itself a list
 SPACE = re.compile(r"[ \t\n\r]*")
-LONGEST_WHOLE = 18  # digits; Python refuses to convert thousands of them
+LONGEST_WHOLE = 40  # digits, of hashes too; Python refuses to convert thousands of them
 
 
 class Document(NamedTuple):

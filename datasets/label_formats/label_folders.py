@@ -26,7 +26,7 @@ from datasets.label_formats.annotations import (
     tell_apart,
     without_picture,
 )
-from datasets.label_formats.dota_folder import IMAGES, LABEL_FOLDERS, label_dir_in, names_of_val, parts_of
+from datasets.label_formats.dota_folder import IMAGES, label_dir_in, names_of_val, parts_of
 from datasets.label_formats.labelme import read_labelme
 from datasets.label_formats.soda import read_soda
 from datasets.label_formats.xml_labels import XML_FOLDERS, read_annotation, read_hrsc
@@ -66,10 +66,11 @@ def read_dota_folder(src: Path, on_bad: OnBad = None, track: Track = iter) -> An
     read = _of_file(read_labels)
     parts = [part for part in parts_of(src) if part != src and label_dir_in(part).is_dir()]
     if not parts:
-        return _read_folder(src, LABEL_FOLDERS, ".txt", read, on_bad, track)
+        return _read_folder(src, (label_dir_in(src).relative_to(src),), ".txt", read, on_bad, track)
     pictures: list[Picture] = []
     for part in parts:
-        found, elsewhere = _read_folder(part, LABEL_FOLDERS, ".txt", read, on_bad, track).pictures, names_of_val(part)
+        label_dir = label_dir_in(part).relative_to(part)
+        found, elsewhere = _read_folder(part, (label_dir,), ".txt", read, on_bad, track).pictures, names_of_val(part)
         pictures += [
             picture._replace(split=ROLES[part.name], path=picture_in(part / IMAGES, picture.name))
             for picture in found
@@ -166,7 +167,7 @@ def _sound(path: Path, labels: Labels, on_bad: OnBad) -> Labels:
 
 def _read_folder(
     src: Path,
-    folders: Sequence[str],
+    folders: Sequence[str | Path],
     suffix: str,
     read: Callable[[Path, OnBad], Picture],
     on_bad: OnBad,
@@ -270,14 +271,15 @@ def read_splits(src: Path) -> Callable[[Sequence[str]], str]:
             path = folder / name
             if path.is_file() and _is_list(path):
                 for entry, line in read_names(path).items():
-                    stem = name_in_list(path, line, entry)
-                    listed.setdefault(stem, []).append((folders_of(entry), ROLES[path.stem]))
+                    # Whether shot.jpg is the picture's file, or its name, that of shot.jpg.png, the list does not tell.
+                    for name in dict.fromkeys(name_in_list(path, line, entry, has) for has in (False, True)):
+                        listed.setdefault(name, []).append((folders_of(entry), ROLES[path.stem]))
         if listed:
             break
 
     def split_of(place: Sequence[str]) -> str:
         *folders, stem = place
-        for told, split in listed.get(stem, ()):
+        for told, split in listed.get(stem, listed.get(stem.strip(), ())):
             if may_be_one(told, folders):
                 return split
         return ""

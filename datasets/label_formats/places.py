@@ -51,7 +51,7 @@ def locate_pictures(
     if all(picture.path for picture in annotated.pictures):
         return annotated
     if isinstance(images, Mapping):
-        located = [picture._replace(path=picture.path or _named(images, picture)) for picture in annotated.pictures]
+        located = [_placed(picture, picture.path or _named(images, picture)) for picture in annotated.pictures]
         _tell_of_missing(located, ledger, are_needed)
         return annotated._replace(pictures=located)
     folders = list(_likely_folders(images or src, beside=images is None))
@@ -62,8 +62,7 @@ def locate_pictures(
     for picture in annotated.pictures:
         named = (_below(folder, picture.file_name) for folder in folders if picture.file_name)
         path = picture.path or next((found for found in map(_file_at, filter(None, named)) if found), None)
-        path = path or _named(by_name, picture)
-        located.append(picture._replace(path=path))
+        located.append(_placed(picture, path or _named(by_name, picture)))
     _tell_of_missing(located, ledger, are_needed)
     return annotated._replace(pictures=located)
 
@@ -89,7 +88,17 @@ def add_unlabelled(
     known = {picture.path for picture in located}
     others = [path for path in others if path not in known]
     num_called = Counter(path.stem for path in (*filter(None, known), *others))
-    others = [path for path in others if not _is_faulty(path, ledger, num_called[path.stem] == 1)]
+    faulty: dict[str, set[str]] = {}
+    for fault in ledger.faults:
+        for spelt in spellings(fault.path.stem):
+            faulty.setdefault(spelt, set()).add(fault.path.parent.name)
+
+    def is_faulty(path: Path) -> bool:
+        """Whether its label file is there and cannot be used; of pictures of one name the folder tells which."""
+        folders = faulty.get(path.stem, ())
+        return bool(folders) and (num_called[path.stem] == 1 or path.parent.name in folders)
+
+    others = [path for path in others if not is_faulty(path)]
     if how != "empty":
         is_asked = how is not None or images is not None
         (ledger.changed if is_asked else ledger.left_out)[UNLABELLED] += len(others)
@@ -111,12 +120,6 @@ def settle_empty(annotated: AnnotatedSet, ledger: Ledger, how: str | None) -> An
     if how is None:
         ledger.changed[TAKEN_FOR_EMPTY] += sum(not picture.labels.names for picture in annotated.pictures)
     return annotated
-
-
-def _is_faulty(path: Path, ledger: Ledger, is_only_one: bool) -> bool:
-    """Whether a picture's label file is there and cannot be used; of pictures of one name the folder tells which."""
-    same = [fault.path for fault in ledger.faults if path.stem in spellings(fault.path.stem)]
-    return any(is_only_one or fault.parent.name == path.parent.name for fault in same)
 
 
 def _without_objects(
@@ -206,7 +209,26 @@ def measure_pictures(
 
 
 def _named(images: Mapping[str, Path], picture: Picture) -> Path | None:
-    return images.get(spelling_in(images, picture.name))
+    whole = _last_part(picture.file_name or "")
+    known = spelling_in(images, whole) if _is_cut(picture.name, whole) else None
+    return images.get(known or spelling_in(images, picture.name))
+
+
+def _placed(picture: Picture, path: Path | None) -> Picture:
+    """The picture with its place; where that is shot.jpg.png for shot.jpg, it has not been told by its suffix, but by
+    its whole name, which it gets back."""
+    whole = _last_part(picture.file_name or "")
+    is_whole = path is not None and _is_cut(picture.name, whole) and path.stem in spellings(whole)
+    return picture._replace(path=path, name=path.stem if is_whole else picture.name)
+
+
+def _last_part(file_name: str) -> str:
+    return file_name.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _is_cut(name: str, whole: str) -> bool:
+    """Whether a name is a whole one without its suffix."""
+    return name != whole and name == whole.rpartition(".")[0]
 
 
 def _tell_of_missing(located: Sequence[Picture], ledger: Ledger, are_needed: bool) -> None:

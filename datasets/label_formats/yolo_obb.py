@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -141,8 +141,7 @@ def keep_holdable(annotated: AnnotatedSet, ledger: Ledger, drop_ignored: bool = 
 def write_yolo_obb(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
     """Write `labels/<split>/<name>.txt` and `data.yaml` of what `keep_holdable` has left. Reading gives the same
     pixels, to the last bit where fractions can."""
-    splits = {picture.split for picture in annotated.pictures}
-    folder_of = {split: split or ("rest" if len(splits) > 1 else "train") for split in splits}
+    folder_of = _folders_of_splits(annotated)
     class_names = [name for name in annotated.class_names if name != IGNORED_CLASS]
     numbers = {name: number for number, name in enumerate(class_names)}
     for picture in annotated.pictures:
@@ -151,7 +150,7 @@ def write_yolo_obb(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
             for quad, name in zip(picture.labels.quads.tolist(), picture.labels.names, strict=True):
                 words = [f"{_fraction(x, width)} {_fraction(y, height)}" for x, y in quad]
                 file.write(f"{numbers[name]} {' '.join(words)}\n")
-    if len(splits) > 1 and "" in splits:
+    if len(folder_of) > 1 and "" in folder_of:
         ledger.changed[UNLISTED] += sum(picture.split == "" for picture in annotated.pictures)
     folders = {split: f"images/{split}" for split in ("train", "val", "test") if split in folder_of.values()}
     remarks = [
@@ -165,10 +164,15 @@ def write_yolo_obb(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
     write_data_yaml(dst / FILE_NAME, class_names, {key: folders[key] for key in sorted(folders, key=_order)}, remarks)
 
 
-def yolo_image_folder(annotated: AnnotatedSet, picture: Picture) -> str:
-    """Where `write_yolo_obb` expects a picture, below the data folder."""
-    has_splits = any(item.split for item in annotated.pictures)
-    return f"images/{picture.split or ('rest' if has_splits else 'train')}"
+def yolo_image_folder(annotated: AnnotatedSet) -> Callable[[Picture], str]:
+    """Where `write_yolo_obb` expects each of the pictures, below the data folder."""
+    folder_of = _folders_of_splits(annotated)
+    return lambda picture: f"images/{folder_of[picture.split]}"
+
+
+def _folders_of_splits(annotated: AnnotatedSet) -> dict[str, str]:
+    splits = {picture.split for picture in annotated.pictures}
+    return {split: split or ("rest" if len(splits) > 1 else "train") for split in splits}
 
 
 def _order(split: str) -> int:
