@@ -6,7 +6,7 @@ DEMO_RUN := runs/demo
 
 .PHONY: demo test test-all lint
 
-$(VENV)/.installed: requirements.txt
+$(VENV)/.installed: requirements.txt requirements-base.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -r requirements.txt
 	touch $@

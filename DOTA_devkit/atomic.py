@@ -124,13 +124,14 @@ def _begin(path: Path, mode: Literal["w", "wb"]) -> tuple[Path, IO[Any]]:
 
 @contextmanager
 def _told_of(path: Path, temporary: Path) -> Iterator[None]:
-    """Errors of the temporary file (a folder may be in the way of the move) and of a full disk name `path`."""
+    """Errors of the temporary file (a folder may be in the way of the move), and of one that is too large for the disk
+    or its system of files, name `path`."""
     try:
         yield
     except OSError as error:
         if error.filename == str(temporary):
             raise type(error)(error.errno, error.strerror, str(path)) from error
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and error.filename is None:
             error.filename = str(path)
         raise
 

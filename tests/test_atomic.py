@@ -56,9 +56,10 @@ def test_an_interruption_keeps_the_old_file_and_leaves_nothing(tmp_path: Path, i
     assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
+def test_a_full_disk_names_the_file(tmp_path: Path, number: int) -> None:
     with pytest.raises(OSError, match=r"a\.txt"), atomic_write(tmp_path / "a.txt"):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(number, os.strerror(number))
 
 
 def test_a_really_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

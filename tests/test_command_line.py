@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import signal
 import subprocess
@@ -34,6 +35,16 @@ def test_a_file_in_the_way_is_a_sentence_without_the_number_of_the_system(
         assert "Errno" not in err
         assert ".tmp" not in err
         assert err.count("\n") == 1
+
+
+def test_a_machine_without_torch_is_told_what_to_install(capsys: pytest.CaptureFixture) -> None:
+    def train() -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    assert exit_code(train) == 1
+    assert capsys.readouterr().err == "error: torch is not installed; pip install -r requirements.txt\n"
+    with pytest.raises(ModuleNotFoundError):
+        exit_code(lambda: importlib.import_module("no_such_module_of_ours"))
 
 
 @pytest.mark.parametrize(

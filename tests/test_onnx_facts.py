@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import fields, replace
+from pathlib import Path
 
+import cv2
+import numpy as np
 import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from datasets.letterbox import letterbox_image
 from DOTA_devkit.names import as_class_names
-from tools.exported.onnx_facts import FileFacts, ModelFileError, read_properties
+from tools.exported.onnx_facts import RESIZE_RULE, FileFacts, ModelFileError, read_properties
 
 FACTS = FileFacts(
     class_names=("car", "船 \"x\""), input_hw=(64, 96), input_kind="uint8", letterbox=True, nms=True, dynamic=True,
@@ -62,6 +67,33 @@ def test_each_property_is_a_plain_value_under_a_key_of_its_own() -> None:
         assert properties[key]
     assert "output_count" not in replace(FACTS, nms=False).to_properties()
     assert len(properties) > len(fields(FACTS))
+
+
+@pytest.mark.parametrize("hw", [(768, 1366), (103, 90), (1080, 1920), (562, 1000), (64, 96), (31, 47)])
+def test_the_rule_for_resizing_gives_what_the_network_was_trained_on(hw: tuple[int, int]) -> None:
+    """Its words, done by hand: floor(H * k), as it said, loses a row of 103, and cv2's size has one too many."""
+    assert "floor(H * k + 1e-6)" in RESIZE_RULE
+    assert "a row or column more than that is cut off" in RESIZE_RULE
+    image = np.random.default_rng(0).integers(0, 256, (*hw, 3), np.uint8)
+    k = min(512 / hw[0], 640 / hw[1])
+    rows, columns = (max(1, math.floor(side * k + 1e-6)) for side in hw)
+    resized = cv2.resize(image.astype(np.float32), None, fx=k, fy=k)
+    expected = np.full((512, 640, 3), 7, np.float32)
+    expected[:rows, :columns] = resized[:rows, :columns]
+    assert np.array_equal(letterbox_image(image, (512, 640), (7, 7, 7)), expected)
+
+
+def test_a_file_without_the_letterbox_tells_which_sizes_it_takes() -> None:
+    free = replace(FACTS, letterbox=False, dynamic=True)
+    assert free.to_properties()["dynamic"].startswith("batch, height, width; multiples of 32, and height / 4 * width")
+    for facts in (free, replace(free, letterbox=True), replace(free, dynamic=False)):
+        assert FileFacts.from_properties(facts.to_properties(), "x") == facts
+
+
+def test_a_checkpoint_is_told_from_a_damaged_file(tmp_path: Path) -> None:
+    (tmp_path / "best.pth").write_bytes(b"PK")
+    with pytest.raises(ModelFileError, match=r"best\.pth: a checkpoint; export it first, python -m tools\.export_onnx"):
+        read_properties(tmp_path / "best.pth")
 
 
 @pytest.mark.parametrize(

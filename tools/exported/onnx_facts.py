@@ -13,10 +13,10 @@ from tools.detection.network_input import NetworkInput
 PROJECT = "bbavectors"
 VERSION = "1.0"  # of this project's exported files; the first number changes when readers of old ones must
 RESIZE_RULE = (
-    "one scale for both sides, k = min(input_height / H, input_width / W); the picture fills max(1, floor(H * k)) rows "
-    "and max(1, floor(W * k)) columns, of which pixel i is read at (i + 0.5) / k - 0.5 of the picture: bilinear, no "
-    "anti-aliasing, in float, as cv2.resize does with fx = fy = k and without a size; the rest, at the right and the "
-    "bottom, is fill_bgr"
+    "one scale for both sides, k = min(input_height / H, input_width / W); the picture fills max(1, floor(H * k + "
+    "1e-6)) rows, and columns likewise, of which pixel i is read at (i + 0.5) / k - 0.5 of the picture: bilinear, no "
+    "anti-aliasing, in float, as cv2.resize does with fx = fy = k and without a size (a row or column more than that "
+    "is cut off); the rest, at the right and the bottom, is fill_bgr"
 )
 COLUMNS = {
     "boxes": "x1 y1 x2 y2 x3 y3 x4 y4: corners in pixels of the given image, clockwise on the screen; rows best first",
@@ -25,6 +25,8 @@ COLUMNS = {
     "count": "rows that hold boxes; only with nms inside",
 }
 OUTSIDE_BOXES = "; that is the letterboxed one: divide them by k of `resize`"  # where the caller does it
+FREE, NOTHING = "batch, height, width", "nothing"  # of the input
+FREE_OUTSIDE = f"{FREE}; multiples of 32, and height / 4 * width / 4 * classes no less than num_peaks"
 EACH_ITS_OWN = "percentiles 0.5 and 99.5 of each picture"  # the range of values, where none is given
 FILES_TELL = "those that each file calls its colours, else the first"  # the bands of TIFF files, where none are chosen
 ANGLE = "no angle is stored; that of the side w, corner 1 to corner 2, is atan2(y2-y1, x2-x1): clockwise on the screen"
@@ -102,7 +104,7 @@ class FileFacts(NetworkInput):
             "nms_thresh": self.nms_thresh,
             "num_views": self.num_views,
             "other_classes": "background" if self.chosen else "none",
-            "dynamic": "batch, height, width" if self.dynamic else "nothing",
+            "dynamic": (FREE if self.letterbox else FREE_OUTSIDE) if self.dynamic else NOTHING,
             "angle": ANGLE,
             "precision": self.precision,
             "backbone": self.backbone,
@@ -136,7 +138,7 @@ class FileFacts(NetworkInput):
                 input_kind=_one_of(properties["input_kind"], "uint8", "float32"),
                 letterbox=_one_of(properties["letterbox"], "inside", "outside") == "inside",
                 nms=_one_of(properties["nms"], "inside", "outside") == "inside",
-                dynamic=properties["dynamic"] != "nothing",
+                dynamic=properties["dynamic"] != NOTHING,
                 num_peaks=int(properties["num_peaks"]),
                 conf_thresh=float(properties["conf_thresh"]),
                 nms_thresh=float(properties["nms_thresh"]),
@@ -165,6 +167,8 @@ def read_properties(path: Path) -> dict[str, str]:
     if not path.is_file():
         what = "is a folder; name the file in it" if path.is_dir() else "no such file"
         raise ModelFileError(f"{path}: {what}")
+    if path.suffix.lower() in (".pth", ".pt"):
+        raise ModelFileError(f"{path}: a checkpoint; export it first, python -m tools.export_onnx --resume {path} ...")
     try:
         model = onnx.load_model_from_string(path.read_bytes())
     except OSError:

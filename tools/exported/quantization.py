@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import tempfile
@@ -43,8 +44,14 @@ def quantize_file(model: Path, output: Path, pictures: Sequence[Path], source: s
     detector = OnnxDetector(model)
     if detector.facts.precision != "fp32":
         raise ModelFileError(f"{model}: is in {detector.facts.precision}; quantise the file in fp32 that it comes from")
-    with tempfile.TemporaryDirectory(prefix="quantize-") as folder:
-        quantized, names = _quantize(model, Path(folder), _Pictures(detector, pictures))
+    try:
+        with tempfile.TemporaryDirectory(prefix="quantize-") as folder:
+            quantized, names = _quantize(model, Path(folder), _Pictures(detector, pictures))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        place = f"{tempfile.gettempdir()}, the folder for temporary files (TMPDIR)"
+        raise OSError(error.errno, error.strerror, place) from error
     calibration = {"pictures": len(pictures), "from": source, "ranges": "from the least to the largest value"}
     properties = read_properties(model) | {
         "precision": PRECISION,

@@ -92,7 +92,13 @@ class _OnnxRuntime:
 class _OpenVino:
     def __init__(self, path: Path, threads: int) -> None:
         core = _core_of(_imported("openvino"))
-        settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        settings: dict[str, object] = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            # Kernels of so many sizes are kept: by default of thousands, and a service that is given pictures of any
+            # size grew by 50 MB for each thousand of them.
+            "CPU_RUNTIME_CACHE_CAPACITY": 100,
+        }
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
         try:

@@ -42,12 +42,14 @@ DISK_REMEDIES = {
     errno.EROFS: "name a place that can be written to",
     errno.ENOSPC: "make room, or name another disk",
     errno.EDQUOT: "make room, or name another disk",
+    errno.EFBIG: "files so large are not taken there (ulimit -f, FAT32); name another disk",
     errno.EEXIST: "a file is where a folder is needed; move it, or name another place",
     errno.ENOTDIR: "a file is where a folder is needed; move it, or name another place",
     errno.EISDIR: "a folder is where a file is needed; move it, or name another place",
     errno.ENAMETOOLONG: "give it a shorter name",
 }
 
+_OF_TRAINING = ("torch", "accelerate")  # which requirements-deploy.txt leaves out
 _CODE_OF_A_CLOSED_PIPE = 128 + 13  # of SIGPIPE, as programs in C end in `... | head`
 
 
@@ -129,6 +131,11 @@ def exit_code(work: Callable[[], int | None], stop: StopRequest | None = None, s
         return 1
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in _OF_TRAINING:
+            raise
+        print(f"error: {error.name} is not installed; pip install -r requirements.txt", file=sys.stderr)
         return 1
     except Exception as error:  # of torch, of OpenCV ...
         remedy = next((what for word, what in RUNTIME_REMEDIES.items() if word in str(error).lower()), None)
