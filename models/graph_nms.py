@@ -53,19 +53,12 @@ def suppress(found: Detections, conf_thresh: float, nms_thresh: float) -> Surviv
 def overlapping(quads: Tensor, threshold: float) -> Tensor:
     """Which of the rectangles (B, K, 4, 2) overlap by an IoU above `threshold`: (B, K, K) bool, seen in the frame of
     the second. Nothing overlaps a rectangle without area, nor by less than float32 can tell from nothing."""
-    intersection, area = _intersections(quads)
+    intersection, area = intersections(quads)
     total = area[:, :, None] + area[:, None, :]
     return intersection * (1 + threshold) > (threshold + _ROUNDING) * total
 
 
-def rectangle_iou(quads: Tensor) -> Tensor:
-    """Intersection over union of every rectangle with every rectangle (B, K, 4, 2): (B, K, K), 0 without area."""
-    intersection, area = _intersections(quads)
-    union = area[:, :, None] + area[:, None, :] - intersection
-    return intersection / torch.where(union > 0, union, 1.0)
-
-
-def _intersections(quads: Tensor) -> tuple[Tensor, Tensor]:
+def intersections(quads: Tensor) -> tuple[Tensor, Tensor]:
     """Areas of the intersections (B, K, K) and of the rectangles (B, K), in pixels squared.
 
     A's corners are brought into B's frame, in halves of B's sides, so that B is the square from -1 to 1. There the

@@ -15,9 +15,16 @@ from torch import Tensor, nn
 from DOTA_devkit import poly_iou, poly_nms
 from DOTA_devkit.boxes import boxes_to_quads
 from models import Detections
-from models.graph_nms import overlapping, rectangle_iou, suppress
+from models.graph_nms import intersections, overlapping, suppress
 
 CONF, NMS = 0.05, 0.3
+
+
+def rectangle_iou(quads: Tensor) -> Tensor:
+    """(B, K, K) of rectangles (B, K, 4, 2), 0 without area."""
+    shared, area = intersections(quads)
+    union = area[:, :, None] + area[:, None, :] - shared
+    return shared / torch.where(union > 0, union, 1.0)
 
 
 class Suppress(nn.Module):

@@ -40,9 +40,9 @@ def _make_parser() -> Parser:
         "networks",
         nargs="*",
         default=["resnet18", "mobilenetv2", "mobilenetv2,fpn32,heads64"],
-        metavar="NAME[,fpnWIDTH][,headsWIDTH][,fused]",
-        help="backbone, its neck (the combination modules without fpn), the width of its heads (256), and whether "
-        "these begin with one convolution for all [default: resnet18 mobilenetv2 mobilenetv2,fpn32,heads64]",
+        metavar="NAME[,fpnWIDTH][,headsWIDTH]",
+        help="backbone, its neck (the combination modules without fpn), and the width of its heads (256) [default: "
+        "resnet18 mobilenetv2 mobilenetv2,fpn32,heads64]",
     )
     network.add_argument("--size", type=int, default=608, help="side of the input, pixels [default: %(default)s]")
     network.add_argument("--rounds", type=int, default=7, help="turns that each takes [default: %(default)s]")

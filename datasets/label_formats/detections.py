@@ -25,7 +25,7 @@ from datasets.label_formats.json_documents import entries_by_line, fields_of, nu
 from DOTA_devkit.labels import LabelError, OnBad, report_faults
 from DOTA_devkit.task_files import read_results
 
-FILE_NAME, ORIGIN = "detections.json", "origin.json"  # as tools.detection.results names them
+FILE_NAME, ORIGIN = "detections.json", "origin.json"  # the boxes, and what they are results of
 SCORES = "scores of boxes, which the format does not hold, were left out"
 BELOW = "boxes with a score below {} were left out, as asked"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from datasets.augment import Augmentation
 from datasets.readers import Sample
 from datasets.training_set import TrainingSet
 from models import IMAGENET
+from tools.benchmarks.timing import in_turns
 
 BASE = "cv2.warpAffine"
 
@@ -40,7 +40,7 @@ def benchmark_data(size: int = 608, num_classes: int = 15, rounds: int = 60) -> 
     work: dict[str, Callable[[], object]] = {BASE: lambda: cv2.warpAffine(picture, matrix, (size, size))}
     for name, sample in samples.items():
         work[name] = lambda sample=sample: training_set.make_input(rng, [(picture, sample)])
-    times = _alternate(work, rounds)
+    times = {name: 1000 * min(each.wall) for name, each in in_turns(work, rounds, warm_up=2).items()}
     print(f"training sample, {size} x {size}, {num_classes} classes, one thread, best of {rounds}")
     for name, value in times.items():
         print(f"  {name:24} {value:9.2f} ms  {value / times[BASE]:6.2f} x {BASE}")
@@ -58,15 +58,3 @@ def random_sample(rng: np.random.Generator, count: int, size: int, num_classes: 
     return Sample(
         Path("drawn.png"), quads.astype(np.float32), rng.integers(0, num_classes, count), np.zeros(count, np.int64)
     )
-
-
-def _alternate(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Least milliseconds of each piece of work, taken in turns: what else the machine does can only add to them."""
-    times: dict[str, list[float]] = {name: [] for name in work}
-    for round_number in range(rounds + 2):
-        for name, do in work.items():
-            started = time.perf_counter()
-            do()
-            if round_number >= 2:  # the first two warm up
-                times[name].append((time.perf_counter() - started) * 1000)
-    return {name: min(values) for name, values in times.items()}

@@ -11,7 +11,6 @@ import importlib.util
 import io
 import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from models import CTRBOX, Detections, decode, normalize
 from models.graph_nms import suppress
 from tools.architecture import Architecture
 from tools.benchmarks.benchmark_table import format_table
+from tools.benchmarks.timing import in_turns
 from tools.checkpoint import load_named, save_checkpoint
 from tools.config import Config
 from tools.data import open_data, read_split
@@ -46,7 +46,6 @@ from tools.outcomes import DetectionSettings
 from tools.own_backbone import register_from_file
 from tools.run_folder import checkpoint_path
 from tools.running.command_line import SettingsError
-from tools.running.progress import progress_bar
 
 BASE = "torch eager fp32"
 PEAKS = (200, 500)  # of the NMS alone
@@ -193,7 +192,7 @@ def measure_nms(facts: FileFacts, peaks: Sequence[int], rounds: int, threads: in
             torch.onnx.export(module, example, buffer, dynamo=False, opset_version=17, input_names=list(values))
         session = onnxruntime.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])
         runs[num_boxes] = lambda session=session, values=values: session.run(None, values)
-    return {name: min(cpu) for name, (_, cpu) in _in_turns(runs, rounds).items()}
+    return {name: 1000 * min(times.cpu) for name, times in in_turns(runs, rounds).items()}
 
 
 def crowd(rng: np.random.Generator, num_boxes: int) -> np.ndarray:
@@ -253,35 +252,22 @@ def _measure(
     detectors: Mapping[str, Detector], pictures: Sequence[np.ndarray], rounds: int
 ) -> dict[str, dict[str, Any]]:
     """Least and median milliseconds of one picture, CPU milliseconds, and pictures a second in batches."""
-    one = _in_turns({name: lambda d=each: d.detect(pictures[:1]) for name, each in detectors.items()}, rounds)
-    many = _in_turns(
+    one = in_turns({name: lambda d=each: d.detect(pictures[:1]) for name, each in detectors.items()}, rounds)
+    many = in_turns(
         {name: lambda d=each: _together(d, pictures) for name, each in detectors.items()}, max(1, rounds // 4)
     )
-    base_ms, base_cpu = (min(values) for values in one[BASE])
+    base_wall, base_cpu = (min(values) for values in one[BASE])
     return {
         name: {
-            "latency_ms": min(taken),
-            "latency_ms_median": statistics.median(taken),
-            "latency_x": min(taken) / base_ms,
-            "cpu_ms": min(cpu),
+            "latency_ms": 1000 * min(wall),
+            "latency_ms_median": 1000 * statistics.median(wall),
+            "latency_x": min(wall) / base_wall,
+            "cpu_ms": 1000 * min(cpu),
             "cpu_x": min(cpu) / base_cpu,
-            "pictures_s": 1000 * len(pictures) / min(many[name][0]),
+            "pictures_s": len(pictures) / min(many[name].wall),
         }
-        for name, (taken, cpu) in one.items()
+        for name, (wall, cpu) in one.items()
     }
-
-
-def _in_turns(runs: Mapping[Any, Callable[[], object]], rounds: int) -> dict[Any, tuple[list[float], list[float]]]:
-    """Milliseconds and CPU milliseconds of each in each round, after one that does not count."""
-    times: dict[Any, tuple[list[float], list[float]]] = {name: ([], []) for name in runs}
-    for number in progress_bar(range(rounds + 1), unit="round", desc="measuring"):
-        for name, run in runs.items():
-            started, busy = time.perf_counter(), time.process_time()
-            run()
-            if number:
-                times[name][0].append((time.perf_counter() - started) * 1000)
-                times[name][1].append((time.process_time() - busy) * 1000)
-    return times
 
 
 def _score(detectors: Mapping[str, Detector], job: DeployJob) -> dict[str, float | None]:

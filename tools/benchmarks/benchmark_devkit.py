@@ -31,6 +31,7 @@ from DOTA_devkit.task_files import ImageDetections, write_results
 from DOTA_devkit.tiling import INDEX_NAME, TileIndex, cut_labels, lay_tiles, write_index
 from tools import merge_results
 from tools.benchmarks.benchmark_split import benchmark_split
+from tools.benchmarks.timing import in_turns
 from tools.file_scores import score_files
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -268,14 +269,7 @@ def _hits(best: Sequence[tuple[float, tuple[str, int]]], threshold: float) -> np
 
 
 def _least_seconds(*work: Callable[[], object], rounds: int) -> list[float]:
-    """Least seconds of each piece of work, taken in turns: what else the machine does can only add to them."""
-    least = [np.inf] * len(work)
-    for _ in range(rounds):
-        for number, do in enumerate(work):
-            started = time.perf_counter()
-            do()
-            least[number] = min(least[number], time.perf_counter() - started)
-    return least
+    return [min(times.wall) for times in in_turns(dict(enumerate(work)), rounds, warm_up=0).values()]
 
 
 def peak_mib(workers: int) -> float:

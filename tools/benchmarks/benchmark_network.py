@@ -1,8 +1,7 @@
 """What a backbone, a neck and a width of the heads cost when a picture is looked at: latencies in turns, and ratios.
 
-`fused` puts the first convolutions of the four heads into one of 4 x the width, with the same weights. It says the same
-and was found slower, in PyTorch as in ONNX Runtime: the hidden map of all heads together no longer fits into the cache,
-and its parts are copied out for the last convolutions. So the network does not do it.
+The first convolutions of the four heads in one of 4 x the width were found slower, in PyTorch as in ONNX Runtime: the
+hidden map of all heads together no longer fits into the cache, and its parts are copied out for the last convolutions.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import argparse
 import re
 import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,13 +18,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from models import CTRBOX, IMAGENET, Maps
+from models import CTRBOX, IMAGENET
 from tools.architecture import Architecture
+from tools.benchmarks.timing import in_turns
 from tools.running.command_line import SettingsError
-from tools.running.progress import progress_bar
 
 NUM_CLASSES = 15
 
@@ -46,30 +43,13 @@ class Row(NamedTuple):
 class _Choice:
     name: str
     architecture: Architecture
-    is_fused: bool
 
     def build(self, size: int) -> nn.Module:
         torch.manual_seed(0)
         network = self.architecture.build()
         with torch.no_grad():  # statistics for the batch norms, so that ReLUs let through what they do in earnest
             network(torch.randn(2, 3, min(size, 256), min(size, 256)))
-        network = network.eval().to(memory_format=torch.channels_last)
-        return FusedHeads(network) if self.is_fused else network
-
-
-class FusedHeads(nn.Module):
-    """A CTRBOX whose heads begin with one convolution for all four: the same maps."""
-
-    def __init__(self, network: CTRBOX) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Maps:
-        heads = [getattr(self.network, name) for name in Maps._fields]
-        weight, bias = (torch.cat([getattr(head[0], name) for head in heads]) for name in ("weight", "bias"))
-        hidden = functional.conv2d(self.network.features(images), weight, bias, padding=1)
-        parts = hidden.split(heads[0][0].out_channels, dim=1)
-        return Maps(*(head[1:](part) for head, part in zip(heads, parts, strict=True)))
+        return network.eval().to(memory_format=torch.channels_last)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -78,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def benchmark_network(names: Sequence[str], size: int, rounds: int, onnx: bool = False) -> list[Row]:
-    """Print the table of the networks `NAME[,fpnWIDTH][,headsWIDTH][,fused]`, at size x size, one picture at a time, on
+    """Print the table of the networks `NAME[,fpnWIDTH][,headsWIDTH]`, at size x size, one picture at a time, on
     the CPU threads that torch has. Ratios are to the first of them.
 
     Raises SettingsError for a name that is no such thing, and for a size or a number that cannot be.
@@ -92,8 +72,8 @@ def benchmark_network(names: Sequence[str], size: int, rounds: int, onnx: bool =
     image = torch.randn(1, 3, size, size).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         flops = [_count_flops(network, image) for network in networks]
-        eager = _in_turns([lambda network=network: network(image) for network in networks], rounds)
-    onnx_times = _in_turns([_onnx_run(network, image) for network in networks], rounds) if onnx else [None] * len(names)
+        eager = _medians([lambda network=network: network(image) for network in networks], rounds)
+    onnx_times = _medians([_onnx_run(network, image) for network in networks], rounds) if onnx else [None] * len(names)
     rows = [
         Row(choice.name, sum(parameter.numel() for parameter in network.parameters()), *values)
         for choice, network, *values in zip(choices, networks, flops, eager, onnx_times, strict=True)
@@ -106,15 +86,15 @@ def _parse(text: str) -> _Choice:
     backbone, *parts = text.split(",")
     found = {"neck": "combination", "neck_width": 64, "head_width": 256}
     for part in parts:
-        match = re.fullmatch(r"(fpn|heads)(\d+)|fused", part)
+        match = re.fullmatch(r"(fpn|heads)(\d+)", part)
         if match is None:
-            raise SettingsError(f"'{text}' is no network; an example: mobilenetv2,fpn32,heads64 (or ,fused)")
+            raise SettingsError(f"'{text}' is no network; an example: mobilenetv2,fpn32,heads64")
         if match[1] == "fpn":
             found |= {"neck": "fpn", "neck_width": int(match[2])}
-        elif match[1] == "heads":
+        else:
             found["head_width"] = int(match[2])
     class_names = tuple(f"class{number}" for number in range(NUM_CLASSES))
-    return _Choice(text, Architecture(backbone, True, class_names, (608, 608), IMAGENET, **found), "fused" in parts)
+    return _Choice(text, Architecture(backbone, True, class_names, (608, 608), IMAGENET, **found))
 
 
 def _count_flops(network: nn.Module, image: Tensor) -> int:
@@ -123,16 +103,8 @@ def _count_flops(network: nn.Module, image: Tensor) -> int:
     return counter.get_total_flops()
 
 
-def _in_turns(runs: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """The median seconds of each, after one turn that does not count."""
-    times: list[list[float]] = [[] for _ in runs]
-    for number in progress_bar(range(rounds + 1), unit="round", desc="measuring"):
-        for run, taken in zip(runs, times, strict=True):
-            started = time.perf_counter()
-            run()
-            if number:
-                taken.append(time.perf_counter() - started)
-    return [statistics.median(taken) for taken in times]
+def _medians(runs: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    return [statistics.median(times.wall) for times in in_turns(dict(enumerate(runs)), rounds).values()]
 
 
 def _onnx_run(network: nn.Module, image: Tensor) -> Callable[[], object]:

@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
+from datasets.label_formats.detections import FILE_NAME as DETECTIONS
+from datasets.label_formats.detections import ORIGIN
 from DOTA_devkit.atomic import atomic_write, write_json
 from DOTA_devkit.boxes import quads_to_boxes
 from DOTA_devkit.task_files import ResultWriter, result_path
@@ -21,7 +23,7 @@ from tools.running.messages import warn
 
 # cx, cy, w, h in pixels and the angle of w, the long side, in radians, clockwise from +x, -pi/2 to pi/2.
 BOX_CONVENTION = "le90"
-RESULTS, DETECTIONS, ORIGIN, DRAWINGS = "results", "detections.json", "origin.json", "drawings"
+RESULTS, DRAWINGS = "results", "drawings"
 MERGED = "merged"  # of tiles, on the whole pictures
 MERGED_BY_HAND = ".merge_results.json"  # of tools.merge_results, beside the files that it wrote: which these are
 
