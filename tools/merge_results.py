@@ -101,23 +101,12 @@ def merge_folder(
     Raises SettingsError when both folders are one or another process writes results there, LabelError for a bad line,
     OSError for what cannot be read.
     """
-    if out_dir.resolve() == results_dir.resolve():
-        raise SettingsError(f"{out_dir}: is the folder of the results on tiles; name another to write to")
-    found = _file_of_each_class(results_dir)
-    classes = index.class_names or tuple(sorted(found))
-    strange = [name for name in sorted(found) if name not in classes and found[name].read_bytes().strip()]
-    if strange:
-        raise ValueError(
-            f"{found[strange[0]]}: class '{strange[0]}' is not among the classes of the index, {', '.join(classes)}; "
-            "is it the index of other tiles?"
-        )
-    sources = {name: found.get(name) for name in classes}
-    _refuse_other_tiles(sources.values(), index)
+    sources = _sources(results_dir, out_dir, index)
     together = [sources] if agnostic else [{name: path} for name, path in sources.items()]
     tasks = [MergeTask(files, out_dir, index, nms_threshold) for files in together]
     # The longest first, so that no process is left alone with it at the end.
     tasks.sort(key=lambda task: task.num_bytes, reverse=True)
-    own = {result_path(out_dir, name) for name in classes}
+    own = {result_path(out_dir, name) for name in sources}
     with locked(out_dir, "writing results into"):
         outdated = remove_results(out_dir) - own
         try:
@@ -132,6 +121,33 @@ def merge_folder(
     if outdated:
         print(f"removed: {len(outdated)} Task1 {_files(len(outdated))} of other classes, of earlier results")
     _warn_of_others(out_dir, own)
+    _print_counts(merged, sources)
+    print(
+        f"written: {out_dir}, one Task1 file for each of {len(sources)} classes; "
+        f"pictures of the index: {len(index.pictures)}"
+    )
+
+
+def _sources(results_dir: Path, out_dir: Path, index: TileIndex) -> dict[str, Path | None]:
+    """The file of each class of the index (without any there: of each class that is found), None where there is none.
+    Raises SettingsError or ValueError for results that cannot be merged there, or by this index."""
+    if out_dir.resolve() == results_dir.resolve():
+        raise SettingsError(f"{out_dir}: is the folder of the results on tiles; name another to write to")
+    found = _file_of_each_class(results_dir)
+    classes = index.class_names or tuple(sorted(found))
+    strange = [name for name in sorted(found) if name not in classes and found[name].read_bytes().strip()]
+    if strange:
+        raise ValueError(
+            f"{found[strange[0]]}: class '{strange[0]}' is not among the classes of the index, {', '.join(classes)}; "
+            "is it the index of other tiles?"
+        )
+    sources = {name: found.get(name) for name in classes}
+    _refuse_other_tiles(sources.values(), index)
+    return sources
+
+
+def _print_counts(merged: Sequence[Merged], sources: Mapping[str, Path | None]) -> None:
+    """Boxes by class, in tiles and on pictures; to the standard error stream what is missing."""
     num_found = {name: count for item in merged for name, count in item.num_found.items()}
     num_merged = {name: count for item in merged for name, count in item.num_merged.items()}
     without = [name for name, path in sources.items() if path is None]
@@ -141,13 +157,9 @@ def merge_folder(
     if unknown:
         names = ", ".join(f"'{name}'" for name in sorted(unknown)[:SHOWN_TILES])
         warn(f"{unknown.total()} boxes of {len(unknown)} tiles that are not in the index are left out, such as {names}")
-    width = max(len(name) for name in classes)
-    for name in classes:
+    width = max(map(len, sources))
+    for name in sources:
         print(f"{name:{width}}  {num_found[name]:9} boxes in tiles -> {num_merged[name]}")
-    print(
-        f"written: {out_dir}, one Task1 file for each of {len(classes)} classes; "
-        f"pictures of the index: {len(index.pictures)}"
-    )
 
 
 def merge_classes(task: MergeTask) -> Merged:

@@ -181,6 +181,28 @@ def _write_lists(out: Path, lists: dict[str, list[str]], overwrite: bool) -> Non
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _make_parser()
+    options = parser.parse_args(arguments)
+    check_bands(options.bands)
+    if options.part_pictures and (options.group_by or options.near_duplicates or options.group_by_ground):
+        parser.error("argument --part_pictures: goes without flags that keep tiles together")
+    if options.group_by_ground and (why_not := why_no_rasterio()):
+        raise SettingsError(f"--group_by_ground needs rasterio: {why_not}")
+    if options.group_by_ground and (options.data_dir / INDEX_NAME).is_file():
+        raise SettingsError("--group_by_ground: these are tiles; group the whole pictures, and cut them with --lists")
+    if not (options.val > 0 and options.test >= 0 and options.val + options.test < 1):
+        parser.error(
+            f"--val {options.val:g} --test {options.test:g}: --val must be above 0, --test at least 0, and both "
+            "together below 1"
+        )
+    try:
+        options.group_by = options.group_by if options.group_by is None else re.compile(options.group_by)
+    except re.error as error:
+        parser.error(f"--group_by {options.group_by!r}: no regular expression ({error})")
+    return options
+
+
+def _make_parser() -> Parser:
     parser = Parser(
         "split_train_val",
         description="Share out the pictures of a data folder to lists for training, validation and test, so that each "
@@ -248,24 +270,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--overwrite", action="store_true", help="replace lists that are in LISTS_DIR already and read otherwise")
     parser.add_bands()
     parser.add_workers("threads that hash pictures")
-    options = parser.parse_args(arguments)
-    check_bands(options.bands)
-    if options.part_pictures and (options.group_by or options.near_duplicates or options.group_by_ground):
-        parser.error("argument --part_pictures: goes without flags that keep tiles together")
-    if options.group_by_ground and (why_not := why_no_rasterio()):
-        raise SettingsError(f"--group_by_ground needs rasterio: {why_not}")
-    if options.group_by_ground and (options.data_dir / INDEX_NAME).is_file():
-        raise SettingsError("--group_by_ground: these are tiles; group the whole pictures, and cut them with --lists")
-    if not (options.val > 0 and options.test >= 0 and options.val + options.test < 1):
-        parser.error(
-            f"--val {options.val:g} --test {options.test:g}: --val must be above 0, --test at least 0, and both "
-            "together below 1"
-        )
-    try:
-        options.group_by = options.group_by if options.group_by is None else re.compile(options.group_by)
-    except re.error as error:
-        parser.error(f"--group_by {options.group_by!r}: no regular expression ({error})")
-    return options
+    return parser
 
 
 if __name__ == "__main__":

@@ -222,29 +222,18 @@ def _assemble(
     stopped: Stopped | None,
 ) -> Run:
     """The run, with optimiser, average and progress as the checkpoint has them."""
-    path, state = stopped or (None, None)
     network = network.to(engine.device, memory_format=engine.layout)
-    average = WeightAverage(network, config.ema)
-    optimizer, progress, meter = make_optimizer(network, config), Progress(), Meter()
-    if state is not None:
-        with restoring(path, "optimiser's state"):
-            restore_optimizer(optimizer, state["optimizer_state_dict"])
-        with restoring(path, "progress"):
-            progress, meter = Progress(**state["progress"]), Meter(**state.get("meter", {}))
-            if min(progress.epoch, progress.step, progress.num_images) < 0:
-                raise ValueError(f"epoch {progress.epoch}, step {progress.step}, {progress.num_images} pictures")
-            torch.set_rng_state(state["torch_rng_state"])
-            if engine.device.type == "cuda" and state.get("cuda_rng_state") is not None:
-                torch.cuda.set_rng_state(state["cuda_rng_state"], engine.device)
-        if config.ema and state.get("ema_state_dict") is not None:
-            with restoring(path, "averaged weights"):
-                average.restore(state["ema_state_dict"], state["ema_steps"])
+    average, optimizer = WeightAverage(network, config.ema), make_optimizer(network, config)
+    progress, meter = Progress(), Meter()
+    if stopped is not None:
+        progress, meter = _restored(stopped, engine, optimizer, average, config)
     if config.compile:
         network.features = torch.compile(network.features)
     model, optimizer = engine.prepare(network, optimizer)
-    if state is not None and engine.accelerator.scaler is not None and state.get("scaler_state_dict"):
-        with restoring(path, "state of the loss scale"):
-            engine.accelerator.scaler.load_state_dict(state["scaler_state_dict"])
+    scaler = engine.accelerator.scaler
+    if stopped is not None and scaler is not None and stopped.state.get("scaler_state_dict"):
+        with restoring(stopped.path, "state of the loss scale"):
+            scaler.load_state_dict(stopped.state["scaler_state_dict"])
     step = TrainingStep(
         engine,
         model,
@@ -273,3 +262,23 @@ def _assemble(
     run.reopen_epoch()
     run.history = History(run_dir, progress.epoch, config.tensorboard) if engine.is_main else None
     return run
+
+
+def _restored(
+    stopped: Stopped, engine: Engine, optimizer: torch.optim.Optimizer, average: WeightAverage, config: Config
+) -> tuple[Progress, Meter]:
+    """How far the run had come; optimiser, averaged weights and random numbers become what they were then."""
+    path, state = stopped
+    with restoring(path, "optimiser's state"):
+        restore_optimizer(optimizer, state["optimizer_state_dict"])
+    with restoring(path, "progress"):
+        progress, meter = Progress(**state["progress"]), Meter(**state.get("meter", {}))
+        if min(progress.epoch, progress.step, progress.num_images) < 0:
+            raise ValueError(f"epoch {progress.epoch}, step {progress.step}, {progress.num_images} pictures")
+        torch.set_rng_state(state["torch_rng_state"])
+        if engine.device.type == "cuda" and state.get("cuda_rng_state") is not None:
+            torch.cuda.set_rng_state(state["cuda_rng_state"], engine.device)
+    if config.ema and state.get("ema_state_dict") is not None:
+        with restoring(path, "averaged weights"):
+            average.restore(state["ema_state_dict"], state["ema_steps"])
+    return progress, meter
