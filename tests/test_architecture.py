@@ -8,7 +8,7 @@ import pytest
 
 from models import IMAGENET
 from tools.architecture import Architecture, check_flags
-from tools.config import SettingsError
+from tools.running.command_line import SettingsError
 from tools.setting_flags import parse_settings
 
 ARCHITECTURE = Architecture("resnet18", True, ("ship",), (96, 160), IMAGENET)

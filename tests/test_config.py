@@ -6,7 +6,8 @@ from dataclasses import fields
 
 import pytest
 
-from tools.config import Config, SettingsError, settings_from, settings_toml
+from tools.config import Config, settings_from, settings_toml
+from tools.running.command_line import SettingsError
 from tools.setting_flags import parse_settings
 
 

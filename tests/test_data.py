@@ -11,7 +11,7 @@ from DOTA_devkit.labels import EVERY_CLASS, LabelError
 from DOTA_devkit.tiling import TileIndex, lay_tiles
 from tests.label_documents import DATA_YAML, PNG, YOLO_LINE, yolo_folder
 from tools import data as data_module
-from tools.config import Config, SettingsError
+from tools.config import Config
 from tools.data import (
     augmentation_of,
     data_classes,
@@ -21,6 +21,7 @@ from tools.data import (
     truths_of,
     warn_of_shared_pictures,
 )
+from tools.running.command_line import SettingsError
 from tools.setting_flags import parse_settings
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tools.config import SettingsError
+from tools.running.command_line import SettingsError
 from tools.running.destinations import refuse_data_folder, refuse_inputs, require_free
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tools.config import SettingsError
 from tools.device import pick_device, pick_precision, training_layout
+from tools.running.command_line import SettingsError
 
 
 def test_auto_takes_what_is_there():

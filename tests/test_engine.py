@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tools.config import SettingsError
 from tools.engine import Engine
+from tools.running.command_line import SettingsError
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.config import SettingsError
 from tools.running import folder_lock
+from tools.running.command_line import SettingsError
 from tools.running.folder_lock import LOCK, locked
 
 fcntl = pytest.importorskip("fcntl")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tools.config import Config, SettingsError
+from tools.config import Config
 from tools.recipes import RECIPES
+from tools.running.command_line import SettingsError
 from tools.setting_flags import parse_settings
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tools import run_folder
-from tools.config import Config, SettingsError
+from tools.config import Config
 from tools.run_folder import (
     BEST,
     LAST,
@@ -19,6 +19,7 @@ from tools.run_folder import (
     newest_run,
     results_dir,
 )  # fmt: skip
+from tools.running.command_line import SettingsError
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tools import setting_flags
-from tools.config import Config, SettingsError, setting_fields, settings_toml
+from tools.config import Config, setting_fields, settings_toml
+from tools.running.command_line import SettingsError
 from tools.setting_flags import parse_settings, split_settings
 
 PUBLISHED_FLAGS = (

@@ -22,9 +22,10 @@ from DOTA_devkit.labels import read_labels
 from DOTA_devkit.tiling import read_index
 from tests.label_documents import YOLO_LINE, yolo_folder
 from tools import split_tiles, tile_pictures
-from tools.config import Config, SettingsError
+from tools.config import Config
 from tools.data import open_data
 from tools.detection.whole_pictures import whole_pictures_of
+from tools.running.command_line import SettingsError
 from tools.split_tiles import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent

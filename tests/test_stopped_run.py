@@ -10,7 +10,7 @@ import torch
 import main
 from tests.short_runs import LISTS, arguments, weights_of
 from tools import train
-from tools.config import SettingsError
+from tools.running.command_line import SettingsError
 from tools.setting_flags import parse_settings
 
 pytestmark = pytest.mark.usefixtures("thin_backbones")

@@ -13,9 +13,10 @@ from torch import Tensor
 from datasets.class_lists import DOTA_CLASSES
 from DOTA_devkit.names import as_class_names
 from models import CTRBOX, PUBLISHED, Backbone, Preprocessing, adapt_input, build_backbone
-from tools.config import Config, SettingsError
+from tools.config import Config
 from tools.detection.network_input import NetworkInput
 from tools.own_backbone import same_backbone
+from tools.running.command_line import SettingsError
 
 PUBLISHED_SIDE = 608
 PUBLISHED_BACKBONE = "resnet101"

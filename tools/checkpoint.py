@@ -16,8 +16,9 @@ from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.reasons import first_line
 from models import CTRBOX, BackboneError
 from tools.architecture import PUBLISHED_BACKBONE, Architecture, published_architecture
-from tools.config import Config, SettingsError, settings_from
+from tools.config import Config, settings_from
 from tools.own_backbone import register_from_file, same_backbone
+from tools.running.command_line import SettingsError
 from tools.training.transfer import CheckpointError, compare, copy_matched, likely_cause, unwrapped
 
 FORMAT_VERSION = 1

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools.config import SettingsError
 from tools.run_folder import METRICS
+from tools.running.command_line import SettingsError
 from tools.running.messages import warn
 
 

@@ -28,8 +28,9 @@ from datasets.training_set import TrainingSet
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import LabelError, did_you_mean
 from DOTA_devkit.tiling import TileIndex
-from tools.config import Config, SettingsError
+from tools.config import Config
 from tools.run_lists import held_out
+from tools.running.command_line import SettingsError
 from tools.running.messages import report_bad_labels, warn, warn_of_dead_links
 from tools.running.ranks import is_main_process
 from tools.tile_folder import index_in, unfinished_tiles

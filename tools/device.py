@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from DOTA_devkit.reasons import first_line
-from tools.config import PRECISIONS, SettingsError
+from tools.config import PRECISIONS
+from tools.running.command_line import SettingsError
 
 _DTYPES = dict(zip(PRECISIONS, (torch.float32, torch.bfloat16, torch.float16), strict=True))
 

@@ -6,7 +6,8 @@ import shlex
 import time
 from pathlib import Path
 
-from tools.config import Config, SettingsError
+from tools.config import Config
+from tools.running.command_line import SettingsError
 from tools.running.destinations import refuse_data_folder, refuse_inputs
 from tools.running.folder_lock import HAS_LOCKS
 from tools.running.messages import log_warnings, warn

@@ -69,8 +69,8 @@ def is_yolo_folder(data_dir: Path) -> bool:
 
 
 def open_yolo(data_dir: Path, by_path: bool = False) -> YoloFolder:
-    """The pictures, splits and class names of a folder; listed anew only when something there has changed. `by_path`,
-    the keys of pictures are their paths instead of their names.
+    """The pictures, splits and class names of a folder; listed once, unless a folder or list that it names has changed.
+    `by_path`, the keys of pictures are their paths instead of their names.
 
     Raises LabelError for a bad data.yaml, ImageError for a folder without pictures, also where data.yaml has a `train`
     or `val` that is not there, ValueError for two pictures of one name, unless they are told apart by their paths:

@@ -21,12 +21,12 @@ from models.peak_heads import PeakNetwork
 from models.views import ViewedNetwork
 from tools.architecture import Architecture
 from tools.checkpoint import load_named, settings_in
-from tools.config import SettingsError
 from tools.detection.results import file_hash
 from tools.exported.export_parity import HALF_LIMITS, Limits, ParityError, measure_parity
 from tools.exported.onnx_facts import FileFacts
 from tools.exported.onnx_file import build_file
 from tools.onnx_detector import OnnxDetector
+from tools.running.command_line import SettingsError
 from tools.running.messages import warn
 
 SHOWN_PICTURES = 4  # on which the file is compared with the network

@@ -15,10 +15,11 @@ import numpy as np
 from datasets.picture_files.image_folders import find_images
 from datasets.picture_files.images import IMAGE_SUFFIXES, ImageError
 from DOTA_devkit.atomic import atomic_write
-from tools.config import Config, SettingsError
+from tools.config import Config
 from tools.data import open_data, split_of
 from tools.exported.onnx_facts import ModelFileError, read_properties
 from tools.onnx_detector import OnnxDetector
+from tools.running.command_line import SettingsError
 from tools.running.messages import quiet_logging
 from tools.running.progress import progress_bar
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.config import SettingsError
+from tools.running.command_line import SettingsError
 
 
 def refuse_data_folder(out: Path, data_dir: Path, flag: str = "") -> None:

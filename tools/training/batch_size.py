@@ -12,9 +12,10 @@ from datasets.loader import blank_batch
 from datasets.targets import Targets
 from models import CTRBOX, normalize
 from tools.architecture import Architecture
-from tools.config import Config, SettingsError
+from tools.config import Config
 from tools.data import window_size
 from tools.engine import Engine
+from tools.running.command_line import SettingsError
 from tools.training.optimizer import make_criterion, make_optimizer
 
 RESERVE = 0.9  # of what just fits: pictures with many objects, and what else the GPU shows, need some room

@@ -11,8 +11,9 @@ from datasets.picture_files.layouts import Reading
 from models import CTRBOX, BackboneError, build_backbone
 from tools.architecture import NETWORK_FLAGS, Architecture, check_flags
 from tools.checkpoint import CheckpointError, architecture_of, build, load_weights, weights_of
-from tools.config import Config, SettingsError
+from tools.config import Config
 from tools.run_folder import weights_in
+from tools.running.command_line import SettingsError
 from tools.training.run_state import Stopped
 from tools.training.weights import preprocessing_of, pretrained_backbone, start_from
 

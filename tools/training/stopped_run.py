@@ -16,8 +16,9 @@ from tools.checkpoint import (
     settings_in,
     weights_of,
 )
-from tools.config import Config, SettingsError, with_settings
+from tools.config import Config, with_settings
 from tools.run_folder import LAST, newest_run
+from tools.running.command_line import SettingsError
 from tools.training.run_state import Stopped
 
 # Data may have moved: `check_lists` compares the names of the pictures.

@@ -23,7 +23,7 @@ from models import CTRBOX
 from models.shared_norms import share_norms
 from tools.architecture import READING_FLAGS, Architecture
 from tools.checkpoint import restoring
-from tools.config import Config, SettingsError, settings_toml, with_settings
+from tools.config import Config, settings_toml, with_settings
 from tools.data import (
     DataFolder,
     data_classes,
@@ -38,6 +38,7 @@ from tools.engine import Engine
 from tools.own_backbone import same_backbone
 from tools.run_folder import SETTINGS, Log, new_run_dir
 from tools.run_lists import TILED, check_lists, keep_lists, pictures_of_tiles, warn_of_known_pictures
+from tools.running.command_line import SettingsError
 from tools.running.destinations import refuse_data_folder
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
