@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_RUN := runs/demo
 
-.PHONY: demo test test-all lint
+.PHONY: demo test test-quick test-all lint
 
 $(VENV)/.installed: requirements.txt requirements-base.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +22,9 @@ demo: $(VENV)/.installed
 	$(BIN)/python main.py --phase eval --resume $(DEMO_RUN)/best.pth
 
 test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n auto -m "not long"
+
+test-quick: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto -m "not slow"
 
 test-all: $(VENV)/.installed-dev

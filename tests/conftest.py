@@ -63,6 +63,13 @@ def _declare_torchvisions_operators() -> torch.library.Library | None:
 _TORCHVISION = _declare_torchvisions_operators()  # a library that is let go takes its schemas with it
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A long test is a slow one."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def _no_log_of_another_test() -> Iterator[None]:
     yield

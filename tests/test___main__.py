@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tools.__main__ import commands, main
 
 
+@pytest.mark.slow
 def test_it_lists_the_commands(capsys) -> None:
     assert main([]) == main(["--help"]) == 0
     said = capsys.readouterr().out

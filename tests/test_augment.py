@@ -74,6 +74,7 @@ def test_the_matrix_of_the_letterbox_has_the_letterboxs_geometry(hw: tuple[int, 
     assert np.abs(exact - warped)[inner].max() < 3
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32))
 @settings(deadline=None, max_examples=100)
 def test_a_random_matrix_keeps_shapes_and_stays_in_its_bounds(seed: int) -> None:
@@ -163,6 +164,7 @@ def test_a_flip_moves_whole_pixels() -> None:
 # -- boxes
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 2**32),
     cx=st.floats(60, 180),

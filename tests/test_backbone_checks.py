@@ -32,10 +32,11 @@ QUICK = [line for line in CHECKS if line not in ("torch.compile", "channels and 
 
 def names() -> list:
     """Light ones at once; the rest, and all of timm's, when there is time."""
-    natives = [pytest.param(name, marks=() if name in LIGHT else pytest.mark.slow) for name in known_backbones()]
-    return [*natives, *(pytest.param(f"timm/{name}", marks=pytest.mark.slow) for name in FAMILIES)]
+    natives = [pytest.param(name, marks=() if name in LIGHT else pytest.mark.long) for name in known_backbones()]
+    return [*natives, *(pytest.param(f"timm/{name}", marks=pytest.mark.long) for name in FAMILIES)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_every_backbone_keeps_the_contract(name: str) -> None:
     torch.manual_seed(0)
@@ -52,7 +53,7 @@ def small_demo(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", [*known_backbones(), *(f"timm/{name}" for name in FAMILIES)])
 def test_every_backbone_trains_ten_steps_on_the_demo_and_exports(name, small_demo, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -73,7 +74,7 @@ def test_every_backbone_trains_ten_steps_on_the_demo_and_exports(name, small_dem
         shutil.rmtree(tmp_path / "run", ignore_errors=True)  # a gigabyte for the largest
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv2", "timm/pvt_v2_b0", "timm/swin_tiny_patch4_window7_224"])
 def test_some_compile_and_take_608(name: str) -> None:
     torch.manual_seed(0)

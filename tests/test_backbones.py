@@ -156,8 +156,9 @@ TORCHVISION = {
 LARGE = ("resnet101", "resnet152", "resnext101_32x8d", "wide_resnet50_2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in TORCHVISION]
+    "name", [pytest.param(name, marks=pytest.mark.long if name in LARGE else ()) for name in TORCHVISION]
 )
 def test_maps_are_those_of_torchvision_with_the_same_weights(name: str) -> None:
     """To 1e-5 of the largest value; with batch norms as after training, not all 0 and 1."""
@@ -195,6 +196,7 @@ def _torchvisions_maps(network: torch.nn.Module, images: torch.Tensor) -> list[t
     return maps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", known_backbones())
 def test_building_takes_little_more_than_drawing_every_weight_once(name: str) -> None:
     """Measured: 0.6 to 2.2 times as long, mobilenetv2 3.8 times, for its many modules; in this process's own time, for
@@ -228,6 +230,7 @@ def test_the_table_of_weights_has_torchvisions_addresses() -> None:
         assert models.get_model_weights(TORCHVISION[name]).IMAGENET1K_V1.url == url
 
 
+@pytest.mark.slow
 def test_maps_of_equal_stride_go_through_the_combination_modules() -> None:
     """C4 of the dilated network is at stride 16, as C3: strides 4, 8, 16, 16."""
     network = CTRBOX(2, "resnet50_dc5").eval()

@@ -14,6 +14,7 @@ def balanced(counts: np.ndarray, groups: np.ndarray, fractions: list[float], see
     return split_balanced(np.asarray(counts), np.asarray(groups), fractions, np.random.default_rng(seed))
 
 
+@pytest.mark.slow
 @given(data=st.data(), seed=st.integers(0, 2**31), fractions=st.sampled_from([[0.9, 0.1], [0.5, 0.5], [0.7, 0.2, 0.1]]))
 @settings(deadline=None, max_examples=80)
 def test_groups_stay_whole_and_every_class_is_where_it_can_be(data: st.DataObject, seed: int, fractions: list) -> None:

@@ -18,6 +18,7 @@ from tools.onnx_detector import OnnxDetector
 from tools.running.command_line import SettingsError
 
 
+@pytest.mark.slow
 def test_torch_finds_what_the_exported_file_finds(finding_checkpoint, exported, dota_folder) -> None:
     picture = read_image(next((dota_folder() / "images").iterdir()))
     detector = OnnxDetector(exported(nms=True))
@@ -50,7 +51,7 @@ def test_a_flag_out_of_range_is_refused(changes, said, finding_checkpoint) -> No
         job_from(options)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_quick_run_says_what_it_measured(finding_checkpoint, dota_folder, tmp_path, capsys) -> None:
     words = ["deploy", "--quick", "--resume", str(finding_checkpoint), "--data_dir", str(dota_folder())]
     threads = torch.get_num_threads()

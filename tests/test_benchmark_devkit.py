@@ -11,6 +11,7 @@ from tools import benchmark
 from tools.benchmarks import benchmark_devkit
 
 
+@pytest.mark.slow
 def test_the_quick_run_says_what_it_measured(capsys: pytest.CaptureFixture) -> None:
     assert benchmark.main(["devkit", "--quick"]) == 0
     said = capsys.readouterr().out
@@ -59,7 +60,7 @@ def test_drawn_tiles_hold_as_many_boxes_as_asked_for() -> None:
     assert 60 < np.mean([len(item.scores) for item in list(detections.values())[:64]]) < 140
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_first_compile_is_measured_in_processes_of_its_own() -> None:
     numbers = benchmark_devkit.benchmark_compile()
     assert 0 < numbers["compile cached"] < numbers["compile"]

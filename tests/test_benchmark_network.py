@@ -8,6 +8,7 @@ from tools import benchmark
 from tools.benchmarks.benchmark_network import benchmark_network
 
 
+@pytest.mark.slow
 def test_a_row_for_each_network_with_its_size_and_ratio(capsys):
     names = ["mobilenetv2", "mobilenetv2,fpn32,heads64"]
     heavy, light = benchmark_network(names, 64, 1, onnx=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import main
 from DOTA_devkit.evaluation import ImageTruth
@@ -28,6 +29,7 @@ def test_ignore_regions_are_no_objects():
     assert count_dropped({}, 0.1) == 0
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_at_each_threshold(dota_folder, tmp_path, capsys):
     lists = {"train": ["scene_0"], "val": ["scene_1", "scene_2"]}
     size = ["--input_h", "64", "--input_w", "64", "--num_epoch", "1", "--num_workers", "0", "--pretrained", "none"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tools.benchmarks.benchmark_split import benchmark_split
 
 
+@pytest.mark.slow
 def test_both_codecs_are_compared_with_bare_coding(capsys):
     numbers = benchmark_split(2, (300, 650), workers=1, rounds=1)
     assert {"split .png share", "split .jpg share"} <= set(numbers)

@@ -42,6 +42,7 @@ class _Trial:
         return benchmark_train.Outcome(20.0, 0.01, 5.0, 300.0, 300 + 1000 * self.factor, None)
 
 
+@pytest.mark.slow
 def test_the_settings_take_turns_and_the_first_turn_does_not_count(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(benchmark_train, "TrialProcess", _Trial)
     monkeypatch.setattr(_Trial, "log", [])
@@ -76,6 +77,7 @@ def test_the_flags_choose_what_is_measured(monkeypatch):
     assert asked[3][0] == Job("resnet18", 64, 2, 2, 0, "auto", Path())
 
 
+@pytest.mark.slow
 def test_drawn_data_is_what_the_readers_read(tmp_path):
     data_dir = tmp_path / "数据"
     draw_data(data_dir, benchmark_train.DRAWN + 3, 96)
@@ -96,7 +98,7 @@ def test_a_process_that_dies_is_a_sentence(tmp_path):
             trial.ask("take_turn")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_quick_run_says_what_it_measured(capsys, tmp_path):
     assert benchmark.main(["train", "--quick", "--settings", "sparse", "--json", str(tmp_path / "a.json")]) == 0
     said = capsys.readouterr().out
@@ -106,7 +108,7 @@ def test_the_quick_run_says_what_it_measured(capsys, tmp_path):
     assert all(row["start_mib"] < row["peak_mib"] for row in rows.values())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_bad_data_in_a_trial_is_told_in_this_process(tmp_path):
     with (
         TrialProcess(SETTINGS["plain"], Job("resnet18", 64, 1, 1, 0, "cpu", tmp_path)) as trial,

@@ -33,6 +33,7 @@ def job(tmp_path_factory) -> Job:
     return Job("resnet18", 64, 2, 2, 0, "cpu", folder)
 
 
+@pytest.mark.slow
 def test_the_plain_trial_is_contiguous_fp32_with_dense_heads(job):
     trial = Trial(SETTINGS["plain"], job)
     trial.load()
@@ -57,6 +58,7 @@ def test_the_plain_trial_is_contiguous_fp32_with_dense_heads(job):
     trial.close()
 
 
+@pytest.mark.slow
 def test_the_sparse_trial_has_the_defaults_of_training(job):
     trial = Trial(SETTINGS["sparse"], job)
     trial.load()
@@ -73,6 +75,7 @@ def test_the_sparse_trial_has_the_defaults_of_training(job):
     trial.close()
 
 
+@pytest.mark.slow
 def test_the_peak_is_in_bytes_and_keeps_what_was_given_back():
     before = peak_memory(torch.device("cpu"))
     big = np.ones(before // 8)

@@ -11,6 +11,7 @@ from datasets.picture_files.picture_windows import PictureWindows
 from tools.benchmarks.benchmark_windows import benchmark_windows, draw_survey
 
 
+@pytest.mark.slow
 def test_windows_are_compared_with_the_whole_file(capsys: pytest.CaptureFixture[str]) -> None:
     numbers = benchmark_windows(700)
     assert set(numbers) == {"in windows s", "in windows MiB", "whole s", "whole MiB"}

@@ -282,7 +282,7 @@ def test_the_table_shows_them_beside_ap50(thresholds: tuple[float, ...] | None) 
     assert format_table(metrics).splitlines()[0].split() == titles[:place] + titles[place + 3 :]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_thousand_draws_of_the_real_size_take_less_than_two_seconds() -> None:
     """316 pictures and 20,000 detections, as hit-uav's val.txt; in time of this process, whatever else runs."""
     scored = evaluate(*scene(np.random.default_rng(0), 316, 8, 64, extent=512.0), CLASSES, (0.5,))

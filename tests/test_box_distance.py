@@ -50,6 +50,7 @@ def formula(first: Box, second: Box) -> float:
     return math.sqrt(max(0.0, 1 - math.exp(-bhattacharyya)) + 1e-4)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(first=BOXES, second=BOXES)
 def test_it_is_the_formula_of_the_paper(first: Box, second: Box):
@@ -163,6 +164,7 @@ def test_it_is_computed_in_float32(dtype: torch.dtype):
 NUMBERS = st.one_of(st.floats(-1e4, 1e4, width=32), st.sampled_from([0.0, 1e-30, 1e4, -1e4, 65504.0]))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(values=st.lists(NUMBERS, min_size=10, max_size=10), truth=BOXES)
 def test_whatever_the_network_says_value_and_gradient_are_finite(values: list[float], truth: Box):

@@ -98,6 +98,7 @@ def test_the_minimum_area_rectangle_is_the_smallest_and_holds_all_points(seed: i
     assert (signed_area(rectangles) > 0).all()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(seeds)
 def test_a_rectangle_is_its_own_minimum_area_rectangle_whichever_corner_comes_first(seed: int) -> None:

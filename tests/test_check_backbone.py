@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tools import backbone_checks
 from tools.backbone_checks import CHECKS
 from tools.check_backbone import main
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_line_a_check_and_its_outcome(capsys, monkeypatch) -> None:
     few = {line: check for line, check in CHECKS.items() if "608" not in line}
     monkeypatch.setattr(backbone_checks, "CHECKS", few)  # not an entry of it: put back, it would be the last one

@@ -129,6 +129,7 @@ def test_an_empty_folder_is_one_sentence(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_commands_explain_themselves_without_torch():
     code = (
         "import sys; from tools import check_data, draw_labels\n"

@@ -38,6 +38,7 @@ def saved(tmp_path_factory):
     return path, model
 
 
+@pytest.mark.slow
 def test_weights_architecture_and_state_come_back(saved):
     path, model = saved
     again, architecture, content = load_checkpoint(path)
@@ -120,6 +121,7 @@ def test_a_bare_pickle_is_refused(tmp_path):
         load_checkpoint(path)
 
 
+@pytest.mark.slow
 def test_weights_of_another_network_are_refused_with_counts(tmp_path):
     """Defect 11: strict=False took a checkpoint with no matching key, and the boxes were random."""
     path = tmp_path / "other.pth"
@@ -129,6 +131,7 @@ def test_weights_of_another_network_are_refused_with_counts(tmp_path):
         load_checkpoint(path)
 
 
+@pytest.mark.slow
 def test_published_weights_load_as_they_are(tmp_path):
     """A file as the published code writes it: `module.` prefix, epoch and optimizer, no architecture inside."""
     with torch.device("meta"):
@@ -144,6 +147,7 @@ def test_published_weights_load_as_they_are(tmp_path):
     assert torch.equal(again.hm[2].weight, weights["module.hm.2.weight"])
 
 
+@pytest.mark.slow
 def test_files_of_the_fork_load_by_backbone_and_head_norm_is_seen(tmp_path):
     model = CTRBOX(3, "resnet18", head_norm=True)
     path = tmp_path / "fork.pth"
@@ -192,6 +196,7 @@ def test_a_full_disk_keeps_the_old_file(saved, tmp_path, monkeypatch):
     assert [item.name for item in tmp_path.iterdir()] == ["last.pth"]
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite_are_refused(tmp_path):
     model = ARCHITECTURE.build()
     torch.nn.init.constant_(model.hm[0].bias, float("nan"))
@@ -320,6 +325,7 @@ def test_a_random_state_that_is_none_is_a_sentence(tmp_path):
             torch.set_rng_state(state)
 
 
+@pytest.mark.slow
 def test_the_average_of_the_weights_is_taken_when_asked_for(saved, tmp_path):
     """As torch's AveragedModel writes it, with its wrapper's prefix and its own counter."""
     _, model = saved

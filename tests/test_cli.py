@@ -31,6 +31,7 @@ def test_the_beginning_of_flags_names_them():
     assert "unknown flag --conf; nearest: --conf_thresh, --config;" in _run("--conf", "0.1").stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -46,6 +47,7 @@ def test_a_wrong_path_is_one_sentence_without_a_traceback(arguments, message):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_an_unknown_backbone_lists_the_known_ones(dota_folder, tmp_path):
     done = _run("--backbone", "resnet19", "--data_dir", str(dota_folder()), "--out", str(tmp_path / "run"))
     assert done.returncode == 2
@@ -60,6 +62,7 @@ def test_the_benchmark_explains_itself(arguments):
     assert "usage: python -m tools.benchmark" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_in_the_middle_of_an_epoch_saves_and_leaves(dota_folder, tmp_path, number, code):
     run_dir = tmp_path / "run"
@@ -78,6 +81,7 @@ def test_a_signal_in_the_middle_of_an_epoch_saves_and_leaves(dota_folder, tmp_pa
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_kill_in_the_middle_leaves_a_checkpoint_that_loads(dota_folder, tmp_path):
     """Killed again and again while it writes checkpoints as fast as it can: what is there is always whole."""
     from tools.checkpoint import load_checkpoint

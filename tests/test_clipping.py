@@ -16,6 +16,7 @@ SQUARE = np.array([[0.0, 0], [4, 0], [4, 4], [0, 4]])
 DIAMOND = np.array([[2.0, 0], [4, 2], [2, 4], [0, 2]])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1e6]))
 def test_what_is_left_is_the_smallest_rectangle_around_the_exact_intersection(seed: int, offset: float) -> None:

@@ -69,6 +69,7 @@ def test_angles_that_look_like_radians_are_told(tmp_path: Path) -> None:
     assert changed == {RADIANS: 2}
 
 
+@pytest.mark.slow
 def test_the_polygon_of_four_counts_more_than_the_bbox_and_other_polygons_less_than_a_rotated_one(
     tmp_path: Path,
 ) -> None:
@@ -303,6 +304,7 @@ def test_nothing_is_written_and_read_too(tmp_path: Path) -> None:
     assert read_coco(tmp_path / "none.json") == AnnotatedSet([])
 
 
+@pytest.mark.slow
 @given(
     box=st.tuples(st.floats(-100, 5000), st.floats(-100, 5000), st.floats(0.5, 900), st.floats(0.5, 900)),
     angle=st.floats(-7, 7),

@@ -62,6 +62,7 @@ def test_the_best_is_first_and_only_what_differs_is_told(runs: Path, capsys) -> 
     assert lines[3].split()[1:4] == ["0", "0", "0.0"]  # before the first epoch has ended
 
 
+@pytest.mark.slow
 def test_epochs_are_not_told_where_pictures_were_counted(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "--num_images 900", (0.5,))
     assert "num_epoch" not in read_run(tmp_path / "a", "a").settings
@@ -83,6 +84,7 @@ def test_two_runs_are_told_apart_in_a_table_and_a_plot(runs: Path, tmp_path: Pat
     assert all((np.abs(drawn.astype(int) - color).max(2) < 20).sum() > 50 for color in (blue, orange))
 
 
+@pytest.mark.slow
 def test_a_run_that_trained_here_is_read(thin_backbones, dota_folder, tmp_path: Path) -> None:
     flags = ["--num_epoch", "2", "--input_h", "64", "--input_w", "64", "--pretrained", "none", "--num_workers", "0"]
     lists = {"train": ["scene_0", "scene_1"], "val": ["scene_2"]}
@@ -123,6 +125,7 @@ def test_what_an_older_version_does_not_know_was_what_is_the_default_now(runs: P
     assert set(differing_settings([first, second])) == {"backbone", "init_lr", "augment_scale"}
 
 
+@pytest.mark.slow
 def test_runs_are_of_one_letter_only_where_their_scores_can_be_compared(tmp_path: Path, capsys) -> None:
     for name, flags, more in (
         ("same", "", {}),

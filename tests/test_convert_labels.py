@@ -90,6 +90,7 @@ def test_yolo_dota_yolo_is_byte_stable(tmp_path: Path, real_folder: Callable[[st
         assert filecmp.cmpfiles(tmp_path / one, tmp_path / other, names, shallow=False) == (names, [], [])
 
 
+@pytest.mark.slow
 def test_a_folder_of_ultralytics_trains_as_it_is_and_goes_back(
     thin_backbones: None, dota_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -238,6 +239,7 @@ def test_a_source_without_objects_gives_negative_pictures(tmp_path: Path, capsys
     assert read_rolabelimg(tmp_path / "rolabelimg" / "xml" / "图 1.xml").names == []
 
 
+@pytest.mark.slow
 def test_hit_uav_comes_back_to_the_last_byte(tmp_path: Path, real_folder: Callable[[str], Path]) -> None:
     data_dir = real_folder("hit-uav")
     names = (data_dir / "val.txt").read_text().split()[:40]
@@ -258,6 +260,7 @@ def test_hit_uav_comes_back_to_the_last_byte(tmp_path: Path, real_folder: Callab
         assert np.abs(before - after).max(initial=0) < 1e-6
 
 
+@pytest.mark.slow
 def test_the_command_explains_its_conventions_and_needs_no_torch() -> None:
     program = (
         "import sys; from tools.convert_labels import main; code = main(sys.argv[1:]); print('torch' in sys.modules)"

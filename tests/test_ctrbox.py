@@ -59,6 +59,7 @@ def published_resnet101_names(num_batches_tracked: bool = True) -> set[str]:
     return set(names)
 
 
+@pytest.mark.slow
 def test_published_resnet101_weights_fit_name_by_name() -> None:
     state = CTRBOX(15, "resnet101").state_dict()
     assert set(state) == published_resnet101_names()
@@ -70,6 +71,7 @@ def test_published_resnet101_weights_fit_name_by_name() -> None:
     assert {head: tuple(state[f"{head}.2.weight"].shape) for head in last} == last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet101", "mobilenetv2"])
 @pytest.mark.parametrize("size", [(32, 64), (96, 160)])
 def test_maps_are_exactly_a_quarter_of_the_input(backbone: str, size: tuple[int, int]) -> None:
@@ -180,6 +182,7 @@ def test_a_made_up_backbone_builds_and_trains_a_step() -> None:
     assert not [n for n in fixed if not n.endswith("0.bias")]
 
 
+@pytest.mark.slow
 def test_bf16_autocast_and_channels_last_stay_near_plain_float32() -> None:
     torch.manual_seed(0)
     net = CTRBOX(2, "resnet18").eval()
@@ -205,6 +208,7 @@ def three_losses(net: nn.Module, images: Tensor, targets: BatchTargets) -> list[
     return losses
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_the_loss_of_three_training_steps_is_the_recorded_one() -> None:
     """A refactor may not move training: same seed, same three losses."""

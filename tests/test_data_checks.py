@@ -55,6 +55,7 @@ def found(objects: Objects) -> dict[str, list[int]]:
     return {item.kind: sorted(row for row, _, _ in item.worst) for item in flagged if item.count}
 
 
+@pytest.mark.slow
 def test_a_good_box_is_not_flagged():
     assert found(objects_of(BOX)) == {}
 

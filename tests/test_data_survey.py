@@ -262,6 +262,7 @@ def test_real_sets_have_no_error(real_folder):
     assert found.statistics.num_objects == 622
 
 
+@pytest.mark.slow
 def test_hit_uav_has_no_error(real_folder):
     found = survey(real_folder("hit-uav"), dataset="rolabelimg", side=608)
     assert found.counts.total() == 0

@@ -185,6 +185,7 @@ class Detector(nn.Module):
         return decode(self.net(images), num_peaks=50)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_an_onnx_file_gives_the_same_boxes(tmp_path: Path) -> None:
     """Exported at batch 1, run at batch 2: the decoder has no control flow that depends on data."""

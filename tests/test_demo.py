@@ -35,6 +35,7 @@ def folder_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path: Path) -> None:
     for name, seed in (("first", 3), ("again", 3), ("other", 4)):
         write_demo(tmp_path / name, num_train=3, num_val=2, seed=seed)
@@ -128,6 +129,7 @@ def test_a_full_disk_is_told_with_the_folder_s_name(tmp_path: Path, monkeypatch:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_of_two_that_draw_at_once_the_slower_keeps_the_faster_s_folder(tmp_path: Path) -> None:
     errors: list[BaseException] = []
     start = threading.Barrier(2)
@@ -237,6 +239,7 @@ def test_empty_scenes_are_empty_arrays(scenes: list) -> None:
         assert labels.shape == difficult.shape == (0,)
 
 
+@pytest.mark.slow
 def test_a_colour_threshold_with_min_area_rect_scores_at_most_0_25(scenes: list) -> None:
     """The best of many thresholds, each with connected components, their rectangles and a guess at the class: 0.221,
     and README.md says at most 0.25."""

@@ -23,7 +23,7 @@ from tools.onnx_detector import OnnxDetector
 SOURCE = Path(__file__).resolve().parent.parent / "tools" / "deploy_cpp"
 NAMES = ('船 "x"', "a\\b\tc")  # class names that JSON must escape
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module", params=["openvino", "onnxruntime"])

@@ -153,6 +153,7 @@ def test_objects_of_a_big_picture_are_found_where_they_are_and_once(tmp_path, sc
     np.testing.assert_allclose(np.abs(offsets[range(len(corners)), nearest]), away, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_read_in_windows_gives_the_same_boxes_and_an_overview(network, tmp_path, monkeypatch):
     path = draw_survey(tmp_path / "a.tif", 300)
     inference = Inference(*network, DetectionSettings(conf_thresh=0.02), CPU)

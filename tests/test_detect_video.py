@@ -33,6 +33,7 @@ def records(out: Path) -> list[dict]:
     return json.loads((out / "results" / "detections.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [[], ["--tile", "64", "--overlap", "16"]])
 @pytest.mark.parametrize("kind", ["torch", "onnx"])
 def test_frames_have_the_boxes_that_they_have_as_pictures(
@@ -64,6 +65,7 @@ def test_frames_have_the_boxes_that_they_have_as_pictures(
     assert sum(int(row["car"]) + int(row["boat"]) for row in rows) > 0
 
 
+@pytest.mark.slow
 def test_the_boxes_are_drawn_on_the_frames_that_were_looked_at(finding_checkpoint: Path, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", 10, rate=5.0)
     arguments = [str(finding_checkpoint), str(clip), str(tmp_path / "out"), "--every", "0.8"]
@@ -82,6 +84,7 @@ def test_the_boxes_are_drawn_on_the_frames_that_were_looked_at(finding_checkpoin
     assert not (tmp_path / "out" / "a_found.mp4").exists()
 
 
+@pytest.mark.slow
 def test_a_video_that_cannot_be_read_stops_or_is_left_out(finding_checkpoint: Path, tmp_path: Path, capsys) -> None:
     """One empty file in a folder kept all the others from being looked at."""
     folder = tmp_path / "videos"
@@ -100,6 +103,7 @@ def test_a_video_that_cannot_be_read_stops_or_is_left_out(finding_checkpoint: Pa
     assert main([*words, "--on_bad_video", "skip"]) == 1
 
 
+@pytest.mark.slow
 def test_a_network_of_grey_pictures_sees_the_frames_grey(tmp_path: Path, capsys) -> None:
     clip = write_clip(tmp_path / "a.mp4", 2)
     with Video(clip) as video:
@@ -115,6 +119,7 @@ def test_a_network_of_grey_pictures_sees_the_frames_grey(tmp_path: Path, capsys)
         assert record["boxes"]
 
 
+@pytest.mark.slow
 def test_what_was_found_becomes_labels_of_the_frames_that_are_there(
     finding_checkpoint: Path, tmp_path: Path, capsys
 ) -> None:
@@ -132,6 +137,7 @@ def test_what_was_found_becomes_labels_of_the_frames_that_are_there(
     assert "none of the 3 pictures is there, such as a_000000" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_exported_file_needs_no_torch(exported, tmp_path: Path) -> None:
     code = (
         "import sys; from tools.detect_video import main; code = main(sys.argv[1:]); "
@@ -191,6 +197,7 @@ def test_commands_for_pictures_name_this_one(
     assert "a.mp4: a video; python -m tools.detect_video" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_pictures_are_not_detected_on_into_the_results_of_a_video(
     exported: Callable[..., Path], tmp_path: Path, capsys
 ) -> None:
@@ -203,6 +210,7 @@ def test_pictures_are_not_detected_on_into_the_results_of_a_video(
     assert (out / "counts.csv").is_file()
 
 
+@pytest.mark.slow
 def test_results_of_another_video_and_files_of_others_are_not_replaced(
     finding_checkpoint: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +237,7 @@ def test_results_of_another_video_and_files_of_others_are_not_replaced(
     assert (tmp_path / "mine" / "counts.csv").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_some_of_the_classes_can_be_asked_for(finding_checkpoint: Path, tmp_path: Path, capsys) -> None:
     clip, out = write_clip(tmp_path / "a.mp4", 2), tmp_path / "out"
     command = [str(finding_checkpoint), str(clip), str(out), "--classes", "boat"]
@@ -240,6 +249,7 @@ def test_some_of_the_classes_can_be_asked_for(finding_checkpoint: Path, tmp_path
     assert "--classes bota: did you mean 'boat'?" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_videos_of_a_folder_have_their_results_in_one_place(
     finding_checkpoint: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +289,7 @@ def test_the_videos_of_a_folder_have_their_results_in_one_place(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_that_has_no_best_weights_yet_is_used_with_its_last(
     finding_checkpoint: Path, tmp_path: Path, capsys
 ) -> None:

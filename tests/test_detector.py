@@ -21,6 +21,7 @@ from tools.outcomes import Tiling
 from tools.running.command_line import SettingsError
 
 
+@pytest.mark.slow
 def test_a_picture_in_memory_has_the_boxes_that_phase_test_gives(
     finding_checkpoint: Path, dota_folder, tmp_path: Path
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_number_out_of_range_is_a_sentence_and_not_no_boxes(
         Detector(finding_checkpoint, **number)
 
 
+@pytest.mark.slow
 def test_a_precision_that_the_device_has_not_is_told_of_at_once(finding_checkpoint: Path) -> None:
     with pytest.raises(SettingsError, match="--precision fp16 is for GPUs"):
         Detector(finding_checkpoint, "cpu", precision="fp16")
@@ -87,6 +89,7 @@ def test_what_is_no_checkpoint_is_a_sentence(tmp_path: Path) -> None:
         Detector(tmp_path / "a.pth")
 
 
+@pytest.mark.slow
 def test_a_big_picture_in_tiles_has_the_boxes_that_phase_test_gives(
     finding_checkpoint: Path, dota_folder, tmp_path: Path
 ) -> None:
@@ -105,6 +108,7 @@ def test_a_big_picture_in_tiles_has_the_boxes_that_phase_test_gives(
         detector.detect_tiled(np.zeros((5, 5, 3), np.uint8), Tiling(96, 32), batch_size=0)
 
 
+@pytest.mark.slow
 def test_a_backbone_that_contradicts_the_checkpoint_is_an_error(finding_checkpoint: Path) -> None:
     """It was taken without a word, whatever it was."""
     assert Detector(finding_checkpoint, backbone="resnet18").num_channels == 3
@@ -112,6 +116,7 @@ def test_a_backbone_that_contradicts_the_checkpoint_is_an_error(finding_checkpoi
         Detector(finding_checkpoint, backbone="resnet50")
 
 
+@pytest.mark.slow
 def test_boxes_of_all_classes_compete_when_asked_whole_and_in_tiles(finding_checkpoint: Path) -> None:
     """In tiles they did not, whatever the settings said."""
     picture = draw_scene(np.random.default_rng(3))[0]
@@ -123,6 +128,7 @@ def test_boxes_of_all_classes_compete_when_asked_whole_and_in_tiles(finding_chec
         assert counts[0] > counts[1] == counts[2]
 
 
+@pytest.mark.slow
 def test_files_are_read_as_the_network_was_taught_to_see_them(finding_checkpoint: Path, tmp_path: Path) -> None:
     """Who read a thermal picture by `read_image` got it spread by its own percentiles, and not those of training."""
     content = load_file(finding_checkpoint)

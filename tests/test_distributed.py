@@ -94,7 +94,8 @@ def assert_same_run(run_dir: Path, one: dict) -> None:
     assert not list(run_dir.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("accumulate", [pytest.param("1", marks=pytest.mark.slow), "2"])
+@pytest.mark.slow
+@pytest.mark.parametrize("accumulate", [pytest.param("1", marks=pytest.mark.long), "2"])
 def test_two_ranks_teach_what_one_does(one_rank, tmp_path, accumulate: str):
     """The loss is a mean over the objects of all ranks and parts; a mean of the ranks' means would be another."""
     data_dir, one = one_rank
@@ -103,7 +104,7 @@ def test_two_ranks_teach_what_one_does(one_rank, tmp_path, accumulate: str):
     assert_same_run(tmp_path / "two", one)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_accelerate_launch_does_too(one_rank, tmp_path):
     data_dir, one = one_rank
     launch = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1")
@@ -113,7 +114,7 @@ def test_accelerate_launch_does_too(one_rank, tmp_path):
     assert_same_run(tmp_path / "two", one)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("phase", "tiles"), [("test", ("--tile", "64", "--overlap", "16")), ("eval", ())])
 def test_two_ranks_find_what_one_does(finding_checkpoint, dota_folder, tmp_path, phase: str, tiles: tuple[str, ...]):
     """They share five pictures; one writes, each picture once and in the order of the list."""
@@ -158,7 +159,7 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_rank_that_is_killed_ends_the_job_with_a_message(dota_folder, tmp_path):
     """Not a hang: the other rank waits for gradients that never come."""
     data_dir, run_dir = dota_folder(names=NAMES, lists=LISTS), tmp_path / "run"
@@ -204,7 +205,7 @@ class LeftOver(Backbone):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_parameters_without_a_part_in_the_maps_are_a_sentence(dota_folder, tmp_path):
     """One process trains such a backbone; several would wait for its gradient."""
     (tmp_path / "own.py").write_text(LEFT_OVER, encoding="utf-8")
@@ -216,7 +217,7 @@ def test_parameters_without_a_part_in_the_maps_are_a_sentence(dota_folder, tmp_p
     assert "tools.check_backbone names them" in output
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_batch_that_the_ranks_cannot_share_is_a_sentence(dota_folder, tmp_path):
     data_dir = dota_folder(names=NAMES, lists=LISTS)
     code, output = run_job(*TORCHRUN, "main.py", *arguments(data_dir, tmp_path / "run", "--batch_size", "3"))
@@ -255,7 +256,7 @@ sys.exit(main.main(sys.argv[1:]))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_ranks_share_stops_bad_steps_and_bad_pictures_and_go_on_bit_for_bit(
     dota_folder, dropping_backbone, tmp_path, monkeypatch
 ):

@@ -193,6 +193,7 @@ def test_a_wrong_flag_is_one_sentence(dota_folder, tmp_path, capsys, flags, code
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_mosaics_are_drawn_and_the_pictures_as_they_are_counted(dota_folder, tmp_path):
     for number, flags in enumerate(((), ("--augment_mosaic", "1"))):
         assert main([str(dota_folder(f"data{number}")), str(tmp_path / f"out{number}"), *SMALL, *flags]) == 0

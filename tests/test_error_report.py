@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from datasets.picture_files.images import read_image
 from DOTA_devkit.confusion import Confusion, confusion
@@ -27,6 +28,7 @@ def test_the_table_opens_in_a_spreadsheet_and_the_plot_is_a_picture(tmp_path: Pa
     assert plot.std() > 10
 
 
+@pytest.mark.slow
 def test_three_hundred_classes_and_no_class_can_be_plotted(tmp_path: Path) -> None:
     for count in (300, 0):
         write_confusion(tmp_path, Confusion(np.eye(count + 1, dtype=int), {}), [f"c{k}" for k in range(count)])

@@ -82,6 +82,7 @@ def test_results_of_this_checkpoint_and_split_are_used_again(evaluated, capsys):
     assert metrics["mAP50"] == metrics["mAP50_95"] == 1.0
 
 
+@pytest.mark.slow
 def test_intervals_of_ap50_when_asked_for(evaluated, capsys):
     """The cars of one picture of two are found, and the only boat: the table, the JSON and the CSV tell how sure."""
     run_dir, flags, data_dir = evaluated
@@ -126,6 +127,7 @@ def test_results_of_another_split_or_setting_are_not(evaluated, capsys, change):
     assert "running the detector" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_results_of_other_pictures_of_the_same_names_are_not(evaluated, capsys, tmp_path):
     _, flags, data_dir = evaluated
     lists = ["--lists", str(data_dir)]
@@ -182,6 +184,7 @@ def test_many_classes_and_none_with_truth_still_draw(tmp_path):
     assert np.isnan(metrics["mAP50"]) if metrics["mAP50"] is not None else True
 
 
+@pytest.mark.slow
 def test_tiles_are_merged_and_scored_on_the_whole_pictures(thin_backbones, dota_folder, tmp_path, capsys):
     """A data folder with an index of tiles; the truth, fed back in tiles, scores 1 on the pictures."""
     whole, tiles, run_dir = dota_folder("whole", hw=(150, 190), lists=LISTS), tmp_path / "tiles", tmp_path / "run"
@@ -226,6 +229,7 @@ def test_tiles_are_merged_and_scored_on_the_whole_pictures(thin_backbones, dota_
     assert not (run_dir / "merged").exists(), "it is of another evaluation"
 
 
+@pytest.mark.slow
 def test_what_is_merged_and_scored_of_a_class_does_not_hang_on_the_others_that_are_asked_for(
     dota_folder, tmp_path, monkeypatch
 ):
@@ -246,6 +250,7 @@ def test_what_is_merged_and_scored_of_a_class_does_not_hang_on_the_others_that_a
     assert counts["a",]["num_detections"] > 0
 
 
+@pytest.mark.slow
 def test_merged_results_are_those_of_whoever_wrote_last(dota_folder, tmp_path, capsys):
     """Those of an earlier evaluation were handed on, by one way or another."""
     whole, tiles, run_dir = dota_folder("whole", hw=(150, 190), lists=LISTS), tmp_path / "tiles", tmp_path / "run"
@@ -276,6 +281,7 @@ def test_merged_results_are_those_of_whoever_wrote_last(dota_folder, tmp_path, c
     assert not (run_dir / "merged").exists()
 
 
+@pytest.mark.slow
 def test_an_index_of_another_program_is_told_before_the_detector_runs(evaluated, capsys):
     """It ended the evaluation after the detector had run."""
     run_dir, flags, data_dir = evaluated
@@ -304,6 +310,7 @@ def test_a_slip_of_the_pen_is_no_other_class_where_some_are_asked_for(evaluated,
     assert "1 zebra" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_some_of_the_classes_can_be_scored_by_the_results_of_all(evaluated, capsys):
     run_dir, flags, data_dir = evaluated
     _write_truth_as_results(run_dir, data_dir, LISTS["val"])
@@ -341,6 +348,7 @@ def test_results_of_phase_test_are_used_also_where_a_label_file_cannot_be_read(e
     assert "running the detector" not in said.out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("thin_backbones")
 @pytest.mark.parametrize("tiled", [False, True])
 def test_a_network_of_chosen_classes_is_scored_on_these(dota_folder, tmp_path, capsys, tiled):

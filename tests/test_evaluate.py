@@ -313,6 +313,7 @@ def test_wrong_folders_are_one_sentence(files: Files, capsys: pytest.CaptureFixt
         assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_command_explains_itself_with_its_defaults() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tools.evaluate", "--help"],
@@ -322,6 +323,7 @@ def test_the_command_explains_itself_with_its_defaults() -> None:
     assert done.stdout.count("[default:") == 11
 
 
+@pytest.mark.slow
 def test_the_command_does_not_wait_for_torch() -> None:
     program = "import sys, tools.evaluate; sys.exit('torch' in sys.modules or 'shapely' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

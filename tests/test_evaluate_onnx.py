@@ -27,6 +27,7 @@ def _assert_same_scores(ours: dict, theirs: dict) -> None:
             assert ours["classes"][name][key] == pytest.approx(scores[key], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_scores_are_those_of_the_checkpoint(exported, finding_checkpoint, dota_folder, tmp_path, capsys) -> None:
     names = [f"图 {n}" for n in range(4)]
     data_dir = dota_folder("数据", names=names, lists={"train": names[3:], "val": names[:3]})
@@ -52,6 +53,7 @@ def test_an_index_of_another_program_is_warned_of_and_not_used(exported, dota_fo
     assert "on 1 pictures of" in said.out
 
 
+@pytest.mark.slow
 def test_tiles_are_merged_and_scored_on_the_whole_pictures(
     exported, finding_checkpoint, dota_folder, tmp_path, capsys
 ) -> None:
@@ -79,7 +81,7 @@ def test_data_that_is_not_there_is_one_sentence(exported, tmp_path, capsys) -> N
     assert "nowhere: no such folder" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_network_that_has_learned_scores_alike_in_a_file_on_both_runtimes(dota_folder, tmp_path) -> None:
     names = [f"scene_{n}" for n in range(5)]
     data_dir, run_dir = dota_folder(names=names, lists={"train": names, "val": names[:4]}), tmp_path / "run"

@@ -417,7 +417,7 @@ def test_the_time_does_not_grow_with_the_square_of_the_boxes_in_a_picture() -> N
     assert result.classes["ship"].curves[0].ap == 1.0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_large_set_takes_less_than_three_seconds() -> None:
     """Issue 3: 30,000 truths, 300,000 detections, 500 pictures, ten thresholds."""
     detections, truths = scene(np.random.default_rng(0), 500, 60, 600, extent=1024.0)

@@ -20,6 +20,7 @@ def _facts(path) -> FileFacts:
     return FileFacts.from_properties(read_properties(path), path)
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_file_that_says_what_it_is(finding_checkpoint, dota_folder, tmp_path, capsys) -> None:
     output = tmp_path / "模型" / "图 1.onnx"
     pictures = str(dota_folder() / "images")
@@ -37,14 +38,15 @@ def test_the_command_writes_a_file_that_says_what_it_is(finding_checkpoint, dota
     assert [path.name for path in output.parent.iterdir()] == ["图 1.onnx"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "shape", "letterbox"),
     [
         ({"letterbox": False}, (None, None, None, 3), False),
-        pytest.param({"float_input": True, "dynamic": False}, (1, 64, 96, 3), False, marks=pytest.mark.slow),
+        pytest.param({"float_input": True, "dynamic": False}, (1, 64, 96, 3), False, marks=pytest.mark.long),
         pytest.param(
             {"dynamic": False, "batch": 2, "fixed_hw": (90, 70), "nms": True}, (2, 90, 70, 3), True,
-            marks=pytest.mark.slow,
+            marks=pytest.mark.long,
         ),
     ],
 )  # fmt: skip
@@ -70,6 +72,7 @@ def test_other_kinds_of_file(finding_checkpoint, exported, settings, shape, lett
         np.testing.assert_allclose(found.quads[:num], expected.quads[:num], atol=2e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_channels", [1, 4])
 def test_a_light_network_of_other_channels_is_exported_and_finds_in_whole_pictures_and_in_tiles(
     tmp_path, in_channels
@@ -88,7 +91,7 @@ def test_a_light_network_of_other_channels_is_exported_and_finds_in_whole_pictur
     assert len(detector.detect_tiled(picture, Tiling(64, 16)).scores) > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_half_is_half_as_large_and_finds_nearly_the_same(exported) -> None:
     half, whole = exported(half=True), exported(nms=False)
     assert half.stat().st_size < 0.55 * whole.stat().st_size
@@ -100,12 +103,14 @@ def test_half_is_half_as_large_and_finds_nearly_the_same(exported) -> None:
     np.testing.assert_allclose(found.scores[:num], expected.scores[:num], atol=2e-2)
 
 
+@pytest.mark.slow
 def test_an_export_in_which_no_box_was_compared_says_so(finding_checkpoint, tmp_path, capsys) -> None:
     flags = ["--resume", str(finding_checkpoint), "--output", str(tmp_path / "a.onnx"), "--conf_thresh", "1"]
     assert main(flags) == 0
     assert "no box scores 1.0 in the" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_file_that_differs_is_not_left_behind(finding_checkpoint, tmp_path, capsys, monkeypatch) -> None:
     def differ(self, limits) -> None:
         raise export_parity.ParityError("corners differ by up to 3 px")
@@ -149,6 +154,7 @@ def test_without_onnxruntime_the_pip_line_is_named(finding_checkpoint, tmp_path,
     assert "pip install -r requirements-deploy.txt" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_a_file_of_four_views_finds_what_the_checkpoint_finds_in_them(finding_checkpoint, exported, runtime) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
@@ -164,6 +170,7 @@ def test_a_file_of_four_views_finds_what_the_checkpoint_finds_in_them(finding_ch
     assert len(boxes.scores) == len(expected.scores)
 
 
+@pytest.mark.slow
 def test_what_the_disk_refuses_names_the_file_that_was_asked_for(finding_checkpoint, tmp_path, capsys) -> None:
     """It named a hidden one."""
     (tmp_path / "file").touch()

@@ -122,6 +122,7 @@ def test_cells_about_as_high_as_their_highest_neighbour_are_near_ties() -> None:
     assert (plateau == 0).all()
 
 
+@pytest.mark.slow
 def test_other_weights_are_found_on_pictures(exported, finding_checkpoint: Path) -> None:
     network, architecture, _ = load_checkpoint(finding_checkpoint)
     network.eval()
@@ -139,6 +140,7 @@ def test_other_weights_are_found_on_pictures(exported, finding_checkpoint: Path)
         moved.check(Limits())
 
 
+@pytest.mark.slow
 def test_what_fp16_cannot_hold_is_found_though_a_cpu_widens_it(exported, finding_checkpoint: Path) -> None:
     """The same network, with a first layer that gives a million times as much to a norm that takes it back."""
     network, architecture, _ = load_checkpoint(finding_checkpoint)

@@ -56,6 +56,7 @@ def test_the_stages_come_in_the_order_of_the_maps(name: str):
     assert len(sides) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "num_stages"), [("resnet18", 1), ("resnet18", 3), ("mobilenetv2", 2), ("resnet18", 5)]
 )
@@ -72,6 +73,7 @@ def test_frozen_stages_stay_bit_for_bit_and_the_rest_learns(name: str, num_stage
     assert rest <= changed  # a bias before a batch norm has no effect, and no gradient
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norms", ["none", "backbone", "all"])
 def test_frozen_batch_norms_stay_bit_for_bit_and_convolutions_learn(norms: str):
     torch.manual_seed(0)

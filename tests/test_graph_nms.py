@@ -109,12 +109,12 @@ def test_the_kept_set_is_that_of_the_definition(session) -> None:
     check_kept_sets(session, 300, 30, seed=0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_kept_set_is_that_of_the_definition_on_ten_thousand_crowds(session) -> None:
     check_kept_sets(session, 10_000, 30, seed=1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_kept_set_is_that_of_the_definition_at_five_hundred_boxes() -> None:
     """A pair at the threshold may or may not go; only what follows from it may differ."""
     session, rng = _session(500), np.random.default_rng(2)

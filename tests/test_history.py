@@ -84,6 +84,7 @@ def test_a_plot_that_cannot_be_written_at_the_end_is_a_warning(tmp_path, no_plot
     assert "loss.png: cannot be written (No space left on device)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [[_row(1)], [_row(1, mAP50=None, lr=0.0, total=float("nan"), hm=0.0)], [{"epoch": 3}]])
 def test_rows_with_little_in_them_can_be_plotted(tmp_path, rows):
     for row in rows:
@@ -198,6 +199,7 @@ def test_without_the_package_on_is_an_error_with_a_remedy_and_auto_is_silent(tmp
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_importing_and_making_it_loads_neither_matplotlib_nor_tensorboard_nor_torch(tmp_path):
     code = (
         "import sys, pathlib; from tools.training.history import History; History(pathlib.Path(sys.argv[1]));"

@@ -101,6 +101,7 @@ def test_wrong_places_are_one_sentence(tiles, tmp_path: Path, capsys) -> None:
     assert not (tmp_path / "x.json").exists()
 
 
+@pytest.mark.slow
 def test_by_the_index_an_evaluation_scores_the_whole_pictures(tiles, tmp_path: Path) -> None:
     folder, whole = tiles
     save_finding_network(tmp_path / "run" / "best.pth")

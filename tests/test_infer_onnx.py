@@ -35,6 +35,7 @@ def pictures(dota_folder) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_folder_gives_the_files_that_phase_test_gives(
     exported, finding_checkpoint, pictures, tmp_path, capsys
 ) -> None:
@@ -67,6 +68,7 @@ def test_a_folder_gives_the_files_that_phase_test_gives(
     assert np.abs(drawings[0].astype(int) - drawings[1]).mean() < 0.5
 
 
+@pytest.mark.slow
 def test_some_of_the_classes_can_be_asked_for(exported, pictures, tmp_path, capsys) -> None:
     command = [str(exported(nms=True)), str(pictures), str(tmp_path / "all")]
     assert main(command) == 0
@@ -81,6 +83,7 @@ def test_some_of_the_classes_can_be_asked_for(exported, pictures, tmp_path, caps
     assert "--classes bus: the network of" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_one_picture_in_tiles_on_openvino(exported, tmp_path, capsys) -> None:
     _write(tmp_path / "big.png", np.random.default_rng(0).integers(0, 256, (150, 250, 3), dtype=np.uint8))
     arguments = [str(exported(nms=True)), str(tmp_path / "big.png"), str(tmp_path / "out"), "--num_drawings", "0"]
@@ -97,6 +100,7 @@ def test_one_picture_in_tiles_on_openvino(exported, tmp_path, capsys) -> None:
     assert read_origin(tmp_path / "out" / "results")["tiles"] == [96, 32, 1.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"nms": True}, {"letterbox": False}])
 def test_no_torch_is_imported(exported, pictures, tmp_path, settings) -> None:
     code = (
@@ -108,6 +112,7 @@ def test_no_torch_is_imported(exported, pictures, tmp_path, settings) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_bad_picture_stops_by_name_or_is_left_out_with_exit_code_1(exported, pictures, tmp_path, capsys) -> None:
     """What was found before it is kept: it was lost."""
     (pictures / "cut.png").write_bytes((pictures / "b__c.png").read_bytes()[:300])
@@ -120,6 +125,7 @@ def test_a_bad_picture_stops_by_name_or_is_left_out_with_exit_code_1(exported, p
     assert "cut" not in read_origin(tmp_path / "out" / "results")["images"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
@@ -171,6 +177,7 @@ def test_a_file_where_a_folder_is_needed_is_told_before_the_work(exported, pictu
     assert (tmp_path / "out" / "results" / "detections.json").read_text() == "earlier"
 
 
+@pytest.mark.slow
 def test_boxes_that_the_files_k_cuts_off_are_told_of(exported, pictures, tmp_path, capsys, monkeypatch) -> None:
     """Known defect 18; phase test told of them, and the exported file was silent."""
     monkeypatch.setattr("tools.outcomes.SOUND_SCORE", 0.0)  # of a network that has learnt little

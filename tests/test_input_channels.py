@@ -14,6 +14,7 @@ from models.input_channels import adapt_kernel
 from tests.test_ctrbox import OddBackbone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenetv2"])
 @pytest.mark.parametrize("num_channels", [1, 4])
 def test_every_backbone_can_read_other_pictures(name: str, num_channels: int) -> None:

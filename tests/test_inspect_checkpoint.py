@@ -65,6 +65,7 @@ def test_of_a_run_folder_the_best_checkpoint_is_inspected(ours, tmp_path, capsys
     assert "a checkpoint of this program, mobilenetv2" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_json_is_the_same_in_any_terminal(ours):
     done = subprocess.run(
         [sys.executable, "-m", "tools.inspect_checkpoint", str(ours[0]), "--json"],
@@ -136,6 +137,7 @@ def test_a_single_tensor_and_empty_ones_are_told(tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

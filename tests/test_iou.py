@@ -149,6 +149,7 @@ def test_tiny_coordinates_are_as_good_as_any() -> None:
     assert paired_iou(SQUARE[None] * 1e-60, (SQUARE[None] + 1) * 1e-60)[0] == pytest.approx(1 / 7, abs=1e-12)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(arrays(np.float64, (3, 4, 2), elements=st.floats(width=64) | st.integers(-3, 3).map(float)))
 def test_no_input_gives_nan_or_leaves_the_range(quads: np.ndarray) -> None:
@@ -222,6 +223,7 @@ def run_python(source: str, folder: Path, **environment: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_kernels_work_where_no_cache_folder_can_be_written(tmp_path: Path) -> None:
     """numba's own switch takes away the folders beside the source and in the home, as a read-only system would."""
     source = (
@@ -232,6 +234,7 @@ def test_kernels_work_where_no_cache_folder_can_be_written(tmp_path: Path) -> No
     assert run_python(source, tmp_path, NUMBA_CACHE_LOCATOR_CLASSES="UserProvidedCacheLocator") == "NullCache"
 
 
+@pytest.mark.slow
 def test_a_cached_kernel_is_compiled_anew_when_a_kernel_that_it_imports_has_changed(tmp_path: Path) -> None:
     """numba looks at the function's own file only, and would run the old code after an update."""
     (tmp_path / "outer.py").write_text(

@@ -243,7 +243,7 @@ def test_a_hundred_damaged_files_do_no_harm(tmp_path: Path) -> None:
     assert outcomes["refused"] > 20
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ten_thousand_damaged_files_do_no_harm(tmp_path: Path) -> None:
     outcomes = Counter(throw(tmp_path, 10_000, seed=1))
     assert outcomes.total() == 10_000

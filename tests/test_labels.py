@@ -227,6 +227,7 @@ WORDS = st.text(st.characters(exclude_categories=["Cs", "Zs", "Zl", "Zp", "Cc"])
 NAMES = st.lists(WORDS | st.text(string.digits, min_size=1), min_size=1, max_size=3).map(" ".join).map(as_class_name)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(data=st.data(), seed=st.integers(0, 2**32), single=st.booleans(), scale=st.floats(1e-2, 1e5))
 def test_what_is_written_reads_back_the_same(

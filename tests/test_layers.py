@@ -76,6 +76,7 @@ def sources() -> list[str]:
     return [path.relative_to(REPOSITORY).as_posix() for path in files]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sources())
 def test_imports_go_down_or_stay_in_their_folder(path: str) -> None:
     assert broken_rules(path, (REPOSITORY / path).read_text(encoding="utf-8")) == []
@@ -151,6 +152,7 @@ def test_phases_and_commands_are_no_libraries() -> None:
     assert found == []
 
 
+@pytest.mark.slow
 def test_only_tools_and_main_see_the_settings() -> None:
     readers = {
         path.split("/")[0]

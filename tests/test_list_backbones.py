@@ -43,6 +43,7 @@ def test_the_numbers_are_those_of_the_whole_detector(listed):
     assert found.flops == pytest.approx(heads + combined + stem + stages, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_table_and_its_file_hold_a_row_a_backbone(tmp_path, capsys):
     path = tmp_path / "数据" / "table.md"
     path.parent.mkdir()
@@ -66,6 +67,7 @@ def test_timing_adds_a_column(monkeypatch, capsys):
     assert "the median of 3" in note
 
 
+@pytest.mark.slow
 def test_short_names_and_timms_are_listed_when_asked_for():
     pytest.importorskip("timm")
     assert [item.name for item in list_backbones("*b0", with_timing=False)] == ["efficientnet_b0"]
@@ -83,7 +85,7 @@ def test_a_pattern_that_matches_nothing_is_a_wrong_setting(capsys):
     assert main(["--patern", "x"]) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_timing_it_takes_less_than_five_seconds_of_its_own():
     """Against an import of torch, which is a third of it: the machine may do other things."""
     import_only = _seconds("-c", "import torch")

@@ -296,6 +296,7 @@ print(len(multiprocessing.active_children()), "at work")
 """
 
 
+@pytest.mark.slow
 def test_the_program_ends_though_a_loader_is_still_at_work(samples: list[Sample]) -> None:
     # Its workers ignore SIGTERM; multiprocessing sends it at the end of the program, and waits for them.
     command = [sys.executable, "-W", "ignore", "-c", HELD, str(samples[0].image_path)]
@@ -303,6 +304,7 @@ def test_the_program_ends_though_a_loader_is_still_at_work(samples: list[Sample]
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2 at work\n", "")
 
 
+@pytest.mark.slow
 def test_the_children_of_a_program_that_loads_without_workers_are_its_own(samples: list[Sample]) -> None:
     """They were killed where they had begun to clean up, of an import alone."""
     code = (

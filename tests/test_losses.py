@@ -165,6 +165,7 @@ def test_no_logit_makes_loss_or_gradient_infinite(logits: list[float], dtype: to
     _assert_finite(torch.tensor(logits, dtype=dtype))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(
     logits=st.lists(
@@ -240,6 +241,7 @@ def gradient_norm(net: CTRBOX, images: Tensor, targets: SimpleNamespace) -> floa
     return math.sqrt(sum(p.grad.square().sum().item() for p in net.parameters()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_classes", "size"), [(1, 64), (15, 64), (1, 416), (15, 256)])
 def test_an_empty_batch_steps_no_farther_than_one_with_ten_objects(num_classes: int, size: int) -> None:
     """Known defect 2: without objects the sum is not divided. At 416 a floor of ten alone would not do either."""

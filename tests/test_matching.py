@@ -26,6 +26,7 @@ def brute_force(
     return best, overlap
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(
     st.integers(0, 2**32),

@@ -120,6 +120,7 @@ def test_any_number_of_processes_writes_the_same_bytes(results):
     assert list(trees[0]) == ["Task1_large vehicle.txt", "Task1_ship.txt"]
 
 
+@pytest.mark.slow
 def test_many_classes_and_processes_do_not_hang(tmp_path):
     """Defect 23: 16 processes of one class each hung in a pool that was never closed."""
     classes = tuple(f"class {number}" for number in range(16))
@@ -140,6 +141,7 @@ def test_many_classes_and_processes_do_not_hang(tmp_path):
     assert len(list((tmp_path / "merged").glob("Task1_*"))) == 16
 
 
+@pytest.mark.slow
 def test_the_help_tells_units_and_defaults():
     for module in ("tools.merge_results", "tools.split_tiles"):
         command = [sys.executable, "-m", module, "--help"]

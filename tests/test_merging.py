@@ -77,6 +77,7 @@ def test_truth_split_and_merged_is_the_truth(size, overlap, scales, min_visible)
     assert all(item["AP50"] == 1.0 for item in metrics["classes"].values())
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32), st.integers(40, 160), st.data())
 def test_truth_comes_back_for_any_grid_and_scores(seed, size, data):
@@ -220,6 +221,7 @@ def test_arrays_that_do_not_fit_are_refused(scores, numbers, what):
         merge_tiles(np.zeros((2, 4, 2)), scores, [0, 0], numbers, WINDOWS, 600, HW)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32))
 @example(158)  # a piece had suppressed a box, and was then itself given up for a third, far from that box

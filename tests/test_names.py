@@ -18,6 +18,7 @@ def test_a_class_has_one_name_however_its_umlaut_is_written() -> None:
     assert as_class_name("  storage\u3000tank\t") == "storage tank"
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_a_class_name_stays_what_it_has_become(text: str) -> None:
     name = as_class_name(text)

@@ -180,7 +180,7 @@ def test_twins_of_twins_are_in_one_group() -> None:
     assert join_pairs(2, np.zeros((0, 2), np.int64)).tolist() == [0, 1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_hundred_thousand_pictures_are_compared_in_seconds() -> None:
     """3.8 s on one core, hardly more than counting the bits of as many values takes on the same machine; in this
     process's own time, for the machine may do other things."""

@@ -178,12 +178,13 @@ def test_a_few_boxes_far_apart_take_no_grid_of_the_whole_plane() -> None:
     assert poly_nms(quads, np.array([0.1, 0.2, 0.3, 0.4]), 0.0).tolist() == [3, 2]
 
 
+@pytest.mark.slow
 def test_nms_agrees_with_the_tree_on_ten_thousand_boxes() -> None:
     quads, scores = picture(10_000)
     assert np.array_equal(poly_nms(quads, scores, 0.1), nms_by_tree(quads, scores, 0.1))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("n", [10_000, 50_000])
 def test_nms_is_thirty_times_faster_than_a_tree(n: int) -> None:
     """Here: 100 to 200 times, by threshold and density."""
@@ -193,7 +194,7 @@ def test_nms_is_thirty_times_faster_than_a_tree(n: int) -> None:
     assert best_time(lambda: nms_by_tree(quads, scores, 0.1), 1) > 30 * ours
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_million_boxes_take_at_most_45_times_as_long_as_fifty_thousand() -> None:
     """Here: 22 to 28 times."""
     few, many = picture(50_000), picture(1_000_000)

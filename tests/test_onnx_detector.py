@@ -32,7 +32,8 @@ def _assert_same(found, expected, atol=2e-2) -> None:
     np.testing.assert_allclose(found.quads, expected.quads, atol=atol)
 
 
-@pytest.mark.parametrize("settings", [{"nms": True}, pytest.param({"nms": False}, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"nms": True}, pytest.param({"nms": False}, marks=pytest.mark.long)])
 def test_boxes_are_those_of_the_checkpoint(exported, finding_checkpoint, tmp_path, settings) -> None:
     network, architecture, _ = load_checkpoint(finding_checkpoint)
     inference = Inference(network, architecture, SETTINGS, CPU)
@@ -44,6 +45,7 @@ def test_boxes_are_those_of_the_checkpoint(exported, finding_checkpoint, tmp_pat
         _assert_same(detector.detect([picture])[0], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scales", [(1.0,), (0.6, 1.0)])
 def test_tiles_give_what_they_give_in_torch(exported, finding_checkpoint, tmp_path, scales) -> None:
     network, architecture, _ = load_checkpoint(finding_checkpoint)
@@ -58,6 +60,7 @@ def test_tiles_give_what_they_give_in_torch(exported, finding_checkpoint, tmp_pa
     assert np.sort(nearest)[-2] < 2e-2
 
 
+@pytest.mark.slow
 def test_a_batch_gives_what_its_pictures_give(exported) -> None:
     detector = OnnxDetector(exported(nms=True))
     pictures = [SCENE[:80, :120], SCENE[80:160, 100:220], SCENE[150:230, 20:140]]
@@ -65,6 +68,7 @@ def test_a_batch_gives_what_its_pictures_give(exported) -> None:
         _assert_same(together, detector.detect([picture])[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch_size", "batches"), [(1, [1] * 5), (2, [2, 2, 1]), (9, [5])])
 def test_no_more_pictures_at_once_than_asked_for(exported, monkeypatch, batch_size: int, batches: list[int]) -> None:
     """All of one size went through at once: 64 took four times the memory of the same in torch."""
@@ -79,6 +83,7 @@ def test_no_more_pictures_at_once_than_asked_for(exported, monkeypatch, batch_si
         detector.detect([], 0)
 
 
+@pytest.mark.slow
 def test_a_file_of_the_networks_size_gets_pictures_letterboxed(exported) -> None:
     """Defect 6: training keeps the aspect ratio, testing stretches."""
     outside, inside = OnnxDetector(exported(letterbox=False)), OnnxDetector(exported(nms=True))
@@ -97,6 +102,7 @@ def test_a_file_of_the_networks_size_gets_pictures_letterboxed(exported) -> None
     np.testing.assert_allclose(found.quads[best], expected.quads[best], atol=1)
 
 
+@pytest.mark.slow
 def test_a_file_of_another_size_tells_that_it_shrinks_pictures_twice(exported, capsys) -> None:
     """Pictures of 256 x 256 in a file for 300 x 500 were seen at half their size, and scored a twentieth, silently."""
     path = exported(nms=True, dynamic=False, fixed_hw=(64, 64))
@@ -113,6 +119,7 @@ def test_a_file_of_another_size_tells_that_it_shrinks_pictures_twice(exported, c
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_thresholds_are_the_files_unless_given(exported) -> None:
     plain, nms = exported(letterbox=False), exported(nms=True)
     assert OnnxDetector(plain).settings == DetectionSettings(500, 0.01, 0.3)
@@ -130,6 +137,7 @@ def test_thresholds_that_the_file_cannot_follow_are_refused(exported) -> None:
         OnnxDetector(exported(nms=True), conf_thresh=0.001)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hw", [(1, 1), (1, 700), (900, 1)])
 def test_pictures_of_a_pixel_are_pictures(exported, hw) -> None:
     found = OnnxDetector(exported(nms=True)).detect([np.full((*hw, 3), 90, np.uint8)])[0]
@@ -159,6 +167,7 @@ def test_what_is_no_picture_is_a_sentence_and_not_other_boxes(exported, picture,
         detector.detect_tiled(picture, Tiling(96, 32))
 
 
+@pytest.mark.slow
 def test_pictures_of_several_sizes_have_the_boxes_that_each_has_alone(exported) -> None:
     detector = OnnxDetector(exported(nms=True))
     pictures = [SCENE[:80, :120], SCENE[:90, :60], SCENE[80:160, :120]]

@@ -85,7 +85,7 @@ def test_inputs_and_outputs_are_named_and_sized(exported) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("opset", [14, 20])
 def test_the_oldest_and_the_newest_opset_work(exported, opset: int) -> None:
     path = exported(nms=True, opset=opset)
@@ -99,12 +99,13 @@ def test_another_opset_is_refused_by_a_sentence(opset: int, what: str) -> None:
         check_opset(opset)
 
 
+@pytest.mark.slow
 def test_mobilenet_exports(tmp_path) -> None:
     """Defect 25: the fork's exporter crashed on its own MobileNet."""
     _export(tmp_path, "mobilenetv2")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("backbone", [name for name in known_backbones() if name not in ("resnet18", "mobilenetv2")])
 def test_every_backbone_of_the_registry_exports(tmp_path, backbone: str) -> None:
     _export(tmp_path, backbone)

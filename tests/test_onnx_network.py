@@ -11,6 +11,7 @@ from datasets.demo import draw_scene
 from tools.exported.onnx_network import NetworkPart
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nms", [False, True])
 def test_taken_out_and_put_back_the_file_gives_the_same_to_the_last_bit(nms, exported) -> None:
     whole = onnx.load(exported(nms=nms))
@@ -22,6 +23,7 @@ def test_taken_out_and_put_back_the_file_gives_the_same_to_the_last_bit(nms, exp
     assert not again.metadata_props
 
 
+@pytest.mark.slow
 def test_the_part_ends_at_the_heat_map_and_leaves_its_last_convolution_alone(exported) -> None:
     part = NetworkPart(onnx.load(exported(nms=True)))
     kinds = {node.name: node.op_type for node in part.model.graph.node}

@@ -63,7 +63,7 @@ def own_file(tmp_path):
     return write
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_backbone_of_its_own_channels_trains_tests_evaluates_resumes_and_exports(
     own_file, dota_folder, tmp_path, monkeypatch, capsys
 ):

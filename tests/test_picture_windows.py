@@ -118,6 +118,7 @@ def test_the_percentiles_of_a_large_deep_picture_are_those_of_the_decoded_one(
     assert np.array_equal(open_picture(path)[0:150, 0:210], read_image(path))
 
 
+@pytest.mark.slow
 @given(scale=st.floats(0.05, 3.0), data=st.data())
 def test_a_scaled_window_is_that_part_of_the_scaled_picture(
     tmp_path_factory: pytest.TempPathFactory, scale: float, data: st.DataObject
@@ -324,6 +325,7 @@ def test_an_overview_shows_the_whole_picture_at_the_scale_that_it_tells(tmp_path
     assert picture.overview(999)[0].shape == (150, 210, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_windows")
 def test_real_geotiffs_are_the_same_in_windows(real_folder: Callable[[str], Path]) -> None:
     seen = 0

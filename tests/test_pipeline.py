@@ -53,6 +53,7 @@ def _to_rolabelimg(data_dir: Path) -> None:
     (data_dir / "classes.txt").unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["dota", "rolabelimg"])
 def test_train_test_eval_on_a_folder_without_lists_in_a_foreign_script(dota_folder, tmp_path, layout, capsys):
     data_dir, run_dir = dota_folder("数据 1", names=[f"图 {n}" for n in range(5)], suffix=".JPG"), tmp_path / "跑"
@@ -80,8 +81,9 @@ def _store_bands(data_dir: Path, num_channels: int, kind: type) -> None:
         path.write_bytes(cv2.imencode(".png", bands.astype(kind) * (200 if kind is np.uint16 else 1))[1].tobytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("num_channels", "kind"), [pytest.param(1, np.uint8, marks=pytest.mark.slow), (1, np.uint16), (4, np.uint8)]
+    ("num_channels", "kind"), [pytest.param(1, np.uint8, marks=pytest.mark.long), (1, np.uint16), (4, np.uint8)]
 )
 def test_pictures_of_other_bands_go_all_the_way(dota_folder, tmp_path, num_channels, kind):
     """Grey, 16-bit thermal, near infrared: trained, validated with a page, tested whole and in tiles, drawn, scored."""
@@ -100,6 +102,7 @@ def test_pictures_of_other_bands_go_all_the_way(dota_folder, tmp_path, num_chann
     assert cv2.imread(str(tmp_path / "tiles" / "drawings" / "scene_0.png")).shape == (128, 128, 3)
 
 
+@pytest.mark.slow
 def test_chosen_bands_hold_in_training_testing_tiles_and_the_exported_file(dota_folder, tmp_path, capsys) -> None:
     """Colours are the bands 5, 3 and 2 of TIFF files that do not say so, as those of some satellites."""
     data_dir, chosen = dota_folder(), ["--bands", "5", "3", "2"]
@@ -164,6 +167,7 @@ def _store_six_bands(data_dir: Path) -> dict[str, np.ndarray]:
     return pictures
 
 
+@pytest.mark.slow
 def test_a_range_of_values_holds_in_training_testing_tiles_and_the_exported_file(dota_folder, tmp_path, capsys):
     data_dir, run_dir = dota_folder(), tmp_path / "run"
     _store_bands(data_dir, 1, np.uint16)
@@ -200,6 +204,7 @@ def test_a_range_of_values_holds_in_training_testing_tiles_and_the_exported_file
     assert "give the value of black and a larger one of white" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_picture_of_other_bands_or_a_contradicting_flag_is_a_sentence(dota_folder, tmp_path, capsys):
     data_dir, run_dir = dota_folder(), tmp_path / "run"
     flags = [*SMALL, *LIGHT, "--data_dir", str(data_dir), "--num_epoch", "1"]
@@ -212,6 +217,7 @@ def test_a_picture_of_other_bands_or_a_contradicting_flag_is_a_sentence(dota_fol
     assert "--in_channels is 2; pictures of 1, 3 and 4 bands can be read" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_network_learns_a_handful_of_scenes_by_heart(dota_folder, tmp_path):
     names = [f"scene_{n}" for n in range(5)]
     data_dir = dota_folder(names=names, lists={"train": names, "val": names[:4]})
@@ -222,7 +228,7 @@ def test_a_network_learns_a_handful_of_scenes_by_heart(dota_folder, tmp_path):
     assert _metrics(run_dir)["mAP50"] > 0.6
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_epoch_on_real_pictures(real_folder, tmp_path):
     """Ten steps' worth of HIT-UAV, read as roLabelImg leaves it, DontCare included."""
     source, data_dir = real_folder("hit-uav"), tmp_path / "hit-uav"

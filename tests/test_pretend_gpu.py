@@ -70,6 +70,7 @@ def test_the_pretended_gpu_computes_as_the_cpu_does_and_refuses_what_lies_on_the
     assert torch.equal(layer.weight.grad.near, torch.tensor([[6.0, 6.0, 6.0], [24.0, 24.0, 24.0]]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "num_looks"),
     [

@@ -61,6 +61,7 @@ def test_the_file_says_what_it_said_and_what_it_was_calibrated_on(quantized, exp
     assert json.loads(after["calibration"])["from"] == "drawn scenes"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_the_heat_map_is_nearly_the_same(runtime, quantized, exported, pictures, tmp_path) -> None:
     """Of weights drawn at random, whose boxes are far more sensitive than those of a trained network."""
@@ -78,6 +79,7 @@ def _heat_map(path, runtime, picture, folder) -> np.ndarray:
     return list(open_runtime(folder / "maps.onnx", runtime)(picture).values())[-1]
 
 
+@pytest.mark.slow
 def test_a_file_with_views_is_quantised_but_for_the_last_layer_of_each(exported, pictures, tmp_path) -> None:
     """It was refused as one without convolutions."""
     path = tmp_path / "q.onnx"
@@ -96,7 +98,7 @@ def test_a_file_with_views_is_quantised_but_for_the_last_layer_of_each(exported,
     assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > 0.95
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("how", [{"dynamic": False, "batch": 2}, {"letterbox": False}, {"float_input": True}])
 def test_every_kind_of_file_can_be_quantised(how, exported, pictures, tmp_path) -> None:
     quantize_file(exported(**how), tmp_path / "q.onnx", pictures, "x")
@@ -121,6 +123,7 @@ def test_calibration_takes_training_pictures_spread_evenly(dota_folder, tmp_path
     assert calibration_pictures(folder / "p4.png", 5) == [folder / "p4.png"]
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_did(exported, pictures, tmp_path, capsys) -> None:
     out = tmp_path / "new" / "q.onnx"
     model, folder = str(exported(nms=True)), str(pictures[0].parent)
@@ -130,6 +133,7 @@ def test_the_command_says_what_it_did(exported, pictures, tmp_path, capsys) -> N
     assert [path.name for path in out.parent.iterdir()] == ["q.onnx"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -171,6 +175,7 @@ def _other_model() -> onnx.ModelProto:
     return helper.make_model(helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value], [out]))
 
 
+@pytest.mark.slow
 def test_no_torch_is_imported() -> None:
     code = "import sys, tools.quantize_onnx, tools.exported.onnx_network; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

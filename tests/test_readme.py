@@ -71,6 +71,7 @@ def test_make_knows_its_targets(command):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", _blocks("python"))
 def test_python_blocks_run(code, finding_checkpoint, exported, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -81,6 +82,7 @@ def test_python_blocks_run(code, finding_checkpoint, exported, tmp_path, monkeyp
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})  # each block brings its own imports
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [c for c in _commands("python -m tools.") if "backbone" in c[2] and ".py:" not in c[3]], ids=" ".join
 )
@@ -89,6 +91,7 @@ def test_commands_about_backbones_run(command, thin_backbones, capsys):
     assert importlib.import_module(command[2]).main([*command[3:], *more]) == 0, capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_commands_for_videos_run_one_after_the_other(finding_checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "mine").mkdir(parents=True)
@@ -108,6 +111,7 @@ def test_the_commands_for_videos_run_one_after_the_other(finding_checkpoint, tmp
     assert (tmp_path / "runs" / "north" / "north_found.mp4").is_file()
 
 
+@pytest.mark.slow
 def test_the_commands_for_deployment_run_one_after_the_other(
     thin_backbones, dota_folder, tmp_path, monkeypatch, capsys
 ):
@@ -123,6 +127,7 @@ def test_the_commands_for_deployment_run_one_after_the_other(
     assert (tmp_path / "runs" / "tiled" / "results" / "detections.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in _commands("python -m tools.") if "backbone" not in c[2]], ids=" ".join)
 def test_commands_of_benchmarks_run(command, thin_backbones, dota_folder, tmp_path, monkeypatch):
     """On a small run; the benchmarks without the work that they measure."""
@@ -142,6 +147,7 @@ def test_commands_of_benchmarks_run(command, thin_backbones, dota_folder, tmp_pa
         assert benchmark.main(command[3:]) == 0
 
 
+@pytest.mark.slow
 def test_the_commands_of_main_run_in_the_order_of_the_readme(
     thin_backbones, dota_folder, tmp_path, monkeypatch, capsys
 ):
@@ -168,6 +174,7 @@ def test_the_commands_of_main_run_in_the_order_of_the_readme(
         assert main.main(arguments) == 0, (arguments, capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_the_commands_for_tiles_run_one_after_the_other(thin_backbones, dota_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     lists = {"train": ["scene_0", "scene_1"], "val": ["scene_2", "scene_3"]}
@@ -185,6 +192,7 @@ def test_the_commands_for_tiles_run_one_after_the_other(thin_backbones, dota_fol
     assert len(list((tmp_path / "tiles" / "images").iterdir())) > 8
 
 
+@pytest.mark.slow
 def test_the_commands_for_maps_run_one_after_the_other(thin_backbones, dota_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main.main(["--data_dir", str(dota_folder()), "--out", "runs/x", "--num_workers", "0", *SHORT]) == 0
@@ -217,7 +225,7 @@ def test_the_commands_of_the_recipes_have_known_settings():
     assert {parse_settings(command).phase for command in commands} == {"train"}
 
 
-@pytest.mark.slow  # the fast tests of tests/test_distributed.py start such a job too
+@pytest.mark.long  # the fast tests of tests/test_distributed.py start such a job too
 @pytest.mark.parametrize("command", _commands("torchrun "), ids=" ".join)
 def test_the_command_for_several_processes_runs(command, dota_folder, tmp_path):
     data_dir = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2"]})
@@ -230,6 +238,7 @@ def test_the_command_for_several_processes_runs(command, dota_folder, tmp_path):
     assert (tmp_path / "run" / "best.pth").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["drawn", "hit-uav"])
 def test_the_road_from_xml_to_a_score_runs_line_by_line(
     source, request, thin_backbones, dota_folder, tmp_path, monkeypatch, capsys

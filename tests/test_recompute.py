@@ -27,6 +27,7 @@ def learn(network: nn.Module, steps: int = 2) -> dict[str, Tensor]:
     return {**gradients, **dict(network.named_buffers())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
 def test_gradients_and_running_statistics_are_those_without_it(backbone: str, precision: torch.dtype) -> None:
@@ -41,6 +42,7 @@ def test_gradients_and_running_statistics_are_those_without_it(backbone: str, pr
     assert int(network.dec_c2.up[1].num_batches_tracked) == 2
 
 
+@pytest.mark.slow
 def test_frozen_batch_norms_stay_as_they_are() -> None:
     network = CTRBOX(2, "resnet18")
     network.freeze(1, norms="all")

@@ -53,6 +53,7 @@ def brought_by(names: set[str]) -> set[str]:
     return everything
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["infer_onnx", "quantize_onnx"])
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_a_machine_that_only_detects_needs_no_more_than_is_said(exported, tmp_path, command: str, runtime: str) -> None:

@@ -91,6 +91,7 @@ OWN = ("a backbone of one's own",)
 LIGHT = ("--neck", "fpn", "--neck_width", "16", "--head_width", "32", "--backbone_lr_scale", "0.1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps_before", "network"), [(2, OWN), (3, LIGHT), (5, ())])
 def test_a_stopped_run_goes_on_bit_for_bit_with_average_and_patience(
     dota_folder, dropping_backbone, tmp_path, monkeypatch, steps_before, network
@@ -115,6 +116,7 @@ def test_a_stopped_run_goes_on_bit_for_bit_with_average_and_patience(
         assert min(float(here["images_s"]), float(here["seconds"])) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("thin_backbones")
 def test_a_stopped_run_goes_on_where_data_and_lists_have_moved_to(dota_folder, tmp_path, monkeypatch, capsys):
     data_dir, lists = dota_folder(names=NAMES, lists=FIVE), tmp_path / "lists"
@@ -137,6 +139,7 @@ def test_a_stopped_run_goes_on_where_data_and_lists_have_moved_to(dota_folder, t
     assert_equal_runs(tmp_path / "straight", tmp_path / "stopped")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("thin_backbones")
 def test_a_run_that_is_made_longer_goes_on_from_its_end(dota_folder, tmp_path):
     run_dir = tmp_path / "run"
@@ -145,6 +148,7 @@ def test_a_run_that_is_made_longer_goes_on_from_its_end(dota_folder, tmp_path):
     assert load_file(run_dir / "last.pth")["progress"]["num_images"] == 9
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("thin_backbones")
 def test_an_epoch_that_num_images_cut_is_gone_on_with(dota_folder, tmp_path, capsys):
     """It counted as a whole one: its other pictures were never seen, and the run said that nothing was left to do."""
@@ -160,6 +164,7 @@ def test_an_epoch_that_num_images_cut_is_gone_on_with(dota_folder, tmp_path, cap
     assert capsys.readouterr().out.count("nothing left to do") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["train", "val"])
 @pytest.mark.usefixtures("thin_backbones")
 def test_lists_that_have_changed_since_are_refused(dota_folder, tmp_path, capsys, role: str):
@@ -185,6 +190,7 @@ def test_two_runs_in_one_folder_are_refused_also_when_the_first_has_saved_nothin
 # -- stops and kills
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_the_exit_code_says_so(dota_folder, tmp_path, monkeypatch, capsys):
     taken, step = [], TrainingStep.__call__
 
@@ -202,7 +208,7 @@ def test_sigterm_saves_and_the_exit_code_says_so(dota_folder, tmp_path, monkeypa
     assert "go on with: python main.py --phase train --resume_train" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_any_moment_the_last_good_file_loads(dota_folder, tmp_path):
     """SIGKILL at random moments of a run that saves several times a second; each run goes on where the last one was."""
     rng, run_dir = random.Random(0), tmp_path / "run"
@@ -245,7 +251,7 @@ main.main(sys.argv[1:])
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("percent", [0, 60, 100])
 def test_killed_inside_the_write_the_last_good_file_loads_and_goes_on(dota_folder, tmp_path, percent: int):
     """In the write of the second epoch; nothing is validated before the third."""
@@ -260,6 +266,7 @@ def test_killed_inside_the_write_the_last_good_file_loads_and_goes_on(dota_folde
     assert_equal_runs(tmp_path / "straight", run_dir)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_a_sentence(dota_folder, tmp_path, monkeypatch, capsys):
     step = TrainingStep.__call__
 
@@ -283,6 +290,7 @@ def test_a_worker_that_is_killed_is_a_sentence(dota_folder, tmp_path, monkeypatc
 # -- the disk
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
@@ -310,6 +318,7 @@ def test_a_full_disk_is_told_and_the_old_file_stays(dota_folder, tmp_path, monke
     assert not list(run_dir.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_device_that_is_full_is_told(dota_folder, tmp_path, monkeypatch, capsys):
     """A real ENOSPC out of the system, in the middle of torch's own writing."""
@@ -332,6 +341,7 @@ def test_a_device_that_is_full_is_told(dota_folder, tmp_path, monkeypatch, capsy
 # -- how long
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("thin_backbones")
 @pytest.mark.parametrize(("num_images", "epochs", "steps"), [(7, 2, 4), (10, 2, 6), (3, 1, 2), (1, 1, 1)])
 def test_num_images_counts_exactly_and_the_last_epoch_is_a_part(dota_folder, tmp_path, num_images, epochs, steps):
@@ -350,6 +360,7 @@ def test_num_images_counts_exactly_and_the_last_epoch_is_a_part(dota_folder, tmp
     assert (run_dir / "best.pth").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("thin_backbones")
 def test_patience_stops_early_and_a_better_validation_renews_it(dota_folder, tmp_path, monkeypatch, capsys):
     scores = iter([0.1, 0.1, 0.3, 0.2, 0.3, 0.9])
@@ -370,6 +381,7 @@ def test_patience_stops_early_and_a_better_validation_renews_it(dota_folder, tmp
 # -- odd data
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("thin_backbones")
 def test_300_classes_train_and_are_scored(dota_folder, tmp_path, monkeypatch):
     """Known defect 10: class numbers in uint8; the two that occur are 298 and 299, which would be 42 and 43."""
@@ -399,6 +411,7 @@ def test_300_classes_train_and_are_scored(dota_folder, tmp_path, monkeypatch):
     assert not any(classes[name]["num_detections"] or classes[name]["num_truths"] for name in names[:298])
 
 
+@pytest.mark.slow
 def test_2000_objects_in_a_tile_train(dota_folder, tmp_path, capsys):
     """Known defect 8: more than 500 in a crop were left out in silence. Many share a cell of the 16 x 16 map."""
     data_dir = dota_folder(lists=LISTS)
@@ -413,6 +426,7 @@ def test_2000_objects_in_a_tile_train(dota_folder, tmp_path, capsys):
     assert int(objects) > 2000
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("thin_backbones")
 @pytest.mark.parametrize("recipe", ["default", "published"])
 def test_one_picture_is_enough(dota_folder, tmp_path, recipe: str):
@@ -421,6 +435,7 @@ def test_one_picture_is_enough(dota_folder, tmp_path, recipe: str):
     assert load_file(tmp_path / "run" / "last.pth")["progress"]["num_images"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["default", "published"])
 def test_pictures_without_objects_train_without_throwing_the_weights_about(dota_folder, tmp_path, capsys, recipe: str):
     """Known defect 2: the loss of an empty batch was 372."""
@@ -436,6 +451,7 @@ def test_pictures_without_objects_train_without_throwing_the_weights_about(dota_
     assert all(value.isfinite().all() for value in content["model_state_dict"].values())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("thin_backbones")
 def test_a_clock_that_goes_back_harms_nothing(dota_folder, tmp_path, monkeypatch):
     """Only the shown times may be odd."""

@@ -347,6 +347,7 @@ def test_what_is_wrong_is_one_sentence(
     assert main(["/nowhere", "/nowhere/txt"]) == 2
 
 
+@pytest.mark.slow
 def test_help_tells_the_angle_and_needs_no_torch() -> None:
     check = (
         "import sys; from tools.rolabelimg_to_txt import main\n"
@@ -361,6 +362,7 @@ def test_help_tells_the_angle_and_needs_no_torch() -> None:
 # -- real files
 
 
+@pytest.mark.slow
 def test_all_of_hit_uav_is_converted_by_the_formula(
     real_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -70,6 +70,7 @@ def test_a_free_quad_becomes_its_smallest_rectangle_and_is_counted(tmp_path: Pat
     assert back.difficult.tolist() == [0, 0, 2]
 
 
+@pytest.mark.slow
 @given(
     box=st.tuples(st.floats(-100, 5000), st.floats(-100, 5000), st.floats(0.01, 2000), st.floats(0.01, 2000)),
     angle=st.floats(-10, 10),

@@ -25,6 +25,7 @@ def folder(data_dir: Path, class_name: str, hw: tuple[int, int]) -> Path:
     return data_dir
 
 
+@pytest.mark.slow
 def test_one_class_that_is_dotas_is_told_that_it_got_all_of_them(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     data_dir = folder(tmp_path / "data", "ship", (64, 64))
     assert main.main(arguments(data_dir, tmp_path / "a", "--num_epoch", "1")) == 0
@@ -34,6 +35,7 @@ def test_one_class_that_is_dotas_is_told_that_it_got_all_of_them(tmp_path: Path,
     assert "of DOTA's" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hw", "is_told"), [((64, 400), True), ((64, 150), False)])
 def test_pictures_that_are_shrunk_much_are_told_of(
     tmp_path: Path, capsys: pytest.CaptureFixture, hw: tuple[int, int], is_told: bool
@@ -43,6 +45,7 @@ def test_pictures_that_are_shrunk_much_are_told_of(
     assert (".png is 400 x 64 and is shrunk" in capsys.readouterr().err) == is_told
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_is_not_told_to_take_a_larger_batch_which_it_may_not(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,6 +57,7 @@ def test_a_run_that_goes_on_is_not_told_to_take_a_larger_batch_which_it_may_not(
     assert "leaves a GPU waiting" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_class_without_an_object_to_learn_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """It was trained for to the end, and never found."""
     data_dir = folder(tmp_path / "data", "car", (64, 64))
@@ -67,6 +71,7 @@ def test_a_class_without_an_object_to_learn_is_told_of(tmp_path: Path, capsys: p
     assert "no training picture holds an object of boat, truck; the network will not find any" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "is_told"), [(1.0, True), (1.9, False), (3.0, False)])
 def test_a_class_that_is_too_thin_for_the_input_is_told_of(
     tmp_path: Path, capsys: pytest.CaptureFixture, width: float, is_told: bool
@@ -82,6 +87,7 @@ def test_a_class_that_is_too_thin_for_the_input_is_told_of(
     assert "of car" not in said
 
 
+@pytest.mark.slow
 def test_links_that_lead_nowhere_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Half of the data was gone with the folder that it had been linked from, and nothing said so."""
     data_dir = folder(tmp_path / "data", "car", (64, 64))
@@ -94,6 +100,7 @@ def test_links_that_lead_nowhere_are_told_of(tmp_path: Path, capsys: pytest.Capt
     )
 
 
+@pytest.mark.slow
 def test_the_numbers_that_stand_for_classes_on_the_pages_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

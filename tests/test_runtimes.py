@@ -16,6 +16,7 @@ from tools.exported.runtimes import _run_error, open_runtime
 from tools.running.command_line import SettingsError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_both_runtimes_give_the_same_outputs(exported, runtime: str) -> None:
     path = exported(nms=True)
@@ -29,6 +30,7 @@ def test_both_runtimes_give_the_same_outputs(exported, runtime: str) -> None:
         np.testing.assert_allclose(found[name], expected[name], atol=atol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_threads_get_the_outputs_of_their_own_pictures(exported, runtime: str) -> None:
     """With OpenVINO three threads got those of each other's pictures, without a word."""
@@ -89,6 +91,7 @@ def test_want_of_memory_is_told_with_the_remedy() -> None:
     assert str(error).startswith("not enough memory for 1 pictures of 7 x 5; cut them with --tile 600 --overlap 100")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_signals_are_handled_after_two_files_were_opened_and_closed(exported, runtime: str) -> None:
@@ -109,6 +112,7 @@ os.kill(os.getpid(), signal.SIGUSR1)
     assert (done.returncode, done.stdout) == (0, "handled\n")
 
 
+@pytest.mark.slow
 def test_no_runtime_is_imported_before_it_is_asked_for() -> None:
     """Nor torch, by the commands that run an exported file: it may not be installed there."""
     program = "import sys, tools.infer_onnx; print(*{'onnxruntime', 'openvino', 'torch'}.intersection(sys.modules))"

@@ -141,6 +141,7 @@ def test_a_fourth_band_is_left_out_or_kept(dota_folder, tmp_path, capsys):
     assert "has 3 bands, and --in_channels is 4" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_empty_tiles_are_left_out_by_their_name_but_never_those_that_are_scored(dota_folder, tmp_path):
     names = [f"p{number}" for number in range(6)]
     src = dota_folder(names=names, hw=(200, 200), lists={"train": names[:4], "val": names[4:]})
@@ -205,6 +206,7 @@ def test_a_slip_of_the_pen_among_dotas_classes_stops_before_anything_is_cut(dota
 # ---------------------------------------------------------------------------------------- many processes, going on
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_writes_the_same_bytes(dota_folder, tmp_path):
     src = dota_folder(names=STRANGE_NAMES, suffix=".jpg")
     trees = []
@@ -215,6 +217,7 @@ def test_any_number_of_processes_writes_the_same_bytes(dota_folder, tmp_path):
     assert trees[0] == trees[1] == trees[2]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_whole_tiles_and_goes_on_where_it_stopped(dota_folder, tmp_path, monkeypatch):
     src = dota_folder(names=STRANGE_NAMES)
     assert main([str(src), str(tmp_path / "whole"), *SMALL]) == 0
@@ -307,6 +310,7 @@ def test_a_picture_of_another_suffix_takes_its_old_tiles_away(dota_folder, tmp_p
     assert find_images(dst / "images")
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_leaves_no_process_behind_and_goes_on(dota_folder, tmp_path):
     """Killed in the middle, as by a machine out of memory: no half tile, no orphan, and the next run finishes."""
     src, dst = dota_folder(names=[f"p{number}" for number in range(8)], hw=(500, 500)), tmp_path / "tiles"
@@ -339,6 +343,7 @@ def is_running(number: int) -> bool:
     return state != "Z"
 
 
+@pytest.mark.slow
 def test_a_request_to_stop_is_granted_after_the_pictures_begun(dota_folder, tmp_path):
     src, dst = dota_folder(names=[f"p{number}" for number in range(8)], hw=(500, 500)), tmp_path / "tiles"
     arguments = [str(src), str(dst), "--size", "64", "--overlap", "40", "--workers", "2"]
@@ -438,6 +443,7 @@ def test_labels_in_annfiles_are_cut_as_those_in_labelTxt_are(dota_folder, tmp_pa
     assert list(whole.truths) == ["b"]
 
 
+@pytest.mark.slow
 def test_bad_labels_stop_with_file_and_line_or_are_counted(dota_folder, tmp_path, capsys):
     src = dota_folder()
     (src / "labelTxt" / "scene_1.txt").write_text("1 1 9 1 9 9 1 9 plane 0\n1 1 9 1 9 9 1 9 car 0\n1 2 car\n")

@@ -344,6 +344,7 @@ def test_two_pictures_are_enough(tmp_path: Path) -> None:
     assert (lists["train"], lists["val"]) == (["a"], ["b"])
 
 
+@pytest.mark.slow
 def test_help_tells_what_the_lists_are_and_needs_no_torch() -> None:
     check = (
         "import sys; from tools.split_train_val import main\n"
@@ -358,6 +359,7 @@ def test_help_tells_what_the_lists_are_and_needs_no_torch() -> None:
 # -- real data
 
 
+@pytest.mark.slow
 def test_a_real_set_is_split_without_tearing_twins_apart(
     real_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

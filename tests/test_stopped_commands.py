@@ -61,6 +61,7 @@ def assert_nothing_half_written(folder: Path) -> None:
     assert "origin.json" not in left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("command", ["test", "test --tile 96 --overlap 32", "eval", "infer_onnx"])
 def test_detection_that_is_stopped_keeps_the_pictures_so_far_and_is_not_scored(
@@ -92,6 +93,7 @@ def test_detection_that_is_stopped_keeps_the_pictures_so_far_and_is_not_scored(
     assert (len(origin["images"]), "stopped" in origin) == (4, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_second_signal_stops_at_once_and_writes_nothing(
     finding_checkpoint, dota_folder, tmp_path, monkeypatch, number: int, code: int
@@ -110,6 +112,7 @@ def test_a_second_signal_stops_at_once_and_writes_nothing(
     assert not list((out / "results").glob("*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_detection_in_videos_that_is_stopped_keeps_the_frames_so_far(
     finding_checkpoint, tmp_path, monkeypatch, number: int, code: int
@@ -129,6 +132,7 @@ def test_detection_in_videos_that_is_stopped_keeps_the_frames_so_far(
     assert len(read_origin(out / "results")["images"]) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_merging_that_is_stopped_leaves_whole_classes(
     finding_checkpoint, dota_folder, tmp_path, monkeypatch, number: int, code: int
@@ -163,6 +167,7 @@ def test_a_conversion_that_is_stopped_leaves_whole_files(
     assert len([path for path in dst.rglob("*") if path.is_file()]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_an_export_that_is_stopped_leaves_no_file(
     finding_checkpoint, tmp_path, monkeypatch, number: int, code: int

@@ -16,6 +16,7 @@ from tools.setting_flags import parse_settings
 pytestmark = pytest.mark.usefixtures("thin_backbones")
 
 
+@pytest.mark.slow
 def test_a_finished_run_resumes_to_nothing_and_a_contradiction_is_refused(dota_folder, tmp_path, capsys):
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
     assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
@@ -28,6 +29,7 @@ def test_a_finished_run_resumes_to_nothing_and_a_contradiction_is_refused(dota_f
     assert "--batch_size 7 differs from the run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_out_names_the_run_to_go_on_with_and_its_log_holds_the_warnings(dota_folder, tmp_path, monkeypatch, capsys):
     """Both were told of on the screen alone; and a run outside of runs/ was not found without its name."""
     monkeypatch.chdir(tmp_path)
@@ -53,6 +55,7 @@ def test_the_published_optimiser_state_is_no_run_to_go_on_with(dota_folder, tmp_
     assert "last.pth" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_its_own_folder_only(dota_folder, tmp_path, capsys):
     run_dir = tmp_path / "run"
     assert main.main(arguments(dota_folder(lists=LISTS), run_dir, "--num_epoch", "1")) == 0
@@ -60,6 +63,7 @@ def test_a_run_goes_on_in_its_own_folder_only(dota_folder, tmp_path, capsys):
     assert "differs from the run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_is_not_set_back_by_an_earlier_file_of_its_own(dota_folder, tmp_path, capsys):
     """Its last.pth and best.pth were overwritten, and later rows of its history removed, without a word."""
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
@@ -75,6 +79,7 @@ def test_a_run_is_not_set_back_by_an_earlier_file_of_its_own(dota_folder, tmp_pa
     assert main.main(["--resume_train", str(run_dir / "newest.pth"), "--num_epoch", "2"]) == 0
 
 
+@pytest.mark.slow
 def test_a_run_whose_lists_are_gone_is_told(dota_folder, tmp_path, capsys):
     """It went on with other pictures without a word, and noted these as the ones that it was trained on."""
     data_dir, alone = dota_folder(lists=LISTS), tmp_path / "alone"
@@ -86,6 +91,7 @@ def test_a_run_whose_lists_are_gone_is_told(dota_folder, tmp_path, capsys):
     assert f"the lists of the run are not in {alone / 'lists'}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_in_a_data_folder_does_not_go_on_there(dota_folder, tmp_path, capsys):
     """The classes.txt of the data was overwritten by that of the run."""
     data_dir = dota_folder(lists=LISTS)
@@ -97,6 +103,7 @@ def test_a_run_in_a_data_folder_does_not_go_on_there(dota_folder, tmp_path, caps
     assert sorted((path, path.stat().st_mtime_ns) for path in data_dir.rglob("*") if path.name != ".lock") == before
 
 
+@pytest.mark.slow
 def test_the_log_tells_what_a_run_goes_on_with_otherwise(dota_folder, tmp_path, capsys):
     """settings.toml, which is written anew, read as if all of the run had been so."""
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
@@ -108,6 +115,7 @@ def test_the_log_tells_what_a_run_goes_on_with_otherwise(dota_folder, tmp_path, 
     assert "--pretrained imagenet differs from the run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_counts_pictures_is_not_made_longer_by_epochs(dota_folder, tmp_path, capsys):
     """The flag was ignored without a word."""
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"

@@ -54,6 +54,7 @@ def test_the_flag_has_a_colour(angle, color, other):
     assert not _has(left, other)
 
 
+@pytest.mark.slow
 def test_ignored_cells_are_marked_on_both_sides():
     quads = boxes_to_quads(np.array([[80.0, 64.0, 60.0, 30.0, 0.5]]), "rolabelimg")
     image = np.zeros((128, 160, 3), np.uint8)

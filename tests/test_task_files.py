@@ -216,6 +216,7 @@ def few_files() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
+@pytest.mark.slow
 def test_more_classes_than_a_process_may_open_files_are_written(
     tmp_path: Path, few_files: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

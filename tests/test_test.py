@@ -67,6 +67,7 @@ def _arguments(run_dir: Path, out: Path, *more: str) -> list[str]:
     return ["--phase", "test", "--resume", str(run_dir), "--out", str(out), "--num_workers", "0", *more]
 
 
+@pytest.mark.slow
 def test_a_folder_of_any_pictures_gives_files_and_drawings(run_dir, pictures, tmp_path):
     before = sorted(pictures.iterdir())
     out = tmp_path / "out"
@@ -85,6 +86,7 @@ def test_a_folder_of_any_pictures_gives_files_and_drawings(run_dir, pictures, tm
     assert any(record["boxes"] for record in records)
 
 
+@pytest.mark.slow
 def test_boxes_are_rectangles_unless_quads_are_asked_for(run_dir, pictures, tmp_path):
     """Defect 7: corners were sums of four free vectors."""
 
@@ -106,6 +108,7 @@ def test_boxes_are_rectangles_unless_quads_are_asked_for(run_dir, pictures, tmp_
 TILES = ("--tile", "64", "--overlap", "16")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), TILES])
 def test_each_picture_is_decoded_once(run_dir, pictures, tmp_path, monkeypatch, flags: tuple[str, ...]):
     """Defect 15: pictures were decoded twice, for the network and for the drawing."""
@@ -116,6 +119,7 @@ def test_each_picture_is_decoded_once(run_dir, pictures, tmp_path, monkeypatch, 
     assert sorted(decoded) == sorted(path.read_bytes() for path in pictures.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), TILES])
 def test_detections_are_let_go_as_they_are_written(run_dir, tmp_path, monkeypatch, flags: tuple[str, ...]):
     """Defect 15: those of the whole set were held in memory."""
@@ -137,6 +141,7 @@ def test_detections_are_let_go_as_they_are_written(run_dir, tmp_path, monkeypatc
     assert max(alive) <= 3
 
 
+@pytest.mark.slow
 def test_thresholds_and_k_change_what_comes_out(run_dir, pictures, tmp_path):
     """Defect 18: NMS at 0.1 and confidence 0.18 were hard-coded."""
 
@@ -160,6 +165,7 @@ def test_thresholds_and_k_change_what_comes_out(run_dir, pictures, tmp_path):
     assert few == boxes("--nms_thresh", "1")[:3]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("thin_backbones")
 def test_only_a_new_training_asks_for_weights_from_the_network(dota_folder, tmp_path, monkeypatch):
     """Defect 9: ImageNet weights were fetched at test time, too."""
@@ -189,12 +195,14 @@ def test_only_a_new_training_asks_for_weights_from_the_network(dota_folder, tmp_
     assert not asked
 
 
+@pytest.mark.slow
 def test_drawings_stop_at_the_number_asked_for(run_dir, pictures, tmp_path):
     arguments = _arguments(run_dir, tmp_path / "out", "--input", str(pictures), "--num_drawings", "1")
     assert main.main([*arguments, "--line_width", "2", "--no_draw_labels"]) == 0
     assert len(list((tmp_path / "out" / "drawings").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_damaged_picture_stops_by_name_or_is_left_out_with_exit_code_1(run_dir, pictures, tmp_path, capsys):
     (pictures / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
     arguments = _arguments(run_dir, tmp_path / "out", "--input", str(pictures))
@@ -223,6 +231,7 @@ def test_what_cannot_be_done_is_one_sentence(run_dir, tmp_path, capsys, flags, m
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_an_empty_folder_is_refused(run_dir, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert main.main(_arguments(run_dir, tmp_path / "out", "--input", str(tmp_path / "empty"))) == 2
@@ -233,6 +242,7 @@ def test_an_empty_folder_is_refused(run_dir, tmp_path, capsys):
     assert "no picture there but in folders of it, such as cam1; name one of them" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_data_and_seed_come_from_the_run_unless_a_flag_says_otherwise(run_dir, dota_folder, monkeypatch):
     data_dir = dota_folder()
     loaded = load_run(parse_settings(["--phase", "test", "--resume", str(run_dir)]))
@@ -253,6 +263,7 @@ def test_no_permission_is_a_sentence_that_names_the_folder(run_dir, pictures, tm
     assert str(tmp_path / "out") in said
 
 
+@pytest.mark.slow
 def test_no_window_is_opened_and_no_key_waited_for(run_dir, pictures, tmp_path, monkeypatch):
     """Defect 14: a window, a wait for a key, nothing saved, a failure without a display."""
     for name in ("imshow", "waitKey", "namedWindow"):
@@ -262,6 +273,7 @@ def test_no_window_is_opened_and_no_key_waited_for(run_dir, pictures, tmp_path, 
     assert (tmp_path / "out" / "results" / "detections.json").exists()
 
 
+@pytest.mark.slow
 def test_pictures_of_the_size_that_was_trained_on_are_not_called_large(finding_checkpoint, tmp_path, capsys):
     """Trained on pictures shrunk to a third, a network was told to look at tiles that were not shrunk."""
     model, architecture, _ = load_checkpoint(finding_checkpoint)
@@ -276,6 +288,7 @@ def test_pictures_of_the_size_that_was_trained_on_are_not_called_large(finding_c
         assert said in found
 
 
+@pytest.mark.slow
 def test_big_pictures_are_cut_merged_and_drawn_without_writing_tiles(run_dir, tmp_path, capsys):
     folder = tmp_path / "big"
     folder.mkdir()
@@ -296,6 +309,7 @@ def test_big_pictures_are_cut_merged_and_drawn_without_writing_tiles(run_dir, tm
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_drawings_without_a_box_say_why(run_dir, pictures, tmp_path, capsys):
     arguments = _arguments(run_dir, tmp_path / "out", "--input", str(pictures))
     assert main.main([*arguments, "--draw_score", "1"]) == 0
@@ -325,6 +339,7 @@ def test_a_name_that_results_cannot_hold_is_refused_before_the_work(run_dir, pic
     assert "detecting: " not in said.err
 
 
+@pytest.mark.slow
 def test_drawings_of_other_pictures_do_not_stay_among_the_new_ones(run_dir, pictures, tmp_path):
     out = tmp_path / "out"
     assert main.main(_arguments(run_dir, out, "--input", str(pictures))) == 0
@@ -335,6 +350,7 @@ def test_drawings_of_other_pictures_do_not_stay_among_the_new_ones(run_dir, pict
     assert [path.name for path in (out / "drawings").iterdir()] == [f"{one.stem}.png"]
 
 
+@pytest.mark.slow
 def test_boxes_that_k_cuts_off_are_told_of(run_dir, pictures, tmp_path, capsys, monkeypatch):
     """Known defect 18."""
     monkeypatch.setattr("tools.outcomes.SOUND_SCORE", 0.0)  # of a network that has learnt little
@@ -346,6 +362,7 @@ def test_boxes_that_k_cuts_off_are_told_of(run_dir, pictures, tmp_path, capsys, 
     assert "boxes that are kept" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_precision_of_a_test_is_fp32_unless_another_is_asked_for(run_dir, pictures, tmp_path):
     """And stands with the results, so that phase eval does not take the one for the other."""
     for name, flags in (("fp32", ()), ("fp32", ("--precision", "auto")), ("bf16", ("--precision", "bf16"))):
@@ -354,6 +371,7 @@ def test_the_precision_of_a_test_is_fp32_unless_another_is_asked_for(run_dir, pi
         assert json.loads((out / "results" / "origin.json").read_text(encoding="utf-8"))["precision"] == name
 
 
+@pytest.mark.slow
 def test_pictures_of_one_name_in_several_folders_have_results_and_drawings_of_their_own(run_dir, tmp_path):
     for number, folder in enumerate(("a", "b")):
         (tmp_path / "in" / folder).mkdir(parents=True)
@@ -375,6 +393,7 @@ def test_pictures_of_one_name_in_several_folders_have_results_and_drawings_of_th
         assert json.loads(copied.with_suffix(".json").read_text(encoding="utf-8"))["imagePath"] == copied.name
 
 
+@pytest.mark.slow
 def test_some_of_the_classes_can_be_asked_for(run_dir, pictures, tmp_path, capsys):
     found = {}
     for more in ((), ("--classes", "boat")):
@@ -390,6 +409,7 @@ def test_some_of_the_classes_can_be_asked_for(run_dir, pictures, tmp_path, capsy
     assert "--classes bota: did you mean 'boat'? the network of" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_agnostic_boxes_leave_one_of_two_classes(run_dir, pictures, tmp_path):
     counts = []
     for more in ((), ("--agnostic_nms",)):

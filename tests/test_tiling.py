@@ -284,6 +284,7 @@ def test_larger_objects_have_a_normal_label_or_are_reported():
     assert len(unlearnt_objects(np.zeros(1500), both)) < len(unlearnt)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32), st.sampled_from([0.3, 0.5, 1.0, 2.0]), st.integers(0, 60))
 def test_the_objects_near_a_tile_give_what_all_objects_give(seed, scale, count):
@@ -295,6 +296,7 @@ def test_the_objects_near_a_tile_give_what_all_objects_give(seed, scale, count):
             assert np.array_equal(part, expected)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32), st.sampled_from([0.3, 0.5, 1.0, 2.0]), st.floats(0, 1))
 def test_every_label_that_is_cut_can_be_written_and_read_back(tmp_path_factory, seed, scale, min_visible):

@@ -35,9 +35,10 @@ FAMILIES = {
 
 def families(*at_once: str) -> list:
     """All of them, those that are not tested at once as slow ones."""
-    return [pytest.param(name, marks=() if name in at_once else pytest.mark.slow) for name in FAMILIES]
+    return [pytest.param(name, marks=() if name in at_once else pytest.mark.long) for name in FAMILIES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", families("hgnetv2_b0", "swin_tiny_patch4_window7_224", "mobilenetv4_conv_small"))
 def test_ten_families_keep_what_they_declare_at_another_shape(name: str) -> None:
     backbone = build_backbone(f"timm/{name}").eval()
@@ -89,6 +90,7 @@ def test_frozen_stages_of_a_timm_network_stay_bit_for_bit_and_the_rest_learns() 
     ) <= changed
 
 
+@pytest.mark.slow
 def test_stages_that_are_not_known_are_a_sentence() -> None:
     with torch.device("meta"):
         backbone = build_backbone("timm/mvitv2_tiny")
@@ -96,6 +98,7 @@ def test_stages_that_are_not_known_are_a_sentence() -> None:
         backbone.stage_modules()
 
 
+@pytest.mark.slow
 def test_fastvit_gives_timms_maps_and_lives_through_a_step_in_channels_last() -> None:
     """The gradient of its stem's strided 1x1 convolution killed the process."""
     timm = pytest.importorskip("timm")
@@ -119,6 +122,7 @@ def test_short_names_are_aliases_of_timms() -> None:
     assert build_backbone("efficientnet_b0").out_channels == (24, 40, 112, 320)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
@@ -138,6 +142,7 @@ def test_a_network_that_cannot_be_a_backbone_is_refused_by_name(name: str, sente
         build_backbone(f"timm/{name}")
 
 
+@pytest.mark.slow
 def test_a_network_of_fixed_size_takes_others_where_timm_lets_it() -> None:
     """Swin's published size is 224 x 224; sides that its windows do not divide are padded inside."""
     backbone = TimmBackbone("swin_tiny_patch4_window7_224").eval()

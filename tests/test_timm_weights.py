@@ -39,6 +39,7 @@ def test_a_checkpoint_of_ours_fills_it_by_our_names(tmp_path):
     assert torch.equal(backbone.network.conv_stem.weight, model.base_network.network.conv_stem.weight)
 
 
+@pytest.mark.slow
 def test_a_file_of_another_network_is_refused_with_the_count(whole, tmp_path):
     """timm itself takes what fits, here nothing, without a word."""
     torch.save(whole.state_dict(), tmp_path / "x.pth")

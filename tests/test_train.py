@@ -33,6 +33,7 @@ from tools.training.training_step import StepResult, TrainingStep
 pytestmark = pytest.mark.usefixtures("thin_backbones")
 
 
+@pytest.mark.slow
 def test_a_run_stops_with_the_names_after_too_many_bad_steps(dota_folder, tmp_path, monkeypatch, capsys):
     """Defect 3: stop with a message after several in a row."""
     monkeypatch.setattr(TrainingStep, "__call__", lambda *_: StepResult({"total": math.nan}, False, False))
@@ -43,6 +44,7 @@ def test_a_run_stops_with_the_names_after_too_many_bad_steps(dota_folder, tmp_pa
     assert "scene_" in message
 
 
+@pytest.mark.slow
 def test_bad_steps_that_a_good_one_parts_do_not_stop_a_run(dota_folder, tmp_path, monkeypatch):
     """Defect 3: after several in a row; 38 of 40 are bad here, but never twenty in a row."""
     good, bad = StepResult({"total": 1.0}, True, False), StepResult({"total": math.nan}, False, False)
@@ -56,6 +58,7 @@ def test_bad_steps_that_a_good_one_parts_do_not_stop_a_run(dota_folder, tmp_path
     assert (progress["skipped"], progress["num_images"]) == (38, 2)
 
 
+@pytest.mark.slow
 def test_training_writes_a_run_folder_and_nothing_beside_its_inputs(dota_folder, tmp_path):
     data_dir = dota_folder(lists=LISTS)
     before = sorted((path, path.stat().st_mtime_ns) for path in data_dir.rglob("*"))
@@ -73,6 +76,7 @@ def test_training_writes_a_run_folder_and_nothing_beside_its_inputs(dota_folder,
     assert sorted((path, path.stat().st_mtime_ns) for path in data_dir.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("minutes", "steps"), [("10", [5, 0]), ("2", [2, 4, 5, 0]), ("0", [1, 2, 3, 4, 5, 5, 0])])
 def test_a_run_is_saved_every_so_many_minutes_and_with_each_epoch(dota_folder, tmp_path, monkeypatch, minutes, steps):
     """Five steps of 61 seconds each; the last two saves are those before and after the validation."""
@@ -96,6 +100,7 @@ def test_a_run_is_saved_every_so_many_minutes_and_with_each_epoch(dota_folder, t
     assert saved == steps
 
 
+@pytest.mark.slow
 def test_flags_of_augmentation_reach_the_training_pictures(dota_folder, tmp_path, monkeypatch):
     given, real = [], TrainingSet.__init__
 
@@ -111,7 +116,7 @@ def test_flags_of_augmentation_reach_the_training_pictures(dota_folder, tmp_path
     assert augmentation_of(Config()) == Augmentation()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a compiler")
 def test_a_compiled_network_learns_the_same_and_is_saved_by_its_own_names(dota_folder, tmp_path, monkeypatch):
     compile_, compiled = torch.compile, []
@@ -128,6 +133,7 @@ def test_a_compiled_network_learns_the_same_and_is_saved_by_its_own_names(dota_f
             torch.testing.assert_close(others[name], value, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_equal_runs_are_bit_equal_and_another_seed_is_not(dota_folder, tmp_path):
     data_dir = dota_folder(lists=LISTS)
     for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
@@ -138,6 +144,7 @@ def test_two_equal_runs_are_bit_equal_and_another_seed_is_not(dota_folder, tmp_p
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps_before", [1, 2, 3])
 def test_ctrl_c_saves_and_the_resumed_run_equals_the_straight_one(
     dota_folder, tmp_path, monkeypatch, capsys, steps_before
@@ -161,6 +168,7 @@ def test_ctrl_c_saves_and_the_resumed_run_equals_the_straight_one(
     assert_same_weights(tmp_path / "straight" / "last.pth", tmp_path / "stop ped" / "last.pth")
 
 
+@pytest.mark.slow
 def test_data_smaller_than_a_batch_without_objects_and_without_lists_trains(dota_folder, tmp_path, capsys):
     """Defects 2 and 9: no objects at all, and fewer pictures than a batch holds (a division by zero once)."""
     data_dir = dota_folder(names=("only",))
@@ -171,6 +179,7 @@ def test_data_smaller_than_a_batch_without_objects_and_without_lists_trains(dota
     assert (tmp_path / "run" / "best.pth").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_picture_stops_training_by_name_or_is_left_out(dota_folder, tmp_path, capsys):
     data_dir = dota_folder(lists=LISTS)
     path = data_dir / "images" / "scene_1.png"
@@ -184,6 +193,7 @@ def test_a_damaged_picture_stops_training_by_name_or_is_left_out(dota_folder, tm
     assert load_file(tmp_path / "b" / "last.pth")["progress"]["num_images"] == len(LISTS["train"]) - 1
 
 
+@pytest.mark.slow
 def test_the_loaders_processes_end_with_the_training_whatever_still_refers_to_the_run(dota_folder, tmp_path):
     gc.disable()  # a cycle of references held the run to the end of the program, which then waited for them for ever
     try:
@@ -242,6 +252,7 @@ def test_after_an_error_what_was_learnt_is_saved_but_never_half_a_step(dota_fold
     assert not (tmp_path / "step" / "last.pth").exists()
 
 
+@pytest.mark.slow
 def test_an_error_before_the_first_step_leaves_the_checkpoint_as_it_was(dota_folder, tmp_path, monkeypatch, capsys):
     """What had been read from a damaged file was written over the good one beside it."""
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
@@ -258,6 +269,7 @@ def test_an_error_before_the_first_step_leaves_the_checkpoint_as_it_was(dota_fol
     assert "last.pth: its progress does not fit this run (epoch -5, step 0, 3 pictures)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_after_an_error_no_process_waits_to_leave_the_group(dota_folder, tmp_path, monkeypatch, capsys):
     """NCCL lets nobody leave alone, and the others may wait elsewhere: the job would hang without a word."""
     closed = []

@@ -17,6 +17,7 @@ from tools.training import training_run
 pytestmark = pytest.mark.usefixtures("thin_backbones")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_being_trained_is_not_touched_by_a_second_one(dota_folder, tmp_path, capsys):
     """Its settings.toml was written anew before the lock was looked at."""
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
@@ -28,6 +29,7 @@ def test_a_run_that_is_being_trained_is_not_touched_by_a_second_one(dota_folder,
         assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.slow
 def test_a_folder_that_holds_a_run_is_not_overwritten(dota_folder, tmp_path, capsys):
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
     assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
@@ -35,6 +37,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(dota_folder, tmp_path, cap
     assert "already holds a run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_while_it_started_can_be_started_again(dota_folder, tmp_path):
     """Its settings.toml alone was taken for a run, which could not be gone on with either."""
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
@@ -44,6 +47,7 @@ def test_a_run_that_was_stopped_while_it_started_can_be_started_again(dota_folde
     assert "seed = 5" not in (run_dir / "settings.toml").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_settings_of_a_run_that_is_over_stay_those_it_was_trained_by(dota_folder, tmp_path, capsys):
     """They were written anew by a --resume_train that had nothing left to do, and tools.compare_runs believed them."""
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
@@ -56,6 +60,7 @@ def test_the_settings_of_a_run_that_is_over_stay_those_it_was_trained_by(dota_fo
     assert "init_lr = 0.5" in (run_dir / "settings.toml").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_fine_tuning_to_other_classes_starts_only_the_last_layer_anew(dota_folder, tmp_path):
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
     assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 0
@@ -68,6 +73,7 @@ def test_fine_tuning_to_other_classes_starts_only_the_last_layer_anew(dota_folde
     assert new["hm.3.weight"].shape[0] == 3
 
 
+@pytest.mark.slow
 def test_a_start_from_a_run_that_was_trained_on_the_validation_pictures_is_told(dota_folder, tmp_path, capsys):
     """The score of such a run is partly of what its first weights know by heart."""
     data_dir, turned = dota_folder(lists=LISTS), {"train": LISTS["val"], "val": LISTS["train"]}
@@ -84,6 +90,7 @@ def test_a_start_from_a_run_that_was_trained_on_the_validation_pictures_is_told(
     assert told in (tmp_path / "found" / "log.txt").read_text("utf-8")  # where it was not
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sides", "hw"), [((), (64, 96)), (("--input_h", "96"), (96, 96))])
 def test_fine_tuning_keeps_the_input_size_where_no_flag_says_otherwise(dota_folder, tmp_path, sides, hw):
     """It went to 608 x 608."""
@@ -104,6 +111,7 @@ def test_a_missing_device_is_a_sentence(dota_folder, tmp_path, capsys):
     assert "--device cuda is not here" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_finds_its_data_from_another_folder(dota_folder, tmp_path, monkeypatch):
     dota_folder(lists=LISTS)
     monkeypatch.chdir(tmp_path)
@@ -122,6 +130,7 @@ def test_a_cache_that_does_not_fit_is_refused_before_it_fills_the_memory(dota_fo
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_kept_settings_are_those_of_the_network_that_was_started_from(dota_folder, tmp_path):
     """What --resume brings, and no flag says: a run's settings.toml can be given to --config."""
     data_dir = dota_folder(lists=LISTS)
@@ -135,6 +144,7 @@ def test_the_kept_settings_are_those_of_the_network_that_was_started_from(dota_f
     assert main.main([*again, "--resume", str(tmp_path / "second" / "best.pth")]) == 0
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_of_random_weights_is_told(dota_folder, tmp_path, capsys):
     """Without the internet --pretrained auto gives these, and heads were trained on noise."""
     flags = arguments(dota_folder(lists=LISTS), tmp_path / "run", "--num_epoch", "1", "--freeze", "2")

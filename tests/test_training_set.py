@@ -226,6 +226,7 @@ def test_a_mosaic_of_one_picture_and_of_windows_is_one(samples: list[Sample]) ->
     assert not np.array_equal(image, plain[0, 0][0])
 
 
+@pytest.mark.slow
 def test_training_inputs_need_no_torch() -> None:
     """The checks of data are made by their rules, and start in no time."""
     program = "import sys; import datasets.training_set, tools.data_check.data_checks; sys.exit('torch' in sys.modules)"

@@ -93,6 +93,7 @@ def test_what_matches_is_copied_and_the_rest_stays(resnet18):
     assert network.bn1.num_batches_tracked == 7
 
 
+@pytest.mark.slow
 def test_a_resnet101_is_no_resnet50_though_it_has_all_its_tensors():
     """The names and shapes of a resnet50 are a part of a resnet101's."""
     with torch.device("meta"):

@@ -14,6 +14,7 @@ from tools.training import validation
 pytestmark = pytest.mark.usefixtures("thin_backbones")
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_the_one_with_the_best_map_not_the_last(dota_folder, tmp_path, monkeypatch):
     """Defect 12: no validation, and the best checkpoint chosen by the training loss."""
     scores = iter([0.2, 0.5, 0.4])
@@ -26,6 +27,7 @@ def test_the_best_checkpoint_is_the_one_with_the_best_map_not_the_last(dota_fold
     assert "mAP50 0.4000 (best 0.5000)" in (run_dir / "log.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("third", "best"), [((0.7, 0.3), 2), ((0.8, 0.3), 3), ((0.85, 0.3), 3)])
 def test_another_score_can_choose_the_best_checkpoint_and_of_equal_ones_the_other_does_or_the_last_is_kept(
     dota_folder, tmp_path, monkeypatch, third, best
@@ -50,6 +52,7 @@ def test_another_score_can_choose_the_best_checkpoint_and_of_equal_ones_the_othe
     assert main.main(["--resume_train", str(run_dir), "--best_by", "mAP50"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("found", [None, 0.0])
 def test_where_nothing_can_be_or_is_found_the_newest_weights_are_the_best(dota_folder, tmp_path, monkeypatch, found):
     """They stayed those of the first epoch, and without an object to find --patience stopped the run."""
@@ -61,6 +64,7 @@ def test_where_nothing_can_be_or_is_found_the_newest_weights_are_the_best(dota_f
     assert load_file(run_dir / "best.pth")["epoch"] == load_file(run_dir / "last.pth")["epoch"] == 3
 
 
+@pytest.mark.slow
 def test_what_was_learnt_in_an_epoch_is_saved_before_its_validation(dota_folder, tmp_path, monkeypatch):
     """SIGKILL, or the timer of several processes, may end a long validation."""
     run_dir, saved = tmp_path / "run", []
@@ -79,6 +83,7 @@ def test_what_was_learnt_in_an_epoch_is_saved_before_its_validation(dota_folder,
     assert_same_weights(run_dir / "last.pth", straight / "last.pth")
 
 
+@pytest.mark.slow
 def test_validation_takes_few_pictures_at_once_though_training_takes_many_windows(dota_folder, tmp_path, monkeypatch):
     asked = []
     real = Inference.pictures
@@ -88,6 +93,7 @@ def test_validation_takes_few_pictures_at_once_though_training_takes_many_window
     assert asked == [validation.MOST_AT_ONCE]
 
 
+@pytest.mark.slow
 def test_a_bad_validation_picture_does_not_cost_the_epoch(dota_folder, tmp_path, capsys):
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
     (data_dir / "images" / "scene_2.png").write_bytes(b"damaged")

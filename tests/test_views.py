@@ -90,6 +90,7 @@ def test_another_number_of_views_is_refused(finding_checkpoint: Path, capsys):
     assert "tta_views: invalid choice: 3" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_with_four_views_a_mirrored_picture_has_the_mirrored_boxes(finding_checkpoint: Path):
     """The network alone does not see both alike; the views of both are the same four."""
     picture = np.random.default_rng(0).integers(0, 256, (*HW, 3), dtype=np.uint8)
@@ -108,6 +109,7 @@ def test_with_four_views_a_mirrored_picture_has_the_mirrored_boxes(finding_check
             )
 
 
+@pytest.mark.slow
 def test_results_tell_of_their_views_and_are_not_taken_for_those_of_others(
     finding_checkpoint: Path, dota_folder, tmp_path: Path, capsys
 ):

@@ -143,6 +143,7 @@ def test_weights_of_another_backbone_are_refused(real_folder):
         build_backbone("resnet18", found)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_ours_starts_a_run_with_all_its_weights(model, tmp_path):
     save_checkpoint(tmp_path / "数据 1.pth", model, ARCHITECTURE)
     start = start_from(tmp_path / "数据 1.pth", ("car", "boat"), (64, 64), "resnet101")
@@ -152,6 +153,7 @@ def test_a_checkpoint_of_ours_starts_a_run_with_all_its_weights(model, tmp_path)
     assert str(start.report) == "168 tensors matched (100 %), 0 re-shaped, 0 missing, 0 unknown"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("a", "b", "c"), ("ship", "plane")])
 def test_other_classes_renew_the_last_layer_of_hm_alone(model, tmp_path, names):
     save_checkpoint(tmp_path / "best.pth", model, ARCHITECTURE)
@@ -167,6 +169,7 @@ def test_other_classes_renew_the_last_layer_of_hm_alone(model, tmp_path, names):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("boat", "car"), ("car",), ("bus", "boat", "car"), ("boat", "van")])
 def test_known_classes_keep_what_was_learnt_of_them_in_any_order(model, tmp_path, names):
     """The same data with its classes in another order went from mAP50 0.48 to 0.16 by one step of training."""
@@ -185,6 +188,7 @@ def test_known_classes_keep_what_was_learnt_of_them_in_any_order(model, tmp_path
     assert str(start.report).endswith(f"started anew: hm.3.weight, hm.3.bias, but for the classes {kept}")
 
 
+@pytest.mark.slow
 def test_a_known_class_of_damaged_weights_is_refused(model, tmp_path):
     damaged = deepcopy(model)
     with torch.no_grad():
@@ -194,12 +198,14 @@ def test_a_known_class_of_damaged_weights_is_refused(model, tmp_path):
         start_from(tmp_path / "best.pth", ("boat", "car"), (96, 160))
 
 
+@pytest.mark.slow
 def test_the_average_is_taken_where_there_is_one(model, tmp_path):
     average = {f"module.{name}": torch.full_like(value, 3) for name, value in model.state_dict().items()}
     save_checkpoint(tmp_path / "last.pth", model, ARCHITECTURE, ema_state_dict=average | {"n_averaged": torch.ones(())})
     assert (start_from(tmp_path / "last.pth", ("car", "boat"), (96, 160)).model.hm[0].weight == 3).all()
 
 
+@pytest.mark.slow
 def test_a_published_file_is_resnet101_in_its_own_colours(published, tmp_path):
     path = tmp_path / "model_50.pth"
     torch.save({"epoch": 50, "model_state_dict": published, "optimizer_state_dict": {"state": {}}}, path)
@@ -212,6 +218,7 @@ def test_a_published_file_is_resnet101_in_its_own_colours(published, tmp_path):
     assert {name for name in weights if not torch.equal(loaded[name], weights[name].to(loaded[name].dtype))} == set()
 
 
+@pytest.mark.slow
 def test_a_published_file_of_dota_keeps_hm_for_the_same_classes(published, tmp_path):
     torch.save({"model_state_dict": published}, tmp_path / "x.pth")
     names = tuple(
@@ -230,12 +237,14 @@ def test_a_bare_state_dict_of_a_named_backbone_keeps_hm_for_as_many_classes(mode
     assert (start.architecture.head_norm, start.architecture.preprocessing) == (True, PUBLISHED)
 
 
+@pytest.mark.slow
 def test_the_backbone_that_a_published_file_is_of_is_told(model, tmp_path):
     torch.save(model.state_dict(), tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match=r"CTRBOX on resnet101, 90% are needed: .* give --backbone resnet18;"):
         start_from(tmp_path / "x.pth", ("car", "boat"), (96, 160))
 
 
+@pytest.mark.slow
 def test_a_foreign_file_with_no_matching_key_is_refused_with_counts(tmp_path):
     """Defect 11: strict=False took a checkpoint with no matching key, and the boxes were random."""
     torch.save({f"encoder.{number}": torch.ones(3) for number in range(9)}, tmp_path / "x.pth")
@@ -245,12 +254,14 @@ def test_a_foreign_file_with_no_matching_key_is_refused_with_counts(tmp_path):
             start_from(tmp_path / "x.pth", ("car",), (96, 160), allow_partial=allowed)
 
 
+@pytest.mark.slow
 def test_a_backbone_alone_belongs_to_another_flag(tmp_path):
     torch.save(build_backbone("resnet18").state_dict(), tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match="only the backbone resnet18: give --backbone resnet18 --pretrained FILE"):
         start_from(tmp_path / "x.pth", ("car",), (96, 160))
 
 
+@pytest.mark.slow
 def test_half_a_model_needs_to_be_allowed(model, tmp_path):
     weights = {name: value for name, value in model.state_dict().items() if not name.startswith(("dec", "wh", "reg"))}
     torch.save(weights, tmp_path / "x.pth")
@@ -263,6 +274,7 @@ def test_half_a_model_needs_to_be_allowed(model, tmp_path):
     assert "52 missing (dec_c4.up.0.weight, dec_c4.up.0.bias, dec_c4.up.1.weight, ...)" in str(start.report)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_whose_architecture_was_edited_is_told_apart(model, tmp_path):
     save_checkpoint(tmp_path / "best.pth", model, ARCHITECTURE)
     content = load_file(tmp_path / "best.pth")
@@ -297,6 +309,7 @@ def test_the_base_network_of_a_whole_model_reads_pixels_as_that_does(model, tmp_
     assert preprocessing_of("auto") == preprocessing_of("none") == IMAGENET
 
 
+@pytest.mark.slow
 def test_a_backbone_file_needs_ninety_percent_of_the_backbone(tmp_path):
     weights = build_backbone("resnet18").state_dict()
     first = [name for name in weights if not name.endswith("num_batches_tracked")]
@@ -314,6 +327,7 @@ def test_without_weights_the_backbone_is_random_and_says_so():
     assert line == "backbone: random weights (--pretrained none)"
 
 
+@pytest.mark.slow
 def test_the_real_mobilenet_weights_are_whole_and_of_no_other_backbone(real_folder):
     path = real_folder("weights") / "mobilenet_v2_imagenet.pth"
     line = pretrained_backbone(str(path), "mobilenetv2")[1]
@@ -325,6 +339,7 @@ def test_the_real_mobilenet_weights_are_whole_and_of_no_other_backbone(real_fold
         start_from(path, ("car",), (96, 160))
 
 
+@pytest.mark.slow
 def test_weights_of_colours_start_a_backbone_and_a_whole_model_for_grey_pictures(tmp_path):
     source, path = ARCHITECTURE.build(), tmp_path / "colours.pth"
     save_checkpoint(path, source, ARCHITECTURE)

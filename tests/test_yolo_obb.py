@@ -226,6 +226,7 @@ def bitmap_header(hw: tuple[int, int]) -> bytes:
     return b"BM" + bytes(12) + b"".join(sizes) + bytes(28)
 
 
+@pytest.mark.slow
 @given(
     values=st.lists(st.floats(-2, 3), min_size=8, max_size=8),
     hw=st.tuples(st.integers(1, 9999), st.integers(1, 9999)),
@@ -246,6 +247,7 @@ def test_what_came_from_a_yolo_file_is_written_so_that_it_gives_the_same_pixels_
         assert write_and_read(Path(folder), Row(quads[0], "car", 0, 1), hw=hw)[0] == text
 
 
+@pytest.mark.slow
 @given(
     values=st.lists(st.floats(-999, 19999), min_size=8, max_size=8),
     hw=st.tuples(st.integers(1000, 9999), st.integers(1000, 9999)),
