@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_evaluation import CLASSES, reference, scene
 
 from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import read_labels, write_labels
 from DOTA_devkit.task_files import ImageDetections, result_path, write_results
 from tests.label_documents import YOLO_LINE, yolo_folder
 from tests.result_files import BESIDE, FAR, SQUARE, Files
+from tests.test_evaluation import CLASSES, reference, scene
 from tools import evaluate
 
 

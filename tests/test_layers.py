@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -173,3 +175,14 @@ def test_nothing_needs_a_compiler_a_removed_module_or_an_edited_search_path() ->
     assert not [
         path for suffix in ("i", "c", "cpp", "pyx") for path in (REPOSITORY / "DOTA_devkit").glob(f"*.{suffix}")
     ]
+
+
+@pytest.mark.parametrize("name", ["datasets", "tools", "models", "DOTA_devkit", "tests"])
+def test_a_package_of_the_same_name_that_is_installed_does_not_take_our_place(name: str, tmp_path: Path) -> None:
+    """Ours stood back behind any other without an __init__.py: `datasets` of Hugging Face, say, broke every command."""
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text("raise ImportError('theirs')")
+    program = [sys.executable, "-c", f"import {name}; print({name}.__file__)"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(program, cwd=REPOSITORY, capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.strip() == str(REPOSITORY / name / "__init__.py"), done.stderr

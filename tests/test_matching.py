@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_evaluation import rectangles
 
 from DOTA_devkit import matching
 from DOTA_devkit.iou import intersection_over_first, poly_iou, prepare
 from DOTA_devkit.matching import largest_overlap
+from tests.test_evaluation import rectangles
 
 
 def brute_force(

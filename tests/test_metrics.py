@@ -6,10 +6,10 @@ import json
 import unicodedata
 
 import numpy as np
-from test_evaluation import found, square, truth
 
 from DOTA_devkit.evaluation import evaluate
 from DOTA_devkit.metrics import format_table, metrics_dict
+from tests.test_evaluation import found, square, truth
 
 
 def test_of_equal_f1_the_higher_score_is_taken() -> None:

@@ -135,7 +135,8 @@ def exit_code(work: Callable[[], int | None], stop: StopRequest | None = None, s
     except ModuleNotFoundError as error:
         if error.name not in _OF_TRAINING:
             raise
-        print(f"error: {error.name} is not installed; pip install -r requirements.txt", file=sys.stderr)
+        remedy = "activate the environment (source .venv/bin/activate), or pip install -r requirements.txt"
+        print(f"error: {error.name} is not installed; {remedy}", file=sys.stderr)
         return 1
     except Exception as error:  # of torch, of OpenCV ...
         remedy = next((what for word, what in RUNTIME_REMEDIES.items() if word in str(error).lower()), None)
