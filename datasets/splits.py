@@ -134,8 +134,8 @@ def choose_split(
         source = f"a tenth of {listed.source} (seed {seed})"
         return Split(split_by_seed(listed.names, seed)[1], source, by_seed=True)
     held_out = other()
-    known = set(held_out.names)
-    rest = [name for name in images if name not in known]
+    others = set(held_out.names)
+    rest = [name for name in images if name not in others]
     if not rest:
         raise ListError(f"{held_out.source}: lists every picture, so none is left to train on; write a train.txt")
     return Split(rest, f"{data_dir}, less {held_out.source}")

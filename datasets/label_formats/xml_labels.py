@@ -15,7 +15,7 @@ from datasets.label_formats.xml_objects import OUTLINE, ROTATION, SECOND_BOX, Fi
 from datasets.outlines import outline_quad
 from datasets.picture_files.image_sizes import turned_size
 from DOTA_devkit.boxes import boxes_to_quads, order_clockwise
-from DOTA_devkit.labels import FARTHEST, LabelError, LabelFault, Labels, OnBad, geometry_faults
+from DOTA_devkit.labels import FARTHEST, LabelError, LabelFault, Labels, OnBad, geometry_faults, report_faults
 from DOTA_devkit.names import as_class_name
 
 # Of roLabelImg, FAIR1M (two versions of it), DIOR-R and MAR20 (which have horizontal boxes beside), and VOC.
@@ -118,11 +118,7 @@ def _collect(
         lines.append(fields[""][1])
     quads = _quads_of(boxes)
     faults = geometry_faults(quads)
-    for row, fault in faults.items():
-        error = fault.at(path, lines[row])
-        if on_bad is None:
-            raise error
-        on_bad(error)
+    report_faults([fault.at(path, lines[row]) for row, fault in faults.items()], on_bad)
     kept = [row for row in range(len(boxes)) if row not in faults]
     labels = Labels(
         order_clockwise(quads[kept]),
