@@ -61,6 +61,16 @@ def test_a_box_is_written_where_it_was_worked_out(tmp_path: Path) -> None:
     assert shapely.LinearRing(ring).is_ccw, "RFC 7946, section 3.1.6"
 
 
+def test_corners_of_the_finest_pixels_come_back_to_a_thousandth_of_one(tmp_path: Path) -> None:
+    """A centimetre a pixel, of a drone near the ground: nine digits of a degree lost a hundredth."""
+    path = geotiff(tmp_path / "images" / "a.tif", from_origin(500_000, 5_400_000, 0.01, 0.01), "EPSG:32632")
+    quad = np.array(QUAD) + 0.123
+    write_geojson(tmp_path / "out.geojson", AnnotatedSet([Picture("a", labels(quad), path=path)]), Ledger())
+    (back,) = read_geojson(tmp_path / "out.geojson", Ledger(), path.parent).pictures
+    nearest = np.abs(back.labels.quads[0][:, None] - quad).max(axis=-1).min(axis=0)
+    assert nearest.max() < 1e-3
+
+
 @pytest.mark.parametrize(
     ("crs", "affine"),
     [("EPSG:32601", from_origin(165_871, 100_000, 10, 10)), ("EPSG:4326", from_origin(179.999, 0.9, 1e-5, 1e-5))],

@@ -23,7 +23,8 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         "convert_labels",
         description="Turn the labels of one program into those of another. Corners keep their place to 1e-3 pixels and "
-        "better, classes and difficult flags stay; what the new format cannot hold is said once, with its count.",
+        "better (by way of geojson to a millimetre), classes and difficult flags stay; what the new format cannot hold "
+        "is said once, with its count.",
         epilog="Conventions. Pixel i covers [i, i + 1). rolabelimg: angle in radians, clockwise on the screen, from +x "
         "to the side w. cvat: rotation in degrees, clockwise about the centre. coco: polygons; a bbox of five numbers "
         "is read as detectron2 has it, cx cy w h and degrees counter-clockwise; iscrowd is an ignore region. voc: "

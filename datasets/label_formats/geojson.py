@@ -26,7 +26,7 @@ from DOTA_devkit.labels import LabelError
 SUFFIXES = (".geojson", ".json")
 FILE_NAME = "objects.geojson"
 WGS84_A, WGS84_E2 = 6378137.0, 0.00669437999014  # half axis in metres, eccentricity squared
-DIGITS = 9  # of a degree: a tenth of a millimetre, where RFC 7946, section 11.2, advises as many as are needed
+DIGITS = 11  # of a degree: a micrometre, a thousandth of the finest pixels (RFC 7946, section 11.2: as many as needed)
 NO_PICTURE = "objects of pictures that were not found; name their folder with --images"
 NO_PLACE = "objects that have no place on the map in longitude and latitude"
 
