@@ -18,6 +18,7 @@ from DOTA_devkit.atomic import atomic_appends
 from DOTA_devkit.labels import LabelError, OnBad, is_text, numbered_lines, report_faults
 from DOTA_devkit.names import composed_form
 
+DETECTIONS, ORIGIN = "detections.json", "origin.json"  # beside Task1 files: the boxes by picture; what they are of
 HELD_LINES = 50_000  # result lines, of a hundred bytes or so, that are written at once
 NOT_IN_FILE_NAMES = re.compile(r'[%/\\:*?"<>|\x00-\x1f\x7f]|^\.')
 

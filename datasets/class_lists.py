@@ -65,11 +65,13 @@ def strangers(
     }
 
 
-def known_rows(
+def of_known_classes(
     labels: Labels, known: Container[str], path: Path, reason: Callable[[str], str], on_bad: OnBad
-) -> list[int]:
-    """The rows of the objects of known classes. The first of the others raises UnknownClassError; with `on_bad` each
-    goes to that function."""
+) -> Labels:
+    """The objects of known classes. The first of the others raises UnknownClassError; with `on_bad` each goes to that
+    function."""
     found = strangers(labels, known, path, reason)
+    if not found:
+        return labels
     report_faults([*found.values()], on_bad)
-    return [row for row in range(len(labels.names)) if row not in found]
+    return labels.at([row for row in range(len(labels.names)) if row not in found])

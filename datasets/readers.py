@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.class_lists import dota_classes, known_rows, nearest_dota_classes, unknown_class
+from datasets.class_lists import dota_classes, nearest_dota_classes, of_known_classes, unknown_class
 from datasets.label_formats.annotations import file_in, files_in, is_unusable
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
 from datasets.label_formats.xml_labels import XML_FOLDERS, read_annotation, read_hrsc, read_rolabelimg, turned_fault
@@ -233,7 +233,7 @@ def _make_sample(
     if left_out:
         left_out.update(name for name in labels.names if name in left_out)
         labels = labels.at([row for row, name in enumerate(labels.names) if name not in left_out])
-    labels = labels.at(known_rows(labels, index, label_path, partial(unknown_class, class_names=index), on_bad))
+    labels = of_known_classes(labels, index, label_path, partial(unknown_class, class_names=index), on_bad)
     return Sample(
         image_path,
         labels.quads.astype(np.float32),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.picture_files.image_folders import folder_with_pictures, folders_of, may_be_one, no_picture_in
+from datasets.picture_files.image_folders import folder_with_pictures, folders_of, last_part, may_be_one, no_picture_in
 from datasets.picture_files.images import IMAGE_SUFFIXES
 from DOTA_devkit.names import spelling_in
 
@@ -81,7 +81,7 @@ def find_name(entry: str, images: Mapping[str, Path]) -> str | None:
     """The picture that an entry of a list means, which may carry a folder, of Windows too, and a picture suffix; None
     where there is no such picture."""
     names = []
-    for name in (entry, entry.replace("\\", "/").rsplit("/", 1)[-1]):
+    for name in (entry, last_part(entry)):
         stem, dot, suffix = name.rpartition(".")
         names += [name, *[stem] * (bool(dot) and f".{suffix.lower()}" in IMAGE_SUFFIXES)]
     return next((spelt for name in names if (spelt := spelling_in(images, name)) is not None), None)

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.label_formats import SOURCES, TARGETS
+from datasets.picture_files.georeference import GeoreferenceError, read_crs
+from datasets.picture_files.image_folders import find_matching, from_home, is_pattern
+from datasets.picture_files.images import IMAGE_SUFFIXES, ImageError
 from DOTA_devkit.names import as_class_name
 from tools.config import SCORES_HELP
 from tools.running.command_line import Parser, SettingsError
@@ -143,8 +146,6 @@ def settle_places(options: argparse.Namespace) -> None:
 
 def _settle_pictures(options: argparse.Namespace) -> None:
     """Of a pattern the pictures that match it are --images. Raises SettingsError where none does."""
-    from datasets.picture_files.images import ImageError
-
     try:
         options.images = options.pictures = options.images and _pictures_at(options.images)
     except ImageError as error:
@@ -153,8 +154,6 @@ def _settle_pictures(options: argparse.Namespace) -> None:
 
 def _pictures_at(place: Path) -> Path | dict[str, Path]:
     """The place, or the pictures that match it if it is a pattern. Raises ImageError where none does."""
-    from datasets.picture_files.image_folders import find_matching, from_home, is_pattern
-
     place = from_home(place)
     return find_matching(place) if is_pattern(place) else place
 
@@ -162,7 +161,6 @@ def _pictures_at(place: Path) -> Path | dict[str, Path]:
 def _settle_results(options: argparse.Namespace) -> None:
     """Of a run folder its results are the source, of tiles the merged ones; and pictures are looked for where those lie
     that they are of, if no folder is named."""
-    from datasets.picture_files.images import IMAGE_SUFFIXES, ImageError
     from tools.detection.results import MERGED, MERGED_BY_HAND, RESULTS, read_origin, warn_if_stopped
 
     results, merged = options.src / RESULTS, options.src / MERGED
@@ -228,8 +226,6 @@ def _check_places(options: argparse.Namespace) -> None:
             remedy = "QGIS (Export > Save Features As) and ogr2ogr turn one into the other"
             raise SettingsError(f"{path}: geojson is read from and written to files called *.geojson; {remedy}")
     if options.crs:
-        from datasets.picture_files.georeference import GeoreferenceError, read_crs
-
         try:
             read_crs(options.crs)
         except GeoreferenceError as error:

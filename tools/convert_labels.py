@@ -8,19 +8,28 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from datasets.class_lists import DOTA_CLASSES
 from datasets.label_formats import SOURCES, TARGETS, Wanted
+from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
+from datasets.label_formats.class_names import keep_classes, rename_classes
+from datasets.label_formats.detections import without_scores
 from datasets.label_formats.label_folders import write_lists
+from datasets.label_formats.places import (
+    add_unlabelled,
+    keep_located,
+    locate_pictures,
+    measure_pictures,
+    refuse_turned,
+    settle_empty,
+)
+from DOTA_devkit.labels import IGNORED_CLASS, read_class_names
 from tools.class_scores import read_scores
 from tools.conversion_flags import parse_conversion, settle_places
 from tools.picture_links import copy_picture, link_or_copy
 from tools.running.command_line import SettingsError, exit_code
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
-
-if TYPE_CHECKING:
-    from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 
 COPIED = "pictures were copied, because the system allows no links to them"
 SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
@@ -31,8 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cannot be read or written, 2 a wrong flag, 130 and 143 stopped by Ctrl-C and SIGTERM."""
 
     def work() -> int:
-        from datasets.label_formats.annotations import Ledger
-
         options, ledger = parse_conversion(arguments), Ledger()
         convert(options, ledger)
         return 1 if ledger.faults or ledger.left_out.total() else 0
@@ -46,16 +53,6 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     Raises SettingsError for a source that is not there and a target that is in use, ValueError and OSError for what
     cannot be read or written at all.
     """
-    from datasets.label_formats.detections import without_scores
-    from datasets.label_formats.places import (
-        add_unlabelled,
-        keep_located,
-        locate_pictures,
-        measure_pictures,
-        refuse_turned,
-        settle_empty,
-    )
-
     settle_places(options)
     source, target = SOURCES[options.source], TARGETS[options.to]
     annotated = _with_classes(_read(options, ledger), options, ledger)
@@ -106,10 +103,6 @@ def _read(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
 def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     """The set with the class names in their order: of --classes, others left out; else the source's own, DOTA's
     where its labels name no others, and what else is found, sorted."""
-    from datasets.class_lists import DOTA_CLASSES
-    from datasets.label_formats.class_names import keep_classes, rename_classes
-    from DOTA_devkit.labels import IGNORED_CLASS, read_class_names
-
     try:
         annotated = rename_classes(annotated, options.rename)
     except ValueError as error:

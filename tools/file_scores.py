@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from datasets.class_lists import DOTA_CLASSES, known_rows, slips
+from datasets.class_lists import DOTA_CLASSES, of_known_classes, slips
 from datasets.label_formats.annotations import name_in_list
 from datasets.readers import read_objects
 from datasets.splits import find_name
@@ -189,7 +189,7 @@ def _make_truth(path: Path | None, labels: Labels, number_of: Mapping[str, int],
         what = " ".join(filter(None, [did_you_mean(name, number_of), remedy]))
         return f"class '{name}' is not among the classes; {what}"
 
-    labels = labels.at(known_rows(labels, number_of, path, reason, on_bad))
+    labels = of_known_classes(labels, number_of, path, reason, on_bad)
     numbers = np.array([number_of[name] for name in labels.names], dtype=np.int64)
     return ImageTruth(labels.quads, numbers, labels.difficult)
 

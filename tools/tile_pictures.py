@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from datasets.class_lists import known_rows, unknown_class
+from datasets.class_lists import of_known_classes, unknown_class
 from datasets.picture_files.layouts import BY_THE_FILE, Reading
 from datasets.picture_files.picture_windows import PictureWindows, ScaledWindows, open_picture
 from datasets.readers import read_objects
@@ -187,7 +187,7 @@ def _read_objects(task: PictureTask) -> tuple[Labels | None, list[str]]:
     if settings.class_names:
         known = {*settings.class_names, IGNORED_CLASS}
         reason = partial(unknown_class, class_names=settings.class_names)
-        labels = labels.at(known_rows(labels, known, path, reason, on_bad))
+        labels = of_known_classes(labels, known, path, reason, on_bad)
     return labels, [str(problem) for problem in problems]
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.outlines import outline_quad
-from datasets.picture_files.image_folders import names_apart
+from datasets.picture_files.image_folders import last_part, names_apart
 from datasets.picture_files.images import IMAGE_SUFFIXES
 from DOTA_devkit.labels import BAD_LABEL, NO_LABELS, LabelError, LabelFault, Labels, geometry_faults, is_text
 from DOTA_devkit.names import as_class_name, spellings
@@ -153,7 +153,7 @@ def picture_name(file_name: object, has_suffix: bool = True) -> str:
     """
     if not isinstance(file_name, str):
         raise ValueError(f"the picture's file name is {shown(file_name)}, not text; correct it")
-    last = file_name.replace("\\", "/").rsplit("/", 1)[-1]
+    last = last_part(file_name)
     stem, dot, suffix = last.rpartition(".")
     name = stem if has_suffix and dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else last
     if name.strip(" .") == "" or name_fault(name):

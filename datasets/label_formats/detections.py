@@ -23,9 +23,8 @@ from datasets.label_formats.annotations import (
 )
 from datasets.label_formats.json_documents import entries_by_line, fields_of, number, numbers, picture_hw, read_document
 from DOTA_devkit.labels import LabelError, OnBad, report_faults
-from DOTA_devkit.task_files import read_results
+from DOTA_devkit.task_files import DETECTIONS, ORIGIN, read_results
 
-FILE_NAME, ORIGIN = "detections.json", "origin.json"  # the boxes, and what they are results of
 SCORES = "scores of boxes, which the format does not hold, were left out"
 BELOW = "boxes with a score below {} were left out, as asked"
 
@@ -73,7 +72,7 @@ def read_detections(
 ) -> AnnotatedSet:
     """detections.json, or the folder that it is in: every picture that was looked at, with its size; boxes as
     `read_task1` has them."""
-    path = src / FILE_NAME if src.is_dir() else src
+    path = src / DETECTIONS if src.is_dir() else src
     faults: list[LabelError] = []
     pictures: list[Picture] = []
     for line, record in entries_by_line(path):

@@ -31,6 +31,7 @@ from datasets.label_formats.json_documents import (
     picture_hw,
     read_document,
 )
+from datasets.picture_files.image_folders import last_part
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.labels import IGNORE_FLAG, LabelError, OnBad, report_faults
 
@@ -125,7 +126,7 @@ def _rotation(picture: Picture, row: int) -> dict[str, Any]:
 
 def _name(path: Path, image_path: Any) -> tuple[str, str | None]:
     """What a file's picture is called, without its suffix and, as far as that is known, with it."""
-    told = image_path.replace("\\", "/").rsplit("/", 1)[-1] if isinstance(image_path, str) else ""
+    told = last_part(image_path) if isinstance(image_path, str) else ""
     if path.stem in (told, Path(told).stem):
         return name_in_list(path, 1, told), told
     return name_in_list(path, 1, path.stem), None

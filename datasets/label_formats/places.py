@@ -18,7 +18,7 @@ from datasets.label_formats.annotations import (
 )
 from datasets.label_formats.label_folders import read_splits
 from datasets.label_formats.yolo_folder import picture_in
-from datasets.picture_files.image_folders import find_images
+from datasets.picture_files.image_folders import find_images, last_part
 from datasets.picture_files.image_sizes import read_header, turned_size
 from datasets.picture_files.images import ImageError
 from DOTA_devkit.labels import LabelError
@@ -209,7 +209,7 @@ def measure_pictures(
 
 
 def _named(images: Mapping[str, Path], picture: Picture) -> Path | None:
-    whole = _last_part(picture.file_name or "")
+    whole = last_part(picture.file_name or "")
     known = spelling_in(images, whole) if _is_cut(picture.name, whole) else None
     return images.get(known or spelling_in(images, picture.name))
 
@@ -217,13 +217,9 @@ def _named(images: Mapping[str, Path], picture: Picture) -> Path | None:
 def _placed(picture: Picture, path: Path | None) -> Picture:
     """The picture with its place; where that is shot.jpg.png for shot.jpg, it has not been told by its suffix, but by
     its whole name, which it gets back."""
-    whole = _last_part(picture.file_name or "")
+    whole = last_part(picture.file_name or "")
     is_whole = path is not None and _is_cut(picture.name, whole) and path.stem in spellings(whole)
     return picture._replace(path=path, name=path.stem if is_whole else picture.name)
-
-
-def _last_part(file_name: str) -> str:
-    return file_name.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def _is_cut(name: str, whole: str) -> bool:

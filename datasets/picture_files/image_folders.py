@@ -168,6 +168,11 @@ def folder_with_pictures(folder: Path) -> str | None:
     return first_folder_with(folder, lambda path: path.suffix.lower() in IMAGE_SUFFIXES)
 
 
+def last_part(file_name: str) -> str:
+    """The name of the file itself in a path of any system."""
+    return file_name.replace("\\", "/").rsplit("/", 1)[-1]
+
+
 def folders_of(file_name: str | None) -> list[str]:
     """The names of the folders that a picture is said to be in, whatever the system, from the outermost on."""
     parts = (file_name or "").replace("\\", "/").split("/")[:-1]

@@ -9,11 +9,9 @@ from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
-from datasets.label_formats.detections import FILE_NAME as DETECTIONS
-from datasets.label_formats.detections import ORIGIN
 from DOTA_devkit.atomic import atomic_write, write_json
 from DOTA_devkit.boxes import quads_to_boxes
-from DOTA_devkit.task_files import ResultWriter, result_path
+from DOTA_devkit.task_files import DETECTIONS, ORIGIN, ResultWriter, result_path
 from DOTA_devkit.tiling import check_picture_name
 from tools.drawings.drawing_files import check_drawings
 from tools.outcomes import DetectionSettings, Found, Tiling
