@@ -167,7 +167,10 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_
         ([file, clip, out, "--K", "500"], 2, "--K is for checkpoints; export"),
         ([model, clip, clip], 2, "is a file; name a folder"),
         ([model, clip, str(tmp_path / "file")], 2, "is a file; name a folder"),
-        ([model, clip, out, "--every", "-1"], 2, "--every -1.0 must be a time in seconds"),
+        ([model, clip, out, "--every", "-1"], 2, "--every is -1.0; it must be a time in seconds, 0 or more"),
+        ([model, clip, out, "--track_gap", "2"], 2, "--track_gap goes with --track"),
+        ([model, clip, out, "--track", "--track_gap", "inf"], 2, "--track_gap is inf; it must be a time in seconds"),
+        ([model, clip, out, "--track", "--track_frames", "0"], 2, "--track_frames is 0; it must be at least 1"),
         ([model, clip, out, "--draw_score", "nan"], 2, "--draw_score is nan; it must lie between 0 and 1"),
         ([model, clip, out, "--runtime", "openvino"], 2, "are for ONNX files"),
         ([model, clip, out, "--conf_thresh", "2"], 2, "--conf_thresh is 2.0; it must lie between 0 and 1"),
@@ -181,6 +184,47 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_
         assert message in said
         assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_objects_are_followed_and_drawn_with_their_numbers(finding_checkpoint: Path, tmp_path: Path, capsys) -> None:
+    clip, out = write_clip(tmp_path / "a.mp4", 8, rate=10.0), tmp_path / "out"
+    command = [str(finding_checkpoint), str(clip), str(out), "--draw_score", "0.06"]
+    assert main(command) == 0
+    with Video(out / "a_found.mp4") as video:
+        plain = [frame.picture.astype(int) for frame in video.frames()]
+    assert not (out / "tracks.csv").exists()
+    capsys.readouterr()
+    assert main([*command, "--track", "--track_frames", "2"]) == 0
+    said = capsys.readouterr().out
+    with (out / "tracks.csv").open(encoding="utf-8-sig") as file:
+        sightings = list(csv.DictReader(file))
+    with (out / "objects.csv").open(encoding="utf-8-sig") as file:
+        objects = list(csv.DictReader(file))
+    assert objects
+    assert f"objects that were seen in 2 frames or more: {objects_in_words(objects)}: {out}" in said
+    for one in objects:
+        own = [row for row in sightings if row["object"] == one["object"]]
+        assert len(own) == int(one["frames"]) >= 2
+        assert own[0]["frame"] == one["first_frame"]
+        assert own[-1]["frame"] == one["last_frame"]
+    by_image = {Path(record["image"]).stem: record["boxes"] for record in records(out)}
+    for row in sightings:  # each is a box of the results
+        corners = [float(row[f"{axis}{corner}"]) for corner in range(1, 5) for axis in "xy"]
+        of_class = [box for box in by_image[row["image"]] if box["class"] == row["class"]]
+        assert min(np.abs(np.array(box["quad"]) - corners).max() for box in of_class) < 0.01
+    with Video(out / "a_found.mp4") as video:
+        drawn = [frame.picture.astype(int) for frame in video.frames()]
+    assert np.abs(drawn[0] - plain[0]).mean() < 1  # nobody is sure yet
+    assert max(np.abs(a - b).mean() for a, b in zip(drawn, plain, strict=True)) > 1
+    assert main(command) == 0  # the tables of the run before would be of other results
+    assert not (out / "tracks.csv").exists()
+    assert not (out / "objects.csv").exists()
+
+
+def objects_in_words(objects: list[dict[str, str]]) -> str:
+    names = [one["class"] for one in objects]
+    return ", ".join(f"{names.count(name)} {name}" for name in ("car", "boat") if name in names)
 
 
 @pytest.mark.parametrize("command", ["phase test", "infer_onnx"])

@@ -11,7 +11,7 @@ from datasets.picture_files.images import read_image
 from tests.video_clips import clip_frames, write_clip, write_cut_clip
 from tools.extract_frames import main
 from tools.split_train_val import main as split
-from tools.video_file import VideoFile
+from tools.videos.video_file import VideoFile
 
 
 def names(folder: Path) -> list[str]:
@@ -126,8 +126,8 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path, capsys) -> None:
         ([str(clip), str(clip.parent)], 2, "lies in the inputs"),
         ([str(clip), str(twin), out], 2, "would give frames of the same names"),
         ([str(clip), out, "--max_distance", "64"], 2, "--max_distance is 64; it must lie between 0 and 63"),
-        ([str(clip), out, "--every", "-1"], 2, "--every -1.0 must be a time in seconds"),
-        ([str(clip), out, "--every", "nan"], 2, "--every nan must be a time in seconds"),
+        ([str(clip), out, "--every", "-1"], 2, "--every is -1.0; it must be a time in seconds, 0 or more"),
+        ([str(clip), out, "--every", "nan"], 2, "--every is nan; it must be a time in seconds, 0 or more"),
     ):
         assert main(arguments) == code
         said = capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 
 from datasets.videos import Video
 from tests.video_clips import clip_frames, write_clip
-from tools.video_file import VideoFile
+from tools.videos.video_file import VideoFile
 
 
 @pytest.mark.parametrize("hw", [(96, 128), (95, 127), (1, 1)])

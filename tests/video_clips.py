@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tools.video_file import VideoFile
+from tools.videos.video_file import VideoFile
 
 
 def clip_frames(num_frames: int, hw: tuple[int, int] = (96, 128), pace: int = 4) -> list[np.ndarray]:

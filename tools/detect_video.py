@@ -6,14 +6,11 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
-
-from datasets.picture_files.images import brightness
-from datasets.videos import Frame, Video, VideoError, frame_name
+from datasets.videos import Video, VideoError
 from DOTA_devkit.atomic import write_csv
-from DOTA_devkit.task_files import ImageDetections
 from tools.class_scores import shown_scores
 from tools.config import PRECISIONS
 from tools.detection.detector_flags import (
@@ -28,20 +25,21 @@ from tools.detection.detector_flags import (
     warn_of_cuts,
 )
 from tools.detection.results import DETECTIONS, RESULTS, ResultFiles, origin_of, read_origin
-from tools.drawing import draw_boxes, numbered_classes
-from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, tile_hint, too_large_hint
+from tools.drawing import numbered_classes
+from tools.outcomes import PictureDetector, tile_hint
 from tools.run_folder import weights_in
 from tools.running.command_line import Parser, SettingsError, exit_code
-from tools.running.flag_types import whole
+from tools.running.flag_types import seconds, whole
 from tools.running.folder_lock import LOCK
 from tools.running.messages import warn
-from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
-from tools.video_file import LONGEST_SIDE, VideoFile
-from tools.video_flags import add_every, check_every, videos_of
+from tools.videos.following import OBJECTS, TRACKS
+from tools.videos.tracking import Tracker
+from tools.videos.video_detection import VideoDetection, drawn_path
+from tools.videos.video_file import LONGEST_SIDE
+from tools.videos.video_flags import add_every, videos_of
 
 COUNTS = "counts.csv"
-SLOWEST = 0.1  # frames a second of a drawn video
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    check_every(options.every)
+    _check_tracking(options)
     tiling, paths = tiling_of(options), videos_of(options.videos, options.out)
     _refuse_other_results(options.out, paths)
     named = _named(paths)
@@ -65,26 +63,19 @@ def _run(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     origin = origin_of(options.model, named, paths, detector.settings, tiling) | {"every": options.every}
     with StopRequest() as stop, ResultFiles(options.out / RESULTS, detector.class_names, origin) as results:
-        for path in (*(_drawn(options.out, path) for path in paths), options.out / COUNTS):
+        for path in (*(drawn_path(options.out, path) for path in paths), *_tables(options.out)):
             path.unlink(missing_ok=True)  # of an earlier run, as its results are
-        work = _Work(options, detector, tiling, least, results, stop)
+        work = VideoDetection(options, detector, tiling, least, results, stop)
         try:
-            num_bad += sum(not work.detect_in(path) for path in paths)
+            with work.following or nullcontext():
+                num_bad += sum(not work.detect_in(path) for path in paths)
         except BaseException:  # then there are no results; a video without them would stand in the way of the next run
             for path in paths:
-                _drawn(options.out, path).unlink(missing_ok=True)
+                drawn_path(options.out, path).unlink(missing_ok=True)
             raise
         origin["stopped"] = work.is_stopped
     write_csv(options.out / COUNTS, [("image", "video", "frame", "seconds", *detector.class_names), *work.rows])
-    speed = len(work.rows) / max(time.perf_counter() - started, 1e-9)
-    floor = detector.settings.conf_thresh
-    print(f"boxes of score {floor} and more in {len(work.rows)} frames, {speed:.1f} frames/s: {options.out / RESULTS}")
-    print(f"how many of score {shown_scores(work.least)} and more: {options.out / COUNTS}")
-    drawn = [path for path in (_drawn(options.out, path) for path in paths) if path.is_file()]
-    if drawn:
-        print(f"drawn: {', '.join(map(str, drawn))}")
-        if numbered := numbered_classes(detector.class_names):
-            print(numbered)
+    _report(work, paths, len(work.rows) / max(time.perf_counter() - started, 1e-9))
     warn_of_cuts(detector, options)
     if work.best > 0 and not work.num_shown:
         warn(f"the best score is {work.best:.2f}, so no box was drawn or counted; lower --draw_score")
@@ -92,6 +83,21 @@ def _run(options: argparse.Namespace) -> int:
         print("stopped; what is written is of the frames so far", file=sys.stderr)
         return stop.exit_code
     return int(num_bad > 0)
+
+
+def _report(work: VideoDetection, paths: Sequence[Path], speed: float) -> None:
+    """Say what was found, at so many frames a second, and where it lies."""
+    out, detector = work.options.out, work.detector
+    floor = detector.settings.conf_thresh
+    print(f"boxes of score {floor} and more in {len(work.rows)} frames, {speed:.1f} frames/s: {out / RESULTS}")
+    print(f"how many of score {shown_scores(work.least)} and more: {out / COUNTS}")
+    if work.following is not None:
+        print(f"{work.following.summary()}: {out / OBJECTS}, {out / TRACKS}")
+    drawn = [path for path in (drawn_path(out, path) for path in paths) if path.is_file()]
+    if drawn:
+        print(f"drawn: {', '.join(map(str, drawn))}")
+        if numbered := numbered_classes(detector.class_names):
+            print(numbered)
 
 
 def _readable(paths: Sequence[Path], options: argparse.Namespace) -> tuple[list[Path], int]:
@@ -117,81 +123,17 @@ def _readable(paths: Sequence[Path], options: argparse.Namespace) -> tuple[list[
     return found, len(paths) - len(found)
 
 
-class _Work:
-    """Detection in one video after the other, for the same results, until a stop is requested.
-
-    rows: of the table of counts. best: the highest score so far. least: score of each class from which on its boxes are
-    drawn and counted, num_shown of them so far. is_stopped: whether frames were left.
-    """
-
-    def __init__(
-        self,
-        options: argparse.Namespace,
-        detector: PictureDetector,
-        tiling: Tiling | None,
-        least: Sequence[float],
-        results: ResultFiles,
-        stop: StopRequest,
-    ) -> None:
-        self.options, self.detector, self.tiling = options, detector, tiling
-        self.results, self.stop = results, stop
-        self.rows: list[tuple[object, ...]] = []
-        self.best, self.num_shown, self.is_stopped = 0.0, 0, False
-        self.least = [max(score, detector.settings.conf_thresh) for score in least]
-
-    def detect_in(self, path: Path) -> bool:
-        """Detect in a video; returns whether it is whole. Of one that is not, what was found counts."""
-        drawn = _drawn(self.options.out, path)
-        try:
-            with Video(path) as video, VideoFile(drawn, self._rate(video)) as file:
-                self._detect_in_frames(video, file)
-        except VideoError as error:
-            warn(str(error))
-            return False
-        if video.shortfall and not self.is_stopped:
-            warn(f"{path}: {video.shortfall}")
-        return not video.is_cut or self.is_stopped
-
-    def _rate(self, video: Video) -> float:
-        """Frames a second of the drawn video, which takes as long as the video does."""
-        every = self.options.every
-        return video.rate if every <= 1 / video.rate else max(1 / every, SLOWEST)
-
-    def _detect_in_frames(self, video: Video, file: VideoFile) -> None:
-        options, every = self.options, self.options.every
-        looks = {"min_score": self.least, "line_width": options.line_width, "labels": options.draw_labels}
-        frames = video.frames(every)
-        for frame in progress_bar(frames, total=video.num_chosen(every), unit="frame", desc=video.path.name):
-            if self.stop.is_requested:
-                self.is_stopped = True
-                break
-            boxes = self._boxes(frame, video.path)
-            if options.draw:
-                file.write(draw_boxes(frame.picture, boxes, self.detector.class_names, in_place=True, **looks))
-
-    def _boxes(self, frame: Frame, path: Path) -> ImageDetections:
-        """The boxes of a frame, which are written and counted."""
-        hw, detector, picture = frame.picture.shape[:2], self.detector, frame.picture
-        if frame.number == 0 and self.tiling is None and is_much_larger(hw, detector.usual_hw):
-            warn(f"{path.name} {too_large_hint(hw, detector.usual_hw, detector.input_hw)}")
-        if detector.num_channels == 1:
-            picture = brightness(picture)
-        if self.tiling is None:
-            boxes = detector.detect([picture])[0]
-        else:
-            boxes = detector.detect_tiled(picture, self.tiling, self.options.batch_size)
-        name = frame_name(path, frame.number)
-        self.results.write(Path(f"{name}.jpg"), Found(frame.number, boxes, hw))
-        counted = boxes.labels[boxes.reach(self.least)]
-        self.num_shown += len(counted)
-        counts = np.bincount(counted, minlength=len(detector.class_names)).tolist()
-        self.rows.append((name, path.name, frame.number, f"{frame.seconds:.3f}", *counts))
-        self.best = max(self.best, float(boxes.scores.max(initial=0.0)))
-        return boxes
+def _tables(out: Path) -> tuple[Path, ...]:
+    return out / COUNTS, out / TRACKS, out / OBJECTS
 
 
-def _drawn(out: Path, video: Path) -> Path:
-    return out / f"{video.stem}_found.mp4"
+def _check_tracking(options: argparse.Namespace) -> None:
+    """Take the defaults of tracking. Raises SettingsError for flags of it without --track."""
+    for name, default in (("track_frames", Tracker.NUM_FRAMES), ("track_gap", Tracker.GAP)):
+        if getattr(options, name) is None:
+            setattr(options, name, default)
+        elif not options.track:
+            raise SettingsError(f"--{name} goes with --track")
 
 
 def _refuse_other_results(out: Path, videos: Sequence[Path]) -> None:
@@ -203,7 +145,7 @@ def _refuse_other_results(out: Path, videos: Sequence[Path]) -> None:
         raise SettingsError(f"{out} holds results of {origin.get('pictures')}; name another folder")
     # A run that was killed leaves its lock.
     is_ours = any((out / RESULTS / name).is_file() for name in (DETECTIONS, LOCK))
-    for path in () if is_ours else (*(_drawn(out, video) for video in videos), out / COUNTS):
+    for path in () if is_ours else (*(drawn_path(out, video) for video in videos), *_tables(out)):
         if path.exists():
             raise SettingsError(f"{path} is there, and no earlier result of this command; name another folder")
 
@@ -271,6 +213,24 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add_detector_flags(parser)
     add_classes_flag(parser)
     add_drawing_flags(parser, shown="drawn and counted")
+    add(
+        "--track",
+        action="store_true",
+        help=f"follow the objects from frame to frame: {OBJECTS} gets a row for each of them, {TRACKS} for each time "
+        "that it was seen, and the drawn boxes their numbers",
+    )
+    add(
+        "--track_frames",
+        type=whole(1),
+        metavar="N",
+        help=f"frames in which it must be seen to be an object [default: {Tracker.NUM_FRAMES}]",
+    )
+    add(
+        "--track_gap",
+        type=seconds,
+        metavar="SECONDS",
+        help=f"longest time unseen after which it is still the same [default: {Tracker.GAP:g}]",
+    )
     add(
         "--on_bad_video",
         choices=("error", "skip"),

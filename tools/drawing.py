@@ -39,6 +39,7 @@ def draw_boxes(
     boxes: ImageDetections,
     class_names: Sequence[str],
     *,
+    objects: np.ndarray | None = None,
     min_score: float | Sequence[float] = 0.0,
     line_width: int = 0,
     labels: bool = True,
@@ -49,7 +50,7 @@ def draw_boxes(
 
     `line_width` in pixels; 0 chooses by the sizes of picture and boxes. With `labels`, class and score stand above a
     box where no better box's label does: in a crowd all boxes are drawn but only some are named (colours tell the
-    classes apart).
+    classes apart). `objects` (n,) are the numbers of the objects that the boxes are of, written too where not 0.
     """
     canvas = picture if in_place else np.ascontiguousarray(picture).copy()
     shown = np.flatnonzero(boxes.reach(min_score))[::-1]
@@ -59,7 +60,8 @@ def draw_boxes(
     if labels:
         taken: list[tuple[int, int, int, int]] = []
         for row in shown[::-1]:
-            text = f"{class_text(class_names, int(boxes.labels[row]))} {boxes.scores[row]:.2f}"
+            who = f"id:{objects[row]} " if objects is not None and objects[row] else ""
+            text = f"{who}{class_text(class_names, int(boxes.labels[row]))} {boxes.scores[row]:.2f}"
             label_quad(canvas, boxes.quads[row], text, class_color(int(boxes.labels[row])), taken, pen.letters)
     return canvas
 

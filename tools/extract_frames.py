@@ -18,7 +18,7 @@ from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import whole
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
-from tools.video_flags import add_every, check_every, videos_of
+from tools.videos.video_flags import add_every, videos_of
 
 JPEG_QUALITY = 95
 NUM_BITS = 64  # of a hash
@@ -31,7 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    check_every(options.every)
     paths = videos_of(options.videos, options.out)
     return int(sum([_is_faulty(path, options) for path in paths]) > 0)
 

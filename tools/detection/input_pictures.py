@@ -12,7 +12,7 @@ from tools.running.command_line import SettingsError
 from tools.running.destinations import refuse_inputs
 from tools.running.messages import warn, warn_of_dead_links
 from tools.running.progress import progress_bar
-from tools.video_flags import no_picture_there, refuse_video
+from tools.videos.video_flags import no_picture_there, refuse_video
 
 INPUTS = "a picture, a folder of pictures, or a pattern in quotes, such as '/data/flights/**/*.tif' (** is any folder)"
 

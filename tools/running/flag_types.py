@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 
@@ -21,6 +22,17 @@ def whole(least: int = 0, most: int | None = None) -> Callable[[str], int]:
         return value
 
     return value_of
+
+
+def seconds(text: str) -> float:
+    """Lengths of time, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"is {text!r}; it must be a number") from None
+    if not 0 <= value < math.inf:
+        raise ArgumentTypeError(f"is {value}; it must be a time in seconds, 0 or more")
+    return value
 
 
 def share(text: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,23 +13,18 @@ from datasets.videos import VIDEO_SUFFIXES
 from DOTA_devkit.tiling import check_picture_name
 from tools.running.command_line import SettingsError
 from tools.running.destinations import refuse_inputs
+from tools.running.flag_types import seconds
 
 
 def add_every(parser: argparse.ArgumentParser, default: float) -> None:
     """Add --every."""
     parser.add_argument(
         "--every",
-        type=float,
+        type=seconds,
         default=default,
         metavar="SECONDS",
         help="take the first frame of every so many seconds; 0: all frames [default: %(default)s]",
     )
-
-
-def check_every(seconds: float) -> None:
-    """Raises SettingsError for no time."""
-    if not 0 <= seconds < math.inf:
-        raise SettingsError(f"--every {seconds} must be a time in seconds, 0 for all frames")
 
 
 def find_videos(source: Path) -> list[Path]:

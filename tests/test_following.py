@@ -1,0 +1,72 @@
+"""The files of who is who: each sighting, each object, all videos of a command."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets.videos import Frame
+from DOTA_devkit.task_files import NO_DETECTIONS
+from tests.test_tracking import boxes_at
+from tools.videos.following import OBJECTS, TRACKS, Following
+
+BLANK = np.zeros((8, 8, 3), np.uint8)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_sighting_and_every_object_has_a_row(tmp_path: Path) -> None:
+    with Following(tmp_path, ("car", "船"), [0.3, 0.3], num_frames=2, gap=1.0) as following:
+        with following.video(Path("north.mp4")):
+            for number in range(4):
+                boxes = boxes_at((50 + 2 * number, 40, 0.5 + 0.1 * number), (90, 20, 0.9, 1))
+                told = following.follow(Frame(number, number / 5, BLANK), boxes)
+                assert told.tolist() == ([1, 2] if number else [0, 0])
+        with following.video(Path("南.mp4")):
+            for number in (0, 5):
+                following.follow(Frame(number, number / 5, BLANK), boxes_at((10, 10, 0.8, 1)))
+        with following.video(Path("empty.mp4")):
+            following.follow(Frame(0, 0.0, BLANK), NO_DETECTIONS)
+    sightings, objects = rows_of(tmp_path / TRACKS), rows_of(tmp_path / OBJECTS)
+    assert [(row["image"], row["object"]) for row in sightings[:4]] == [
+        ("north_000000", "1"), ("north_000001", "1"), ("north_000000", "2"), ("north_000001", "2"),
+    ]  # fmt: skip
+    assert len(sightings) == 8 + 2
+    first = sightings[0]
+    assert (first["video"], first["frame"], first["seconds"], first["class"], first["score"]) == (
+        "north.mp4", "0", "0.000", "car", "0.5000",
+    )  # fmt: skip
+    corners = [float(first[f"{axis}{corner}"]) for corner in range(1, 5) for axis in "xy"]
+    np.testing.assert_allclose(corners, boxes_at((50, 40)).quads.reshape(-1))
+    assert [list(row.values()) for row in objects] == [
+        ["north.mp4", "1", "car", "4", "0", "3", "0.000", "0.600", "50.0", "40.0", "56.0", "40.0", "0.8000"],
+        ["north.mp4", "2", "船", "4", "0", "3", "0.000", "0.600", "90.0", "20.0", "90.0", "20.0", "0.9000"],
+        ["南.mp4", "1", "船", "2", "0", "5", "0.000", "1.000", "10.0", "10.0", "10.0", "10.0", "0.8000"],
+    ]
+    assert following.summary() == "objects that were seen in 2 frames or more: 1 car, 2 船"
+
+
+def test_without_an_object_the_tables_are_empty(tmp_path: Path) -> None:
+    with Following(tmp_path, ("car",), [0.3], 3, 1.0) as following, following.video(Path("a.mp4")):
+        following.follow(Frame(0, 0.0, BLANK), boxes_at((10, 10)))
+    assert (rows_of(tmp_path / TRACKS), rows_of(tmp_path / OBJECTS)) == ([], [])
+    assert following.summary() == "objects that were seen in 3 frames or more: none"
+
+
+def test_what_breaks_off_writes_neither(tmp_path: Path) -> None:
+    (tmp_path / OBJECTS).write_text("earlier")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Following(tmp_path, ("car",), [0.3], 1, 1.0) as following,
+        following.video(Path("a.mp4")),
+    ):
+        following.follow(Frame(0, 0.0, BLANK), boxes_at((10, 10)))
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == [OBJECTS]
+    assert (tmp_path / OBJECTS).read_text() == "earlier"

@@ -1,0 +1,98 @@
+"""Who is who in videos, in files: every sighting of an object, and a row for each object."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from datasets.videos import Frame, frame_name
+from DOTA_devkit.atomic import atomic_write, write_csv
+from DOTA_devkit.task_files import ImageDetections
+from tools.videos.tracking import Tracker
+
+TRACKS, OBJECTS = "tracks.csv", "objects.csv"
+TRACK_COLUMNS = (
+    *("image", "video", "object", "frame", "seconds", "class", "score"),
+    *("x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4"),
+)
+OBJECT_COLUMNS = (
+    *("video", "object", "class", "frames", "first_frame", "last_frame", "first_seconds", "last_seconds"),
+    *("first_x", "first_y", "last_x", "last_y", "best_score"),
+)
+
+
+class Following:
+    """Context manager that follows the objects of one video after the other and writes `tracks.csv` and `objects.csv`.
+
+    Both appear when the block ends well, neither when it does not. Held in memory is a row for each object.
+
+    Args:
+        least, num_frames, gap: of a `Tracker`.
+    """
+
+    def __init__(
+        self, folder: Path, class_names: Sequence[str], least: Sequence[float], num_frames: int, gap: float
+    ) -> None:
+        self.folder, self.class_names = folder, class_names
+        self.least, self.num_frames, self.gap = least, num_frames, gap
+        self.counts: Counter[str] = Counter()  # objects by class
+        self._objects: list[tuple[object, ...]] = []
+
+    def __enter__(self) -> Following:
+        with ExitStack() as stack:
+            stack.push(lambda *error: None if error[0] else self._write_objects())
+            file = stack.enter_context(atomic_write(self.folder / TRACKS))
+            self._files = stack.pop_all()
+        file.write("\ufeff")  # without it Excel takes the letters of names for those of its own code page
+        self._table = csv.writer(file, lineterminator="\n")
+        self._table.writerow(TRACK_COLUMNS)
+        return self
+
+    @contextmanager
+    def video(self, path: Path) -> Iterator[None]:
+        """A block in which the frames are of this video; its objects are numbered from 1 on. Of one that breaks off,
+        what was found counts."""
+        self._video, self._tracker = path, Tracker(self.least, self.num_frames, self.gap)
+        try:
+            yield
+        finally:
+            self._list_objects()
+
+    def follow(self, frame: Frame, boxes: ImageDetections) -> np.ndarray:
+        """The numbers of the objects whose boxes these are (n,) int64, 0 for none; later frames may tell of a box of
+        this one that it is an object's."""
+        numbers, found = self._tracker.follow(boxes, frame.number, frame.seconds)
+        for track, seen in found:
+            self._table.writerow((
+                *(frame_name(self._video, seen.frame), self._video.name, track.number, seen.frame),
+                *(f"{seen.seconds:.3f}", self.class_names[seen.label], f"{seen.score:.4f}"),
+                *(f"{value:.2f}" for value in seen.quad.reshape(-1)),
+            ))  # fmt: skip
+        return numbers
+
+    def _list_objects(self) -> None:
+        for track in self._tracker.tracks:
+            name, first, last = self.class_names[track.label], track.first, track.last
+            self.counts[name] += 1
+            places = (*first.quad.mean(axis=0), *last.quad.mean(axis=0))
+            self._objects.append((
+                *(self._video.name, track.number, name, track.num_frames, first.frame, last.frame),
+                *(f"{first.seconds:.3f}", f"{last.seconds:.3f}", *(f"{value:.1f}" for value in places)),
+                f"{track.best_score:.4f}",
+            ))  # fmt: skip
+
+    def summary(self) -> str:
+        """How many objects of each class there were, for people."""
+        found = ", ".join(f"{self.counts[name]} {name}" for name in self.class_names if self.counts[name])
+        return f"objects that were seen in {self.num_frames} frames or more: {found or 'none'}"
+
+    def __exit__(self, *error: object) -> None:
+        self._files.__exit__(*error)
+
+    def _write_objects(self) -> None:
+        write_csv(self.folder / OBJECTS, [OBJECT_COLUMNS, *self._objects])

@@ -1,0 +1,111 @@
+"""Detection in the frames of videos -> results, counts, drawn videos, who is who."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+
+from datasets.picture_files.images import brightness
+from datasets.videos import Frame, Video, VideoError, frame_name
+from DOTA_devkit.task_files import ImageDetections
+from tools.detection.results import ResultFiles
+from tools.drawing import draw_boxes
+from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, too_large_hint
+from tools.running.messages import warn
+from tools.running.progress import progress_bar
+from tools.running.stop_request import StopRequest
+from tools.videos.following import Following
+from tools.videos.video_file import VideoFile
+
+SLOWEST = 0.1  # frames a second of a drawn video
+
+
+class VideoDetection:
+    """Detection in one video after the other, for the same results, until a stop is requested.
+
+    rows: of the table of counts. following: who is who, if that is asked for. best: the highest score so far. least:
+    score of each class from which on its boxes are drawn and counted, num_shown of them so far. is_stopped: whether
+    frames were left.
+    """
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        detector: PictureDetector,
+        tiling: Tiling | None,
+        least: Sequence[float],
+        results: ResultFiles,
+        stop: StopRequest,
+    ) -> None:
+        self.options, self.detector, self.tiling = options, detector, tiling
+        self.results, self.stop = results, stop
+        self.rows: list[tuple[object, ...]] = []
+        self.best, self.num_shown, self.is_stopped = 0.0, 0, False
+        self.least = [max(score, detector.settings.conf_thresh) for score in least]
+        self.following: Following | None = None
+        if options.track:
+            self.following = Following(
+                options.out, detector.class_names, self.least, options.track_frames, options.track_gap
+            )
+
+    def detect_in(self, path: Path) -> bool:
+        """Detect in a video; returns whether it is whole. Of one that is not, what was found counts."""
+        drawn = drawn_path(self.options.out, path)
+        followed = self.following.video(path) if self.following else nullcontext()
+        try:
+            with Video(path) as video, VideoFile(drawn, self._rate(video)) as file, followed:
+                self._detect_in_frames(video, file)
+        except VideoError as error:
+            warn(str(error))
+            return False
+        if video.shortfall and not self.is_stopped:
+            warn(f"{path}: {video.shortfall}")
+        return not video.is_cut or self.is_stopped
+
+    def _rate(self, video: Video) -> float:
+        """Frames a second of the drawn video, which takes as long as the video does."""
+        every = self.options.every
+        return video.rate if every <= 1 / video.rate else max(1 / every, SLOWEST)
+
+    def _detect_in_frames(self, video: Video, file: VideoFile) -> None:
+        options, every = self.options, self.options.every
+        looks = {"min_score": self.least, "line_width": options.line_width, "labels": options.draw_labels}
+        frames = video.frames(every)
+        for frame in progress_bar(frames, total=video.num_chosen(every), unit="frame", desc=video.path.name):
+            if self.stop.is_requested:
+                self.is_stopped = True
+                break
+            boxes = self._boxes(frame, video.path)
+            numbers = None if self.following is None else self.following.follow(frame, boxes)
+            if options.draw:
+                names = self.detector.class_names
+                file.write(draw_boxes(frame.picture, boxes, names, objects=numbers, in_place=True, **looks))
+
+    def _boxes(self, frame: Frame, path: Path) -> ImageDetections:
+        """The boxes of a frame, which are written and counted."""
+        hw, detector, picture = frame.picture.shape[:2], self.detector, frame.picture
+        if frame.number == 0 and self.tiling is None and is_much_larger(hw, detector.usual_hw):
+            warn(f"{path.name} {too_large_hint(hw, detector.usual_hw, detector.input_hw)}")
+        if detector.num_channels == 1:
+            picture = brightness(picture)
+        if self.tiling is None:
+            boxes = detector.detect([picture])[0]
+        else:
+            boxes = detector.detect_tiled(picture, self.tiling, self.options.batch_size)
+        name = frame_name(path, frame.number)
+        self.results.write(Path(f"{name}.jpg"), Found(frame.number, boxes, hw))
+        counted = boxes.labels[boxes.reach(self.least)]
+        self.num_shown += len(counted)
+        counts = np.bincount(counted, minlength=len(detector.class_names)).tolist()
+        self.rows.append((name, path.name, frame.number, f"{frame.seconds:.3f}", *counts))
+        self.best = max(self.best, float(boxes.scores.max(initial=0.0)))
+        return boxes
+
+
+def drawn_path(out: Path, video: Path) -> Path:
+    """The drawn video of a video, in the folder of the results."""
+    return out / f"{video.stem}_found.mp4"
