@@ -168,8 +168,11 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_
         ([model, clip, clip], 2, "is a file; name a folder"),
         ([model, clip, str(tmp_path / "file")], 2, "is a file; name a folder"),
         ([model, clip, out, "--every", "-1"], 2, "--every is -1.0; it must be a time in seconds, 0 or more"),
-        ([model, clip, out, "--track_gap", "2"], 2, "--track_gap goes with --track"),
+        ([model, clip, out, "--track_gap", "2"], 2, "--track_gap goes with --track or --count_line"),
         ([model, clip, out, "--track", "--track_gap", "inf"], 2, "--track_gap is inf; it must be a time in seconds"),
+        ([model, clip, out, "--count_line", "1", "2", "1", "2"], 2, "1 2 1 2 must go from one point to another"),
+        ([model, clip, out, "--count_line", *"900"], 2, "--count_line: expected 4 arguments"),
+        ([model, clip, out, "--count_line", "0", "97", "9", "97"], 2, "0 97 9 97 lies outside the frames of 128 x 96"),
         ([model, clip, out, "--track", "--track_frames", "0"], 2, "--track_frames is 0; it must be at least 1"),
         ([model, clip, out, "--draw_score", "nan"], 2, "--draw_score is nan; it must lie between 0 and 1"),
         ([model, clip, out, "--runtime", "openvino"], 2, "are for ONNX files"),
@@ -202,7 +205,8 @@ def test_objects_are_followed_and_drawn_with_their_numbers(finding_checkpoint: P
     with (out / "objects.csv").open(encoding="utf-8-sig") as file:
         objects = list(csv.DictReader(file))
     assert objects
-    assert f"objects that were seen in 2 frames or more: {objects_in_words(objects)}: {out}" in said
+    assert f"objects that were seen in 2 frames or more: {objects_in_words(objects)}\n" in said
+    assert f"who is who: {out / 'objects.csv'}, {out / 'tracks.csv'}\n" in said
     for one in objects:
         own = [row for row in sightings if row["object"] == one["object"]]
         assert len(own) == int(one["frames"]) >= 2
@@ -220,6 +224,26 @@ def test_objects_are_followed_and_drawn_with_their_numbers(finding_checkpoint: P
     assert main(command) == 0  # the tables of the run before would be of other results
     assert not (out / "tracks.csv").exists()
     assert not (out / "objects.csv").exists()
+
+
+@pytest.mark.slow
+def test_objects_that_cross_a_line_are_counted(finding_checkpoint: Path, tmp_path: Path, capsys) -> None:
+    """The frames move to the right, so that what they show goes to the left."""
+    clip, out = write_clip(tmp_path / "a.mp4", 12, rate=10.0), tmp_path / "out"
+    command = [str(finding_checkpoint), str(clip), str(out), "--draw_score", "0.05"]
+    assert main([*command, "--count_line", "64", "96", "64", "0", "--count_line", "-5", "40", "200", "40"]) == 0
+    said = capsys.readouterr().out
+    with (out / "crossings.csv").open(encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert "left" in {row["to"] for row in rows if row["line"] == "1"}
+    for number in "12":
+        for side in ("left", "right"):
+            found = [{"class": row["class"]} for row in rows if (row["line"], row["to"]) == (number, side)]
+            assert f"crossed line {number} to the {side}: {objects_in_words(found) or 'none'}\n" in said
+    with Video(out / "a_found.mp4") as video, Video(clip) as plain:
+        for drawn, frame in zip(video.frames(), plain.frames(), strict=True):
+            changed = np.abs(drawn.picture.astype(int) - frame.picture).max(-1) > 40
+            assert changed[:, 63:65].any(axis=1).mean() > 0.5  # the line is seen
 
 
 def objects_in_words(objects: list[dict[str, str]]) -> str:

@@ -11,7 +11,8 @@ import pytest
 from datasets.videos import Frame
 from DOTA_devkit.task_files import NO_DETECTIONS
 from tests.test_tracking import boxes_at
-from tools.videos.following import OBJECTS, TRACKS, Following
+from tools.videos.crossings import Line
+from tools.videos.following import CROSSINGS, OBJECTS, TRACKS, Following
 
 BLANK = np.zeros((8, 8, 3), np.uint8)
 
@@ -49,14 +50,39 @@ def test_every_sighting_and_every_object_has_a_row(tmp_path: Path) -> None:
         ["north.mp4", "2", "船", "4", "0", "3", "0.000", "0.600", "90.0", "20.0", "90.0", "20.0", "0.9000"],
         ["南.mp4", "1", "船", "2", "0", "5", "0.000", "1.000", "10.0", "10.0", "10.0", "10.0", "0.8000"],
     ]
-    assert following.summary() == "objects that were seen in 2 frames or more: 1 car, 2 船"
+    assert list(following.summary()) == ["objects that were seen in 2 frames or more: 1 car, 2 船"]
+    assert not (tmp_path / CROSSINGS).exists()
+
+
+def test_who_crosses_a_line_is_listed_and_counted(tmp_path: Path) -> None:
+    """Of the two cars one is sure only beyond the line: it has crossed it all the same."""
+    lines = [Line(60, 0, 60, 90), Line(0, 200, 90, 200)]
+    with Following(tmp_path, ("car", "boat"), [0.3, 0.3], num_frames=3, gap=1.0, lines=lines) as following:
+        for name in ("a.mp4", "b.mp4"):
+            with following.video(Path(name)):
+                for number in range(6):
+                    boxes = boxes_at((50 + 6 * number, 40), (75 - 6 * number, 70, 0.9, 1))
+                    following.follow(Frame(number, number / 5, BLANK), boxes)
+                assert [counter.total("left") for counter in following.counters] == [1, 0]
+    rows = rows_of(tmp_path / CROSSINGS)
+    assert [list(row.values()) for row in rows[:2]] == [
+        ["a_000003", "a.mp4", "1", "1", "car", "3", "0.600", "left"],
+        ["a_000003", "a.mp4", "1", "2", "boat", "3", "0.600", "right"],
+    ]
+    assert [row["video"] for row in rows] == ["a.mp4"] * 2 + ["b.mp4"] * 2
+    assert list(following.summary())[1:] == [
+        "crossed line 1 to the left: 2 car",
+        "crossed line 1 to the right: 2 boat",
+        "crossed line 2 to the left: none",
+        "crossed line 2 to the right: none",
+    ]
 
 
 def test_without_an_object_the_tables_are_empty(tmp_path: Path) -> None:
     with Following(tmp_path, ("car",), [0.3], 3, 1.0) as following, following.video(Path("a.mp4")):
         following.follow(Frame(0, 0.0, BLANK), boxes_at((10, 10)))
     assert (rows_of(tmp_path / TRACKS), rows_of(tmp_path / OBJECTS)) == ([], [])
-    assert following.summary() == "objects that were seen in 3 frames or more: none"
+    assert list(following.summary()) == ["objects that were seen in 3 frames or more: none"]
 
 
 def test_what_breaks_off_writes_neither(tmp_path: Path) -> None:

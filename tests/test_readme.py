@@ -98,7 +98,7 @@ def test_the_commands_for_videos_run_one_after_the_other(finding_checkpoint, tmp
     shutil.copy(finding_checkpoint, tmp_path / "runs" / "mine" / "best.pth")
     (tmp_path / "flights").mkdir()
     for name in ("north", "south"):
-        write_clip(tmp_path / "flights" / f"{name}.mp4", 25)
+        write_clip(tmp_path / "flights" / f"{name}.mp4", 25, hw=(360, 640))
     for line in (line for block in VIDEO_BLOCKS for line in block.splitlines()):
         words = shlex.split(line.split("  #")[0].replace("/data/", f"{tmp_path}/"))
         more = ["--min_score", "0.05"] if "tools.convert_labels" in words else []  # the network is not trained

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -33,7 +34,8 @@ from tools.running.flag_types import seconds, whole
 from tools.running.folder_lock import LOCK
 from tools.running.messages import warn
 from tools.running.stop_request import StopRequest
-from tools.videos.following import OBJECTS, TRACKS
+from tools.videos.crossings import Line
+from tools.videos.following import CROSSINGS, OBJECTS, TRACKS
 from tools.videos.tracking import Tracker
 from tools.videos.video_detection import VideoDetection, drawn_path
 from tools.videos.video_file import LONGEST_SIDE
@@ -92,7 +94,10 @@ def _report(work: VideoDetection, paths: Sequence[Path], speed: float) -> None:
     print(f"boxes of score {floor} and more in {len(work.rows)} frames, {speed:.1f} frames/s: {out / RESULTS}")
     print(f"how many of score {shown_scores(work.least)} and more: {out / COUNTS}")
     if work.following is not None:
-        print(f"{work.following.summary()}: {out / OBJECTS}, {out / TRACKS}")
+        for line in work.following.summary():
+            print(line)
+        tables = (OBJECTS, TRACKS, *([CROSSINGS] if work.following.lines else []))
+        print(f"who is who: {', '.join(str(out / name) for name in tables)}")
     drawn = [path for path in (drawn_path(out, path) for path in paths) if path.is_file()]
     if drawn:
         print(f"drawn: {', '.join(map(str, drawn))}")
@@ -102,7 +107,8 @@ def _report(work: VideoDetection, paths: Sequence[Path], speed: float) -> None:
 
 def _readable(paths: Sequence[Path], options: argparse.Namespace) -> tuple[list[Path], int]:
     """The videos of which a frame can be read, and how many others there are: told of now, and not after hours. Raises
-    VideoError for one, or for all where they may be left out, SettingsError for one that cannot be drawn."""
+    VideoError for one, or for all where they may be left out, SettingsError for one that cannot be drawn or does not
+    show a line that is to be counted at."""
     found, error = [], None
     for path in paths:
         try:
@@ -117,23 +123,40 @@ def _readable(paths: Sequence[Path], options: argparse.Namespace) -> tuple[list[
             continue
         if options.draw and first is not None and max(first.picture.shape) > LONGEST_SIDE:
             raise SettingsError(f"{path}: MPEG-4 holds no more than {LONGEST_SIDE} pixels a side; give --no_draw")
+        if first is not None and (outside := _line_outside(options, first.picture.shape[:2])):
+            raise SettingsError(f"{path}: {outside}")
         found.append(path)
     if not found and error is not None:
         raise error
     return found, len(paths) - len(found)
 
 
+def _line_outside(options: argparse.Namespace, hw: tuple[int, int]) -> str:
+    """Which line lies outside frames of this height and width; "" for none."""
+    for ends in options.count_line:
+        if not Line(*ends).meets(hw):
+            words = " ".join(f"{value:g}" for value in ends)
+            return f"--count_line {words} lies outside the frames of {hw[1]} x {hw[0]} pixels"
+    return ""
+
+
 def _tables(out: Path) -> tuple[Path, ...]:
-    return out / COUNTS, out / TRACKS, out / OBJECTS
+    return tuple(out / name for name in (COUNTS, TRACKS, OBJECTS, CROSSINGS))
 
 
 def _check_tracking(options: argparse.Namespace) -> None:
-    """Take the defaults of tracking. Raises SettingsError for flags of it without --track."""
+    """Take the defaults of tracking, which lines to count at need. Raises SettingsError for flags of it without it, and
+    for a line that is a point."""
+    options.track = options.track or bool(options.count_line)
+    for ends in options.count_line:
+        if not all(map(math.isfinite, ends)) or ends[:2] == ends[2:]:
+            words = " ".join(f"{value:g}" for value in ends)
+            raise SettingsError(f"--count_line {words} must go from one point to another")
     for name, default in (("track_frames", Tracker.NUM_FRAMES), ("track_gap", Tracker.GAP)):
         if getattr(options, name) is None:
             setattr(options, name, default)
         elif not options.track:
-            raise SettingsError(f"--{name} goes with --track")
+            raise SettingsError(f"--{name} goes with --track or --count_line")
 
 
 def _refuse_other_results(out: Path, videos: Sequence[Path]) -> None:
@@ -230,6 +253,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=seconds,
         metavar="SECONDS",
         help=f"longest time unseen after which it is still the same [default: {Tracker.GAP:g}]",
+    )
+    add(
+        "--count_line",
+        type=float,
+        nargs=4,
+        action="append",
+        default=[],
+        metavar=("X1", "Y1", "X2", "Y2"),
+        help=f"count the objects that cross the line between these points, pixels of the frame, to its left and to its "
+        f"right, in {CROSSINGS} and in the drawn video; may be given several times, and implies --track",
     )
     add(
         "--on_bad_video",

@@ -1,10 +1,10 @@
-"""Who is who in videos, in files: every sighting of an object, and a row for each object."""
+"""Who is who in videos, in files: a row for every sighting of an object, for each object, for who crosses a line."""
 
 from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -13,9 +13,10 @@ import numpy as np
 from datasets.videos import Frame, frame_name
 from DOTA_devkit.atomic import atomic_write, write_csv
 from DOTA_devkit.task_files import ImageDetections
-from tools.videos.tracking import Tracker
+from tools.videos.crossings import Line, LineCounter, Side
+from tools.videos.tracking import Sighting, Track, Tracker
 
-TRACKS, OBJECTS = "tracks.csv", "objects.csv"
+TRACKS, OBJECTS, CROSSINGS = "tracks.csv", "objects.csv", "crossings.csv"
 TRACK_COLUMNS = (
     *("image", "video", "object", "frame", "seconds", "class", "score"),
     *("x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4"),
@@ -24,28 +25,42 @@ OBJECT_COLUMNS = (
     *("video", "object", "class", "frames", "first_frame", "last_frame", "first_seconds", "last_seconds"),
     *("first_x", "first_y", "last_x", "last_y", "best_score"),
 )
+CROSSING_COLUMNS = ("image", "video", "line", "object", "class", "frame", "seconds", "to")
 
 
 class Following:
-    """Context manager that follows the objects of one video after the other and writes `tracks.csv` and `objects.csv`.
+    """Context manager that follows the objects of one video after the other and writes `tracks.csv`, `objects.csv` and,
+    where there are lines, `crossings.csv`.
 
-    Both appear when the block ends well, neither when it does not. Held in memory is a row for each object.
+    All appear when the block ends well, none when it does not. Held in memory is a row for each object and crossing.
 
     Args:
-        least, num_frames, gap: of a `Tracker`.
+        least, num_frames, gap: of a `Tracker`. lines: whose crossings are counted.
+
+    Attributes:
+        counters: of the lines, in the video that is looked at.
     """
 
     def __init__(
-        self, folder: Path, class_names: Sequence[str], least: Sequence[float], num_frames: int, gap: float
+        self,
+        folder: Path,
+        class_names: Sequence[str],
+        least: Sequence[float],
+        num_frames: int,
+        gap: float,
+        lines: Sequence[Line] = (),
     ) -> None:
         self.folder, self.class_names = folder, class_names
         self.least, self.num_frames, self.gap = least, num_frames, gap
         self.counts: Counter[str] = Counter()  # objects by class
+        self.lines, self.crossed = lines, [Counter[tuple[str, Side]]() for _ in lines]  # by class and side
+        self.counters: list[LineCounter] = []
         self._objects: list[tuple[object, ...]] = []
+        self._crossings: list[tuple[object, ...]] = []
 
     def __enter__(self) -> Following:
         with ExitStack() as stack:
-            stack.push(lambda *error: None if error[0] else self._write_objects())
+            stack.push(lambda *error: None if error[0] else self._write_tables())
             file = stack.enter_context(atomic_write(self.folder / TRACKS))
             self._files = stack.pop_all()
         file.write("\ufeff")  # without it Excel takes the letters of names for those of its own code page
@@ -58,10 +73,14 @@ class Following:
         """A block in which the frames are of this video; its objects are numbered from 1 on. Of one that breaks off,
         what was found counts."""
         self._video, self._tracker = path, Tracker(self.least, self.num_frames, self.gap)
+        self.counters = [LineCounter(line) for line in self.lines]
         try:
             yield
         finally:
             self._list_objects()
+            for crossed, counter in zip(self.crossed, self.counters, strict=True):
+                for (label, side), count in counter.counts.items():
+                    crossed[self.class_names[label], side] += count
 
     def follow(self, frame: Frame, boxes: ImageDetections) -> np.ndarray:
         """The numbers of the objects whose boxes these are (n,) int64, 0 for none; later frames may tell of a box of
@@ -73,7 +92,15 @@ class Following:
                 *(f"{seen.seconds:.3f}", self.class_names[seen.label], f"{seen.score:.4f}"),
                 *(f"{value:.2f}" for value in seen.quad.reshape(-1)),
             ))  # fmt: skip
+            self._look_at_lines(track, seen)
         return numbers
+
+    def _look_at_lines(self, track: Track, seen: Sighting) -> None:
+        for number, counter in enumerate(self.counters, 1):
+            if side := counter.see(track.number, track.label, seen.quad):
+                name, image = self.class_names[track.label], frame_name(self._video, seen.frame)
+                where = (image, self._video.name, number, track.number, name, seen.frame, f"{seen.seconds:.3f}", side)
+                self._crossings.append(where)
 
     def _list_objects(self) -> None:
         for track in self._tracker.tracks:
@@ -86,13 +113,21 @@ class Following:
                 f"{track.best_score:.4f}",
             ))  # fmt: skip
 
-    def summary(self) -> str:
-        """How many objects of each class there were, for people."""
-        found = ", ".join(f"{self.counts[name]} {name}" for name in self.class_names if self.counts[name])
-        return f"objects that were seen in {self.num_frames} frames or more: {found or 'none'}"
+    def summary(self) -> Iterator[str]:
+        """How many objects of each class there were, and how many crossed the lines, for people."""
+        yield f"objects that were seen in {self.num_frames} frames or more: {self._in_words(self.counts)}"
+        for number, crossed in enumerate(self.crossed, 1):
+            for side in ("left", "right"):
+                went = Counter({name: count for (name, where), count in crossed.items() if where == side})
+                yield f"crossed line {number} to the {side}: {self._in_words(went)}"
+
+    def _in_words(self, counts: Mapping[str, int]) -> str:
+        return ", ".join(f"{counts[name]} {name}" for name in self.class_names if counts[name]) or "none"
 
     def __exit__(self, *error: object) -> None:
         self._files.__exit__(*error)
 
-    def _write_objects(self) -> None:
+    def _write_tables(self) -> None:
         write_csv(self.folder / OBJECTS, [OBJECT_COLUMNS, *self._objects])
+        if self.lines:
+            write_csv(self.folder / CROSSINGS, [CROSSING_COLUMNS, *self._crossings])

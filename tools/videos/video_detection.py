@@ -18,6 +18,7 @@ from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, too_l
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
+from tools.videos.crossings import Line, draw_counters
 from tools.videos.following import Following
 from tools.videos.video_file import VideoFile
 
@@ -49,7 +50,12 @@ class VideoDetection:
         self.following: Following | None = None
         if options.track:
             self.following = Following(
-                options.out, detector.class_names, self.least, options.track_frames, options.track_gap
+                options.out,
+                detector.class_names,
+                self.least,
+                options.track_frames,
+                options.track_gap,
+                [Line(*ends) for ends in options.count_line],
             )
 
     def detect_in(self, path: Path) -> bool:
@@ -83,7 +89,10 @@ class VideoDetection:
             numbers = None if self.following is None else self.following.follow(frame, boxes)
             if options.draw:
                 names = self.detector.class_names
-                file.write(draw_boxes(frame.picture, boxes, names, objects=numbers, in_place=True, **looks))
+                drawing = draw_boxes(frame.picture, boxes, names, objects=numbers, in_place=True, **looks)
+                if self.following is not None:
+                    draw_counters(drawing, self.following.counters)
+                file.write(drawing)
 
     def _boxes(self, frame: Frame, path: Path) -> ImageDetections:
         """The boxes of a frame, which are written and counted."""
