@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pickle
-import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -17,7 +15,6 @@ from datasets.class_lists import DOTA_CLASSES
 from datasets.label_formats.yolo_obb import read_yolo_folder
 from datasets.readers import (
     FORMATS,
-    Sample,
     detect_format,
     get_format,
     label_reader,
@@ -26,60 +23,8 @@ from datasets.readers import (
     read_samples,
 )
 from datasets.splits import read_list
-from DOTA_devkit.labels import LabelError
-from tests.label_documents import DATA_YAML, HEIGHT, QUAD, WIDTH, YOLO_LINE, turned_jpeg, yolo_folder
-
-SQUARE = "10 10 30 10 30 30 10 30"
-CLASSES = ("car", "boat")
-PNG = cv2.imencode(".png", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
-
-
-def dota(folder: Path, labels: dict[str, str | None], classes: str | None = "car\nboat\n") -> Path:
-    """A DOTA folder in a foreign script; a picture whose label is None has no label file."""
-    data_dir = folder / "数据"
-    (data_dir / "images").mkdir(parents=True)
-    (data_dir / "labelTxt").mkdir()
-    if classes is not None:
-        (data_dir / "classes.txt").write_text(classes, encoding="utf-8")
-    for name, text in labels.items():
-        (data_dir / "images" / f"{name}.png").write_bytes(PNG)
-        if text is not None:
-            (data_dir / "labelTxt" / f"{name}.txt").write_text(text, encoding="utf-8")
-    return data_dir
-
-
-def rolabelimg(folder: Path, labels: dict[str, list[str]], xml: str = "xml", images: str = "images") -> Path:
-    """A roLabelImg folder in a foreign script; each picture holds a square of each of the names."""
-    data_dir = folder / "数据"
-    (data_dir / images).mkdir(parents=True, exist_ok=True)
-    (data_dir / xml).mkdir(parents=True, exist_ok=True)
-    box = "<robndbox><cx>20</cx><cy>20</cy><w>10</w><h>10</h><angle>0</angle></robndbox>"
-    for name, names in labels.items():
-        (data_dir / images / f"{name}.png").write_bytes(PNG)
-        objects = "\n".join(f"<object><name>{each}</name>{box}</object>" for each in names)
-        (data_dir / xml / f"{name}.xml").write_text(f"<annotation>\n{objects}\n</annotation>", encoding="utf-8")
-    return data_dir
-
-
-def hrsc(folder: Path) -> Path:
-    data_dir = folder / "数据"
-    (data_dir / "AllImages").mkdir(parents=True)
-    (data_dir / "Annotations").mkdir()
-    (data_dir / "AllImages" / "图 1.bmp").write_bytes(
-        cv2.imencode(".bmp", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
-    )
-    box = "<mbox_cx>20</mbox_cx><mbox_cy>20</mbox_cy><mbox_w>10</mbox_w><mbox_h>6</mbox_h><mbox_ang>0</mbox_ang>"
-    text = f"<HRSC_Image><HRSC_Objects><HRSC_Object>{box}</HRSC_Object></HRSC_Objects></HRSC_Image>"
-    (data_dir / "Annotations" / "图 1.xml").write_text(text, encoding="utf-8")
-    return data_dir
-
-
-def read_one(data_dir: Path, **settings: object) -> Sample:
-    """The only picture of a DOTA folder."""
-    names = list(list_images("dota", data_dir))
-    assert len(names) == 1
-    return read_samples("dota", data_dir, names, CLASSES, **settings)[0]
-
+from tests.data_folders import CLASSES, SQUARE, dota, hrsc, read_one, rolabelimg
+from tests.label_documents import DATA_YAML, QUAD, YOLO_LINE, yolo_folder
 
 # -- formats
 
@@ -253,119 +198,6 @@ def test_labels_that_name_no_class_ask_for_a_class_file(tmp_path: Path) -> None:
             read_classes("rolabelimg", rolabelimg(tmp_path, {"图 1": ["DontCare"]}), names)
 
 
-# -- bad labels
-
-
-def test_an_unknown_class_is_named_with_file_line_and_the_nearest_name(tmp_path: Path) -> None:
-    """Defect 9: it was a KeyError without the file's name."""
-    path = dota(tmp_path, {"图 1": f"gsd:0.1\n{SQUARE} car 0\n{SQUARE} boot 0\n"})
-    with pytest.raises(LabelError) as raised:
-        read_one(path)
-    assert str(raised.value) == (
-        f"{path}/labelTxt/图 1.txt:3: unknown class 'boot'; did you mean 'boat'? known: car, boat; "
-        "correct the line, or write classes.txt with all classes, one a line"
-    )
-    with pytest.raises(LabelError, match="unknown class 'zebra'; known: car, boat;"):
-        read_one(dota(tmp_path / "2", {"b": f"{SQUARE} zebra 0"}))
-
-
-def test_bad_labels_are_reported_and_left_out_and_the_rest_is_kept(tmp_path: Path) -> None:
-    lines = [
-        f"{SQUARE} boat 1",
-        "10 10 30 10 30 30 boat 0",  # six numbers
-        f"{SQUARE} zebra 0",
-        "10 10 30 nan 30 30 10 30 car 0",
-        "10 10 30 30 30 10 10 30 car 0",  # crosses itself
-        "10 10 10 10 10 10 10 10 car 0",  # no area
-        f"{SQUARE} car 2",
-    ]
-    reported: list[LabelError] = []
-    data_dir = dota(tmp_path, {"图 1": "\n".join(lines)})
-    sample = read_one(data_dir, on_bad_label=reported.append)
-    assert sample.labels.tolist() == [1, 0]
-    assert sample.difficult.tolist() == [1, 2]
-    assert sample.quads.shape == (2, 4, 2)
-    assert sorted(error.line for error in reported) == [2, 3, 4, 5, 6]
-    assert {error.path for error in reported} == {data_dir / "labelTxt" / "图 1.txt"}
-    with pytest.raises(LabelError, match=r"图 1\.txt:2: "):
-        read_one(data_dir)
-
-
-@pytest.mark.parametrize("text", ["bad\n", f"{SQUARE} car 7\n1 2 3\n", f"bad\n{SQUARE} DontCare 0\n"])
-def test_a_picture_of_which_no_label_can_be_used_is_left_out(tmp_path: Path, text: str) -> None:
-    """It was trained on as one without objects, and what it shows as background."""
-    data_dir = dota(tmp_path, {"图 1": text, "b": f"{SQUARE} car 0\n"})
-    reported: list[LabelError] = []
-    samples = read_samples("dota", data_dir, ["图 1", "b"], CLASSES, on_bad_label=reported.append)
-    assert [sample.name for sample in samples] == ["b"]
-    assert [(error.path.stem, error.line) for error in reported] == [("图 1", 1)]
-    assert reported[0].reason.endswith("; 图 1.png is left out")
-
-
-def test_labels_of_unknown_classes_alone_leave_a_picture_without_objects(tmp_path: Path) -> None:
-    reported: list[LabelError] = []
-    sample = read_one(dota(tmp_path, {"图 1": f"{SQUARE} zebra 0\nbad\n"}), on_bad_label=reported.append)
-    assert (len(reported), sample.quads.shape, sample.labels.shape, sample.ignored.shape) == (2, (0, 4, 2), (0,), (0,))
-
-
-@pytest.mark.parametrize("text", ["", "<annotation>", "<coco/>"])
-def test_a_whole_label_file_that_cannot_be_read_takes_its_picture_along(tmp_path: Path, text: str) -> None:
-    """It stopped although bad labels were to be left out; as a picture without objects it would teach the wrong."""
-    data_dir = rolabelimg(tmp_path, {"a": ["car"], "b": ["car"], "c": []})
-    path = data_dir / "xml" / "b.xml"
-    path.write_text(text)
-    reported: list[LabelError] = []
-    samples = read_samples("rolabelimg", data_dir, ["a", "b", "c"], CLASSES, on_bad_label=reported.append)
-    assert [sample.name for sample in samples] == ["a", "c"]
-    assert [(error.path, error.reason.rpartition("; ")[2]) for error in reported] == [(path, "b.png is left out")]
-    with pytest.raises(LabelError, match=r"b\.xml:1: "):
-        read_samples("rolabelimg", data_dir, ["a", "b", "c"], CLASSES)
-
-
-def test_an_empty_label_file_means_no_objects(tmp_path: Path) -> None:
-    for number, text in enumerate(("", "\n", "imagesource:GoogleEarth\ngsd:0.1\n")):
-        assert read_one(dota(tmp_path / str(number), {"图 1": text})).quads.shape == (0, 4, 2)
-
-
-@pytest.mark.parametrize("dataset", ["dota", "rolabelimg"])
-def test_a_missing_label_file_is_an_error_or_no_objects_as_asked(tmp_path: Path, dataset: str) -> None:
-    if dataset == "dota":
-        data_dir = dota(tmp_path, {"图 1": None})
-    else:
-        data_dir = rolabelimg(tmp_path, {"图 1": []})
-        (data_dir / "xml" / "图 1.xml").unlink()
-    with pytest.raises(
-        LabelError, match=r"图 1\.(txt|xml):1: no label file for the picture 图 1\.png; .*missing_labels"
-    ):
-        read_samples(dataset, data_dir, ["图 1"], CLASSES)
-    (sample,) = read_samples(dataset, data_dir, ["图 1"], CLASSES, missing_labels="empty")
-    assert sample.quads.shape == (0, 4, 2)
-    assert sample.labels.dtype == sample.difficult.dtype == np.int64
-
-
-def test_boxes_that_were_drawn_on_a_turned_picture_are_refused(tmp_path: Path) -> None:
-    """<size> tells that the program showed it turned; the boxes were trained on where they are not."""
-    data_dir = rolabelimg(tmp_path, {"图 1": ["car"]})
-    path, image_path = data_dir / "xml" / "图 1.xml", data_dir / "images" / "图 1.jpg"
-    image_path.with_suffix(".png").unlink()
-    text = path.read_text("utf-8")
-    sizes = ((WIDTH, HEIGHT, 1), (HEIGHT, WIDTH, 6), (WIDTH + 1, HEIGHT, 6), (WIDTH, HEIGHT, 6))
-    for height, width, orientation in sizes:
-        image_path.write_bytes(turned_jpeg(orientation))
-        size = f"<size><width>{width}</width><height>{height}</height></size>"
-        path.write_text(text.replace("<annotation>", f"<annotation>{size}"), encoding="utf-8")
-        if (height, width, orientation) != (WIDTH, HEIGHT, 6):
-            assert len(read_samples("rolabelimg", data_dir, ["图 1"], CLASSES)[0].labels) == 1
-    why = r"图 1\.xml:1: <size> tells 160 x 200 pixels, .*图 1\.jpg \(orientation 6\), .*; save it upright"
-    with pytest.raises(LabelError, match=why):
-        read_samples("rolabelimg", data_dir, ["图 1"], CLASSES)
-    told: list[LabelError] = []
-    assert read_samples("rolabelimg", data_dir, ["图 1"], CLASSES, on_bad_label=told.append) == []
-    assert re.search(why, str(told[0])), "without its labels it would be a picture without objects"
-    image_path.write_bytes(b"damaged")
-    assert len(read_samples("rolabelimg", data_dir, ["图 1"], CLASSES)) == 1, "that is told of where it is decoded"
-
-
 # -- folders made for Ultralytics
 
 
@@ -482,25 +314,3 @@ def test_hrsc2016_and_cvat_are_told_what_to_do(tmp_path):
     (tmp_path / "cvat" / "annotations.xml").write_text("<annotations/>")
     with pytest.raises(ValueError, match=r"CVAT's annotations.xml.*--from cvat --to dota"):
         detect_format(tmp_path / "cvat")
-
-
-def test_an_angle_in_degrees_is_a_bad_label(tmp_path: Path) -> None:
-    """It was trained on as if 45 were radians."""
-    data_dir = rolabelimg(tmp_path, {"a": ["car", "boat"]})
-    path = data_dir / "xml" / "a.xml"
-    text = path.read_text(encoding="utf-8")
-    angle = re.search(r"<angle>([^<]*)</angle>", text)
-    path.write_text(text[: angle.start(1)] + "45" + text[angle.end(1) :], encoding="utf-8")
-    with pytest.raises(LabelError, match=r"a\.xml:\d+: the angle is beyond a full turn of 2 pi: degrees\?"):
-        read_samples("rolabelimg", data_dir, ["a"], CLASSES)
-    bad: list[LabelError] = []
-    (sample,) = read_samples("rolabelimg", data_dir, ["a"], CLASSES, on_bad_label=bad.append)
-    assert (len(bad), len(sample.labels)) == (1, 1)
-
-
-def test_where_no_file_can_be_read_the_first_one_says_why_and_not_that_no_class_is_named(tmp_path: Path) -> None:
-    data_dir = rolabelimg(tmp_path, {"a": ["垫圈"], "b": ["垫圈"]})
-    for path in (data_dir / "xml").iterdir():
-        path.write_bytes(path.read_text(encoding="utf-8").encode("gbk"))
-    with pytest.raises(LabelError, match="save it as UTF-8"):
-        read_classes("rolabelimg", data_dir, ["a", "b"])
