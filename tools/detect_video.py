@@ -145,8 +145,8 @@ def _tables(out: Path) -> tuple[Path, ...]:
 
 
 def _check_tracking(options: argparse.Namespace) -> None:
-    """Take the defaults of tracking, which lines to count at need. Raises SettingsError for flags of it without it, and
-    for a line that is a point."""
+    """Take the defaults of tracking, which --count_line needs, too. Raises SettingsError for flags of tracking where it
+    is not asked for, and for a line that is a point."""
     options.track = options.track or bool(options.count_line)
     for ends in options.count_line:
         if not all(map(math.isfinite, ends)) or ends[:2] == ends[2:]:
