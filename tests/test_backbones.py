@@ -196,8 +196,13 @@ def _torchvisions_maps(network: torch.nn.Module, images: torch.Tensor) -> list[t
     return maps
 
 
+LARGE = ("resnext101_32x8d", "wide_resnet50_2", "resnet152", "resnet101")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", known_backbones())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name in LARGE)) for name in known_backbones()]
+)
 def test_building_takes_little_more_than_drawing_every_weight_once(name: str) -> None:
     """Measured: 0.6 to 2.2 times as long, mobilenetv2 3.8 times, for its many modules; in this process's own time, for
     the machine may do other things. Convolutions have the spread of He's rule for fan-out: none is left as

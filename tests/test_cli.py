@@ -63,7 +63,9 @@ def test_the_benchmark_explains_itself(arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)]
+)
 def test_a_signal_in_the_middle_of_an_epoch_saves_and_leaves(dota_folder, tmp_path, number, code):
     run_dir = tmp_path / "run"
     flags = ["--data_dir", str(dota_folder()), "--out", str(run_dir), "--pretrained", "none", "--num_epoch", "5000"]
@@ -81,7 +83,7 @@ def test_a_signal_in_the_middle_of_an_epoch_saves_and_leaves(dota_folder, tmp_pa
     assert "Traceback" not in err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kill_in_the_middle_leaves_a_checkpoint_that_loads(dota_folder, tmp_path):
     """Killed again and again while it writes checkpoints as fast as it can: what is there is always whole."""
     from tools.checkpoint import load_checkpoint

@@ -79,7 +79,7 @@ def _heat_map(path, runtime, picture, folder) -> np.ndarray:
     return list(open_runtime(folder / "maps.onnx", runtime)(picture).values())[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_file_with_views_is_quantised_but_for_the_last_layer_of_each(exported, pictures, tmp_path) -> None:
     """It was refused as one without convolutions."""
     path = tmp_path / "q.onnx"
