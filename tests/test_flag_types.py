@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tools.running.command_line import Parser, SettingsError
-from tools.running.flag_types import share, whole
+from tools.running.flag_types import seconds, share, whole
 
 
 @pytest.fixture
@@ -14,11 +14,13 @@ def parser() -> Parser:
     parser.add_argument("--num", type=whole(1))
     parser.add_argument("--bits", type=whole(0, 31))
     parser.add_argument("--score", type=share)
+    parser.add_argument("--every", type=seconds)
     return parser
 
 
 @pytest.mark.parametrize(
-    ("flag", "value", "number"), [("num", "7", 7), ("bits", "0", 0), ("bits", "31", 31), ("score", "1", 1.0)]
+    ("flag", "value", "number"),
+    [("num", "7", 7), ("bits", "0", 0), ("bits", "31", 31), ("score", "1", 1.0), ("every", "0", 0.0)],
 )
 def test_a_number_in_range_is_taken(parser: Parser, flag: str, value: str, number: float) -> None:
     assert getattr(parser.parse_args([f"--{flag}", value]), flag) == number
@@ -34,6 +36,10 @@ def test_a_number_in_range_is_taken(parser: Parser, flag: str, value: str, numbe
         ("score", "nan", "--score is nan; it must lie between 0 and 1"),
         ("score", "1.01", "--score is 1.01; it must lie between 0 and 1"),
         ("score", "half", "--score is 'half'; it must be a number"),
+        ("every", "-0.1", "--every is -0.1; it must be a time in seconds, 0 or more"),
+        ("every", "nan", "--every is nan; it must be a time in seconds, 0 or more"),
+        ("every", "inf", "--every is inf; it must be a time in seconds, 0 or more"),
+        ("every", "often", "--every is 'often'; it must be a number"),
     ],
 )
 def test_a_number_out_of_range_is_told_with_its_flag(parser: Parser, flag: str, value: str, sentence: str) -> None:
