@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -129,16 +131,25 @@ def test_a_picture_of_another_suffix_takes_its_old_tiles_away(dota_folder, tmp_p
     assert find_images(dst / "images")
 
 
+@contextmanager
+def splitting(arguments: list[str], dst: Path) -> Iterator[subprocess.Popen]:
+    """A process that splits by these arguments, and has finished a picture."""
+    command = [sys.executable, "-m", "tools.split_tiles", *arguments]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not list((dst / ".split" / "pictures").glob("*.json")) and time.monotonic() < deadline:
+            if process.poll() is not None:
+                break
+            time.sleep(0.01)
+        yield process
+
+
 @pytest.mark.slow
 def test_a_run_that_dies_leaves_no_process_behind_and_goes_on(dota_folder, tmp_path):
     """Killed in the middle, as by a machine out of memory: no half tile, no orphan, and the next run finishes."""
     src, dst = dota_folder(names=[f"p{number}" for number in range(8)], hw=(500, 500)), tmp_path / "tiles"
     arguments = [str(src), str(dst), "--size", "64", "--overlap", "40", "--workers", "2"]
-    command = [sys.executable, "-m", "tools.split_tiles", *arguments]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while not list((dst / ".split" / "pictures").glob("*.json")) and time.monotonic() < deadline:
-            time.sleep(0.01)
+    with splitting(arguments, dst) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         workers = [int(number) for number in children.read_text().split()] if CHILDREN_ARE_LISTED else []
         process.kill()
@@ -166,10 +177,7 @@ def is_running(number: int) -> bool:
 def test_a_request_to_stop_is_granted_after_the_pictures_begun(dota_folder, tmp_path):
     src, dst = dota_folder(names=[f"p{number}" for number in range(8)], hw=(500, 500)), tmp_path / "tiles"
     arguments = [str(src), str(dst), "--size", "64", "--overlap", "40", "--workers", "2"]
-    command = [sys.executable, "-m", "tools.split_tiles", *arguments]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        while not list((dst / ".split" / "pictures").glob("*.json")) and process.poll() is None:
-            time.sleep(0.01)
+    with splitting(arguments, dst) as process:
         process.send_signal(signal.SIGTERM)
         _, shown = process.communicate(timeout=60)
     assert process.returncode == 143

@@ -26,10 +26,7 @@ def whole(least: int = 0, most: int | None = None) -> Callable[[str], int]:
 
 def seconds(text: str) -> float:
     """Lengths of time, 0 or more."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise ArgumentTypeError(f"is {text!r}; it must be a number") from None
+    value = _number(text)
     if not 0 <= value < math.inf:
         raise ArgumentTypeError(f"is {value}; it must be a time in seconds, 0 or more")
     return value
@@ -37,10 +34,14 @@ def seconds(text: str) -> float:
 
 def share(text: str) -> float:
     """Numbers from 0 to 1, of scores and overlaps."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise ArgumentTypeError(f"is {text!r}; it must be a number") from None
+    value = _number(text)
     if not 0 <= value <= 1:
         raise ArgumentTypeError(f"is {value}; it must lie between 0 and 1")
     return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"is {text!r}; it must be a number") from None
