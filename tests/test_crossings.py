@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.test_tracking import boxes_at
-from tools.videos.crossings import Line, LineCounter, draw_counters
+from tools.videos.crossings import Line, LineCounter
 
 UP = Line(100, 90, 100, 10)  # its left is the left of the screen
 
@@ -72,16 +71,3 @@ def test_across_the_whole_height_crossings_take_turns(places: list[tuple[float, 
 )
 def test_a_line_meets_a_picture_or_not(line: Line, is_seen: bool) -> None:
     assert line.meets((100, 200)) == is_seen
-
-
-def test_lines_and_counts_are_drawn() -> None:
-    canvas = np.zeros((200, 300, 3), np.uint8)
-    counter = LineCounter(Line(20, 150, 280, 150))
-    draw_counters(canvas, [counter])
-    assert canvas[148:152, 30:270].max(axis=(0, 2)).min() > 40  # dark letters are over it
-    text = canvas[100:145].astype(int)
-    assert text.any()
-    counter.counts[0, "left"] += 1
-    draw_counters(canvas, [counter])
-    assert (canvas[100:145] != text).any()
-    draw_counters(canvas, [])

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    _check_tracking(options)
+    _settle_tracking(options)
     tiling, paths = tiling_of(options), videos_of(options.videos, options.out)
     _refuse_other_results(options.out, paths)
     named = _named(paths)
@@ -123,35 +123,33 @@ def _readable(paths: Sequence[Path], options: argparse.Namespace) -> tuple[list[
             continue
         if options.draw and first is not None and max(first.picture.shape) > LONGEST_SIDE:
             raise SettingsError(f"{path}: MPEG-4 holds no more than {LONGEST_SIDE} pixels a side; give --no_draw")
-        if first is not None and (outside := _line_outside(options, first.picture.shape[:2])):
-            raise SettingsError(f"{path}: {outside}")
+        if first is not None:
+            _refuse_lines_outside(options.count_line, path, first.picture.shape[:2])
         found.append(path)
     if not found and error is not None:
         raise error
     return found, len(paths) - len(found)
 
 
-def _line_outside(options: argparse.Namespace, hw: tuple[int, int]) -> str:
-    """Which line lies outside frames of this height and width; "" for none."""
-    for ends in options.count_line:
-        if not Line(*ends).meets(hw):
-            words = " ".join(f"{value:g}" for value in ends)
-            return f"--count_line {words} lies outside the frames of {hw[1]} x {hw[0]} pixels"
-    return ""
+def _refuse_lines_outside(lines: Sequence[Line], path: Path, hw: tuple[int, int]) -> None:
+    """Raises SettingsError for a line that lies outside the frames, of this height and width."""
+    for line in lines:
+        if not line.meets(hw):
+            raise SettingsError(f"{path}: --count_line {line} lies outside the frames of {hw[1]} x {hw[0]} pixels")
 
 
 def _tables(out: Path) -> tuple[Path, ...]:
     return tuple(out / name for name in (COUNTS, TRACKS, OBJECTS, CROSSINGS))
 
 
-def _check_tracking(options: argparse.Namespace) -> None:
-    """Take the defaults of tracking, which --count_line needs, too. Raises SettingsError for flags of tracking where it
-    is not asked for, and for a line that is a point."""
+def _settle_tracking(options: argparse.Namespace) -> None:
+    """Make lines of --count_line, and take the defaults of tracking, which they need, too. Raises SettingsError for a
+    line that is a point, and for flags of tracking where it is not asked for."""
+    options.count_line = [Line(*ends) for ends in options.count_line]
     options.track = options.track or bool(options.count_line)
-    for ends in options.count_line:
-        if not all(map(math.isfinite, ends)) or ends[:2] == ends[2:]:
-            words = " ".join(f"{value:g}" for value in ends)
-            raise SettingsError(f"--count_line {words} must go from one point to another")
+    for line in options.count_line:
+        if not all(map(math.isfinite, line)) or line[:2] == line[2:]:
+            raise SettingsError(f"--count_line {line} must go from one point to another")
     for name, default in (("track_frames", Tracker.NUM_FRAMES), ("track_gap", Tracker.GAP)):
         if getattr(options, name) is None:
             setattr(options, name, default)

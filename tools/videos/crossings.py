@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from DOTA_devkit.boxes import rectangle_sides
-from tools.drawing import WHITE, draw_line, label_quad, pen_for
 
 MARGIN = 0.25  # of an object's short side: so far beyond the line its centre must come, for it to have crossed
-HEAD = 8  # times the width of a line that is drawn: its arrow's head
 Side = Literal["left", "right"]
 
 
@@ -24,6 +21,9 @@ class Line(NamedTuple):
     y1: float
     x2: float
     y2: float
+
+    def __str__(self) -> str:
+        return " ".join(f"{value:g}" for value in self)
 
     def distance(self, point: np.ndarray) -> float:
         """Pixels from the endless line to a point (2,), positive on its right."""
@@ -52,8 +52,8 @@ class Line(NamedTuple):
 class LineCounter:
     """Counts the objects that cross a line.
 
-    counts: by class number and the side to which they go. An object that comes back counts again, one that stands on
-    the line and trembles does not.
+    counts: by class number and the side to which they go. An object that comes back counts again. One that stands on
+    the line and trembles by less than MARGIN does not: a long one may, lengthwise.
     """
 
     def __init__(self, line: Line) -> None:
@@ -66,7 +66,7 @@ class LineCounter:
         (4, 2), where it is now. label: what it counts as."""
         centre = quad.mean(axis=0)
         distance = self.line.distance(centre)
-        if abs(distance) <= MARGIN * rectangle_sides(quad[None])[0].min():
+        if abs(distance) <= MARGIN * rectangle_sides(quad[None])[0, 0]:
             return None
         before, self._clear[number] = self._clear.get(number), (distance, centre)
         if before is None or (before[0] > 0) == (distance > 0):
@@ -81,17 +81,3 @@ class LineCounter:
     def total(self, side: Side) -> int:
         """How many have gone to a side."""
         return sum(count for (_, where), count in self.counts.items() if where == side)
-
-
-def draw_counters(canvas: np.ndarray, counters: Sequence[LineCounter]) -> None:
-    """Draw the lines and what has crossed them so far on a frame (H, W, 3) uint8 BGR."""
-    for number, counter in enumerate(counters, 1):
-        ends = np.array(counter.line).reshape(2, 2)
-        width = pen_for(canvas, np.zeros((0, 4, 2))).width
-        back = (ends[0] - ends[1]) / np.linalg.norm(ends[1] - ends[0]) * HEAD * width
-        across = np.array([-back[1], back[0]]) / 2
-        for start in (ends[0], ends[1] + back + across, ends[1] + back - across):
-            draw_line(canvas, start, ends[1], WHITE, width)
-        text = f"line {number}: {counter.total('left')} left, {counter.total('right')} right"
-        place = (3 * ends[0] + ends[1]) / 4  # lines that cross each other seldom do so there
-        label_quad(canvas, place[None], text, WHITE, taken=[])

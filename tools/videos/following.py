@@ -32,13 +32,15 @@ class Following:
     """Context manager that follows the objects of one video after the other and writes `tracks.csv`, `objects.csv` and,
     where there are lines, `crossings.csv`.
 
-    All appear when the block ends well, none when it does not. Held in memory is a row for each object and crossing.
+    They appear one after the other when the block ends well, none when it does not. Held in memory is a row for each
+    object and crossing, whose class is the one that the object had by then.
 
     Args:
         least, num_frames, gap: of a `Tracker`. lines: whose crossings are counted.
 
     Attributes:
-        counters: of the lines, in the video that is looked at.
+        counts: objects by class. crossed: those that crossed, of all videos. counters: of the lines, in the video that
+            is looked at.
     """
 
     def __init__(
@@ -52,8 +54,11 @@ class Following:
     ) -> None:
         self.folder, self.class_names = folder, class_names
         self.least, self.num_frames, self.gap = least, num_frames, gap
-        self.counts: Counter[str] = Counter()  # objects by class
-        self.lines, self.crossed = lines, [Counter[tuple[str, Side]]() for _ in lines]  # by class and side
+        self.counts: Counter[str] = Counter()
+        self.lines = lines
+        self.crossed: dict[tuple[int, Side], Counter[str]] = {  # by line, from 1 on, and side
+            (number, side): Counter() for number in range(1, len(lines) + 1) for side in ("left", "right")
+        }
         self.counters: list[LineCounter] = []
         self._objects: list[tuple[object, ...]] = []
         self._crossings: list[tuple[object, ...]] = []
@@ -78,9 +83,6 @@ class Following:
             yield
         finally:
             self._list_objects()
-            for crossed, counter in zip(self.crossed, self.counters, strict=True):
-                for (label, side), count in counter.counts.items():
-                    crossed[self.class_names[label], side] += count
 
     def follow(self, frame: Frame, boxes: ImageDetections) -> np.ndarray:
         """The numbers of the objects whose boxes these are (n,) int64, 0 for none; later frames may tell of a box of
@@ -101,6 +103,7 @@ class Following:
                 name, image = self.class_names[track.label], frame_name(self._video, seen.frame)
                 where = (image, self._video.name, number, track.number, name, seen.frame, f"{seen.seconds:.3f}", side)
                 self._crossings.append(where)
+                self.crossed[number, side][name] += 1
 
     def _list_objects(self) -> None:
         for track in self._tracker.tracks:
@@ -116,10 +119,8 @@ class Following:
     def summary(self) -> Iterator[str]:
         """How many objects of each class there were, and how many crossed the lines, for people."""
         yield f"objects that were seen in {self.num_frames} frames or more: {self._in_words(self.counts)}"
-        for number, crossed in enumerate(self.crossed, 1):
-            for side in ("left", "right"):
-                went = Counter({name: count for (name, where), count in crossed.items() if where == side})
-                yield f"crossed line {number} to the {side}: {self._in_words(went)}"
+        for (number, side), went in self.crossed.items():
+            yield f"crossed line {number} to the {side}: {self._in_words(went)}"
 
     def _in_words(self, counts: Mapping[str, int]) -> str:
         return ", ".join(f"{counts[name]} {name}" for name in self.class_names if counts[name]) or "none"

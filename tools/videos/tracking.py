@@ -39,12 +39,13 @@ class Track:
 
     Attributes:
         number: from 1 on, in the order in which objects are sure; 0 before. first, last: sightings. num_frames: how
-            many sightings. speed: (2,) pixels a second.
+            many sightings. early: those before it was sure. speed: (2,) pixels a second. best_score: of all sightings.
     """
 
     def __init__(self, sighting: Sighting, num_classes: int) -> None:
         self.number, self.first, self.last, self.num_frames = 0, sighting, sighting, 1
         self.speed, self.best_score = np.zeros(2), sighting.score
+        self.early: list[Sighting] = []
         self._weights = np.zeros(num_classes)
         self._weights[sighting.label] += sighting.score
 
@@ -84,35 +85,35 @@ class Tracker:
         self.least, self.num_frames, self.gap = np.asarray(least, np.float64), num_frames, gap
         self.tracks: list[Track] = []
         self._live: list[Track] = []
-        self._early: dict[Track, list[Sighting]] = {}  # of those that are not sure yet
-        self._flow = np.zeros(2)  # pixels a second, of most tracks: a camera's movement goes the other way
+        self._flow = np.zeros(2)  # pixels a second, of most tracks in the frame before: what a moving camera makes
 
     def follow(
         self, boxes: ImageDetections, frame: int, seconds: float
     ) -> tuple[np.ndarray, list[tuple[Track, Sighting]]]:
         """The numbers of the boxes' objects (n,) int64, 0 for none, and the sightings of sure objects that are new:
         those of this frame and, of one that is sure from now on, those before. Seconds must grow from call to call."""
+        boxes = boxes._replace(quads=boxes.quads.astype(np.float64))
         rows, owners = self._assign(boxes, seconds)
         numbers, found = np.zeros(len(boxes.scores), np.int64), []
         for row, track in zip(rows, owners, strict=True):
-            label = int(boxes.labels[row])
-            sighting = Sighting(frame, seconds, float(boxes.scores[row]), label, boxes.quads[row].astype(np.float64))
+            score, label = float(boxes.scores[row]), int(boxes.labels[row])
+            sighting = Sighting(frame, seconds, score, label, boxes.quads[row].copy())  # not all the frame's boxes
             if track is None:
                 track = Track(sighting, len(self.least))
                 self._live.append(track)
-                self._early[track] = []
             else:
                 track.add(sighting)
-            if track in self._early:
-                self._early[track].append(sighting)
-                if track.num_frames >= self.num_frames:
-                    self.tracks.append(track)
-                    track.number = len(self.tracks)
-                    found += [(track, early) for early in self._early.pop(track)]
-            else:
+            if not track.number and track.num_frames >= self.num_frames:
+                self.tracks.append(track)
+                track.number = len(self.tracks)
+                found += [(track, early) for early in track.early]
+                track.early = []
+            if track.number:
                 found.append((track, sighting))
+            else:
+                track.early.append(sighting)
             numbers[row] = track.number
-        self._forget(seconds)
+        self._live = [track for track in self._live if seconds - track.last.seconds <= self.gap]
         return numbers, found
 
     def _assign(self, boxes: ImageDetections, seconds: float) -> tuple[list[int], list[Track | None]]:
@@ -140,7 +141,7 @@ class Tracker:
             return []
         from scipy.optimize import linear_sum_assignment  # a fifth of a second that other commands need not wait
 
-        places = enlarged(boxes.quads.astype(np.float64), share)
+        places = enlarged(boxes.quads, share)
         expected = np.array([track.quad_at(seconds, track.speed) for track in tracks])
         overlaps = poly_iou(places, enlarged(expected, share))
         # One sighting tells no speed: it may stand still, or go with the others.
@@ -152,11 +153,6 @@ class Tracker:
         overlaps[overlaps < LEAST_OVERLAP] = 0
         rows, columns = linear_sum_assignment(overlaps, maximize=True)
         return [(row, column) for row, column in zip(rows, columns, strict=True) if overlaps[row, column]]
-
-    def _forget(self, seconds: float) -> None:
-        """Leave out tracks that have not been seen for too long."""
-        self._live = [track for track in self._live if seconds - track.last.seconds <= self.gap]
-        self._early = {track: self._early[track] for track in self._live if track in self._early}
 
 
 def enlarged(quads: np.ndarray, share: float) -> np.ndarray:

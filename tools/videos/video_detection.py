@@ -18,7 +18,7 @@ from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, too_l
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
-from tools.videos.crossings import Line, draw_counters
+from tools.videos.counter_drawing import draw_counters
 from tools.videos.following import Following
 from tools.videos.video_file import VideoFile
 
@@ -55,7 +55,7 @@ class VideoDetection:
                 self.least,
                 options.track_frames,
                 options.track_gap,
-                [Line(*ends) for ends in options.count_line],
+                options.count_line,
             )
 
     def detect_in(self, path: Path) -> bool:
