@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import pytest
 
 import main as program
 from datasets.videos import Frame, Video, VideoError
+from DOTA_devkit import atomic
 from DOTA_devkit.task_files import NO_DETECTIONS
 from tests.conftest import REPOSITORY, save_finding_network
 from tests.video_clips import write_clip
@@ -303,6 +306,34 @@ def test_results_of_another_video_and_files_of_others_are_not_replaced(
     (tmp_path / "mine" / "counts.csv").write_text("mine")
     assert main([model, str(north), str(tmp_path / "mine")]) == 2
     assert (tmp_path / "mine" / "counts.csv").read_text() == "mine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("full", ["objects.csv", "origin.json"])
+def test_a_disk_that_is_full_at_the_end_leaves_nothing_in_the_next_runs_way(
+    finding_checkpoint: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    """The table of sightings and the drawn video stayed, and the next run took them for somebody else's."""
+    clip, out = write_clip(tmp_path / "a.mp4", 3), tmp_path / "out"
+    command = [str(finding_checkpoint), str(clip), str(out), "--track", "--track_frames", "1", "--draw_score", "0.05"]
+    begin = atomic._begin
+
+    def refuse(path: Path, mode: str) -> tuple:
+        if path.name == full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return begin(path, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "_begin", refuse)
+        assert main(command) == 1
+    assert f"{full}: no space left on device" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["results"]
+    (out / "results" / ".lock").touch()  # of one that was killed while it wrote
+    (out / ".tracks.csv.0123456789ab.tmp").write_text("image")
+    assert main(command) == 0
+    assert {path.name for path in out.iterdir()} == {
+        "results", "a_found.mp4", "counts.csv", "objects.csv", "tracks.csv"
+    }  # fmt: skip
 
 
 @pytest.mark.slow

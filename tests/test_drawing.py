@@ -56,6 +56,13 @@ def test_low_scores_are_not_drawn_and_no_box_is_fine():
     assert not draw_boxes(picture, nothing, ["car"]).any()
 
 
+def test_weak_boxes_of_numbered_objects_are_drawn():
+    picture = np.zeros((80, 100, 3), np.uint8)
+    weak = {"min_score": 0.5, "labels": False}
+    assert not draw_boxes(picture, _boxes(0.3), ["car"], objects=np.array([0]), **weak).any()
+    assert draw_boxes(picture, _boxes(0.3), ["car"], objects=np.array([7]), **weak).any()
+
+
 def test_labels_are_a_switch_and_stay_inside():
     picture = np.zeros((80, 100, 3), np.uint8)
     plain = draw_boxes(picture, _boxes(0.9), ["car"], labels=False)

@@ -79,6 +79,7 @@ def test_python_blocks_run(code, finding_checkpoint, exported, tmp_path, monkeyp
     (tmp_path / "runs" / "demo").mkdir(parents=True)
     shutil.copy(finding_checkpoint, tmp_path / "runs" / "demo" / "best.pth")
     cv2.imwrite("picture.png", np.zeros((60, 90, 3), np.uint8))
+    write_clip(Path("north.mp4"), 6)
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})  # each block brings its own imports
 
 

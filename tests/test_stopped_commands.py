@@ -120,7 +120,11 @@ def test_detection_in_videos_that_is_stopped_keeps_the_frames_so_far(
     """A flight of twenty minutes takes hours on a CPU."""
     out, clips = tmp_path / "out", [str(write_clip(tmp_path / name, 4)) for name in ("a.mp4", "b.mp4")]
     signal_in_the_second(ResultFiles, "write", number, monkeypatch)
-    assert detect_video([str(finding_checkpoint), *clips, str(out)]) == code
+    tables = [out / "tracks.csv", out / "objects.csv", out / "crossings.csv"]
+    flags = ["--draw_score", "0.05", "--track_frames", "1", "--count_line", "0", "40", "128", "40"]
+    assert detect_video([str(finding_checkpoint), *clips, str(out), *flags]) == code
+    assert {row.split(",")[1] for row in tables[0].read_text().splitlines()[1:]} == {"a.mp4"}
+    assert all(map(Path.is_file, tables))
     assert not [path for path in out.rglob("*") if path.name.startswith(".") or path.suffix == ".tmp"]
     origin = read_origin(out / "results")
     assert (origin["images"], origin["stopped"]) == (["a_000000", "a_000001"], True)

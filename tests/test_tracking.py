@@ -31,12 +31,12 @@ def follow(*frames: ImageDetections, rate: float = RATE, **options: float) -> tu
 
 
 def test_an_object_has_a_number_once_it_is_sure_and_then_all_of_its_sightings() -> None:
-    tracker = Tracker([0.3], num_frames=3)
+    tracker = Tracker([0.3], least_frames=3)
     found = [tracker.follow(boxes_at((50 + 3 * number, 40)), number, number / RATE) for number in range(5)]
     assert [numbers.tolist() for numbers, _ in found] == [[0], [0], [1], [1], [1]]
     assert [[seen.frame for _, seen in new] for _, new in found] == [[], [], [0, 1, 2], [3], [4]]
     (track,) = tracker.tracks
-    assert (track.number, track.num_frames, track.first.frame, track.last.frame) == (1, 5, 0, 4)
+    assert (track.number, track.num_sightings, track.first.frame, track.last.frame) == (1, 5, 0, 4)
     assert track.speed == pytest.approx([75, 0])
 
 
@@ -86,9 +86,75 @@ def test_a_hidden_object_is_the_same_when_it_comes_back_in_time() -> None:
 
 
 def test_seconds_apart_a_parked_object_is_still_the_same() -> None:
-    """A gap of one second does not part frames that are two seconds apart."""
-    told, _ = follow(*[boxes_at((50, 40))] * 4, rate=0.5)
-    assert told == [[0], [0], [1], [1]]
+    """A gap of one second does not part frames that are two seconds apart, nor do two frames without it."""
+    frames = [boxes_at((50, 40))] * 4
+    told, _ = follow(*frames, NO_DETECTIONS, NO_DETECTIONS, *frames, *[NO_DETECTIONS] * 3, *frames, rate=0.5)
+    assert told == [[0], [0], [1], [1], [], [], *[[1]] * 4, [], [], [], [0], [0], [2], [2]]
+
+
+def test_the_gap_is_not_a_frame_longer() -> None:
+    hidden = [*[boxes_at((50, 40))] * 4, *[NO_DETECTIONS] * 25, boxes_at((50, 40))]  # 26 frames later
+    assert follow(*hidden, gap=1.0)[0][-1] == [0]
+    assert follow(*hidden, gap=26 / RATE)[0][-1] == [1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_parked_object_that_trembles_is_the_same_after_seconds_behind_something(seed: int) -> None:
+    """Carried on at the speed of its trembling it would be elsewhere by then."""
+    rng = np.random.default_rng(seed)
+    seen = [boxes_at(tuple(rng.normal((50, 40), 0.5))) for _ in range(200)]
+    told, _ = follow(*(NO_DETECTIONS if 50 <= frame < 175 else boxes for frame, boxes in enumerate(seen)), gap=10.0)
+    assert told[-1] == [1]
+
+
+def test_a_shaking_camera_does_not_make_new_objects() -> None:
+    """Its speed in one frame says nothing of the next."""
+    rng = np.random.default_rng(0)
+    places = np.stack(np.meshgrid(np.arange(8) * 60, np.arange(5) * 60), axis=-1).reshape(-1, 2) + 100
+    frames = []
+    for _ in range(100):
+        seen = places[rng.random(40) > 0.1] + rng.normal(0, 3, 2)
+        frames.append(boxes_at(*map(tuple, seen)))
+    _, tracker = follow(*frames)
+    assert len(tracker.tracks) <= 42
+
+
+def test_scattered_false_alarms_do_not_become_objects() -> None:
+    """Five strong ones a frame for ten seconds: those of different frames that chance to lie at one place made 97."""
+    rng = np.random.default_rng(0)
+    frames = [boxes_at(*map(tuple, rng.uniform([0, 0], [640, 512], (rng.poisson(5), 2)))) for _ in range(250)]
+    _, tracker = follow(*frames)
+    assert len(tracker.tracks) <= 3
+
+
+def test_what_looks_like_two_classes_is_one_object() -> None:
+    both = boxes_at((50, 40, 0.8, 0), (51, 40, 0.6, 1), (90, 40, 0.6, 1))
+    told, tracker = follow(*[both] * 4, boxes_at((50, 40, 0.6, 0), (51, 40, 0.8, 1), (90, 40, 0.6, 1)))
+    assert told[2:] == [[1, 0, 2]] * 3
+    assert [track.label for track in tracker.tracks] == [0, 1]
+
+
+def test_a_camera_that_never_stops_is_not_remembered_for_ever() -> None:
+    tracker, taken = Tracker([0.3], gap=0.2), []
+    for frame in range(200):  # another object every 20 frames
+        tracker.follow(boxes_at((50 + frame // 20 * 60, 40)), frame, frame / RATE)
+        taken += tracker.take_finished()
+        assert len(tracker.tracks) <= 2
+    assert [track.number for track in taken] == list(range(1, 10))
+    assert [track.number for track in tracker.tracks] == [10]
+    assert all(track.num_sightings == 20 for track in taken)
+
+
+def test_what_cannot_be_followed_is_told_of() -> None:
+    with pytest.raises(ValueError, match="a score for each class"):
+        Tracker(0.3)
+    tracker = Tracker([0.3])
+    tracker.follow(boxes_at((50, 40)), 0, 0.0)
+    for seconds in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match=f"frame 1 is of second {seconds}, and the one before it of 0.0"):
+            tracker.follow(boxes_at((50, 40)), 1, seconds)
+    with pytest.raises(ValueError, match="frame 1 has a box with a corner that is no number"):
+        tracker.follow(boxes_at((50, np.nan)), 1, 1.0)
 
 
 def test_a_weak_box_goes_on_with_an_object_and_begins_none() -> None:
@@ -112,7 +178,7 @@ def test_of_two_boxes_the_one_of_its_class_is_taken() -> None:
 
 
 def test_each_class_begins_at_its_own_score() -> None:
-    tracker = Tracker([0.2, 0.9], num_frames=1)
+    tracker = Tracker([0.2, 0.9], least_frames=1)
     assert tracker.follow(boxes_at((20, 20, 0.5, 0), (80, 20, 0.5, 1)), 0, 0.0)[0].tolist() == [1, 0]
 
 
@@ -123,7 +189,7 @@ def test_no_boxes_and_boxes_without_area_are_nothing() -> None:
     assert not tracker.tracks
 
 
-def test_enlarged_adds_the_share_on_each_side() -> None:
+def test_enlarged_adds_the_margin_at_each_end() -> None:
     quad = boxes_at((50, 40, 0.8, 0, 0.3)).quads
     sides = np.hypot(*np.moveaxis(np.diff(enlarged(quad, 0.25), axis=1), -1, 0))
     np.testing.assert_allclose(sides[0, :2], [30, 15])
@@ -156,7 +222,7 @@ def test_a_crowd_with_gaps_and_false_alarms_keeps_nine_of_ten_numbers(seed: int)
 
 @given(st.lists(st.lists(st.tuples(*[st.floats(0, 60)] * 2, st.floats(0.1, 1.0)), max_size=6), max_size=8))
 def test_numbers_are_those_of_the_sightings_and_each_box_has_one(frames: list[list[tuple[float, ...]]]) -> None:
-    tracker = Tracker([0.3], num_frames=2)
+    tracker = Tracker([0.3], least_frames=2)
     taken: set[tuple[int, int]] = set()
     for frame, rows in enumerate(frames):
         numbers, found = tracker.follow(boxes_at(*rows), frame, frame / RATE)
@@ -166,4 +232,4 @@ def test_numbers_are_those_of_the_sightings_and_each_box_has_one(frames: list[li
             taken.add((track.number, seen.frame))
     for number, track in enumerate(tracker.tracks, 1):
         assert track.number == number
-        assert sum(who == number for who, _ in taken) == track.num_frames >= 2
+        assert sum(who == number for who, _ in taken) == track.num_sightings >= 2

@@ -7,7 +7,6 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from datasets.videos import Video, VideoError
@@ -35,8 +34,7 @@ from tools.running.folder_lock import LOCK
 from tools.running.messages import warn
 from tools.running.stop_request import StopRequest
 from tools.videos.crossings import Line
-from tools.videos.following import CROSSINGS, OBJECTS, TRACKS
-from tools.videos.tracking import Tracker
+from tools.videos.following import CROSSINGS, OBJECTS, TRACKS, Tracking
 from tools.videos.video_detection import VideoDetection, drawn_path
 from tools.videos.video_file import LONGEST_SIDE
 from tools.videos.video_flags import add_every, videos_of
@@ -51,11 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    _settle_tracking(options)
-    tiling, paths = tiling_of(options), videos_of(options.videos, options.out)
+    tracking, tiling, paths = _tracking_of(options), tiling_of(options), videos_of(options.videos, options.out)
     _refuse_other_results(options.out, paths)
     named = _named(paths)
-    paths, num_bad = _readable(paths, options)
+    paths, num_bad = _readable(paths, options, tracking.lines if tracking else ())
     options.model = weights_in(options.model)
     detector = _detector(options)
     least = least_scores_of(options, detector.class_names)
@@ -64,18 +61,18 @@ def _run(options: argparse.Namespace) -> int:
     print(f"detecting with {options.model} in {len(paths)} {'video' if len(paths) == 1 else 'videos'}", flush=True)
     started = time.perf_counter()
     origin = origin_of(options.model, named, paths, detector.settings, tiling) | {"every": options.every}
-    with StopRequest() as stop, ResultFiles(options.out / RESULTS, detector.class_names, origin) as results:
-        for path in (*(drawn_path(options.out, path) for path in paths), *_tables(options.out)):
-            path.unlink(missing_ok=True)  # of an earlier run, as its results are
-        work = VideoDetection(options, detector, tiling, least, results, stop)
-        try:
-            with work.following or nullcontext():
-                num_bad += sum(not work.detect_in(path) for path in paths)
-        except BaseException:  # then there are no results; a video without them would stand in the way of the next run
-            for path in paths:
-                drawn_path(options.out, path).unlink(missing_ok=True)
-            raise
-        origin["stopped"] = work.is_stopped
+    is_begun = False
+    try:
+        with StopRequest() as stop, ResultFiles(options.out / RESULTS, detector.class_names, origin) as results:
+            _remove_outputs(options.out, paths)  # of an earlier run, as its results are
+            is_begun = True
+            work = VideoDetection(options, paths, detector, tiling, least, tracking, results, stop)
+            num_bad += work.detect()
+            origin["stopped"] = work.is_stopped
+    except BaseException:
+        if is_begun:  # then there are no results; videos and tables without them would stand in the next run's way
+            _remove_outputs(options.out, paths)
+        raise
     write_csv(options.out / COUNTS, [("image", "video", "frame", "seconds", *detector.class_names), *work.rows])
     _report(work, paths, len(work.rows) / max(time.perf_counter() - started, 1e-9))
     warn_of_cuts(detector, options)
@@ -96,7 +93,7 @@ def _report(work: VideoDetection, paths: Sequence[Path], speed: float) -> None:
     if work.following is not None:
         for line in work.following.summary():
             print(line)
-        tables = (OBJECTS, TRACKS, *([CROSSINGS] if work.following.lines else []))
+        tables = (OBJECTS, TRACKS, *([CROSSINGS] if work.following.how.lines else []))
         print(f"who is who: {', '.join(str(out / name) for name in tables)}")
     drawn = [path for path in (drawn_path(out, path) for path in paths) if path.is_file()]
     if drawn:
@@ -105,7 +102,7 @@ def _report(work: VideoDetection, paths: Sequence[Path], speed: float) -> None:
             print(numbered)
 
 
-def _readable(paths: Sequence[Path], options: argparse.Namespace) -> tuple[list[Path], int]:
+def _readable(paths: Sequence[Path], options: argparse.Namespace, lines: Sequence[Line]) -> tuple[list[Path], int]:
     """The videos of which a frame can be read, and how many others there are: told of now, and not after hours. Raises
     VideoError for one, or for all where they may be left out, SettingsError for one that cannot be drawn or does not
     show a line that is to be counted at."""
@@ -124,7 +121,7 @@ def _readable(paths: Sequence[Path], options: argparse.Namespace) -> tuple[list[
         if options.draw and first is not None and max(first.picture.shape) > LONGEST_SIDE:
             raise SettingsError(f"{path}: MPEG-4 holds no more than {LONGEST_SIDE} pixels a side; give --no_draw")
         if first is not None:
-            _refuse_lines_outside(options.count_line, path, first.picture.shape[:2])
+            _refuse_lines_outside(lines, path, first.picture.shape[:2])
         found.append(path)
     if not found and error is not None:
         raise error
@@ -134,7 +131,7 @@ def _readable(paths: Sequence[Path], options: argparse.Namespace) -> tuple[list[
 def _refuse_lines_outside(lines: Sequence[Line], path: Path, hw: tuple[int, int]) -> None:
     """Raises SettingsError for a line that lies outside the frames, of this height and width."""
     for line in lines:
-        if not line.meets(hw):
+        if line.part_in(hw) is None:
             raise SettingsError(f"{path}: --count_line {line} lies outside the frames of {hw[1]} x {hw[0]} pixels")
 
 
@@ -142,19 +139,29 @@ def _tables(out: Path) -> tuple[Path, ...]:
     return tuple(out / name for name in (COUNTS, TRACKS, OBJECTS, CROSSINGS))
 
 
-def _settle_tracking(options: argparse.Namespace) -> None:
-    """Make lines of --count_line, and take the defaults of tracking, which they need, too. Raises SettingsError for a
-    line that is a point, and for flags of tracking where it is not asked for."""
-    options.count_line = [Line(*ends) for ends in options.count_line]
-    options.track = options.track or bool(options.count_line)
-    for line in options.count_line:
+def _remove_outputs(out: Path, videos: Sequence[Path]) -> None:
+    """Remove the drawn videos and the tables, and those that a process that was killed left half written."""
+    for path in (*(drawn_path(out, video) for video in videos), *_tables(out)):
+        path.unlink(missing_ok=True)
+    for table in _tables(out):
+        for leftover in out.glob(f".{table.name}.*.tmp"):
+            leftover.unlink()
+
+
+def _tracking_of(options: argparse.Namespace) -> Tracking | None:
+    """How to follow the objects, None where that is not asked for. Raises SettingsError for a line that is a point, and
+    for flags of tracking without it."""
+    lines = tuple(Line(*ends) for ends in options.count_line)
+    for line in lines:
         if not all(map(math.isfinite, line)) or line[:2] == line[2:]:
             raise SettingsError(f"--count_line {line} must go from one point to another")
-    for name, default in (("track_frames", Tracker.NUM_FRAMES), ("track_gap", Tracker.GAP)):
-        if getattr(options, name) is None:
-            setattr(options, name, default)
-        elif not options.track:
-            raise SettingsError(f"--{name} goes with --track or --count_line")
+    flags = {"least_frames": "track_frames", "gap": "track_gap"}
+    given = {name: getattr(options, flag) for name, flag in flags.items() if getattr(options, flag) is not None}
+    if options.track or lines:
+        return Tracking(**given, lines=lines)
+    for name in given:
+        raise SettingsError(f"--{flags[name]} goes with --track or --count_line")
+    return None
 
 
 def _refuse_other_results(out: Path, videos: Sequence[Path]) -> None:
@@ -244,13 +251,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--track_frames",
         type=whole(1),
         metavar="N",
-        help=f"frames in which it must be seen to be an object [default: {Tracker.NUM_FRAMES}]",
+        help=f"frames in which it must be seen to be an object [default: {Tracking().least_frames}]",
     )
     add(
         "--track_gap",
         type=seconds,
         metavar="SECONDS",
-        help=f"longest time unseen after which it is still the same [default: {Tracker.GAP:g}]",
+        help="longest time unseen after which it is still the same; after two missing frames it always is "
+        f"[default: {Tracking().gap:g}]",
     )
     add(
         "--count_line",

@@ -46,21 +46,22 @@ def draw_boxes(
     in_place: bool = False,
 ) -> np.ndarray:
     """A copy of the picture (H, W, 3) uint8 BGR, or the picture itself with `in_place`, with the boxes that score at
-    least `min_score`, or as much as it tells for their class, the best on top.
+    least `min_score`, or as much as it tells for their class, and those of numbered objects, the best on top.
 
     `line_width` in pixels; 0 chooses by the sizes of picture and boxes. With `labels`, class and score stand above a
     box where no better box's label does: in a crowd all boxes are drawn but only some are named (colours tell the
     classes apart). `objects` (n,) are the numbers of the objects that the boxes are of, written too where not 0.
     """
     canvas = picture if in_place else np.ascontiguousarray(picture).copy()
-    shown = np.flatnonzero(boxes.reach(min_score))[::-1]
+    objects = np.zeros(len(boxes.scores), np.int64) if objects is None else objects
+    shown = np.flatnonzero(boxes.reach(min_score) | (objects > 0))[::-1]
     pen = pen_for(canvas, boxes.quads[shown])
     for row in shown:
         draw_quad(canvas, boxes.quads[row], class_color(int(boxes.labels[row])), line_width or pen.width)
     if labels:
         taken: list[tuple[int, int, int, int]] = []
         for row in shown[::-1]:
-            who = f"id:{objects[row]} " if objects is not None and objects[row] else ""
+            who = f"id:{objects[row]} " if objects[row] else ""
             text = f"{who}{class_text(class_names, int(boxes.labels[row]))} {boxes.scores[row]:.2f}"
             label_quad(canvas, boxes.quads[row], text, class_color(int(boxes.labels[row])), taken, pen.letters)
     return canvas

@@ -7,21 +7,28 @@ from collections.abc import Sequence
 import numpy as np
 
 from DOTA_devkit.task_files import NO_DETECTIONS
-from tools.drawing import WHITE, draw_line, label_quad, pen_for
+from tools.drawing import PAPER, WHITE, draw_line, label_quad, pen_for
 from tools.videos.crossings import LineCounter
 
 HEAD = 8  # times the width of a line: its arrow's head
+PLACE = 0.25  # of the line that is seen: where its counts stand; lines that cross each other seldom do so there
 
 
-def draw_counters(canvas: np.ndarray, counters: Sequence[LineCounter]) -> None:
-    """Draw the lines and what has crossed them so far on a frame (H, W, 3) uint8 BGR."""
-    width = pen_for(canvas, NO_DETECTIONS.quads).width
+def draw_counters(canvas: np.ndarray, counters: Sequence[LineCounter], line_width: int = 0) -> None:
+    """Draw the lines, with an arrow where they lead to, and what has crossed them so far on a frame (H, W, 3) uint8
+    BGR; `line_width` in pixels, 0 for that of boxes on such a canvas."""
+    width = line_width or pen_for(canvas, NO_DETECTIONS.quads).width
     for number, counter in enumerate(counters, 1):
-        ends = np.array(counter.line).reshape(2, 2)
-        back = (ends[0] - ends[1]) / np.linalg.norm(ends[1] - ends[0]) * HEAD * width
+        seen = counter.line.part_in(canvas.shape[:2])
+        if seen is None:
+            continue
+        start, end = np.array(counter.line).reshape(2, 2)
+        back = (start - end) / np.linalg.norm(end - start) * HEAD * width
         across = np.array([-back[1], back[0]]) / 2
-        for start in (ends[0], ends[1] + back + across, ends[1] + back - across):
-            draw_line(canvas, start, ends[1], WHITE, width)
-        text = f"line {number}: {counter.total('left')} left, {counter.total('right')} right"
-        place = (3 * ends[0] + ends[1]) / 4  # lines that cross each other seldom do so there
-        label_quad(canvas, place[None], text, WHITE, taken=[])
+        start, end = np.array(seen).reshape(2, 2)  # lines may begin and end far outside
+        tip = (start + end - back) / 2
+        for color, broad in ((PAPER, 2 * width + 2), (WHITE, width)):  # white alone is not seen on bright ground
+            for first, last in ((start, end), (tip + back + across, tip), (tip + back - across, tip)):
+                draw_line(canvas, first, last, color, broad)
+        text = f"line {number}: {counter.counts['left']} left, {counter.counts['right']} right"
+        label_quad(canvas, (start + PLACE * (end - start))[None], text, WHITE, taken=[])

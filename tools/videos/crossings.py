@@ -7,9 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from DOTA_devkit.boxes import rectangle_sides
-
-MARGIN = 0.25  # of an object's short side: so far beyond the line its centre must come, for it to have crossed
+MARGIN = 0.25  # of an object's extent across the line: so far beyond it the centre must come, for it to have crossed
 Side = Literal["left", "right"]
 
 
@@ -25,59 +23,58 @@ class Line(NamedTuple):
     def __str__(self) -> str:
         return " ".join(f"{value:g}" for value in self)
 
-    def distance(self, point: np.ndarray) -> float:
-        """Pixels from the endless line to a point (2,), positive on its right."""
+    def distances(self, points: np.ndarray) -> np.ndarray:
+        """Pixels from the endless line to points (n, 2): (n,), positive on its right."""
         along = np.array([self.x2 - self.x1, self.y2 - self.y1])
-        x, y = point - (self.x1, self.y1)
-        return float((along[0] * y - along[1] * x) / np.hypot(*along))
+        x, y = (points - (self.x1, self.y1)).T
+        return (along[0] * y - along[1] * x) / np.hypot(*along)
 
-    def share(self, point: np.ndarray) -> float:
+    def position(self, point: np.ndarray) -> float:
         """Where along the line a point (2,) lies: 0 at its start, 1 at its end."""
         along = np.array([self.x2 - self.x1, self.y2 - self.y1])
         return float((point - (self.x1, self.y1)) @ along / (along @ along))
 
-    def meets(self, hw: tuple[int, int]) -> bool:
-        """Whether any of it lies in a picture of this height and width."""
-        first, last = 0.0, 1.0  # the share of it that is left, cut along one axis after the other
+    def part_in(self, hw: tuple[int, int]) -> Line | None:
+        """The part of it that lies in a picture of this height and width, None for no part."""
+        first, last = 0.0, 1.0  # positions on it, cut along one axis after the other
         for start, end, length in ((self.x1, self.x2, hw[1]), (self.y1, self.y2, hw[0])):
             if start == end:
                 if not 0 <= start <= length:
-                    return False
+                    return None
                 continue
             enter, leave = sorted((-start / (end - start), (length - start) / (end - start)))
             first, last = max(first, enter), min(last, leave)
-        return first <= last
+        if first > last:
+            return None
+        start, along = np.array(self[:2]), np.array([self.x2 - self.x1, self.y2 - self.y1])
+        return Line(*(start + first * along).tolist(), *(start + last * along).tolist())
 
 
 class LineCounter:
     """Counts the objects that cross a line.
 
-    counts: by class number and the side to which they go. An object that comes back counts again. One that stands on
-    the line and trembles by less than MARGIN does not: a long one may, lengthwise.
+    counts: by the side to which they go. An object that comes back counts again. One that stands on
+    the line and trembles there does not, nor one that was on it when it was first seen.
     """
 
     def __init__(self, line: Line) -> None:
         self.line = line
-        self.counts: Counter[tuple[int, Side]] = Counter()
+        self.counts: Counter[Side] = Counter()
         self._clear: dict[int, tuple[float, np.ndarray]] = {}  # the last place of each object that is clearly on a side
 
-    def see(self, number: int, label: int, quad: np.ndarray) -> Side | None:
+    def see(self, number: int, quad: np.ndarray) -> Side | None:
         """The side to which the object of this number has crossed since it was seen last, None where it has not. quad:
-        (4, 2), where it is now. label: what it counts as."""
-        centre = quad.mean(axis=0)
-        distance = self.line.distance(centre)
-        if abs(distance) <= MARGIN * rectangle_sides(quad[None])[0, 0]:
+        (4, 2), where it is now."""
+        centre, across = quad.mean(axis=0), self.line.distances(quad)
+        distance = float(across.mean())
+        if abs(distance) <= MARGIN * np.ptp(across):
             return None
         before, self._clear[number] = self._clear.get(number), (distance, centre)
         if before is None or (before[0] > 0) == (distance > 0):
             return None
         met = before[1] + (centre - before[1]) * (before[0] / (before[0] - distance))
-        if not 0 <= self.line.share(met) <= 1:  # past its end
+        if not 0 <= self.line.position(met) <= 1:  # past its end
             return None
         side: Side = "right" if distance > 0 else "left"
-        self.counts[label, side] += 1
+        self.counts[side] += 1
         return side
-
-    def total(self, side: Side) -> int:
-        """How many have gone to a side."""
-        return sum(count for (_, where), count in self.counts.items() if where == side)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,47 +29,65 @@ OBJECT_COLUMNS = (
 CROSSING_COLUMNS = ("image", "video", "line", "object", "class", "frame", "seconds", "to")
 
 
+class Tracking(NamedTuple):
+    """How to follow: least_frames and gap of a `Tracker`, and the lines whose crossings are counted."""
+
+    least_frames: int = Tracker.LEAST_FRAMES
+    gap: float = Tracker.GAP
+    lines: tuple[Line, ...] = ()
+
+
+class _Crossing(NamedTuple):
+    """An object that crossed a line, counted from 1 on, to a side, and where it was seen then."""
+
+    track: Track
+    seen: Sighting
+    line: int
+    side: Side
+
+
 class Following:
     """Context manager that follows the objects of one video after the other and writes `tracks.csv`, `objects.csv` and,
     where there are lines, `crossings.csv`.
 
-    They appear one after the other when the block ends well, none when it does not. Held in memory is a row for each
-    object and crossing, whose class is the one that the object had by then.
+    They appear one after the other when the block ends well, none when it breaks off. Held in memory is a row for each
+    object and crossing, whose class is that of all that was seen of the object.
 
     Args:
-        least, num_frames, gap: of a `Tracker`. lines: whose crossings are counted.
+        videos: all of them. least_scores: of each class, of a `Tracker`.
 
     Attributes:
-        counts: objects by class. crossed: those that crossed, of all videos. counters: of the lines, in the video that
-            is looked at.
+        counts: objects by class. crossed: those that crossed, of the videos that are done with. counters: of the lines,
+            in the video that is looked at.
     """
 
     def __init__(
         self,
         folder: Path,
+        videos: Sequence[Path],
         class_names: Sequence[str],
-        least: Sequence[float],
-        num_frames: int,
-        gap: float,
-        lines: Sequence[Line] = (),
+        least_scores: Sequence[float],
+        how: Tracking,
     ) -> None:
-        self.folder, self.class_names = folder, class_names
-        self.least, self.num_frames, self.gap = least, num_frames, gap
+        self.folder, self.videos, self.class_names = folder, videos, class_names
+        self.least_scores, self.how = least_scores, how
         self.counts: Counter[str] = Counter()
-        self.lines = lines
         self.crossed: dict[tuple[int, Side], Counter[str]] = {  # by line, from 1 on, and side
-            (number, side): Counter() for number in range(1, len(lines) + 1) for side in ("left", "right")
+            (number, side): Counter() for number in range(1, len(how.lines) + 1) for side in ("left", "right")
         }
         self.counters: list[LineCounter] = []
         self._objects: list[tuple[object, ...]] = []
-        self._crossings: list[tuple[object, ...]] = []
+        self._crossings: list[tuple[object, ...]] = []  # rows
+        self._crossed: list[_Crossing] = []  # of the video that is looked at
 
     def __enter__(self) -> Following:
         with ExitStack() as stack:
             stack.push(lambda *error: None if error[0] else self._write_tables())
             file = stack.enter_context(atomic_write(self.folder / TRACKS))
             self._files = stack.pop_all()
-        file.write("\ufeff")  # without it Excel takes the letters of names for those of its own code page
+        names = (*self.class_names, *(path.name for path in self.videos))
+        if not all(map(str.isascii, names)):
+            file.write("\ufeff")  # as `write_csv` begins
         self._table = csv.writer(file, lineterminator="\n")
         self._table.writerow(TRACK_COLUMNS)
         return self
@@ -77,12 +96,14 @@ class Following:
     def video(self, path: Path) -> Iterator[None]:
         """A block in which the frames are of this video; its objects are numbered from 1 on. Of one that breaks off,
         what was found counts."""
-        self._video, self._tracker = path, Tracker(self.least, self.num_frames, self.gap)
-        self.counters = [LineCounter(line) for line in self.lines]
+        self._video, self._tracker = path, Tracker(self.least_scores, self.how.least_frames, self.how.gap)
+        self.counters = [LineCounter(line) for line in self.how.lines]
+        self._crossed = []
         try:
             yield
         finally:
             self._list_objects()
+            self._list_crossings()
 
     def follow(self, frame: Frame, boxes: ImageDetections) -> np.ndarray:
         """The numbers of the objects whose boxes these are (n,) int64, 0 for none; later frames may tell of a box of
@@ -99,11 +120,8 @@ class Following:
 
     def _look_at_lines(self, track: Track, seen: Sighting) -> None:
         for number, counter in enumerate(self.counters, 1):
-            if side := counter.see(track.number, track.label, seen.quad):
-                name, image = self.class_names[track.label], frame_name(self._video, seen.frame)
-                where = (image, self._video.name, number, track.number, name, seen.frame, f"{seen.seconds:.3f}", side)
-                self._crossings.append(where)
-                self.crossed[number, side][name] += 1
+            if side := counter.see(track.number, seen.quad):
+                self._crossed.append(_Crossing(track, seen, number, side))
 
     def _list_objects(self) -> None:
         for track in self._tracker.tracks:
@@ -111,14 +129,22 @@ class Following:
             self.counts[name] += 1
             places = (*first.quad.mean(axis=0), *last.quad.mean(axis=0))
             self._objects.append((
-                *(self._video.name, track.number, name, track.num_frames, first.frame, last.frame),
+                *(self._video.name, track.number, name, track.num_sightings, first.frame, last.frame),
                 *(f"{first.seconds:.3f}", f"{last.seconds:.3f}", *(f"{value:.1f}" for value in places)),
                 f"{track.best_score:.4f}",
             ))  # fmt: skip
 
+    def _list_crossings(self) -> None:
+        """Not before all is seen: what an object was taken for when it crossed is often not what it is."""
+        for track, seen, line, side in self._crossed:
+            name, image = self.class_names[track.label], frame_name(self._video, seen.frame)
+            when = (seen.frame, f"{seen.seconds:.3f}")
+            self._crossings.append((image, self._video.name, line, track.number, name, *when, side))
+            self.crossed[line, side][name] += 1
+
     def summary(self) -> Iterator[str]:
         """How many objects of each class there were, and how many crossed the lines, for people."""
-        yield f"objects that were seen in {self.num_frames} frames or more: {self._in_words(self.counts)}"
+        yield f"objects that were seen in {self.how.least_frames} frames or more: {self._in_words(self.counts)}"
         for (number, side), went in self.crossed.items():
             yield f"crossed line {number} to the {side}: {self._in_words(went)}"
 
@@ -130,5 +156,5 @@ class Following:
 
     def _write_tables(self) -> None:
         write_csv(self.folder / OBJECTS, [OBJECT_COLUMNS, *self._objects])
-        if self.lines:
+        if self.how.lines:
             write_csv(self.folder / CROSSINGS, [CROSSING_COLUMNS, *self._crossings])

@@ -19,7 +19,7 @@ from tools.running.messages import warn
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
 from tools.videos.counter_drawing import draw_counters
-from tools.videos.following import Following
+from tools.videos.following import Following, Tracking
 from tools.videos.video_file import VideoFile
 
 SLOWEST = 0.1  # frames a second of a drawn video
@@ -28,7 +28,7 @@ SLOWEST = 0.1  # frames a second of a drawn video
 class VideoDetection:
     """Detection in one video after the other, for the same results, until a stop is requested.
 
-    rows: of the table of counts. following: who is who, if that is asked for. best: the highest score so far. least:
+    rows: of the table of counts. following: who is who, if `tracking` tells how. best: the highest score so far. least:
     score of each class from which on its boxes are drawn and counted, num_shown of them so far. is_stopped: whether
     frames were left.
     """
@@ -36,30 +36,30 @@ class VideoDetection:
     def __init__(
         self,
         options: argparse.Namespace,
+        paths: Sequence[Path],
         detector: PictureDetector,
         tiling: Tiling | None,
         least: Sequence[float],
+        tracking: Tracking | None,
         results: ResultFiles,
         stop: StopRequest,
     ) -> None:
-        self.options, self.detector, self.tiling = options, detector, tiling
+        self.options, self.paths, self.detector, self.tiling = options, paths, detector, tiling
         self.results, self.stop = results, stop
         self.rows: list[tuple[object, ...]] = []
         self.best, self.num_shown, self.is_stopped = 0.0, 0, False
         self.least = [max(score, detector.settings.conf_thresh) for score in least]
         self.following: Following | None = None
-        if options.track:
-            self.following = Following(
-                options.out,
-                detector.class_names,
-                self.least,
-                options.track_frames,
-                options.track_gap,
-                options.count_line,
-            )
+        if tracking is not None:
+            self.following = Following(options.out, paths, detector.class_names, self.least, tracking)
 
-    def detect_in(self, path: Path) -> bool:
-        """Detect in a video; returns whether it is whole. Of one that is not, what was found counts."""
+    def detect(self) -> int:
+        """Detect in all of them; returns how many are not whole. Of these, what was found counts."""
+        with self.following or nullcontext():
+            return sum(not self._detect_in(path) for path in self.paths)
+
+    def _detect_in(self, path: Path) -> bool:
+        """Whether the video is whole."""
         drawn = drawn_path(self.options.out, path)
         followed = self.following.video(path) if self.following else nullcontext()
         try:
@@ -91,7 +91,7 @@ class VideoDetection:
                 names = self.detector.class_names
                 drawing = draw_boxes(frame.picture, boxes, names, objects=numbers, in_place=True, **looks)
                 if self.following is not None:
-                    draw_counters(drawing, self.following.counters)
+                    draw_counters(drawing, self.following.counters, options.line_width)
                 file.write(drawing)
 
     def _boxes(self, frame: Frame, path: Path) -> ImageDetections:
