@@ -12,7 +12,8 @@ from datasets.videos import Frame
 from DOTA_devkit.task_files import NO_DETECTIONS
 from tests.test_tracking import boxes_at
 from tools.videos.crossings import Line
-from tools.videos.following import CROSSINGS, OBJECTS, TRACKS, Following, Tracking
+from tools.videos.following import CROSSINGS, OBJECTS, TRACKS, Following
+from tools.videos.tracking_flags import Tracking
 
 BLANK = np.zeros((8, 8, 3), np.uint8)
 

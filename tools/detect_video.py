@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -12,29 +11,19 @@ from pathlib import Path
 from datasets.videos import Video, VideoError
 from DOTA_devkit.atomic import write_csv
 from tools.class_scores import shown_scores
-from tools.config import PRECISIONS
-from tools.detection.detector_flags import (
-    THRESHOLDS,
-    add_classes_flag,
-    add_detector_flags,
-    add_drawing_flags,
-    choosing,
-    least_scores_of,
-    open_detector,
-    tiling_of,
-    warn_of_cuts,
-)
+from tools.detection.detector_flags import least_scores_of, tiling_of, warn_of_cuts
 from tools.detection.results import DETECTIONS, RESULTS, ResultFiles, origin_of, read_origin
 from tools.drawing import numbered_classes
-from tools.outcomes import PictureDetector, tile_hint
+from tools.outcomes import tile_hint
 from tools.run_folder import weights_in
 from tools.running.command_line import Parser, SettingsError, exit_code
-from tools.running.flag_types import seconds, whole
 from tools.running.folder_lock import LOCK
 from tools.running.messages import warn
 from tools.running.stop_request import StopRequest
 from tools.videos.crossings import Line
-from tools.videos.following import CROSSINGS, OBJECTS, TRACKS, Tracking
+from tools.videos.following import CROSSINGS, OBJECTS, TRACKS
+from tools.videos.model_flags import add_model_flags, detector_of
+from tools.videos.tracking_flags import add_tracking_flags, refuse_lines_outside, tracking_if_asked_for
 from tools.videos.video_detection import VideoDetection, drawn_path
 from tools.videos.video_file import LONGEST_SIDE
 from tools.videos.video_flags import add_every, videos_of
@@ -49,12 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    tracking, tiling, paths = _tracking_of(options), tiling_of(options), videos_of(options.videos, options.out)
+    tracking, tiling, paths = tracking_if_asked_for(options), tiling_of(options), videos_of(options.videos, options.out)
     _refuse_other_results(options.out, paths)
     named = _named(paths)
     paths, num_bad = _readable(paths, options, tracking.lines if tracking else ())
     options.model = weights_in(options.model)
-    detector = _detector(options)
+    detector = detector_of(options)
     least = least_scores_of(options, detector.class_names)
     if tiling is not None and (hint := tile_hint(tiling, detector.usual_hw, detector.input_hw)):
         warn(hint)
@@ -121,18 +110,11 @@ def _readable(paths: Sequence[Path], options: argparse.Namespace, lines: Sequenc
         if options.draw and first is not None and max(first.picture.shape) > LONGEST_SIDE:
             raise SettingsError(f"{path}: MPEG-4 holds no more than {LONGEST_SIDE} pixels a side; give --no_draw")
         if first is not None:
-            _refuse_lines_outside(lines, path, first.picture.shape[:2])
+            refuse_lines_outside(lines, path, first.picture.shape[:2])
         found.append(path)
     if not found and error is not None:
         raise error
     return found, len(paths) - len(found)
-
-
-def _refuse_lines_outside(lines: Sequence[Line], path: Path, hw: tuple[int, int]) -> None:
-    """Raises SettingsError for a line that lies outside the frames, of this height and width."""
-    for line in lines:
-        if line.part_in(hw) is None:
-            raise SettingsError(f"{path}: --count_line {line} lies outside the frames of {hw[1]} x {hw[0]} pixels")
 
 
 def _tables(out: Path) -> tuple[Path, ...]:
@@ -146,22 +128,6 @@ def _remove_outputs(out: Path, videos: Sequence[Path]) -> None:
     for table in _tables(out):
         for leftover in out.glob(f".{table.name}.*.tmp"):
             leftover.unlink()
-
-
-def _tracking_of(options: argparse.Namespace) -> Tracking | None:
-    """How to follow the objects, None where that is not asked for. Raises SettingsError for a line that is a point, and
-    for flags of tracking without it."""
-    lines = tuple(Line(*ends) for ends in options.count_line)
-    for line in lines:
-        if not all(map(math.isfinite, line)) or line[:2] == line[2:]:
-            raise SettingsError(f"--count_line {line} must go from one point to another")
-    flags = {"least_frames": "track_frames", "gap": "track_gap"}
-    given = {name: getattr(options, flag) for name, flag in flags.items() if getattr(options, flag) is not None}
-    if options.track or lines:
-        return Tracking(**given, lines=lines)
-    for name in given:
-        raise SettingsError(f"--{flags[name]} goes with --track or --count_line")
-    return None
 
 
 def _refuse_other_results(out: Path, videos: Sequence[Path]) -> None:
@@ -184,32 +150,6 @@ def _named(videos: Sequence[Path]) -> str:
     return f"{first} and {len(others)} more" if others else first
 
 
-def _detector(options: argparse.Namespace) -> PictureDetector:
-    """The detector of MODEL. Raises SettingsError for flags that it does not know, and for one of four channels."""
-    if options.model.suffix.lower() == ".onnx":
-        for name in ("device", "backbone", "precision"):
-            if getattr(options, name) is not None:
-                raise SettingsError(f"--{name} is for checkpoints, and {options.model} is a file for other runtimes")
-        for name in ("tta_views", "K"):
-            if getattr(options, name) is not None:
-                raise SettingsError(f"--{name} is for checkpoints; export {options.model} with it")
-        detector: PictureDetector = open_detector(options)
-    else:
-        from tools.detector import Detector  # brings torch, which an exported file does without
-
-        if (options.runtime, options.provider, options.threads) != ("onnxruntime", "cpu", 0):
-            raise SettingsError(
-                f"--runtime, --provider and --threads are for ONNX files; give --device for {options.model}"
-            )
-        flags = {name: getattr(options, name) for name in (*THRESHOLDS, "backbone", "tta_views", "precision")}
-        flags["num_peaks"] = options.K
-        given = {name: value for name, value in flags.items() if value is not None}
-        detector = Detector(options.model, options.device or "auto", agnostic_nms=options.agnostic_nms, **given)
-    if detector.num_channels not in (1, 3):
-        raise SettingsError(f"{options.model} reads pictures of {detector.num_channels} bands, and a video has colours")
-    return choosing(detector, options)
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         "detect_video",
@@ -223,53 +163,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of them")
     add("out", type=Path, metavar="OUT", help="folder for results and the drawn video")
     add_every(parser, 0.0)
-    add("--device", metavar="NAME", help="of a checkpoint: auto, cpu, cuda, cuda:1 ... [default: auto]")
-    add("--backbone", metavar="NAME", help="of a checkpoint that was trained with FILE.py:CLASS of your own")
-    add(
-        "--K",
-        type=whole(1),
-        metavar="N",
-        help="of a checkpoint: most boxes of a frame (with --tile of a tile) [default: 500]",
-    )
-    add(
-        "--tta_views",
-        type=int,
-        choices=(1, 2, 4),
-        help="of a checkpoint: the mean of so many views of a frame, as in main.py [default: 1]",
-    )
-    add("--precision", choices=PRECISIONS, help="of a checkpoint: arithmetic [default: fp32]")
-    add_detector_flags(parser)
-    add_classes_flag(parser)
-    add_drawing_flags(parser, shown="drawn and counted")
+    add_model_flags(parser)
     add(
         "--track",
         action="store_true",
         help=f"follow the objects from frame to frame: {OBJECTS} gets a row for each of them, {TRACKS} for each time "
         "that it was seen, and the drawn boxes their numbers",
     )
-    add(
-        "--track_frames",
-        type=whole(1),
-        metavar="N",
-        help=f"frames in which it must be seen to be an object [default: {Tracking().least_frames}]",
-    )
-    add(
-        "--track_gap",
-        type=seconds,
-        metavar="SECONDS",
-        help="longest time unseen after which it is still the same; after two missing frames it always is "
-        f"[default: {Tracking().gap:g}]",
-    )
-    add(
-        "--count_line",
-        type=float,
-        nargs=4,
-        action="append",
-        default=[],
-        metavar=("X1", "Y1", "X2", "Y2"),
-        help=f"count the objects that cross the line between these points, pixels of the frame, to its left and to its "
-        f"right, in {CROSSINGS} and in the drawn video; may be given several times, and implies --track",
-    )
+    add_tracking_flags(parser, f"{CROSSINGS} and in the drawn video, which implies --track")
     add(
         "--on_bad_video",
         choices=("error", "skip"),

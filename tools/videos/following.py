@@ -14,8 +14,9 @@ import numpy as np
 from datasets.videos import Frame, frame_name
 from DOTA_devkit.atomic import atomic_write, write_csv
 from DOTA_devkit.task_files import ImageDetections
-from tools.videos.crossings import Line, LineCounter, Side
+from tools.videos.crossings import LineCounter, Side
 from tools.videos.tracking import Sighting, Track, Tracker
+from tools.videos.tracking_flags import Tracking
 
 TRACKS, OBJECTS, CROSSINGS = "tracks.csv", "objects.csv", "crossings.csv"
 TRACK_COLUMNS = (
@@ -27,14 +28,6 @@ OBJECT_COLUMNS = (
     *("first_x", "first_y", "last_x", "last_y", "best_score"),
 )
 CROSSING_COLUMNS = ("image", "video", "line", "object", "class", "frame", "seconds", "to")
-
-
-class Tracking(NamedTuple):
-    """How to follow: least_frames and gap of a `Tracker`, and the lines whose crossings are counted."""
-
-    least_frames: int = Tracker.LEAST_FRAMES
-    gap: float = Tracker.GAP
-    lines: tuple[Line, ...] = ()
 
 
 class _Crossing(NamedTuple):

@@ -19,7 +19,8 @@ from tools.running.messages import warn
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
 from tools.videos.counter_drawing import draw_counters
-from tools.videos.following import Following, Tracking
+from tools.videos.following import Following
+from tools.videos.tracking_flags import Tracking
 from tools.videos.video_file import VideoFile
 
 SLOWEST = 0.1  # frames a second of a drawn video
