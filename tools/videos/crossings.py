@@ -78,3 +78,7 @@ class LineCounter:
         side: Side = "right" if distance > 0 else "left"
         self.counts[side] += 1
         return side
+
+    def forget(self, number: int) -> None:
+        """Of an object that is gone no place need be kept."""
+        self._clear.pop(number, None)

@@ -21,7 +21,7 @@ WEAK = 1 / 3  # of the score from which on a box begins a track: what continues 
 NEAR, FAR = 0.1, 0.7  # of its sides that a box is enlarged by, on each side
 LEAST_OVERLAP = 0.2  # of enlarged boxes that are taken for one object's
 OTHER_CLASS = 0.5  # what an overlap with a box of another class counts for
-SAME_THING = 0.7  # overlap with a better box from which on a box is of the same thing, whatever its class
+SAME_THING = 0.5  # overlap with a better box from which on a box is of the same thing, whatever its class
 NEWEST_STEP = 0.2  # least weight of the newest step in the speed; a new track's is the mean of its steps
 # Frames in a row that may lack an object: one that is not sure yet, since given longer false alarms form chains, and a
 # sure one, since of few frames a second two that lack it may take longer than the gap.

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.picture_files.images import brightness
 from datasets.videos import Frame, Video, VideoError, frame_name
 from DOTA_devkit.task_files import ImageDetections
 from tools.detection.results import ResultFiles
 from tools.drawing import draw_boxes
-from tools.outcomes import Found, PictureDetector, Tiling, is_much_larger, too_large_hint
+from tools.outcomes import Found, PictureDetector, Tiling
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
 from tools.videos.counter_drawing import draw_counters
 from tools.videos.following import Following
+from tools.videos.frame_detection import detect_in_frame, warn_if_too_large
 from tools.videos.tracking_flags import Tracking
 from tools.videos.video_file import VideoFile
 
@@ -97,15 +97,10 @@ class VideoDetection:
 
     def _boxes(self, frame: Frame, path: Path) -> ImageDetections:
         """The boxes of a frame, which are written and counted."""
-        hw, detector, picture = frame.picture.shape[:2], self.detector, frame.picture
-        if frame.number == 0 and self.tiling is None and is_much_larger(hw, detector.usual_hw):
-            warn(f"{path.name} {too_large_hint(hw, detector.usual_hw, detector.input_hw)}")
-        if detector.num_channels == 1:
-            picture = brightness(picture)
-        if self.tiling is None:
-            boxes = detector.detect([picture])[0]
-        else:
-            boxes = detector.detect_tiled(picture, self.tiling, self.options.batch_size)
+        hw, detector = frame.picture.shape[:2], self.detector
+        if frame.number == 0:
+            warn_if_too_large(path.name, hw, detector, self.tiling)
+        boxes = detect_in_frame(detector, frame.picture, self.tiling, self.options.batch_size)
         name = frame_name(path, frame.number)
         self.results.write(Path(f"{name}.jpg"), Found(frame.number, boxes, hw))
         counted = boxes.labels[boxes.reach(self.least)]

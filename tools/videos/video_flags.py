@@ -31,8 +31,7 @@ def find_videos(source: Path) -> list[Path]:
     """The video, or those directly in the folder, by name. Raises SettingsError for none."""
     if not source.exists() and (re.match(r"[a-z]+:/", str(source)) or str(source).isdecimal()):
         raise SettingsError(
-            f"{source}: only files are read; read a stream or a camera with cv2.VideoCapture, and hand its frames to a "
-            'detector (README.md, "In a program")'
+            f"{source}: only files are read; python -m tools.detect_camera detects in the frames of a camera or stream"
         )
     if not source.exists():
         raise SettingsError(f"{source}: no such video file or folder")

@@ -1,0 +1,80 @@
+"""Cameras and streams: the newest frame and no older one, again after the connection was lost, and what is none."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+import datasets.cameras
+from datasets.cameras import Camera, CameraError
+from datasets.videos import Frame
+from tests.camera_servers import camera_server
+from tests.video_clips import clip_frames
+
+
+def frames_of(camera: Camera, count: int, pause: float = 0.0) -> list[Frame]:
+    found, deadline = [], time.monotonic() + 20
+    while len(found) < count and time.monotonic() < deadline:
+        if (frame := camera.newest()) is not None:
+            found.append(frame)
+            time.sleep(pause)
+    return found
+
+
+@pytest.mark.slow
+def test_who_is_slow_gets_the_newest_frame_and_not_those_that_piled_up() -> None:
+    """Fifty frames a second: of who looks five times a second nine of ten are passed over."""
+    shown = [np.full((48, 64, 3), 5 * number, np.uint8) for number in range(50)]
+    with camera_server(shown) as address, Camera(address) as camera:
+        found = frames_of(camera, 4, pause=0.2)
+        assert camera.seconds > found[-1].seconds
+        assert camera.num_frames > found[-1].number
+    numbers = [frame.number for frame in found]
+    assert min(np.diff(numbers)) >= 4
+    for frame in found:
+        assert frame.picture.shape == (48, 64, 3)
+        behind = np.abs(np.array([picture[0, 0, 0] for picture in shown], int) - int(frame.picture[0, 0, 0])).argmin()
+        assert behind == frame.number % 50  # the picture is that of its number
+    assert min(np.diff([frame.seconds for frame in found])) > 0.1
+
+
+@pytest.mark.slow
+def test_a_frame_is_given_once() -> None:
+    with camera_server(clip_frames(3), pace=0.3) as address, Camera(address) as camera:
+        found = frames_of(camera, 3)
+        assert [frame.number for frame in found] == [0, 1, 2]
+        camera.newest()
+        assert camera.newest(0.01) is None
+
+
+@pytest.mark.slow
+def test_a_connection_that_is_lost_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.cameras, "_FIRST_WAIT", 0.1)
+    told: list[str] = []
+    with camera_server(clip_frames(5), rounds=1) as address, Camera(address, tell=told.append) as camera:
+        found = frames_of(camera, 12, pause=0.02)  # each connection gives five
+        assert len(found) == 12
+        assert np.all(np.diff([frame.number for frame in found]) > 0)
+    assert told[0] == f"{address}: gives no more frames; trying to reach it again"
+    assert told[1].startswith(f"{address}: is back after ")
+
+
+@pytest.mark.slow
+def test_a_camera_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.cameras, "_FIRST_WAIT", 0.1)
+    with camera_server(clip_frames(2)) as address:
+        camera = Camera(address.replace("//", "//user:secret@"), give_up=0.5, tell=lambda _: None)
+    with (
+        camera,
+        pytest.raises(CameraError, match=r"^http://127\.0\.0\.1:\d+/live\.mjpg: gave no frame for 0.5 s; given"),
+    ):
+        frames_of(camera, 10_000)
+
+
+def test_what_is_no_camera_is_a_sentence_with_its_name_and_without_its_password() -> None:
+    with pytest.raises(CameraError, match=r"^99: no such camera here"):
+        Camera("99")
+    with pytest.raises(CameraError, match=r"^rtsp://127\.0\.0\.1:9/live: does not answer, or sends no video$"):
+        Camera("rtsp://user:secret@127.0.0.1:9/live")

@@ -1,0 +1,184 @@
+"""The command that detects in a camera or stream, as it runs: `python -m tools.detect_camera MODEL CAMERA OUT`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+from datasets.cameras import Camera, CameraError
+from datasets.videos import Frame
+from DOTA_devkit.atomic import write_json
+from tools.detection.detector_flags import least_scores_of, tiling_of, warn_of_cuts
+from tools.detection.results import file_hash
+from tools.drawing import numbered_classes
+from tools.drawings.drawing_files import check_drawings
+from tools.outcomes import PictureDetector, Tiling, tile_hint
+from tools.run_folder import weights_in
+from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.flag_types import seconds
+from tools.running.messages import warn
+from tools.running.stop_request import StopRequest
+from tools.videos.camera_watch import COUNTS, CROSSINGS, LATEST, OBJECTS, CameraWatch
+from tools.videos.frame_detection import warn_if_too_large
+from tools.videos.model_flags import add_model_flags, detector_of
+from tools.videos.tracking_flags import Tracking, add_tracking_flags, refuse_lines_outside, tracking_of
+
+ORIGIN = "camera.json"
+FIRST_FRAME = 20.0  # seconds that it may take
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Detect until stopped; returns the exit code: 0 the time is over, 1 a camera that cannot be reached or something
+    else that a person can mend, 2 a wrong flag, 130 and 143 stopped by Ctrl-C and SIGTERM."""
+    return exit_code(lambda: _run(_parse(arguments)), stopped="stopped; the tables hold what was seen so far")
+
+
+def _run(options: argparse.Namespace) -> int:
+    tracking, tiling = tracking_of(options), tiling_of(options)
+    _refuse_places(options)
+    options.model = weights_in(options.model)
+    detector = detector_of(options)
+    least = [max(score, detector.settings.conf_thresh) for score in least_scores_of(options, detector.class_names)]
+    if tiling is not None and (hint := tile_hint(tiling, detector.usual_hw, detector.input_hw)):
+        warn(hint)
+    with StopRequest() as stop, Camera(options.camera, options.give_up or math.inf, warn) as camera:
+        hw = _first_frame(camera, stop).picture.shape[:2]
+        refuse_lines_outside(tracking.lines, camera.name, hw)
+        warn_if_too_large(camera.name, hw, detector, tiling)
+        folder = _new_folder(options.out)
+        write_json(folder / ORIGIN, _origin(options, camera, hw, detector, tiling, tracking, least))
+        print(f"detecting with {options.model} in {camera.name}, {hw[1]} x {hw[0]} pixels: {folder}", flush=True)
+        if numbered := numbered_classes(detector.class_names):
+            print(numbered)
+        work = CameraWatch(options, folder, detector, tiling, least, tracking, camera)
+        try:
+            work.watch(stop)
+        finally:
+            said = ", ".join(f"{number} {name}" for name, number in work.num_objects.items()) or "none"
+            print(f"looked at {work.num_looked} frames; objects that were followed: {said}: {folder}", flush=True)
+    warn_of_cuts(detector, options)
+    return stop.exit_code if stop.is_requested else 0
+
+
+def _refuse_places(options: argparse.Namespace) -> None:
+    """Raises SettingsError for a camera that is none by its name, and for a folder that cannot be written to."""
+    named = re.fullmatch(r"/dev/video(\d+)", options.camera)
+    options.camera = named[1] if named else options.camera
+    if not options.camera.isdecimal() and not re.match(r"[a-z][a-z0-9+.-]*://", options.camera):
+        if Path(options.camera).exists():
+            raise SettingsError(f"{options.camera}: a file; python -m tools.detect_video detects in videos")
+        raise SettingsError(
+            f"{options.camera}: no camera; give its number, such as 0, or an address: rtsp://... http://..."
+        )
+    if options.out.exists() and not options.out.is_dir():
+        raise SettingsError(f"{options.out} is a file; name a folder")
+    if options.picture_every:
+        check_drawings([options.out / LATEST])
+
+
+def _first_frame(camera: Camera, stop: StopRequest) -> Frame:
+    """Raises CameraError where none comes, KeyboardInterrupt if a stop is requested."""
+    while camera.seconds < FIRST_FRAME:
+        stop.check()
+        if (frame := camera.newest()) is not None:
+            return frame
+    raise CameraError(f"{camera.name}: gave no frame in {FIRST_FRAME:g} s")
+
+
+def _new_folder(out: Path) -> Path:
+    """A folder for what is seen from now on, named by the clock: a machine that starts anew goes on beside it."""
+    began = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    for number in count(1):
+        folder = out / (began if number == 1 else f"{began}_{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError  # count has no end
+
+
+def _origin(
+    options: argparse.Namespace,
+    camera: Camera,
+    hw: tuple[int, int],
+    detector: PictureDetector,
+    tiling: Tiling | None,
+    tracking: Tracking,
+    least: Sequence[float],
+) -> dict:
+    """What the tables are of."""
+    return {
+        "camera": camera.name,
+        "height": hw[0],
+        "width": hw[1],
+        "checkpoint": str(options.model),
+        "sha256": file_hash(options.model),
+        "classes": list(detector.class_names),
+        **vars(detector.settings),
+        "tiles": [tiling.size, tiling.overlap, *tiling.scales] if tiling else None,
+        "least_scores": list(least),
+        "every": options.every,
+        "track_frames": tracking.least_frames,
+        "track_gap": tracking.gap,
+        "lines": [list(line) for line in tracking.lines],
+        "utc_offset": datetime.now().astimezone().strftime("%z"),
+    }
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        "detect_camera",
+        description="Detect in the newest frame of a camera or stream, again and again, and follow the objects, until "
+        f"Ctrl-C. In OUT grows a folder named by date and time: {OBJECTS} with a row for each object once it is gone, "
+        f"{COUNTS} with how many there were, {CROSSINGS} with who crossed a line; OUT/{LATEST} is the newest frame "
+        "with its boxes. Where the camera is faster, frames are passed over.",
+        epilog="A connection that is lost is tried again. Exit codes: 0 the time is over, 1 a camera that cannot be "
+        "reached or the like, 2 a wrong flag, 130 Ctrl-C, 143 SIGTERM.",
+    )
+    add = parser.add_argument
+    add("model", type=Path, metavar="MODEL", help="run folder, checkpoint, or file of tools.export_onnx")
+    add("camera", metavar="CAMERA", help="number of a camera of this machine (0), or address (rtsp://..., http://...)")
+    add("out", type=Path, metavar="OUT", help="folder for the tables and the newest frame")
+    add(
+        "--every",
+        type=seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="look at a frame every so many seconds; 0: at as many as can be [default: %(default)s]",
+    )
+    add("--seconds", type=seconds, default=math.inf, metavar="SECONDS", help="stop after this time [default: never]")
+    add(
+        "--report_every",
+        type=seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help=f"time between two rows of {COUNTS} [default: %(default)s]",
+    )
+    add(
+        "--picture_every",
+        type=seconds,
+        default=1.0,
+        metavar="SECONDS",
+        help=f"time between two of {LATEST}; 0: none [default: %(default)s]",
+    )
+    add(
+        "--give_up",
+        type=seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="end when the camera gave no frame for so long; 0: never [default: %(default)s]",
+    )
+    add_model_flags(parser)
+    add_tracking_flags(parser, f"{CROSSINGS} and in {LATEST}")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
