@@ -9,30 +9,21 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from datasets.class_lists import DOTA_CLASSES
-from datasets.label_formats import SOURCES, TARGETS, Wanted
+from datasets.label_formats import TARGETS
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
-from datasets.label_formats.class_names import keep_classes, rename_classes
 from datasets.label_formats.detections import without_scores
 from datasets.label_formats.label_folders import write_lists
 from datasets.label_formats.places import (
-    add_unlabelled,
-    keep_located,
     locate_pictures,
     measure_pictures,
-    refuse_turned,
-    settle_empty,
 )
-from DOTA_devkit.labels import IGNORED_CLASS, read_class_names
-from tools.class_scores import read_scores
-from tools.conversion_flags import parse_conversion, settle_places
+from tools.conversion_flags import parse_conversion, settle_target
+from tools.label_sources import read_labels_of, settle_source, warn_of_losses
 from tools.picture_links import copy_picture, link_or_copy
-from tools.running.command_line import SettingsError, exit_code
-from tools.running.messages import warn
+from tools.running.command_line import exit_code
 from tools.running.progress import progress_bar
 
 COPIED = "pictures were copied, because the system allows no links to them"
-SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,18 +44,12 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
     Raises SettingsError for a source that is not there and a target that is in use, ValueError and OSError for what
     cannot be read or written at all.
     """
-    settle_places(options)
-    source, target = SOURCES[options.source], TARGETS[options.to]
-    annotated = _with_classes(_read(options, ledger), options, ledger)
-    if source.needs_pictures:
-        annotated = settle_empty(annotated, ledger, options.unlabelled)
-    if source.is_file_a_picture:
-        annotated = add_unlabelled(annotated, options.src, options.images, ledger, options.unlabelled)
-    if source.is_prediction and options.images:
-        annotated = keep_located(annotated, options.images, ledger)
-    if (source.shows_turned or source.tells_size) and not (target.needs_size or target.shows_turned):
-        # `measure_pictures` refuses all of these
-        annotated = refuse_turned(annotated, options.src, options.images, ledger, source.tells_size)
+    settle_source(options)
+    settle_target(options)
+    target = TARGETS[options.to]
+    # `measure_pictures` refuses all turned ones
+    as_stored = not (target.needs_size or target.shows_turned)
+    annotated = read_labels_of(options, ledger, as_stored)
     if not target.holds_scores:
         annotated = without_scores(annotated, ledger)
     is_placed = options.copy_images or options.link_images
@@ -86,34 +71,6 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         write_lists(options.dst, annotated)
     _print_summary(annotated, options, ledger)
     return annotated
-
-
-def _read(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
-    scores = {} if options.scores is None else read_scores(options.scores)
-    wanted = Wanted(
-        partial(progress_bar, desc="reading", unit="file"),
-        options.images,
-        options.class_field,
-        options.crs,
-        least=lambda class_name: scores.get(class_name, options.min_score),
-    )
-    return SOURCES[options.source].read(options.src, ledger, wanted)
-
-
-def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
-    """The set with the class names in their order: of --classes, others left out; else the source's own, DOTA's
-    where its labels name no others, and what else is found, sorted."""
-    try:
-        annotated = rename_classes(annotated, options.rename)
-    except ValueError as error:
-        raise SettingsError(f"--rename: {error}") from error
-    if options.classes is not None:
-        return keep_classes(annotated, read_class_names(options.classes), ledger)
-    found = {name for picture in annotated.pictures for name in picture.labels.names} - {IGNORED_CLASS}
-    known = annotated.class_names
-    if not known and options.source == "dota" and not options.rename:
-        known = next((names for names in DOTA_CLASSES.values() if found <= {*names}), ())
-    return annotated._replace(class_names=(*known, *sorted(found - {*known})))
 
 
 def _named_anew(annotated: AnnotatedSet) -> AnnotatedSet:
@@ -143,11 +100,7 @@ def _place_pictures(
 
 def _print_summary(annotated: AnnotatedSet, options: argparse.Namespace, ledger: Ledger) -> None:
     """What was left out and why, to the standard error stream; what was written, to the other."""
-    _warn_of_faults(ledger)
-    for sentence, count in (+ledger.left_out).most_common():
-        warn(f"left out: {count} {sentence}")
-    for sentence, count in (+ledger.changed).most_common():
-        warn(f"{count} {sentence}")
+    warn_of_losses(ledger)
     objects = Counter(name for picture in annotated.pictures for name in picture.labels.names)
     num_empty = sum(not picture.labels.names for picture in annotated.pictures)
     splits = Counter(picture.split for picture in annotated.pictures if picture.split)
@@ -162,19 +115,6 @@ def _print_summary(annotated: AnnotatedSet, options: argparse.Namespace, ledger:
     if num_lost or ledger.faults:
         print(f"left out without being asked for: {num_lost} objects or pictures, and {len(ledger.faults)} faults")
     print(f"written: {options.dst}")
-
-
-def _warn_of_faults(ledger: Ledger) -> None:
-    """Faults by their reason, the most frequent first, each with where it stands."""
-    by_reason: dict[str, list[str]] = {}
-    for fault in ledger.faults:
-        by_reason.setdefault(fault.reason, []).append(f"{fault.path}:{fault.line}")
-    ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))
-    for reason, places in ordered[:SHOWN_REASONS]:
-        more = f" and {len(places) - SHOWN_EXAMPLES} more" if len(places) > SHOWN_EXAMPLES else ""
-        warn(f"{', '.join(places[:SHOWN_EXAMPLES])}{more}: {reason}")
-    if len(ordered) > SHOWN_REASONS:
-        warn(f"and faults of {len(ordered) - SHOWN_REASONS} other kinds")
 
 
 if __name__ == "__main__":
