@@ -172,9 +172,13 @@ def write_results(
 
 
 def result_path(folder: Path, class_name: str, task: Literal[1, 2] = 1) -> Path:
-    """Where the results of a class go. What a file name cannot hold is written as %XX, as in web addresses."""
-    quoted = NOT_IN_FILE_NAMES.sub(lambda match: f"%{ord(match[0]):02X}", class_name)
-    return Path(folder) / f"Task{task}_{quoted}.txt"
+    """Where the results of a class go, its name written as `quoted` has it."""
+    return Path(folder) / f"Task{task}_{quoted(class_name)}.txt"
+
+
+def quoted(class_name: str) -> str:
+    """The class in the name of a file or folder: what that cannot hold is written as %XX, as in web addresses."""
+    return NOT_IN_FILE_NAMES.sub(lambda match: f"%{ord(match[0]):02X}", class_name)
 
 
 def result_files(source: Path, class_names: Sequence[str] | None = None, task: Literal[1, 2] = 1) -> dict[Path, str]:

@@ -33,8 +33,9 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
         "minimum-area rectangles. Written are: dota labelTxt/, rolabelimg xml/, yolo_obb labels/<split>/ and "
         "data.yaml, coco annotations/instances_<split>.json or the file DST.json, labelme <picture>.json with "
         "polygons, xanylabeling the same with boxes that can be turned there, geojson objects.geojson or the file "
-        "DST.geojson; and, where they are needed, classes.txt and lists of the splits. Exit codes: 0 done, 1 something "
-        "was left out without being asked for, or cannot be read or written, 2 a wrong flag.",
+        "DST.geojson, csv objects.csv or the file DST.csv, an object a row: its centre, sides, angle in degrees and "
+        "corners; and, where they are needed, classes.txt and lists of the splits. Exit codes: 0 done, 1 something was "
+        "left out without being asked for, or cannot be read or written, 2 a wrong flag.",
     )
     add = parser.add_argument
     add_source_flags(
@@ -46,7 +47,7 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
         "dst",
         type=Path,
         metavar="DST",
-        help="new or empty folder to write to; for coco also the name of a new *.json, for geojson of a *.geojson",
+        help="new or empty folder to write to; for coco, geojson and csv also a new file *.json, *.geojson, *.csv",
     )
     add("--to", choices=tuple(TARGETS), required=True, help="the format to write")
     add(

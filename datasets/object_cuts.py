@@ -1,0 +1,57 @@
+"""An object cut out of its picture, turned so that it stands upright."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from datasets.augment import warp_image
+from datasets.picture_files.picture_windows import PictureWindows
+from DOTA_devkit.boxes import boxes_to_quads, quads_to_boxes
+
+LONGEST_CUT = 32766  # pixels; beyond, OpenCV cannot warp
+_AROUND = 2  # pixels read beyond the cut, which the interpolation looks at
+
+
+def upright_box(quad: np.ndarray, by_first_side: bool = False) -> np.ndarray:
+    """The minimum-area rectangle of a quad (4, 2) as cx, cy, w, h in pixels and the angle of w, radians, clockwise from
+    +x: w is the longer side and the angle in [-pi/2, pi/2); or, `by_first_side`, w is the side that lies most as the
+    quad's first one does, from its first corner to its second, and the angle in [-pi, pi]."""
+    x, y, width, height, angle = quads_to_boxes(quad[None], "le90")[0]
+    if by_first_side:
+        first = quad[1] - quad[0]
+        quarters = round((math.atan2(first[1], first[0]) - angle) / (math.pi / 2))
+        angle = math.remainder(angle + quarters * math.pi / 2, math.tau)
+        width, height = (height, width) if quarters % 2 else (width, height)
+    return np.array([x, y, width, height, angle])
+
+
+def cut_size(box: np.ndarray, margin: float = 0.0) -> tuple[int, int]:
+    """Height and width in pixels of a cut of the box (5,), longer by `margin` of its sides at each end."""
+    width, height = (max(1, round(float(side) * (1 + 2 * margin))) for side in box[2:4])
+    return height, width
+
+
+def cut_object(
+    picture: np.ndarray | PictureWindows, box: np.ndarray, fill_bgr: tuple[float, ...], margin: float = 0.0
+) -> np.ndarray:
+    """What a picture (H, W, c) shows within a box of `upright_box` and its margin, w from left to right, in the
+    picture's own scale: `cut_size` x c, uint8. Of a picture that is read in windows only that part is read.
+
+    Beyond the picture is the fill. Raises ValueError for a cut that is longer than LONGEST_CUT, ImageError where the
+    picture is damaged there.
+    """
+    height, width = cut_size(box, margin)
+    if max(height, width) > LONGEST_CUT:
+        raise ValueError(f"a cut of {width} x {height} pixels; the longest has {LONGEST_CUT}")
+    corners = boxes_to_quads(np.array([[*box[:2], width, height, box[4]]]), "le90")[0]
+    low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - _AROUND, 0)
+    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + _AROUND, picture.shape[1::-1])
+    if (low >= high).any():
+        return np.full((height, width, picture.shape[2]), np.round(fill_bgr), np.uint8)
+    part = np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]])
+    cosine, sine = math.cos(box[4]), math.sin(box[4])
+    turn = np.array([[cosine, sine], [-sine, cosine]])  # back by the angle
+    matrix = np.column_stack([turn, -turn @ (corners[0] - low)])
+    return warp_image(part, matrix, (height, width), fill_bgr)

@@ -1,0 +1,144 @@
+"""The command that cuts objects out of their pictures, upright: `python -m tools.cut_objects SRC OUT --from FORMAT`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from datasets.label_formats.annotations import Ledger, Picture, take_objects
+from datasets.label_formats.csv_table import COLUMNS, rows_of
+from datasets.label_formats.places import locate_pictures
+from datasets.object_cuts import LONGEST_CUT, cut_object, cut_size, upright_box
+from datasets.picture_files.images import ImageError
+from datasets.picture_files.layouts import Reading
+from datasets.picture_files.picture_windows import open_picture
+from DOTA_devkit.atomic import atomic_write, write_csv
+from DOTA_devkit.labels import LabelError
+from DOTA_devkit.task_files import quoted
+from tools.label_sources import add_source_flags, read_labels_of, settle_source, warn_of_losses
+from tools.running.command_line import Parser, exit_code
+from tools.running.destinations import refuse_data_folder, require_free
+from tools.running.flag_types import share, whole
+from tools.running.progress import progress_bar
+from tools.setting_rules import check_bands
+from tools.tile_pictures import JPEG_QUALITY, PADDING_BGR
+
+TABLE = "cuts.csv"
+IGNORED = "ignore regions were not cut out"
+TOO_SMALL = "objects with a side shorter than {} px were left out, as asked"
+TOO_LONG = f"objects longer than {LONGEST_CUT} px, which no cut can be"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Cut; returns the exit code: 0 done, 1 something was left out without being asked for, or cannot be read or
+    written, 2 a wrong flag, 130 and 143 stopped by Ctrl-C and SIGTERM."""
+    return exit_code(lambda: _run(_parse(arguments)), stopped="stopped; the cuts so far are whole")
+
+
+def _run(options: argparse.Namespace) -> int:
+    settle_source(options)
+    require_free(options.out)
+    refuse_data_folder(options.out, options.src)
+    ledger = Ledger()
+    annotated = read_labels_of(options, ledger, as_stored=True)
+    annotated = locate_pictures(annotated, options.src, options.pictures, ledger, are_needed=True)
+    rows, counts = [], Counter[str]()
+    for picture in progress_bar(annotated.pictures, desc="cutting", unit="picture"):
+        if picture.path is None:
+            continue
+        try:
+            for row in _cut_all(picture, options, ledger):
+                rows.append(row)
+                counts[row[2]] += 1
+        except ImageError as error:
+            ledger.faults.append(LabelError(picture.path, 1, str(error).removeprefix(f"{picture.path}: ")))
+    write_csv(options.out / TABLE, [("file", *COLUMNS), *rows])
+    warn_of_losses(ledger)
+    width = max(map(len, ("all classes", *counts)))
+    for name in (name for name in annotated.class_names if counts[name]):
+        print(f"{name:{width}}{counts[name]:10}")
+    print(f"{'all classes':{width}}{counts.total():10}")
+    print(f"written: {options.out}, with {TABLE}")
+    return 1 if ledger.faults or ledger.left_out.total() else 0
+
+
+def _cut_all(picture: Picture, options: argparse.Namespace, ledger: Ledger) -> Iterator[tuple[object, ...]]:
+    """Write the objects of a picture; yields the row of each. Raises ImageError where it cannot be read."""
+    is_ignored = picture.labels.ignored
+    ledger.changed[IGNORED] += int(is_ignored.sum())
+    objects = take_objects(picture, np.flatnonzero(~is_ignored))
+    wanted = []
+    for number, quad in enumerate(objects.labels.quads):
+        box = upright_box(quad, options.upright == "first_side")
+        if min(box[2:4]) < options.min_side:
+            ledger.changed[TOO_SMALL.format(options.min_side)] += 1
+        elif max(cut_size(box, options.margin)) > LONGEST_CUT:
+            ledger.left_out[TOO_LONG] += 1
+        else:
+            wanted.append((number, box))
+    if not wanted:
+        return
+    pixels = open_picture(picture.path, reading=Reading(bands=options.bands))
+    rows = list(rows_of(objects))
+    for number, box in wanted:
+        folder = quoted(objects.labels.names[number])
+        name = f"{folder}/{picture.name}_{number:04d}.{options.suffix}"
+        _write(options.out / name, cut_object(pixels, box, PADDING_BGR, options.margin))
+        yield name, *rows[number]
+
+
+def _write(path: Path, cut: np.ndarray) -> None:
+    flags = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
+    _, data = cv2.imencode(path.suffix, cut, flags)
+    with atomic_write(path, "wb", sync=False) as file:
+        file.write(data.tobytes())
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        "cut_objects",
+        description="Cut objects out of their pictures, by labels or predictions, each turned upright, in the "
+        "picture's own scale: OUT/<class>/<picture>_<number>.png, which torchvision's ImageFolder reads, to classify "
+        f"them or to read what stands on them; OUT/{TABLE} tells where each is from.",
+        epilog="Exit codes: 0 done, 1 something was left out without being asked for, or cannot be read or written, 2 "
+        "a wrong flag.",
+    )
+    add_source_flags(parser, "they are cut")
+    add = parser.add_argument
+    add("out", type=Path, metavar="OUT", help="new or empty folder for the cuts")
+    add(
+        "--margin",
+        type=share,
+        default=0.0,
+        metavar="X",
+        help="what is shown around an object, at each end, as a part of its sides, 0 to 1 [default: %(default)s]",
+    )
+    add(
+        "--upright",
+        choices=("long_side", "first_side"),
+        default="long_side",
+        help="what lies from left to right: the longer side, whichever end comes first, or the side from the first "
+        "corner to the second, where labels tell by it where the front is [default: %(default)s]",
+    )
+    add(
+        "--min_side",
+        type=whole(0),
+        default=0,
+        metavar="PX",
+        help="leave out objects with a shorter side [default: %(default)s]",
+    )
+    add("--suffix", choices=("png", "jpg"), default="png", help="of the cuts [default: %(default)s]")
+    parser.add_bands()
+    options = parser.parse_args(arguments)
+    check_bands(options.bands)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
