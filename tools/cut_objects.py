@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from datasets.label_formats.annotations import Ledger, Picture, take_objects
@@ -18,16 +17,17 @@ from datasets.object_cuts import LONGEST_CUT, cut_object, cut_size, upright_box
 from datasets.picture_files.images import ImageError
 from datasets.picture_files.layouts import Reading
 from datasets.picture_files.picture_windows import open_picture
-from DOTA_devkit.atomic import atomic_write, write_csv
+from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.task_files import quoted
 from tools.label_sources import add_source_flags, read_labels_of, settle_source, warn_of_losses
+from tools.picture_coding import write_pixels
 from tools.running.command_line import Parser, exit_code
 from tools.running.destinations import refuse_data_folder, require_free
 from tools.running.flag_types import share, whole
 from tools.running.progress import progress_bar
 from tools.setting_rules import check_bands
-from tools.tile_pictures import JPEG_QUALITY, PADDING_BGR
+from tools.tile_pictures import PADDING_BGR
 
 TABLE = "cuts.csv"
 IGNORED = "ignore regions were not cut out"
@@ -89,15 +89,8 @@ def _cut_all(picture: Picture, options: argparse.Namespace, ledger: Ledger) -> I
     for number, box in wanted:
         folder = quoted(objects.labels.names[number])
         name = f"{folder}/{picture.name}_{number:04d}.{options.suffix}"
-        _write(options.out / name, cut_object(pixels, box, PADDING_BGR, options.margin))
+        write_pixels(options.out / name, cut_object(pixels, box, PADDING_BGR, options.margin))
         yield name, *rows[number]
-
-
-def _write(path: Path, cut: np.ndarray) -> None:
-    flags = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
-    _, data = cv2.imencode(path.suffix, cut, flags)
-    with atomic_write(path, "wb", sync=False) as file:
-        file.write(data.tobytes())
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -8,19 +8,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from datasets.near_duplicates import MAX_DISTANCE, NO_HASH, are_twins, image_hash
 from datasets.videos import Video, VideoError, frame_name
-from DOTA_devkit.atomic import atomic_write, write_json
+from DOTA_devkit.atomic import write_json
+from tools.picture_coding import write_pixels
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import whole
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
 from tools.videos.video_flags import add_every, videos_of
 
-JPEG_QUALITY = 95
 NUM_BITS = 64  # of a hash
 INDEX = ".frames.json"  # which file the pictures of a name are from
 
@@ -61,7 +58,7 @@ def _extract(path: Path, options: argparse.Namespace) -> bool:
             if target.exists():  # of an earlier run, perhaps with labels beside it
                 counts["there already"] += 1
                 continue
-            _write(target, frame.picture)
+            write_pixels(target, frame.picture)
             counts["written"] += 1
     said = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "written")
     print(f"{path}: {video.num_read} frames in {video.seconds + 1 / video.rate:.1f} s; {said}: {options.out}")
@@ -83,13 +80,6 @@ def _refuse_another(out: Path, video: Path) -> None:
     if size != video.stat().st_size:
         raise SettingsError(f"{out} has frames of {name}, of the same name as {video}; name another folder")
     write_json(index, known)
-
-
-def _write(path: Path, picture: np.ndarray) -> None:
-    flags = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
-    _, data = cv2.imencode(path.suffix, picture, flags)
-    with atomic_write(path, "wb", sync=False) as file:
-        file.write(data.tobytes())
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

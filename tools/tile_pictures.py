@@ -24,7 +24,6 @@ from DOTA_devkit.tiling import CutLabels, Tile, cut_all_labels, lay_tiles, unlea
 MARKERS = Path(".split/pictures")
 PADDING_BGR = (104, 116, 124)  # the mean colour of ImageNet, with which the letterbox pads by default, too
 PADDING_FOURTH = 124  # likewise
-JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
@@ -198,12 +197,8 @@ def _write_tile(path: Path, scaled: np.ndarray | PictureWindows | ScaledWindows,
     if any(missing):
         colour = round(sum(PADDING_BGR) / 3) if pixels.shape[2] == 1 else (*PADDING_BGR, PADDING_FOURTH)
         pixels = cv2.copyMakeBorder(pixels, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT, value=colour)
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
-    data = cv2.imencode(path.suffix, pixels, options)[1]
     # Nobody waits for the disk: a tile that a power cut has emptied has not the size that its marker tells.
-    with atomic_write(path, "wb", sync=False) as file:
-        file.write(data)
-    return len(data)
+    return write_pixels(path, pixels)
 
 
 def _fraction_of(name: str) -> float:

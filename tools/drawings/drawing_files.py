@@ -6,10 +6,10 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from DOTA_devkit.atomic import atomic_write
+from tools.picture_coding import encoded
 from tools.running.command_line import SettingsError
 
 _MARK = b"Comment\0drawn, not a photograph"  # in the head of what is written here, so that it may be replaced
@@ -18,12 +18,9 @@ _MARK = b"Comment\0drawn, not a photograph"  # in the head of what is written he
 def write_picture(path: Path, picture: np.ndarray) -> None:
     """Write a picture, whole or not at all, coded by the suffix and, as JPEG and PNG, marked as a drawing (see
     `check_drawings`). Raises OSError."""
-    done, data = cv2.imencode(path.suffix, picture)
-    if not done:
-        height, width = picture.shape[:2]
-        raise OSError(f"{path}: a picture of {width} x {height} cannot be coded as {path.suffix}")
+    data = encoded(path, picture)
     with atomic_write(path, "wb", sync=False) as file:
-        file.write(_marked(data.tobytes()))
+        file.write(_marked(data))
 
 
 def check_drawings(paths: Iterable[Path]) -> None:
