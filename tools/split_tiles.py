@@ -31,6 +31,7 @@ from DOTA_devkit.tiling import (
     check_picture_name,
     write_index,
 )
+from tools.picture_coding import JPEG_QUALITY
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import share
 from tools.running.folder_lock import locked
@@ -46,7 +47,7 @@ from tools.tile_folder import (
     read_lists,
     write_lists,
 )
-from tools.tile_pictures import JPEG_QUALITY, PictureTask, SplitSettings, finished_record, split_picture
+from tools.tile_pictures import PictureTask, SplitSettings, finished_record, split_picture
 
 SHOWN_OBJECTS = 10
 LABEL_PATH = FORMATS["dota"].label_path

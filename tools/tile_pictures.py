@@ -20,6 +20,7 @@ from datasets.tiles import scale_picture
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels, read_labels, write_labels
 from DOTA_devkit.tiling import CutLabels, Tile, cut_all_labels, lay_tiles, unlearnt_objects
+from tools.picture_coding import write_pixels
 
 MARKERS = Path(".split/pictures")
 PADDING_BGR = (104, 116, 124)  # the mean colour of ImageNet, with which the letterbox pads by default, too

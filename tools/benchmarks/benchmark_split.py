@@ -18,7 +18,7 @@ from datasets.picture_files.images import read_image
 from DOTA_devkit.labels import write_labels
 from DOTA_devkit.tiling import lay_tiles
 from tools import split_tiles
-from tools.tile_pictures import JPEG_QUALITY
+from tools.picture_coding import JPEG_QUALITY
 
 SIZE, OVERLAP = 600, 100
 NUM_OBJECTS = 600  # a picture
