@@ -72,7 +72,6 @@ class CameraWatch:
         self._tracker = Tracker(least, how.least_frames, how.gap)
         self._counters = [LineCounter(line) for line in how.lines]
         self._sides = [(number, side) for number in range(1, len(how.lines) + 1) for side in SIDES]
-        self._began = datetime.now() - timedelta(seconds=camera.seconds)
 
     def watch(self, stop: StopRequest) -> None:
         """Look. Raises CameraError once the camera is given up, OSError where a row cannot be written; the tables hold
@@ -151,8 +150,10 @@ class CameraWatch:
         said = [f"{mean:.1f} {name}" for mean, name in zip(means, names, strict=True) if mean] or ["nothing"]
         went = [f"; line {number}: {count} to the {side}" for (number, side), count in done.crossed.items()]
         rate = f"{done.num_looked / max(seconds, 1e-9):.1f} frames/s, {passed} passed over"
-        print(f"{time.strftime('%X')}: {rate}; in a frame {', '.join(said)}{''.join(went)}", flush=True)
+        lost = "; no connection" if self.camera.is_lost else ""
+        print(f"{time.strftime('%X')}: {rate}; in a frame {', '.join(said)}{''.join(went)}{lost}", flush=True)
 
     def _time(self, seconds: float) -> str:
-        """As spreadsheets take it."""
-        return (self._began + timedelta(seconds=seconds)).isoformat(sep=" ", timespec="milliseconds")
+        """As spreadsheets take it, by a clock that may have been set right in the weeks since the start."""
+        ago = self.camera.seconds - seconds
+        return (datetime.now() - timedelta(seconds=ago)).isoformat(sep=" ", timespec="milliseconds")
