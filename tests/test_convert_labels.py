@@ -41,8 +41,8 @@ from tools.convert_labels import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LABELS = [name for name, source in SOURCES.items() if not (source.is_prediction or source.needs_pictures)]
-# The others: tests/test_geojson.py, tests/test_csv_table.py.
-TARGETS = [name for name in label_formats.TARGETS if name not in ("geojson", "csv")]
+# The others: tests/test_geojson.py, test_csv_table.py, test_detections.py.
+TARGETS = [name for name in label_formats.TARGETS if name not in ("geojson", "csv", "task1", "task2")]
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -210,6 +210,7 @@ def test_predictions_become_boxes_to_correct(tmp_path: Path, capsys: pytest.Capt
         (["{src}", "{out}", "--from", "task1", "--to", "coco", "--min_score", "2"], "between 0 and 1"),
         (["{src}", "{out}", "--from", "coco", "--to", "dota", "--min_score", "0.5"], "goes with --from task1, det"),
         (["{src}", "{out}", "--from", "coco", "--to", "dota", "--scores", "{src}"], "goes with --from task1, det"),
+        (["{src}", "{out}", "--from", "coco", "--to", "task2"], "--to task2 goes with --from task1, detections, not"),
         (["{src}", "{out}", "--from", "dota", "--to", "coco", "--copy_images", "--link_images"], "not allowed with"),
     ],
 )

@@ -12,8 +12,9 @@ import pytest
 from datasets.label_formats.annotations import Ledger
 from datasets.label_formats.detections import BELOW, SCORES, read_detections, read_task1, without_scores
 from DOTA_devkit.labels import LabelError
-from DOTA_devkit.task_files import ImageDetections, write_results
+from DOTA_devkit.task_files import ImageDetections, read_results, write_results
 from tests.label_documents import QUAD, write
+from tools.convert_labels import main as convert
 
 FLAT = [value for corner in QUAD for value in corner]
 
@@ -91,6 +92,23 @@ def test_result_files_are_taken_with_the_pictures_that_had_no_box(tmp_path: Path
     write_results(tmp_path, ["car", "船"], {"图 1": found, "图 1.png": found})
     with pytest.raises(ValueError, match=r"two pictures are called '图 1': .*: 图 1 and .*: 图 1\.png"):
         read_task1(tmp_path)
+
+
+@pytest.mark.parametrize("task", [1, 2])
+def test_predictions_go_to_a_server_as_they_came(tmp_path: Path, task: int) -> None:
+    """Through the command, other classes and a picture without a box included."""
+    found = ImageDetections(np.array([QUAD, QUAD], float), np.array([0.9, 0.1]), np.array([0, 1]))
+    src, out = tmp_path / "results", tmp_path / "out"
+    write_results(src, ["car", "船", "boat"], {"图 1": found})
+    write(src / "origin.json", json.dumps({"classes": ["car", "船", "boat"], "images": ["b", "图 1"]}))
+    flags = ["--from", "task1", "--to", f"task{task}", "--min_score", "0", "--rename", "boat=DontCare"]
+    assert convert([str(src), str(out), *flags]) == 0
+    again = read_results(out, ["car", "船"], task=task)
+    assert {path.name for path in out.iterdir()} == {f"Task{task}_car.txt", f"Task{task}_船.txt"}
+    assert again.images["图 1"].scores.tolist() == [0.9, 0.1]
+    assert again.images["图 1"].labels.tolist() == [0, 1]
+    outer = [[45, 50], [155, 50], [155, 150], [45, 150]]
+    assert again.images["图 1"].quads[0].tolist() == (QUAD if task == 1 else outer)
 
 
 def test_quads_that_are_none_are_reported(tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ def test_every_format_has_a_file() -> None:
 def test_what_is_written_is_what_was_looked_at(tmp_path: Path, target: str) -> None:
     """To the last byte, in files, folders and lists: a change of the form is seen here before users see it."""
     labels = read_labels(GOLDEN / "dota.txt")
-    annotated = AnnotatedSet([Picture("box", labels, "box.png", (160, 200), "train")], ("ship",))
+    scores = np.array([0.875]) if TARGETS[target].needs_scores else None
+    annotated = AnnotatedSet([Picture("box", labels, "box.png", (160, 200), "train", scores=scores)], ("ship",))
     TARGETS[target].write(tmp_path, annotated, Ledger())
     if TARGETS[target].writes_lists:
         write_lists(tmp_path, annotated)

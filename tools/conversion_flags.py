@@ -34,7 +34,8 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
         "data.yaml, coco annotations/instances_<split>.json or the file DST.json, labelme <picture>.json with "
         "polygons, xanylabeling the same with boxes that can be turned there, geojson objects.geojson or the file "
         "DST.geojson, csv objects.csv or the file DST.csv, an object a row: its centre, sides, angle in degrees and "
-        "corners; and, where they are needed, classes.txt and lists of the splits. Exit codes: 0 done, 1 something was "
+        "corners, task1 and task2 DOTA's files of results, with corners and with outer boxes (all with --min_score "
+        "0); and, where they are needed, classes.txt and lists of the splits. Exit codes: 0 done, 1 something was "
         "left out without being asked for, or cannot be read or written, 2 a wrong flag.",
     )
     add = parser.add_argument
@@ -69,6 +70,8 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
 def settle_target(options: argparse.Namespace) -> None:
     """Raises SettingsError for flags that do not go with the target, and for one that is in use."""
     refuse_flags(options, "from", options.source, {"nms_thresh": PREDICTIONS})
+    if TARGETS[options.to].needs_scores and options.source not in PREDICTIONS:
+        raise SettingsError(f"--to {options.to} goes with --from {', '.join(PREDICTIONS)}, not {options.source}")
     refuse_flags(options, "to", options.to, {"nms_thresh": ["geojson"], "drop_ignored": ["yolo_obb"]})
     for path in (options.src, options.dst):
         if path.suffix.lower() in GIS_SUFFIXES and "geojson" in (options.source, options.to):

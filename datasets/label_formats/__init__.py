@@ -15,7 +15,7 @@ from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Tr
 from datasets.label_formats.coco import read_coco, read_coco_folder, write_coco
 from datasets.label_formats.csv_table import write_csv_table
 from datasets.label_formats.cvat import read_cvat
-from datasets.label_formats.detections import read_detections, read_task1
+from datasets.label_formats.detections import read_detections, read_task1, write_task
 from datasets.label_formats.geojson import SUFFIXES, write_geojson
 from datasets.label_formats.label_folders import (
     read_dota_folder,
@@ -69,7 +69,8 @@ class Target(NamedTuple):
 
     tells_size, needs_size: it tells, or must know, the sizes of the pictures. needs_path: it must know where they lie,
     for it looks into them. writes_lists: classes.txt and the lists of the splits belong to it. holds_scores: of
-    predictions. file_suffixes: of a destination that is a file and no folder. shows_turned: as of `Source`.
+    predictions; needs_scores: it holds nothing else. file_suffixes: of a destination that is a file and no folder.
+    shows_turned: as of `Source`.
     keep(annotated, ledger, drop_ignored): what it can hold, where that is not everything.
     """
 
@@ -80,6 +81,7 @@ class Target(NamedTuple):
     needs_path: bool = False
     writes_lists: bool = False
     holds_scores: bool = False
+    needs_scores: bool = False
     file_suffixes: tuple[str, ...] = ()
     shows_turned: bool = False
     keep: Callable[[AnnotatedSet, Ledger, bool], AnnotatedSet] = _keep_all
@@ -156,4 +158,10 @@ TARGETS: dict[str, Target] = {
         write_geojson, _in_images, tells_size=False, needs_path=True, holds_scores=True, file_suffixes=SUFFIXES
     ),
     "csv": Target(write_csv_table, _in_images, tells_size=False, holds_scores=True, file_suffixes=(".csv",)),
+    **{
+        f"task{task}": Target(
+            partial(write_task, task=task), _in_images, tells_size=False, holds_scores=True, needs_scores=True
+        )
+        for task in (1, 2)
+    },
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,12 +20,14 @@ from datasets.label_formats.annotations import (
     picture_name,
     refuse_same_names,
     sound_rows,
+    take_objects,
 )
 from datasets.label_formats.json_documents import entries_by_line, fields_of, number, numbers, picture_hw, read_document
 from DOTA_devkit.labels import LabelError, OnBad, report_faults
-from DOTA_devkit.task_files import DETECTIONS, ORIGIN, read_results
+from DOTA_devkit.task_files import DETECTIONS, ORIGIN, ImageDetections, ResultWriter, read_results
 
 SCORES = "scores of boxes, which the format does not hold, were left out"
+IGNORED = "boxes of ignore regions, which results do not hold, were left out"
 BELOW = "boxes with a score below {} were left out, as asked"
 
 
@@ -84,6 +86,19 @@ def read_detections(
     report_faults(faults, on_bad)
     names = {name for picture in pictures for name in picture.labels.names}
     return AnnotatedSet(pictures, _in_order(_told(path)[1], sorted(names)))
+
+
+def write_task(dst: Path, annotated: AnnotatedSet, ledger: Ledger, task: Literal[1, 2]) -> None:
+    """Write predictions as DOTA's server takes them: Task1_<class>.txt with the corners, Task2_<class>.txt with the
+    outer horizontal boxes, one for each class, also without a box."""
+    numbers = {name: number for number, name in enumerate(annotated.class_names)}
+    with ResultWriter(dst, annotated.class_names, task) as writer:
+        for picture in annotated.pictures:
+            found = take_objects(picture, np.flatnonzero(~picture.labels.ignored))  # --rename may make such
+            ledger.changed[IGNORED] += len(picture.labels.names) - len(found.labels.names)
+            if found.labels.names:
+                labels = np.array([numbers[name] for name in found.labels.names], np.int64)
+                writer.write(picture.name, ImageDetections(found.labels.quads, found.scores, labels))
 
 
 def without_scores(annotated: AnnotatedSet, ledger: Ledger) -> AnnotatedSet:
