@@ -308,9 +308,6 @@ def test_a_bad_object_is_named_with_file_and_line_or_left_out(tmp_path: Path, ba
     assert [error.line for error in reported] == [3]
 
 
-# -- bad files
-
-
 # -- HRSC2016
 
 
