@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from datasets.picture_files.images import read_image
+from DOTA_devkit.task_files import ImageDetections, write_results
 from tests.label_documents import source
 from tools.cut_objects import main
 
@@ -82,6 +84,18 @@ def test_predictions_are_cut_with_their_scores(finding_checkpoint: Path, tmp_pat
         cut = read_image(tmp_path / "out" / row["file"])
         sides = (float(row["width"]), float(row["length"]))
         assert np.abs(np.subtract(cut.shape[:2], sides)).max() <= 1
+
+
+def test_pictures_of_results_are_found_in_the_folder_of_their_list(tmp_path: Path) -> None:
+    """As --phase eval leaves them, which knows the list and not the pictures."""
+    src, results = data_in(tmp_path / "data", LINES), tmp_path / "run" / "results"
+    (src / "val.txt").write_text("图 1\n", encoding="utf-8")
+    found = ImageDetections(np.array([[[10, 20], [40, 20], [40, 30], [10, 30.0]]]), np.array([0.5]), np.array([0]))
+    write_results(results, ["car"], {"图 1": found})
+    origin = {"classes": ["car"], "images": ["图 1"], "pictures": str(src / "val.txt")}
+    (results / "origin.json").write_text(json.dumps(origin), encoding="utf-8")
+    assert main([str(tmp_path / "run"), str(tmp_path / "out"), "--from", "task1"]) == 0
+    assert [(row["file"], row["score"]) for row in rows_of(tmp_path / "out")] == [("car/图 1_0000.png", "0.5000")]
 
 
 def test_a_damaged_picture_and_one_that_is_missing_are_told_and_the_others_cut(

@@ -26,6 +26,7 @@ from tools.running.progress import progress_bar
 
 MIN_SCORE = 0.3
 PREDICTIONS = [name for name, source in SOURCES.items() if source.is_prediction]
+LIST = ".txt"  # of pictures, in the folder of the data
 SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
 
 
@@ -166,7 +167,7 @@ def _settle_results(options: argparse.Namespace) -> None:
     try:
         pictures = _pictures_at(Path(told))
         if isinstance(pictures, Path):
-            pictures = pictures.parent if pictures.suffix.lower() in IMAGE_SUFFIXES else pictures
+            pictures = pictures.parent if pictures.suffix.lower() in (*IMAGE_SUFFIXES, LIST) else pictures
             pictures = pictures if pictures.is_dir() else None
         options.pictures = pictures
     except (OSError, ImageError) as error:  # of a text that is no path, or no longer matches any
