@@ -14,6 +14,7 @@ import numpy as np
 from datasets.videos import Frame
 
 _PATIENCE = 10_000  # milliseconds that an address may take to answer, or to give the next frame
+_TRIES = 3  # of reading a frame, before it is reached anew
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two tries to reach it again, each twice as long as the last
 
 
@@ -27,24 +28,28 @@ class Camera:
 
     Args:
         source: the number of a camera of this machine, "0", or the address of a stream, "rtsp://10.0.0.7/live".
-        give_up: seconds after which a lost connection is not tried again. tell: takes sentences about it.
+        give_up: seconds without a frame after which it is not tried again. tell: takes sentences about it.
 
     Attributes:
-        name: the source without a password. num_frames: how many have come so far. is_lost: whether it is tried again.
+        name: the source without names and passwords. num_frames: how many have come so far. num_lost: how often the
+            connection was lost.
     """
 
     def __init__(self, source: str, give_up: float = math.inf, tell: Callable[[str], None] = print) -> None:
         """Reach it. Raises CameraError."""
-        self.name = re.sub(r"(?<=//)[^@/]*@", "", source)
+        self.name = without_secrets(source)
         self._source, self._give_up, self._tell = source, give_up, tell
-        self.num_frames, self.is_lost = 0, False
+        self.num_frames, self.num_lost = 0, 0
         self._started = time.monotonic()
         self._capture = self._open()
         if not self._capture.isOpened():
-            what = "no such camera here" if source.isdecimal() else "does not answer, or sends no video"
+            what = "no such camera here"
+            if not source.isdecimal():
+                what = "does not answer, wants another name or password, or sends no video"
             raise CameraError(f"{self.name}: {what}")
         self._newest: Frame | None = None
-        self._failure: CameraError | None = None
+        self._failure: Exception | None = None
+        self._last = self.seconds  # when a frame came
         self._changed, self._closed = threading.Condition(), threading.Event()
         self._thread = threading.Thread(target=self._take_frames, name="camera", daemon=True)
 
@@ -65,7 +70,7 @@ class Camera:
         """The newest frame that was not given yet, None where none comes in so many seconds. Its number counts all that
         came, its seconds from the opening on.
 
-        Raises CameraError once the connection is given up.
+        Raises CameraError once the connection is given up, and whatever else has ended the thread.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._newest is not None or self._failure is not None, timeout)
@@ -81,14 +86,20 @@ class Camera:
         return cv2.VideoCapture(self._source, cv2.CAP_FFMPEG, patience)
 
     def _take_frames(self) -> None:
+        num_failed = 0
         try:
             while not self._closed.is_set():
+                asked = time.monotonic()
                 done, picture = self._capture.read()
                 if done:
                     self._hand_on(picture)
-                else:
+                    num_failed = 0
+                    continue
+                num_failed += 1  # of a damaged frame the next one is often sound, and of a stall the answer takes long
+                if num_failed >= _TRIES or time.monotonic() - asked > 1:
                     self._reach_again()
-        except CameraError as error:
+                    num_failed = 0
+        except Exception as error:  # else whoever waits for a frame would wait for ever
             with self._changed:
                 self._failure = error
                 self._changed.notify_all()
@@ -97,24 +108,32 @@ class Camera:
 
     def _hand_on(self, picture: np.ndarray) -> None:
         with self._changed:
-            self._newest = Frame(self.num_frames, self.seconds, picture)
+            self._last = self.seconds
+            self._newest = Frame(self.num_frames, self._last, picture)
             self.num_frames += 1
             self._changed.notify_all()
 
     def _reach_again(self) -> None:
         """Try until it gives frames again, or is closed. Raises CameraError when it is given up."""
-        lost, wait = time.monotonic(), _FIRST_WAIT
-        self.is_lost = True
+        wait = _FIRST_WAIT
+        self.num_lost += 1
         self._tell(f"{self.name}: gives no more frames; trying to reach it again")
-        while not self._closed.wait(min(wait, max(0.0, lost + self._give_up - time.monotonic()))):
+        while not self._closed.wait(min(wait, max(0.0, self._last + self._give_up - self.seconds))):
             self._capture.release()
             self._capture = self._open()
             done, picture = self._capture.read() if self._capture.isOpened() else (False, None)
             if done:
-                self._tell(f"{self.name}: is back after {time.monotonic() - lost:.0f} s")
+                self._tell(f"{self.name}: is back after {self.seconds - self._last:.0f} s")
                 self._hand_on(picture)
                 break
-            if time.monotonic() - lost >= self._give_up:
+            if self.seconds - self._last >= self._give_up:
                 raise CameraError(f"{self.name}: gave no frame for {self._give_up:g} s; given up")
             wait = min(2 * wait, _LONGEST_WAIT)
-        self.is_lost = False
+
+
+def without_secrets(address: str) -> str:
+    """An address to be told and kept: without the name and password before its host, and without what its query calls
+    so."""
+    scheme, slashes, rest = address.partition("://")
+    shown = f"{scheme}{slashes}{rest.rpartition('@')[2]}"  # a password may hold @ and /
+    return re.sub(r"(?i)([?&]\w*(?:user|login|pass|pwd|secret|token|auth|key)\w*=)[^&#]*", r"\1***", shown)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
+import cv2
 import numpy as np
 import pytest
 
 import datasets.cameras
-from datasets.cameras import Camera, CameraError
+from datasets.cameras import Camera, CameraError, without_secrets
 from datasets.videos import Frame
 from tests.camera_servers import camera_server
 from tests.video_clips import clip_frames
@@ -76,5 +77,65 @@ def test_a_camera_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -
 def test_what_is_no_camera_is_a_sentence_with_its_name_and_without_its_password() -> None:
     with pytest.raises(CameraError, match=r"^99: no such camera here"):
         Camera("99")
-    with pytest.raises(CameraError, match=r"^rtsp://127\.0\.0\.1:9/live: does not answer, or sends no video$"):
+    with pytest.raises(
+        CameraError,
+        match=r"^rtsp://127\.0\.0\.1:9/live: does not answer, wants another name or password, or sends no video$",
+    ):
         Camera("rtsp://user:secret@127.0.0.1:9/live")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("0", "0"),
+        ("rtsp://10.0.0.7/live", "rtsp://10.0.0.7/live"),
+        ("rtsp://me:p@ss@host/live", "rtsp://host/live"),
+        ("rtsp://me:pa/ss@host:554/live", "rtsp://host:554/live"),
+        ("http://host/mjpg?user=admin&password=secret&size=2", "http://host/mjpg?user=***&password=***&size=2"),
+        ("http://host/mjpg?size=2&userPwd=secret", "http://host/mjpg?size=2&userPwd=***"),
+    ],
+)
+def test_passwords_are_told_to_nobody(address: str, shown: str) -> None:
+    assert without_secrets(address) == shown
+
+
+class BrokenCapture:
+    """A camera as OpenCV has it, of which every so manieth frame cannot be read, or which breaks."""
+
+    every, error = 0, None
+    num_opened = num_read = 0
+
+    def __init__(self, *_: object) -> None:
+        type(self).num_opened += 1
+
+    def isOpened(self) -> bool:
+        return True
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        time.sleep(0.005)
+        type(self).num_read += 1
+        if self.error is not None and self.num_read > 3:
+            raise self.error
+        done = not (self.every and self.num_read % self.every == 0)
+        return done, np.zeros((4, 4, 3), np.uint8) if done else None
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_damaged_frame_is_no_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cost a second each time."""
+    capture = type("Capture", (BrokenCapture,), {"every": 3})
+    monkeypatch.setattr(cv2, "VideoCapture", capture)
+    told: list[str] = []
+    with Camera("0", tell=told.append) as camera:
+        assert len(frames_of(camera, 10)) == 10
+    assert (capture.num_opened, told, camera.num_lost) == (1, [], 0)
+
+
+def test_whatever_ends_the_thread_reaches_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """He waited for ever."""
+    capture = type("Capture", (BrokenCapture,), {"error": MemoryError("no room for a frame")})
+    monkeypatch.setattr(cv2, "VideoCapture", capture)
+    with Camera("0") as camera, pytest.raises(MemoryError, match="no room for a frame"):
+        frames_of(camera, 100)

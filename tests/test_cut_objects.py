@@ -13,6 +13,7 @@ import pytest
 from datasets.picture_files.images import read_image
 from DOTA_devkit.task_files import ImageDetections, write_results
 from tests.label_documents import source
+from tools import cut_objects
 from tools.cut_objects import main
 
 
@@ -50,7 +51,7 @@ def test_labels_are_cut_into_folders_of_their_classes(tmp_path: Path, capsys: py
     np.testing.assert_array_equal(read_image(out / "船" / "图 1_0001.png"), turned)
     first, second = rows_of(out)
     assert (first["file"], first["image"], first["class"], first["length"]) == (
-        "a%2Fb/图 1_0000.png", "图 1.png", "a/b", "30.000",
+        "a%2Fb/图 1_0000.png", "图 1", "a/b", "30.000",
     )  # fmt: skip
     assert (second["difficult"], second["angle_degrees"]) == ("1", "-90.000")
     assert "1 ignore regions were not cut out" in said.err
@@ -113,6 +114,38 @@ def test_a_damaged_picture_and_one_that_is_missing_are_told_and_the_others_cut(
     assert [row["file"] for row in rows_of(tmp_path / "out")] == ["car/c_0000.png"]
 
 
+def test_those_cut_before_a_stop_are_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    for name in ("a", "b", "c"):
+        src = data_in(tmp_path / "data", "10 20 40 20 40 30 10 30 car 0\n", name)
+    cut = cut_objects.cut_object
+
+    def stop_at_the_second(*parts: object) -> np.ndarray:
+        if (tmp_path / "out" / "car").exists():
+            raise KeyboardInterrupt
+        return cut(*parts)
+
+    monkeypatch.setattr(cut_objects, "cut_object", stop_at_the_second)
+    assert main([str(src), str(tmp_path / "out"), "--from", "dota"]) == 130
+    assert [row["file"] for row in rows_of(tmp_path / "out")] == ["car/a_0000.png"]
+    assert "stopped; cuts.csv lists the cuts so far" in capsys.readouterr().err
+
+
+def test_deep_pictures_share_a_range_of_values(tmp_path: Path) -> None:
+    src = data_in(tmp_path / "data", "10 20 40 20 40 30 10 30 car 0\n")
+    picture = np.full((80, 100), 7500, np.uint16)
+    picture[0] = 60000
+    (src / "images" / "图 1.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    assert main([str(src), str(tmp_path / "out"), "--from", "dota", "--value_range", "7000", "8000"]) == 0
+    assert set(read_image(tmp_path / "out" / "car" / "图 1_0000.png").flat) <= {127, 128}
+
+
+def test_an_object_of_many_times_the_size_of_its_picture_is_left_out(tmp_path: Path, capsys) -> None:
+    src = data_in(tmp_path / "data", "-9000 -9000 9000 -9000 9000 9000 -9000 9000 car 0\n")
+    assert main([str(src), str(tmp_path / "out"), "--from", "dota"]) == 1
+    assert "left out: 1 objects of many times the size of their picture" in capsys.readouterr().err
+    assert rows_of(tmp_path / "out") == []
+
+
 def test_what_cannot_be_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     src = data_in(tmp_path / "data", LINES)
     (tmp_path / "used").mkdir()
@@ -130,6 +163,7 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFi
             "--min_score goes with --from task1",
         ),
         ([str(src), str(tmp_path / "out"), "--from", "dota", "--bands", "0"], "--bands 0: give the numbers of"),
+        ([str(src), str(tmp_path / "out"), "--from", "dota", "--bands", *"1234"], "cuts show one band, or three"),
     ):
         assert main(arguments) == 2, arguments
         said = capsys.readouterr().err

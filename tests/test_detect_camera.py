@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 
 import datasets.cameras
+from datasets.cameras import Camera
+from datasets.videos import Frame
 from tests.camera_servers import camera_server
 from tests.video_clips import clip_frames, write_clip
 from tools.detect_camera import main
@@ -135,6 +138,7 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, tmp_path: Path
         ([model, "0", clip], 2, "is a file; name a folder"),
         ([model, "0", str(tmp_path / "foreign")], 2, "latest.jpg is there and is no earlier drawing"),
         ([model, "0", out, "--count_line", "1", "2", "1", "2"], 2, "1 2 1 2 must go from one point to another"),
+        ([model, "0", out, "--report_every", "0"], 2, "--report_every is 0.0; it must be a second or more"),
         ([model, "0", out, "--seconds", "-1"], 2, "--seconds is -1.0; it must be a time in seconds, 0 or more"),
     ):
         assert main(arguments) == code, arguments
@@ -153,3 +157,57 @@ def test_a_line_outside_the_frames_is_told_before_anything_is_written(
         assert main([str(finding_checkpoint), address, str(tmp_path / "out"), *flags]) == 2
     assert f"{address}: --count_line 0 97 9 97 lies outside the frames of 128 x 96 pixels" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_camera_that_comes_back_in_another_size_ends_it(
+    finding_checkpoint: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lines would lie elsewhere."""
+    newest, calls = Camera.newest, []
+
+    def larger(camera: Camera, timeout: float = 0.5) -> Frame | None:
+        frame = newest(camera, timeout)
+        calls.append(frame)
+        wide = np.zeros((120, 160, 3), np.uint8)
+        return frame._replace(picture=wide) if frame is not None and len(calls) > 5 else frame
+
+    monkeypatch.setattr(Camera, "newest", larger)
+    with camera_server(clip_frames(30), pace=0.03) as address:
+        assert main([str(finding_checkpoint), address, str(tmp_path / "out"), *FLAGS]) == 1
+    assert "sends frames of 160 x 120 pixels now, and sent 128 x 96; start again" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_counting_goes_on_where_the_picture_cannot_be_written(
+    finding_checkpoint: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "latest.jpg").touch()  # as a power cut leaves it
+    calls: list[int] = []
+
+    def refuse(path: Path, picture: np.ndarray) -> None:
+        calls.append(1)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(camera_watch, "write_picture", refuse)
+    with camera_server(clip_frames(30), pace=0.03) as address:
+        assert main([str(finding_checkpoint), address, str(out), "--seconds", "1", *FLAGS]) == 0
+    assert len(calls) > 1
+    assert capsys.readouterr().err.count("latest.jpg: cannot be written (No space left on device); counting goes") == 1
+
+
+@pytest.mark.slow
+def test_nothing_is_told_of_the_time_of_an_outage_and_objects_after_it_are_new(
+    finding_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.cameras, "_FIRST_WAIT", 2.5)
+    with camera_server([clip_frames(1)[0]] * 12, pace=0.03, rounds=1) as address:
+        flags = ["--seconds", "5", "--track_gap", "60", *FLAGS]
+        assert main([str(finding_checkpoint), address, str(tmp_path / "out"), *flags]) == 0
+    (folder,) = (path for path in (tmp_path / "out").iterdir() if path.is_dir())
+    counts, objects = rows_of(folder / "counts.csv"), rows_of(folder / "objects.csv")
+    assert [row["car"] for row in counts if row["frames"] == "0"][:1] == [""]
+    places = [(row["first_x"], row["first_y"]) for row in objects]
+    assert len(places) > len(set(places))  # of the same picture, before and after

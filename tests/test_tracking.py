@@ -145,6 +145,27 @@ def test_a_camera_that_never_stops_is_not_remembered_for_ever() -> None:
     assert all(track.num_sightings == 20 for track in taken)
 
 
+def test_after_a_break_everybody_is_new() -> None:
+    tracker = Tracker([0.3])
+    for frame in range(4):
+        tracker.follow(boxes_at((50, 40)), frame, frame / RATE)
+    assert [track.number for track in tracker.take_all()] == [1]
+    assert tracker.tracks == []
+    for frame in range(4, 8):
+        numbers, _ = tracker.follow(boxes_at((50, 40)), frame, frame / RATE)
+    assert numbers.tolist() == [2]
+
+
+def test_parts_in_a_row_that_leave_are_not_taken_for_those_behind_them() -> None:
+    """Evenly spaced on a belt, to the pixel: each comes to where the one before it was seen last."""
+    frames = []
+    for number in range(200):
+        frames.append(boxes_at(*((x, 50) for x in range(6 * number % 60, 300, 60))))
+    told, tracker = follow(*frames)
+    assert len(tracker.tracks) == pytest.approx(5 + 20, abs=2)
+    assert told[-1] == sorted(told[-1], reverse=True)
+
+
 def test_what_cannot_be_followed_is_told_of() -> None:
     with pytest.raises(ValueError, match="a score for each class"):
         Tracker(0.3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,23 +23,25 @@ from DOTA_devkit.labels import LabelError
 from DOTA_devkit.task_files import quoted
 from tools.label_sources import add_source_flags, read_labels_of, settle_source, warn_of_losses
 from tools.picture_coding import write_pixels
-from tools.running.command_line import Parser, exit_code
+from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import refuse_data_folder, require_free
 from tools.running.flag_types import share, whole
 from tools.running.progress import progress_bar
-from tools.setting_rules import check_bands
+from tools.setting_rules import check_bands, check_value_range
 from tools.tile_pictures import PADDING_BGR
 
 TABLE = "cuts.csv"
 IGNORED = "ignore regions were not cut out"
 TOO_SMALL = "objects with a side shorter than {} px were left out, as asked"
+MOST_PIXELS = 16  # of a cut, times those of its picture
+BEYOND = "objects of many times the size of their picture"
 TOO_LONG = f"objects longer than {LONGEST_CUT} px, which no cut can be"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Cut; returns the exit code: 0 done, 1 something was left out without being asked for, or cannot be read or
     written, 2 a wrong flag, 130 and 143 stopped by Ctrl-C and SIGTERM."""
-    return exit_code(lambda: _run(_parse(arguments)), stopped="stopped; the cuts so far are whole")
+    return exit_code(lambda: _run(_parse(arguments)), stopped=f"stopped; {TABLE} lists the cuts so far")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -48,18 +51,19 @@ def _run(options: argparse.Namespace) -> int:
     ledger = Ledger()
     annotated = read_labels_of(options, ledger, as_stored=True)
     annotated = locate_pictures(annotated, options.src, options.pictures, ledger, are_needed=True)
-    rows, counts = [], Counter[str]()
-    for picture in progress_bar(annotated.pictures, desc="cutting", unit="picture"):
-        if picture.path is None:
-            continue
-        try:
-            for row in _cut_all(picture, options, ledger):
-                rows.append(row)
-                counts[row[2]] += 1
-        except ImageError as error:
-            ledger.faults.append(LabelError(picture.path, 1, str(error).removeprefix(f"{picture.path}: ")))
-    write_csv(options.out / TABLE, [("file", *COLUMNS), *rows])
+    rows: list[tuple[object, ...]] = []
+    try:
+        for picture in progress_bar(annotated.pictures, desc="cutting", unit="picture"):
+            if picture.path is None:
+                continue
+            try:
+                rows.extend(_cut_all(picture, options, ledger))
+            except ImageError as error:
+                ledger.faults.append(LabelError(picture.path, 1, str(error).removeprefix(f"{picture.path}: ")))
+    finally:  # also of one that is stopped
+        write_csv(options.out / TABLE, [("file", *COLUMNS), *rows])
     warn_of_losses(ledger)
+    counts = Counter(str(row[2]) for row in rows)
     width = max(map(len, ("all classes", *counts)))
     for name in (name for name in annotated.class_names if counts[name]):
         print(f"{name:{width}}{counts[name]:10}")
@@ -84,10 +88,13 @@ def _cut_all(picture: Picture, options: argparse.Namespace, ledger: Ledger) -> I
             wanted.append((number, box))
     if not wanted:
         return
-    pixels = open_picture(picture.path, reading=Reading(bands=options.bands))
+    pixels = open_picture(picture.path, reading=Reading(options.value_range, options.bands))
     rows = list(rows_of(objects))
     for number, box in wanted:
         folder = quoted(objects.labels.names[number])
+        if math.prod(cut_size(box, options.margin)) > MOST_PIXELS * math.prod(pixels.shape[:2]):
+            ledger.left_out[BEYOND] += 1
+            continue
         name = f"{folder}/{picture.name}_{number:04d}.{options.suffix}"
         write_pixels(options.out / name, cut_object(pixels, box, PADDING_BGR, options.margin))
         yield name, *rows[number]
@@ -97,8 +104,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         "cut_objects",
         description="Cut objects out of their pictures, by labels or predictions, each turned upright, in the "
-        "picture's own scale: OUT/<class>/<picture>_<number>.png, which torchvision's ImageFolder reads, to classify "
-        f"them or to read what stands on them; OUT/{TABLE} tells where each is from.",
+        "picture's own scale and in 8 bits: OUT/<class>/<picture>_<number>.png, which torchvision's ImageFolder reads, "
+        f"to classify them or to read what stands on them; OUT/{TABLE} tells where each is from.",
         epilog="Exit codes: 0 done, 1 something was left out without being asked for, or cannot be read or written, 2 "
         "a wrong flag.",
     )
@@ -127,9 +134,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="leave out objects with a shorter side [default: %(default)s]",
     )
     add("--suffix", choices=("png", "jpg"), default="png", help="of the cuts [default: %(default)s]")
+    parser.add_value_range()
     parser.add_bands()
     options = parser.parse_args(arguments)
+    check_value_range(options.value_range)
     check_bands(options.bands)
+    if options.bands is not None and len(options.bands) == 4:
+        raise SettingsError("--bands: cuts show one band, or three; give as many")
     return options
 
 

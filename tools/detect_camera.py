@@ -25,7 +25,7 @@ from tools.running.flag_types import seconds
 from tools.running.messages import warn
 from tools.running.stop_request import StopRequest
 from tools.videos.camera_watch import COUNTS, CROSSINGS, LATEST, OBJECTS, CameraWatch
-from tools.videos.frame_detection import warn_if_too_large
+from tools.videos.frame_detection import detect_in_frame, warn_if_too_large
 from tools.videos.model_flags import add_model_flags, detector_of
 from tools.videos.tracking_flags import Tracking, add_tracking_flags, refuse_lines_outside, tracking_of
 
@@ -36,19 +36,27 @@ FIRST_FRAME = 20.0  # seconds that it may take
 def main(arguments: Sequence[str] | None = None) -> int:
     """Detect until stopped; returns the exit code: 0 the time is over, 1 a camera that cannot be reached or something
     else that a person can mend, 2 a wrong flag, 130 and 143 stopped by Ctrl-C and SIGTERM."""
-    return exit_code(lambda: _run(_parse(arguments)), stopped="stopped; the tables hold what was seen so far")
+    stop = StopRequest()
+
+    def work() -> int:
+        options = _parse(arguments)
+        with stop:
+            return _run(options, stop)
+
+    return exit_code(work, stop, "stopped; the tables hold what was seen so far")
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     tracking, tiling = tracking_of(options), tiling_of(options)
-    _refuse_places(options)
+    _settle_places(options)
     options.model = weights_in(options.model)
     detector = detector_of(options)
     least = [max(score, detector.settings.conf_thresh) for score in least_scores_of(options, detector.class_names)]
     if tiling is not None and (hint := tile_hint(tiling, detector.usual_hw, detector.input_hw)):
         warn(hint)
-    with StopRequest() as stop, Camera(options.camera, options.give_up or math.inf, warn) as camera:
-        hw = _first_frame(camera, stop).picture.shape[:2]
+    with _reach(options, stop) as camera:
+        frame = _first_frame(camera, stop)
+        hw = frame.picture.shape[:2]
         refuse_lines_outside(tracking.lines, camera.name, hw)
         warn_if_too_large(camera.name, hw, detector, tiling)
         folder = _new_folder(options.out)
@@ -56,7 +64,8 @@ def _run(options: argparse.Namespace) -> int:
         print(f"detecting with {options.model} in {camera.name}, {hw[1]} x {hw[0]} pixels: {folder}", flush=True)
         if numbered := numbered_classes(detector.class_names):
             print(numbered)
-        work = CameraWatch(options, folder, detector, tiling, least, tracking, camera)
+        detect_in_frame(detector, frame.picture, tiling, options.batch_size)  # the first time takes long
+        work = CameraWatch(options, folder, detector, tiling, least, tracking, camera, hw)
         try:
             work.watch(stop)
         finally:
@@ -66,11 +75,21 @@ def _run(options: argparse.Namespace) -> int:
     return stop.exit_code if stop.is_requested else 0
 
 
-def _refuse_places(options: argparse.Namespace) -> None:
-    """Raises SettingsError for a camera that is none by its name, and for a folder that cannot be written to."""
-    named = re.fullmatch(r"/dev/video(\d+)", options.camera)
+def _reach(options: argparse.Namespace, stop: StopRequest) -> Camera:
+    """Raises CameraError where it cannot be reached, KeyboardInterrupt if a stop was requested meanwhile."""
+    try:
+        return Camera(options.camera, options.give_up or math.inf, warn)
+    except CameraError:
+        stop.check()
+        raise
+
+
+def _settle_places(options: argparse.Namespace) -> None:
+    """Take the number of a camera that is named as a device, perhaps by a link such as those in /dev/v4l/by-id. Raises
+    SettingsError for one that is none by its name, and for a folder that cannot be written to."""
+    named = re.fullmatch(r"/dev/video(\d+)", str(Path(options.camera).resolve()))
     options.camera = named[1] if named else options.camera
-    if not options.camera.isdecimal() and not re.match(r"[a-z][a-z0-9+.-]*://", options.camera):
+    if not options.camera.isdecimal() and not re.match(r"(?i)[a-z][a-z0-9+.-]*://", options.camera):
         if Path(options.camera).exists():
             raise SettingsError(f"{options.camera}: a file; python -m tools.detect_video detects in videos")
         raise SettingsError(
@@ -101,7 +120,7 @@ def _new_folder(out: Path) -> Path:
         except FileExistsError:
             continue
         return folder
-    raise AssertionError  # count has no end
+    raise AssertionError("no folder is free")
 
 
 def _origin(
@@ -132,6 +151,13 @@ def _origin(
     }
 
 
+def _some_seconds(text: str) -> float:
+    """Lengths of time, a second or more."""
+    if (value := seconds(text)) < 1:
+        raise argparse.ArgumentTypeError(f"is {value}; it must be a second or more")
+    return value
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         "detect_camera",
@@ -139,7 +165,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         f"Ctrl-C. In OUT grows a folder named by date and time: {OBJECTS} with a row for each object once it is gone, "
         f"{COUNTS} with how many there were, {CROSSINGS} with who crossed a line; OUT/{LATEST} is the newest frame "
         "with its boxes. Where the camera is faster, frames are passed over.",
-        epilog="A connection that is lost is tried again. Exit codes: 0 the time is over, 1 a camera that cannot be "
+        epilog="A connection that is lost is tried again; one that cannot be made at the start is not: let the system "
+        "start the command again (systemd: Restart=always). Exit codes: 0 the time is over, 1 a camera that cannot be "
         "reached or the like, 2 a wrong flag, 130 Ctrl-C, 143 SIGTERM.",
     )
     add = parser.add_argument
@@ -156,7 +183,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--seconds", type=seconds, default=math.inf, metavar="SECONDS", help="stop after this time [default: never]")
     add(
         "--report_every",
-        type=seconds,
+        type=_some_seconds,
         default=60.0,
         metavar="SECONDS",
         help=f"time between two rows of {COUNTS} [default: %(default)s]",

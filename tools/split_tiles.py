@@ -204,7 +204,7 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
         **{name: getattr(options, name) for name in alike},
         scales=tuple(options.scales),
         in_channels=in_channels,
-        value_range=options.value_range and tuple(options.value_range),
+        value_range=options.value_range,
         bands=options.bands,
         class_names=None,
     )
@@ -270,14 +270,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "out [default: as many as --bands, else 3]",
     )
     parser.add_bands("; training takes them over for whole pictures")
-    add(
-        "--value_range",
-        type=float,
-        nargs=2,
-        metavar=("BLACK", "WHITE"),
-        help="in pictures of 16 bits or floating point, the values that become black and white in all of them; "
-        "training takes them over for whole pictures [default: percentiles 0.5 and 99.5 of each picture]",
-    )
+    parser.add_value_range("; training takes them over for whole pictures")
     add(
         "--lists",
         type=Path,

@@ -25,22 +25,22 @@ def write_csv_table(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
 
     Pixels of the picture, with as many digits as a thousandth needs. length, width and angle are those of the
     minimum-area rectangle: length the longer side, whose angle from +x, clockwise on the screen, lies in [-90, 90)
-    (le90). `score` is empty but for predictions; a picture without objects has no row, which is counted.
+    (le90). `image` is without its suffix, as in other tables here; `score` is empty but for predictions; `difficult` is
+    2 of an ignore region. A picture without objects has no row, which is counted.
     """
     ledger.changed[EMPTY] += sum(not picture.labels.names for picture in annotated.pictures)
     rows = (row for picture in annotated.pictures for row in rows_of(picture))
-    write_csv(dst if dst.suffix in SUFFIXES else dst / FILE_NAME, [COLUMNS, *rows])
+    write_csv(dst if dst.suffix.lower() in SUFFIXES else dst / FILE_NAME, [COLUMNS, *rows])
 
 
 def rows_of(picture: Picture) -> Iterator[tuple[object, ...]]:
     """A row for each object of the picture, with the `COLUMNS`."""
     labels = picture.labels
-    image = picture.own_file_name if picture.path else picture.file_name or picture.name
     scores = [""] * len(labels.names) if picture.scores is None else [f"{score:.4f}" for score in picture.scores]
     fields = zip(labels.names, scores, labels.difficult, as_boxes(labels.quads), labels.quads, strict=True)
     for name, score, difficult, box, quad in fields:
         numbers = (f"{value:.3f}" for value in (*box, *quad.reshape(-1)))
-        yield (image, name, score, int(difficult), *numbers)
+        yield (picture.name, name, score, int(difficult), *numbers)
 
 
 def as_boxes(quads: np.ndarray) -> np.ndarray:

@@ -24,9 +24,10 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
 
 
 def check_drawings(paths: Iterable[Path]) -> None:
-    """Raises SettingsError when one of the files is there and no drawing of ours: it may be somebody's only copy."""
+    """Raises SettingsError when one of the files is there and no drawing of ours: it may be somebody's only copy. An
+    empty one is nobody's: a power cut leaves such of those that are not waited for."""
     for path in paths:
-        if not path.exists():
+        if not path.exists() or (path.is_file() and not path.stat().st_size):
             continue
         if not _is_drawing(path):
             raise SettingsError(f"{path} is there and is no earlier drawing; name another folder")

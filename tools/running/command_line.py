@@ -86,6 +86,18 @@ class Parser(argparse.ArgumentParser):
             f"for grey; or a fourth one, too{effect} [default: those that the file calls so, else the first]",
         )
 
+    def add_value_range(self, effect: str = "") -> None:
+        """Add --value_range: a tuple of two numbers, or None."""
+        self.add_argument(
+            "--value_range",
+            type=float,
+            nargs=2,
+            action=_Tuple,
+            metavar=("BLACK", "WHITE"),
+            help="in pictures of 16 bits or floating point, the values that become black and white in all of "
+            f"them{effect} [default: percentiles 0.5 and 99.5 of each picture]",
+        )
+
     def add_workers(self, what: str = "processes; 0 works in the main process") -> None:
         """Add --workers, by default one for each core that this process may use, which may be less than there are."""
         has_affinity = hasattr(os, "sched_getaffinity")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ SHOWN_PROBLEMS = 5
 class _Kept:
     """Warnings that stand in no log yet, and the log of the run, once it has one."""
 
-    lines: ClassVar[list[str]] = []
+    lines: ClassVar[deque[str]] = deque(maxlen=1000)  # a command without a log may run for months
     write: ClassVar[Callable[[str], None] | None] = None
 
 
@@ -48,7 +49,7 @@ def log_warnings(write: Callable[[str], None]) -> None:
 
 def _hand_on() -> None:
     while _Kept.write is not None and _Kept.lines:
-        _Kept.write(_Kept.lines.pop(0))
+        _Kept.write(_Kept.lines.popleft())
 
 
 @contextmanager

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.cameras import Camera
+from datasets.cameras import Camera, CameraError
 from datasets.videos import Frame
 from DOTA_devkit.task_files import ImageDetections
 from tools.drawing import draw_boxes
 from tools.drawings.drawing_files import write_picture
 from tools.outcomes import PictureDetector, Tiling
+from tools.running.messages import warn
 from tools.running.stop_request import StopRequest
 from tools.videos.counter_drawing import draw_counters
 from tools.videos.crossings import LineCounter, Side
@@ -65,17 +66,19 @@ class CameraWatch:
         least: Sequence[float],
         how: Tracking,
         camera: Camera,
+        hw: tuple[int, int],
     ) -> None:
         self.options, self.folder, self.detector, self.tiling = options, folder, detector, tiling
-        self.least, self.camera = least, camera
+        self.least, self.camera, self.hw = least, camera, hw
         self.num_looked, self.num_objects = 0, Counter[str]()
         self._tracker = Tracker(least, how.least_frames, how.gap)
         self._counters = [LineCounter(line) for line in how.lines]
+        self._is_drawn = True  # whether the newest picture could be written
         self._sides = [(number, side) for number in range(1, len(how.lines) + 1) for side in SIDES]
 
     def watch(self, stop: StopRequest) -> None:
-        """Look. Raises CameraError once the camera is given up, OSError where a row cannot be written; the tables hold
-        what was seen until then."""
+        """Look. Raises CameraError once the camera is given up or its frames have another size, OSError where a row
+        cannot be written; the tables hold what was seen until then."""
         options, camera, names = self.options, self.camera, self.detector.class_names
         with ExitStack() as stack:
             self._objects = stack.enter_context(GrowingTable(self.folder / OBJECTS, OBJECT_COLUMNS, names))
@@ -87,9 +90,13 @@ class CameraWatch:
             began = camera.seconds
             self._period = _Period(began, camera.num_frames, len(names))
             look_at = draw_at = began
+            num_lost = camera.num_lost
             try:
                 while not stop.is_requested and camera.seconds < began + options.seconds:
                     frame = camera.newest()
+                    if camera.num_lost > num_lost:
+                        num_lost = camera.num_lost
+                        self._list(self._tracker.take_all())
                     if frame is not None and frame.seconds >= look_at:
                         look_at = max(look_at + options.every, frame.seconds)
                         is_drawn = options.picture_every > 0 and frame.seconds >= draw_at
@@ -98,10 +105,17 @@ class CameraWatch:
                     if camera.seconds >= self._period.began + options.report_every:
                         self._report()
             finally:
-                self._list(self._tracker.tracks)  # are still there
-                self._report()
+                try:
+                    self._list(self._tracker.take_all())  # are still there
+                finally:
+                    if self._period.num_looked:
+                        self._report()
 
     def _look(self, frame: Frame, is_drawn: bool) -> None:
+        if frame.picture.shape[:2] != self.hw:
+            (now_h, now_w), (height, width) = frame.picture.shape[:2], self.hw
+            what = f"sends frames of {now_w} x {now_h} pixels now, and sent {width} x {height}"
+            raise CameraError(f"{self.camera.name}: {what}; start again, with lines that fit")
         boxes = detect_in_frame(self.detector, frame.picture, self.tiling, self.options.batch_size)
         self.num_looked += 1
         self._period.num_looked += 1
@@ -136,7 +150,13 @@ class CameraWatch:
         looks = {"min_score": self.least, "line_width": self.options.line_width, "labels": self.options.draw_labels}
         drawing = draw_boxes(picture, boxes, self.detector.class_names, objects=numbers, in_place=True, **looks)
         draw_counters(drawing, self._counters, self.options.line_width)
-        write_picture(self.options.out / LATEST, drawing)
+        try:
+            write_picture(self.options.out / LATEST, drawing)
+            self._is_drawn = True
+        except OSError as error:  # a picture less is no reason to stop counting
+            if self._is_drawn:
+                warn(f"{self.options.out / LATEST}: cannot be written ({error.strerror or error}); counting goes on")
+            self._is_drawn = False
 
     def _report(self) -> None:
         """Add a row of counts, tell it to who looks on, and begin the next."""
@@ -145,13 +165,13 @@ class CameraWatch:
         seconds, num_came = self._period.began - done.began, self._period.num_came - done.num_came
         means = done.boxes / max(done.num_looked, 1)
         passed, crossed = max(num_came - done.num_looked, 0), [done.crossed[side] for side in self._sides]
-        row = (f"{seconds:.1f}", done.num_looked, passed, *(f"{mean:.2f}" for mean in means), *crossed)
-        self._counts.add(self._time(done.began), *row)
+        counts = (f"{mean:.2f}" if done.num_looked else "" for mean in means)  # nobody knows what there was
+        self._counts.add(self._time(done.began), f"{seconds:.1f}", done.num_looked, passed, *counts, *crossed)
         said = [f"{mean:.1f} {name}" for mean, name in zip(means, names, strict=True) if mean] or ["nothing"]
         went = [f"; line {number}: {count} to the {side}" for (number, side), count in done.crossed.items()]
         rate = f"{done.num_looked / max(seconds, 1e-9):.1f} frames/s, {passed} passed over"
-        lost = "; no connection" if self.camera.is_lost else ""
-        print(f"{time.strftime('%X')}: {rate}; in a frame {', '.join(said)}{''.join(went)}{lost}", flush=True)
+        what = f"in a frame {', '.join(said)}" if done.num_looked else "no frames came"
+        print(f"{time.strftime('%X')}: {rate}; {what}{''.join(went)}", flush=True)
 
     def _time(self, seconds: float) -> str:
         """As spreadsheets take it, by a clock that may have been set right in the weeks since the start."""

@@ -22,6 +22,7 @@ NEAR, FAR = 0.1, 0.7  # of its sides that a box is enlarged by, on each side
 LEAST_OVERLAP = 0.2  # of enlarged boxes that are taken for one object's
 OTHER_CLASS = 0.5  # what an overlap with a box of another class counts for
 SAME_THING = 0.5  # overlap with a better box from which on a box is of the same thing, whatever its class
+UNSEEN = 0.9  # what an overlap with a track counts for that had no box in the frame before: others are asked first
 NEWEST_STEP = 0.2  # least weight of the newest step in the speed; a new track's is the mean of its steps
 # Frames in a row that may lack an object: one that is not sure yet, since given longer false alarms form chains, and a
 # sure one, since of few frames a second two that lack it may take longer than the gap.
@@ -145,6 +146,12 @@ class Tracker:
         self.tracks = [track for track in self.tracks if self._may_go_on(track)]
         return finished
 
+    def take_all(self) -> list[Track]:
+        """The sure objects, and all is forgotten: after a break in the frames nobody can say who is who."""
+        tracks, self.tracks, self._live = self.tracks, [], []
+        self._flow = np.zeros(2)
+        return tracks
+
     def _may_go_on(self, track: Track) -> bool:
         """Whether a box of the next frame can be the track's."""
         if not track.number:
@@ -193,6 +200,7 @@ class Tracker:
         quads = enlarged(boxes.quads, margin)
         overlaps = np.maximum(poly_iou(quads, enlarged(expected, margin)), poly_iou(quads, enlarged(last, margin)))
         overlaps[boxes.labels[:, None] != [track.label for track in tracks]] *= OTHER_CLASS
+        overlaps[:, [track.num_missed > 1 for track in tracks]] *= UNSEEN
         overlaps[overlaps < LEAST_OVERLAP] = 0
         rows, columns = linear_sum_assignment(overlaps, maximize=True)
         return [(row, column) for row, column in zip(rows, columns, strict=True) if overlaps[row, column]]
