@@ -33,7 +33,9 @@ def test_who_comes_back_counts_again_and_who_trembles_does_not() -> None:
     assert sides(UP, *[(96, 50), (104, 50)] * 10) == []  # boxes of 20 x 10: 5 pixels beyond is beyond
     assert sides(UP, (80, 50), *[(96, 50), (104, 50)] * 10, (106, 50)) == ["right"]
     assert sides(UP, (80, 50), *[(96, 50), (104, 50)] * 10, (94, 50)) == []
-    assert sides(Line(10, 50, 200, 50), (80, 30), *[(80, 49), (80, 51)] * 10, (80, 53)) == ["right"]  # 10 across it
+    assert sides(Line(10, 50, 200, 50), (80, 30), *[(80, 49), (80, 51)] * 10, (80, 54)) == [
+        "right"
+    ]  # by 3 pixels at least
 
 
 def test_a_long_box_that_trembles_lengthwise_on_the_line_has_not_crossed() -> None:
@@ -42,6 +44,23 @@ def test_a_long_box_that_trembles_lengthwise_on_the_line_has_not_crossed() -> No
     for shift in (-200, *rng.normal(0, 5, 250), -200):
         counter.see(1, boxes_to_quads(np.array([[100 + shift, 50, 200, 30, 0]]), "le90")[0])
     assert not counter.counts
+
+
+def test_a_small_box_that_trembles_on_the_line_has_not_crossed() -> None:
+    """Of five pixels, and by one: it counted every tenth frame."""
+    rng = np.random.default_rng(0)
+    counter = LineCounter(UP)
+    for shift in rng.normal(0, 0.8, 250):
+        counter.see(1, boxes_to_quads(np.array([[100 + shift, 50, 5, 5, 0]]), "le90")[0])
+    assert not counter.counts
+
+
+def test_who_is_gone_is_forgotten() -> None:
+    counter = LineCounter(UP)
+    counter.see(1, boxes_at((80, 50)).quads[0])
+    counter.forget(1)
+    counter.forget(2)
+    assert counter.see(1, boxes_at((120, 50)).quads[0]) is None
 
 
 def test_past_its_end_is_not_across() -> None:

@@ -164,7 +164,7 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_
         ([model, clip, str(tmp_path / "in")], 2, "lies in the inputs"),
         ([model, clip, str(tmp_path / "foreign")], 2, "a_found.mp4 is there, and no earlier result"),
         ([model, str(tmp_path / "foreign" / "none"), out], 2, "none: no such video file"),
-        ([model, "rtsp://10.0.0.1/cam", out], 2, "only files are read; read a stream or a camera with"),
+        ([model, "rtsp://10.0.0.1/cam", out], 2, "only files are read; python -m tools.detect_camera detects in"),
         ([model, "0", out], 2, "only files are read"),
         ([model, clip, out, "--K", "0"], 2, "--K is 0; it must be at least 1"),
         ([file, clip, out, "--K", "500"], 2, "--K is for checkpoints; export"),

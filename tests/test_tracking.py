@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
+from tools.videos.crossings import Line, LineCounter
 from tools.videos.tracking import Tracker, enlarged
 
 RATE = 25.0  # frames a second
@@ -132,6 +133,10 @@ def test_what_looks_like_two_classes_is_one_object() -> None:
     told, tracker = follow(*[both] * 4, boxes_at((50, 40, 0.6, 0), (51, 40, 0.8, 1), (90, 40, 0.6, 1)))
     assert told[2:] == [[1, 0, 2]] * 3
     assert [track.label for track in tracker.tracks] == [0, 1]
+    beside = boxes_at((50, 40, 0.8, 0), (60, 40, 0.6, 1))  # a third of both is common to them
+    assert follow(*[beside] * 4)[0][-1] == [1, 2]
+    shifted = boxes_at((50, 40, 0.8, 0), (54, 41, 0.6, 1))  # more than half
+    assert follow(*[shifted] * 4)[0][-1] == [1, 0]
 
 
 def test_a_camera_that_never_stops_is_not_remembered_for_ever() -> None:
@@ -143,6 +148,72 @@ def test_a_camera_that_never_stops_is_not_remembered_for_ever() -> None:
     assert [track.number for track in taken] == list(range(1, 10))
     assert [track.number for track in tracker.tracks] == [10]
     assert all(track.num_sightings == 20 for track in taken)
+
+
+def seen_boxes(*rows: tuple[float, ...]) -> ImageDetections:
+    """Upright boxes (x, y, w, h, score, label), as far as they lie within 640 x 512 pixels."""
+    table = np.array(rows).reshape(-1, 6)
+    low, high = table[:, :2] - table[:, 2:4] / 2, table[:, :2] + table[:, 2:4] / 2
+    low, high = low.clip(0, (640, 512)), high.clip(0, (640, 512))
+    kept = (high - low > 5).all(axis=1)
+    boxes = np.concatenate([(low + high) / 2, high - low, np.zeros((len(table), 1))], axis=1)[kept]
+    return ImageDetections(
+        boxes_to_quads(boxes, "le90"), table[kept, 4].astype(np.float32), table[kept, 5].astype(np.int64)
+    )
+
+
+def crossings(frames: list[ImageDetections], x: float) -> tuple[int, int, int]:
+    """How many objects there are, and cross an upright line to its left and its right."""
+    tracker, counter = Tracker([0.3, 0.3]), LineCounter(Line(x, 512, x, 0))
+    for frame, boxes in enumerate(frames):
+        for track, seen in tracker.follow(boxes, frame, frame / RATE)[1]:
+            counter.see(track.number, seen.quad)
+    return len(tracker.tracks), counter.counts["left"], counter.counts["right"]
+
+
+@pytest.mark.parametrize(("length", "gap", "pace"), [(120, 20, 20), (40, 15, 15), (40, 20, 20)])
+def test_a_convoy_is_counted_where_it_leaves(length: int, gap: int, pace: int) -> None:
+    """The next to leave came to where the one before it was seen last, and took its number: 2 of 12 were counted."""
+    rng = np.random.default_rng(0)
+    spacing, frames = length + gap, []
+    for step in range((640 + length + 12 * spacing) // pace):
+        places = [pace * step - length / 2 - spacing * number for number in range(12)]
+        frames.append(
+            seen_boxes(*((*rng.normal((x, 250), 0.5), length, 26, 0.8, 0) for x in places if rng.random() > 0.05))
+        )
+    assert crossings(frames, 600) == (12, 0, 12)
+
+
+def test_a_second_box_of_another_class_is_not_somebody_who_was_lost() -> None:
+    """Half of the trucks have one in each frame; 34 went to the left, where none goes."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for step in range(260):
+        rows = []
+        for x in (10 * step - 60 - 140 * number for number in range(12)):
+            rows.append((*rng.normal((x, 250), 1.0), 120, 26, 0.8, 0))
+            if rng.random() < 0.5:
+                rows.append((*rng.normal((x, 250), 2.0), 116, 25, 0.5, 1))
+        frames.append(seen_boxes(*rows))
+    assert crossings(frames, 600) == (12, 0, 12)
+
+
+def test_who_enters_beside_who_left_is_somebody_else() -> None:
+    """Lanes of both directions, 28 pixels apart."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for step in range(500):
+        rows = []
+        for lane in range(4):
+            for number in range(15):
+                x = 6 * step - 20 - 150 * number - 37 * lane
+                x = 640 - x if lane % 2 else x
+                if rng.random() > 0.1:
+                    rows.append((*rng.normal((x, 200 + 28 * lane), 0.5), 40, 20, 0.8, 0))
+        frames.append(seen_boxes(*rows))
+    found = crossings(frames, 320)
+    assert found[0] == pytest.approx(60, abs=2)
+    assert found[1:] == (30, 30)
 
 
 def test_after_a_break_everybody_is_new() -> None:

@@ -7,7 +7,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-MARGIN = 0.25  # of an object's extent across the line: so far beyond it the centre must come, for it to have crossed
+# So far beyond the line the centre must come for an object to have crossed it: of its extent across the line, and at
+# least in pixels, since boxes of a few pixels tremble by as much.
+MARGIN, LEAST_MARGIN = 0.25, 3.0
 Side = Literal["left", "right"]
 
 
@@ -67,7 +69,7 @@ class LineCounter:
         (4, 2), where it is now."""
         centre, across = quad.mean(axis=0), self.line.distances(quad)
         distance = float(across.mean())
-        if abs(distance) <= MARGIN * np.ptp(across):
+        if abs(distance) <= max(MARGIN * np.ptp(across), LEAST_MARGIN):
             return None
         before, self._clear[number] = self._clear.get(number), (distance, centre)
         if before is None or (before[0] > 0) == (distance > 0):

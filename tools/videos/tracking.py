@@ -15,14 +15,15 @@ from typing import NamedTuple
 import numpy as np
 
 from DOTA_devkit import poly_iou
+from DOTA_devkit.boxes import polygon_area
 from DOTA_devkit.task_files import ImageDetections
 
 WEAK = 1 / 3  # of the score from which on a box begins a track: what continues a sure one
 NEAR, FAR = 0.1, 0.7  # of its sides that a box is enlarged by, on each side
 LEAST_OVERLAP = 0.2  # of enlarged boxes that are taken for one object's
 OTHER_CLASS = 0.5  # what an overlap with a box of another class counts for
+LATE = 0.25  # what an overlap with the last place of a track counts for that had no box in the frame before
 SAME_THING = 0.5  # overlap with a better box from which on a box is of the same thing, whatever its class
-UNSEEN = 0.9  # what an overlap with a track counts for that had no box in the frame before: others are asked first
 NEWEST_STEP = 0.2  # least weight of the newest step in the speed; a new track's is the mean of its steps
 # Frames in a row that may lack an object: one that is not sure yet, since given longer false alarms form chains, and a
 # sure one, since of few frames a second two that lack it may take longer than the gap.
@@ -164,26 +165,27 @@ class Tracker:
         strong, weak = np.flatnonzero(is_strong), np.flatnonzero(~is_strong & boxes.reach(self.least_scores * WEAK))
         sure = [track for track in self._live if track.number]
         owners: dict[int, Track] = {}
+        is_same = poly_iou(boxes.quads, boxes.quads) >= SAME_THING
         for rows, tracks, margin in ((strong, self._live, NEAR), (weak, sure, NEAR), (strong, self._live, FAR)):
             taken = set(owners.values())
             free = [track for track in tracks if track not in taken]
             left = np.array([row for row in rows if row not in owners], np.int64)
-            for row, column in self._pairs(boxes.at(left), free, margin):
-                owners[int(left[row])] = free[column]
+            pairs = [(int(left[row]), free[column]) for row, column in self._pairs(boxes.at(left), free, margin)]
+            for row, track in sorted(pairs, key=lambda pair: pair[1].num_missed):
+                if not is_same[row, list(owners)].any():  # a second box of what is seen is not what is unseen
+                    owners[row] = track
         speeds = [track.speed for track in owners.values() if track.num_sightings > 1]
         self._flow = np.median(speeds, axis=0) if speeds else np.zeros(2)
-        return [*owners.items(), *((row, None) for row in self._new(boxes, list(owners), strong))]
+        return [*owners.items(), *((row, None) for row in self._new(boxes.scores, is_same, list(owners), strong))]
 
-    def _new(self, boxes: ImageDetections, owned: list[int], strong: np.ndarray) -> list[int]:
+    def _new(self, scores: np.ndarray, is_same: np.ndarray, owned: list[int], strong: np.ndarray) -> list[int]:
         """Rows of strong boxes, the best first, that are of no track and not a thing of which there is a box already:
         what looks like two classes has a box of each."""
         new: list[int] = []
         left = np.setdiff1d(strong, owned)
-        left = left[np.argsort(-boxes.scores[left], kind="stable")]
-        overlaps = poly_iou(boxes.quads[left], boxes.quads)
-        for row, overlap in zip(left, overlaps, strict=True):
-            if overlap[[*owned, *new]].max(initial=0) < SAME_THING:
-                new.append(int(row))
+        for row in left[np.argsort(-scores[left], kind="stable")].tolist():
+            if not is_same[row, [*owned, *new]].any():
+                new.append(row)
         return new
 
     def _pairs(self, boxes: ImageDetections, tracks: Sequence[Track], margin: float) -> list[tuple[int, int]]:
@@ -192,18 +194,26 @@ class Tracker:
             return []
         from scipy.optimize import linear_sum_assignment  # a fifth of a second that other commands need not wait
 
-        # One sighting tells no speed: it may stand still, or go with the others.
-        speeds = np.array([track.speed if track.num_sightings > 1 else self._flow for track in tracks])
-        elapsed = np.array([self._seconds - track.last.seconds for track in tracks])
-        last = np.array([track.last.quad for track in tracks])
-        expected = last + (speeds * elapsed[:, None])[:, None]
-        quads = enlarged(boxes.quads, margin)
-        overlaps = np.maximum(poly_iou(quads, enlarged(expected, margin)), poly_iou(quads, enlarged(last, margin)))
-        overlaps[boxes.labels[:, None] != [track.label for track in tracks]] *= OTHER_CLASS
-        overlaps[:, [track.num_missed > 1 for track in tracks]] *= UNSEEN
-        overlaps[overlaps < LEAST_OVERLAP] = 0
+        overlaps = self._overlaps(boxes, tracks, margin)
         rows, columns = linear_sum_assignment(overlaps, maximize=True)
         return [(row, column) for row, column in zip(rows, columns, strict=True) if overlaps[row, column]]
+
+    def _overlaps(self, boxes: ImageDetections, tracks: Sequence[Track], margin: float) -> np.ndarray:
+        """How well boxes go with tracks, (n, m), 0 where they do not."""
+        # One sighting tells no speed: it may stand still, or go with the others.
+        speeds = np.array([track.speed if track.num_sightings > 1 else self._flow for track in tracks])
+        steps = speeds * np.array([[self._seconds - track.last.seconds] for track in tracks])
+        is_late = np.array([track.num_missed > 1 for track in tracks])
+        last = np.array([track.last.quad for track in tracks])
+        quads = enlarged(boxes.quads, margin)
+        moved = poly_iou(quads, enlarged(last + steps[:, None], margin))
+        stayed = poly_iou(quads, enlarged(last, margin))
+        if margin == FAR:  # what would be gone by its own length has not stayed
+            stayed[:, is_late & (np.hypot(*steps.T) > np.sqrt(polygon_area(last)))] = 0
+        weights = np.where(boxes.labels[:, None] == [track.label for track in tracks], 1.0, OTHER_CLASS)
+        is_one = np.maximum(moved, stayed) * weights >= LEAST_OVERLAP
+        # At a border, or behind something, the next comes to where the one before it was seen last.
+        return np.where(is_one, np.maximum(moved, stayed * np.where(is_late, LATE, 1.0)) * weights, 0)
 
 
 def enlarged(quads: np.ndarray, margin: float) -> np.ndarray:
