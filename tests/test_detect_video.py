@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -174,6 +175,7 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_
         ([model, clip, out, "--track_gap", "2"], 2, "--track_gap goes with --track or --count_line"),
         ([model, clip, out, "--track", "--track_gap", "inf"], 2, "--track_gap is inf; it must be a time in seconds"),
         ([model, clip, out, "--count_line", "1", "2", "1", "2"], 2, "1 2 1 2 must go from one point to another"),
+        ([model, clip, out, "--count_line", *"00", "1e200", "1e200"], 2, "1e+200 must go from one point to another"),
         ([model, clip, out, "--count_line", *"900"], 2, "--count_line: expected 4 arguments"),
         ([model, clip, out, "--count_line", "0", "97", "9", "97"], 2, "0 97 9 97 lies outside the frames of 128 x 96"),
         ([model, clip, out, "--track", "--track_frames", "0"], 2, "--track_frames is 0; it must be at least 1"),
@@ -224,6 +226,9 @@ def test_objects_are_followed_and_drawn_with_their_numbers(finding_checkpoint: P
         drawn = [frame.picture.astype(int) for frame in video.frames()]
     assert np.abs(drawn[0] - plain[0]).mean() < 1  # nobody is sure yet
     assert max(np.abs(a - b).mean() for a, b in zip(drawn, plain, strict=True)) > 1
+    capsys.readouterr()
+    assert main([*command, "--track", "--track_frames", "99"]) == 0
+    assert re.search(r"warning: (\d+) of \1 boxes are of no object: .*; a smaller --every may", capsys.readouterr().err)
     assert main(command) == 0  # the tables of the run before would be of other results
     assert not (out / "tracks.csv").exists()
     assert not (out / "objects.csv").exists()

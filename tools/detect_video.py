@@ -29,6 +29,7 @@ from tools.videos.video_file import LONGEST_SIDE
 from tools.videos.video_flags import add_every, videos_of
 
 COUNTS = "counts.csv"
+LEAST_TAKEN = 0.5  # of the boxes that are of an object; where it is less that is told
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +68,10 @@ def _run(options: argparse.Namespace) -> int:
     warn_of_cuts(detector, options)
     if work.best > 0 and not work.num_shown:
         warn(f"the best score is {work.best:.2f}, so no box was drawn or counted; lower --draw_score")
+    if work.following is not None and work.following.num_taken < LEAST_TAKEN * work.following.num_boxes:
+        lost = work.following.num_boxes - work.following.num_taken
+        why = "what moves farther between two frames than it extends is not followed; a smaller --every may help"
+        warn(f"{lost} of {work.following.num_boxes} boxes are of no object: {why}")
     if work.is_stopped:
         print("stopped; what is written is of the frames so far", file=sys.stderr)
         return stop.exit_code

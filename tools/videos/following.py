@@ -50,7 +50,8 @@ class Following:
         videos: all of them. least_scores: of each class, of a `Tracker`.
 
     Attributes:
-        counts: objects by class. crossed: those that crossed, of the videos that are done with. counters: of the lines,
+        counts: objects by class. num_boxes: that score enough to begin an object; num_taken: those of them that are of
+            one. crossed: those that crossed, of the videos that are done with. counters: of the lines,
             in the video that is looked at.
     """
 
@@ -65,6 +66,7 @@ class Following:
         self.folder, self.videos, self.class_names = folder, videos, class_names
         self.least_scores, self.how = least_scores, how
         self.counts: Counter[str] = Counter()
+        self.num_boxes = self.num_taken = 0
         self.crossed: dict[tuple[int, Side], Counter[str]] = {  # by line, from 1 on, and side
             (number, side): Counter() for number in range(1, len(how.lines) + 1) for side in ("left", "right")
         }
@@ -102,6 +104,8 @@ class Following:
         """The numbers of the objects whose boxes these are (n,) int64, 0 for none; later frames may tell of a box of
         this one that it is an object's."""
         numbers, found = self._tracker.follow(boxes, frame.number, frame.seconds)
+        self.num_boxes += int(boxes.reach(self.least_scores).sum())
+        self.num_taken += sum(seen.score >= self.least_scores[seen.label] for _, seen in found)
         for track, seen in found:
             self._table.writerow((
                 *(frame_name(self._video, seen.frame), self._video.name, track.number, seen.frame),
