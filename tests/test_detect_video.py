@@ -175,6 +175,7 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_
         ([model, clip, out, "--track_gap", "2"], 2, "--track_gap goes with --track or --count_line"),
         ([model, clip, out, "--track", "--track_gap", "inf"], 2, "--track_gap is inf; it must be a time in seconds"),
         ([model, clip, out, "--count_line", "1", "2", "1", "2"], 2, "1 2 1 2 must go from one point to another"),
+        ([model, clip, out, "--count_line", *"123", "nan"], 2, "1 2 3 nan must go from one point to another"),
         ([model, clip, out, "--count_line", *"00", "1e200", "1e200"], 2, "1e+200 must go from one point to another"),
         ([model, clip, out, "--count_line", *"900"], 2, "--count_line: expected 4 arguments"),
         ([model, clip, out, "--count_line", "0", "97", "9", "97"], 2, "0 97 9 97 lies outside the frames of 128 x 96"),

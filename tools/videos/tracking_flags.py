@@ -57,7 +57,7 @@ def tracking_of(options: argparse.Namespace) -> Tracking:
     """How to follow the objects. Raises SettingsError for a line that is a point."""
     lines = tuple(Line(*ends) for ends in options.count_line)
     for line in lines:
-        if not max(map(abs, line)) <= FARTHEST or math.dist(line[:2], line[2:]) < 1:
+        if not all(abs(value) <= FARTHEST for value in line) or math.dist(line[:2], line[2:]) < 1:
             raise SettingsError(f"--count_line {line} must go from one point to another")
     given = {name: getattr(options, flag) for name, flag in _FLAGS.items() if getattr(options, flag) is not None}
     return Tracking(**given, lines=lines)
