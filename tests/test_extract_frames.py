@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from datasets.picture_files.images import read_image
+from tests.camera_servers import camera_server
 from tests.video_clips import clip_frames, write_clip, write_cut_clip
+from tools import extract_frames
 from tools.extract_frames import main
 from tools.split_train_val import main as split
 from tools.videos.video_file import VideoFile
@@ -133,4 +138,47 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path, capsys) -> None:
         said = capsys.readouterr().err
         assert message in said
         assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_camera_is_watched_for_a_time(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "out"
+    with camera_server(clip_frames(30), pace=0.02) as address:
+        assert main([address, str(out), "--every", "0.3", "--seconds", "1.4"]) == 0
+        assert main([address, str(tmp_path / "still"), "--every", "0.1", "--seconds", "1", "--skip_alike",
+                     "--max_distance", "63"]) == 0  # fmt: skip
+    said = capsys.readouterr().out
+    written = names(out)
+    assert 4 <= len(written) <= 5
+    assert all(re.fullmatch(r"127\.0\.0\.1-\d+-\d{4}-\d\d-\d\d_\d{9}\.jpg", name) for name in written)
+    assert f"{len(written)} written: {out}" in said
+    assert read_image(out / written[0]).shape == (96, 128, 3)
+    assert len(names(tmp_path / "still")) == 1
+    assert re.search(r"1 written, \d+ alike", said)
+
+
+@pytest.mark.slow
+def test_a_camera_is_watched_until_it_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = extract_frames.write_pixels
+
+    def stop(*parts: object) -> None:
+        write(*parts)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(extract_frames, "write_pixels", stop)
+    with camera_server(clip_frames(30), pace=0.02) as address:
+        assert main([address, str(tmp_path / "out")]) == 130
+    assert len(names(tmp_path / "out")) == 1
+
+
+def test_what_is_no_camera_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    clip = str(write_clip(tmp_path / "in" / "a.mp4", 2))
+    for arguments, code, message in (
+        (["99", str(tmp_path / "out")], 1, "99: no such camera here"),
+        (["0", clip, str(tmp_path / "out")], 2, "a camera is watched alone, and there are 0, "),
+        ([clip, str(tmp_path / "out"), "--seconds", "3"], 2, "--seconds is for a camera"),
+    ):
+        assert main(arguments) == code
+        assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

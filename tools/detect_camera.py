@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,6 +23,7 @@ from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import seconds
 from tools.running.messages import warn
 from tools.running.stop_request import StopRequest
+from tools.videos.camera_flags import camera_named
 from tools.videos.camera_watch import COUNTS, CROSSINGS, LATEST, OBJECTS, CameraWatch
 from tools.videos.frame_detection import detect_in_frame, warn_if_too_large
 from tools.videos.model_flags import add_model_flags, detector_of
@@ -85,16 +85,16 @@ def _reach(options: argparse.Namespace, stop: StopRequest) -> Camera:
 
 
 def _settle_places(options: argparse.Namespace) -> None:
-    """Take the number of a camera that is named as a device, perhaps by a link such as those in /dev/v4l/by-id. Raises
-    SettingsError for one that is none by its name, and for a folder that cannot be written to."""
-    named = re.fullmatch(r"/dev/video(\d+)", str(Path(options.camera).resolve()))
-    options.camera = named[1] if named else options.camera
-    if not options.camera.isdecimal() and not re.match(r"(?i)[a-z][a-z0-9+.-]*://", options.camera):
+    """Put the camera that is meant into the options. Raises SettingsError for what is none by its name, and for a
+    folder that cannot be written to."""
+    camera = camera_named(options.camera)
+    if camera is None:
         if Path(options.camera).exists():
             raise SettingsError(f"{options.camera}: a file; python -m tools.detect_video detects in videos")
         raise SettingsError(
             f"{options.camera}: no camera; give its number, such as 0, or an address: rtsp://... http://..."
         )
+    options.camera = camera
     if options.out.exists() and not options.out.is_dir():
         raise SettingsError(f"{options.out} is a file; name a folder")
     if options.picture_every:

@@ -1,21 +1,29 @@
-"""The command that takes pictures out of videos, to label: `python -m tools.extract_frames VIDEO OUT --every 1`."""
+"""The command that takes pictures out of videos or a camera: `python -m tools.extract_frames VIDEO OUT --every 1`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import re
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+
+from datasets.cameras import Camera
 from datasets.near_duplicates import MAX_DISTANCE, NO_HASH, are_twins, image_hash
 from datasets.videos import Video, VideoError, frame_name
 from DOTA_devkit.atomic import write_json
 from tools.picture_coding import write_pixels
 from tools.running.command_line import Parser, SettingsError, exit_code
-from tools.running.flag_types import whole
+from tools.running.flag_types import seconds, whole
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
+from tools.running.stop_request import StopRequest
+from tools.videos.camera_flags import camera_named
 from tools.videos.video_flags import add_every, videos_of
 
 NUM_BITS = 64  # of a hash
@@ -28,7 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    paths = videos_of(options.videos, options.out)
+    cameras = [camera for text in options.videos if (camera := camera_named(text)) is not None]
+    if cameras:
+        if len(options.videos) > 1:
+            raise SettingsError(f"a camera is watched alone, and there are {', '.join(options.videos)}; name one")
+        return _watch(cameras[0], options)
+    if options.seconds != math.inf:
+        raise SettingsError("--seconds is for a camera; of a video all is looked through")
+    paths = videos_of([Path(text) for text in options.videos], options.out)
     return int(sum([_is_faulty(path, options) for path in paths]) > 0)
 
 
@@ -43,28 +58,70 @@ def _is_faulty(path: Path, options: argparse.Namespace) -> bool:
 
 def _extract(path: Path, options: argparse.Namespace) -> bool:
     """Write the frames of one video; returns whether it ends too early."""
-    last_hash, counts = NO_HASH, {"written": 0, "there already": 0, "alike": 0}
+    sieve, counts = _Sieve(options), {"written": 0, "there already": 0, "alike": 0}
     with Video(path) as video:
         _refuse_another(options.out, path)
         frames = video.frames(options.every)
         for frame in progress_bar(frames, total=video.num_chosen(options.every), unit="frame", desc=path.name):
             target = options.out / f"{frame_name(path, frame.number)}.{options.suffix}"
-            if options.skip_alike:
-                found = image_hash(frame.picture)
-                if are_twins(found, last_hash, options.max_distance):
-                    counts["alike"] += 1
-                    continue
-                last_hash = found
+            if sieve.holds_back(frame.picture):
+                counts["alike"] += 1
+                continue
             if target.exists():  # of an earlier run, perhaps with labels beside it
                 counts["there already"] += 1
                 continue
             write_pixels(target, frame.picture)
             counts["written"] += 1
-    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "written")
-    print(f"{path}: {video.num_read} frames in {video.seconds + 1 / video.rate:.1f} s; {said}: {options.out}")
+    print(f"{path}: {video.num_read} frames in {video.seconds + 1 / video.rate:.1f} s; {_said(counts)}: {options.out}")
     if video.shortfall:
         warn(f"{path}: {video.shortfall}")
     return video.is_cut
+
+
+def _watch(source: str, options: argparse.Namespace) -> int:
+    """Write frames of a camera, called by it, the day and the time, until the time is over or a stop is requested;
+    returns the exit code."""
+    sieve, counts, due = _Sieve(options), {"written": 0, "alike": 0}, 0.0
+    with StopRequest() as stop, Camera(source, tell=warn) as camera:
+        while not stop.is_requested and camera.seconds < options.seconds:
+            frame = camera.newest()
+            if frame is None or frame.seconds < due:
+                continue
+            due = max(due + options.every, frame.seconds)
+            if sieve.holds_back(frame.picture):
+                counts["alike"] += 1
+                continue
+            when = datetime.now().strftime("%Y-%m-%d_%H%M%S%f")[:-3]
+            write_pixels(options.out / f"{_called(camera.name)}-{when}.{options.suffix}", frame.picture)
+            counts["written"] += 1
+    print(f"{camera.name}: {camera.num_frames} frames in {camera.seconds:.1f} s; {_said(counts)}: {options.out}")
+    return stop.exit_code if stop.is_requested else 0
+
+
+def _called(camera: str) -> str:
+    """A camera in the name of a file: its host, or its number."""
+    host = camera.partition("://")[2].partition("/")[0]
+    return re.sub(r"[^\w.-]", "-", host) if host else f"camera{camera}"
+
+
+class _Sieve:
+    """Holds back frames that show nearly what the last one did that passed, where that is asked for."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._is_wanted, self._max_distance, self._last = options.skip_alike, options.max_distance, NO_HASH
+
+    def holds_back(self, picture: np.ndarray) -> bool:
+        if not self._is_wanted:
+            return False
+        found = image_hash(picture)
+        if are_twins(found, self._last, self._max_distance):
+            return True
+        self._last = found
+        return False
+
+
+def _said(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "written")
 
 
 def _refuse_another(out: Path, video: Path) -> None:
@@ -85,15 +142,28 @@ def _refuse_another(out: Path, video: Path) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         "extract_frames",
-        description="Take pictures out of videos, to label and to train on. They are called <video>_<number>, and stay "
+        description="Take pictures out of videos, or of a camera as it runs (<camera>-<day>_<time>, until --seconds or "
+        "Ctrl-C), to label and to train on. They are called <video>_<number>, and stay "
         r"together in tools.split_train_val --group_by '^(.+)_\d+$'; tools.detect_video calls frames the same.",
         epilog="A picture that is there already stays. Exit codes: 0 done, 1 a damaged video or the like, 2 a wrong "
         "flag.",
     )
     add = parser.add_argument
-    add("videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of them")
+    add(
+        "videos",
+        nargs="+",
+        metavar="VIDEO",
+        help="video files, or folders of them; or a camera: its number (0), or address (rtsp://..., http://...)",
+    )
     add("out", type=Path, metavar="OUT", help="folder for the pictures")
     add_every(parser, 1.0)
+    add(
+        "--seconds",
+        type=seconds,
+        default=math.inf,
+        metavar="SECONDS",
+        help="of a camera: stop after this time [default: never]",
+    )
     add("--skip_alike", action="store_true", help="leave out a frame that shows nearly the same as the one before it")
     add(
         "--max_distance",

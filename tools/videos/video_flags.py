@@ -29,7 +29,7 @@ def add_every(parser: argparse.ArgumentParser, default: float) -> None:
 
 def find_videos(source: Path) -> list[Path]:
     """The video, or those directly in the folder, by name. Raises SettingsError for none."""
-    if not source.exists() and (re.match(r"[a-z]+:/", str(source)) or str(source).isdecimal()):
+    if not source.exists() and (re.match(r"[a-z]+:/", str(source)) or str(source).isdecimal()):  # // is / in a Path
         raise SettingsError(
             f"{source}: only files are read; python -m tools.detect_camera detects in the frames of a camera or stream"
         )
