@@ -119,6 +119,7 @@ def test_a_camera_that_goes_for_good_ends_it_where_that_is_asked_for(
     assert sum(int(row["frames"]) for row in rows_of(folder / "counts.csv")) == len(calls)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, tmp_path: Path, capsys) -> None:
     clip = str(write_clip(tmp_path / "a.mp4", 2))
     model, out = str(finding_checkpoint), str(tmp_path / "out")
