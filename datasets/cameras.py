@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import threading
 import time
 from collections.abc import Callable
 
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # each try would say something of its own; before the first
 import cv2
 import numpy as np
 

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.videos.counter_drawing import draw_counters
+from tools.videos.counter_drawing import draw_counts, draw_lines
 from tools.videos.crossings import Line, LineCounter
 
 
 def test_lines_and_counts_are_drawn() -> None:
     canvas = np.zeros((200, 300, 3), np.uint8)
     counter = LineCounter(Line(20, 150, 280, 150))
-    draw_counters(canvas, [counter])
-    assert canvas[148:152, 30:270].max(axis=(0, 2)).min() > 40  # dark letters are over it
+    draw_lines(canvas, [counter])
+    assert canvas[148:152, 30:270].max(axis=(0, 2)).min() > 150
+    assert not canvas[100:140, :140].any()
+    draw_counts(canvas, [counter])
     text = canvas[100:145].astype(int)
     assert text.any()
     counter.counts["left"] += 1
-    draw_counters(canvas, [counter])
+    draw_counts(canvas, [counter])
     assert (canvas[100:145] != text).any()
-    draw_counters(canvas, [])
 
 
 def test_lines_are_seen_on_bright_ground_and_as_broad_as_asked_for() -> None:
     drawn = {}
     for width in (1, 5):
         canvas = np.full((200, 300, 3), 255, np.uint8)
-        draw_counters(canvas, [LineCounter(Line(20, 150, 280, 150))], line_width=width)
+        draw_lines(canvas, [LineCounter(Line(20, 150, 280, 150))], line_width=width)
         drawn[width] = (canvas[100:, 200] < 100).all(axis=-1).nonzero()[0]
         assert len(drawn[width])
     assert np.ptp(drawn[5]) > np.ptp(drawn[1]) + 2
@@ -36,10 +37,10 @@ def test_where_a_line_leads_to_is_seen_though_its_ends_are_outside() -> None:
     rows = []
     for line in (Line(-500, 50, 800, 50), Line(800, 50, -500, 50)):
         canvas = np.zeros((100, 300, 3), np.uint8)
-        draw_counters(canvas, [LineCounter(line)], line_width=2)
+        draw_lines(canvas, [LineCounter(line)], line_width=2)
         rows.append(canvas[60:].any(axis=(0, 2)).nonzero()[0].tolist())  # columns of what stands off the line
     assert all(rows)
     assert rows[0] != rows[1]
     canvas = np.zeros((100, 300, 3), np.uint8)
-    draw_counters(canvas, [LineCounter(Line(0, 150, 300, 150))])
+    draw_lines(canvas, [LineCounter(Line(0, 150, 300, 150))])
     assert not canvas.any()

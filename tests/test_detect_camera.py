@@ -48,6 +48,7 @@ def test_tables_grow_while_it_looks(finding_checkpoint: Path, tmp_path: Path, ca
     assert 3 <= len(counts) <= 5
     num_looked = sum(int(row["frames"]) for row in counts)
     assert f"looked at {num_looked} frames" in said
+    assert said.endswith(f"written: {folder}\n")
     assert sum(float(row["seconds"]) for row in counts) == pytest.approx(4, abs=1)
     assert max(float(row["car"]) + float(row["boat"]) for row in counts) > 0.5
     assert objects
@@ -62,6 +63,7 @@ def test_tables_grow_while_it_looks(finding_checkpoint: Path, tmp_path: Path, ca
         for side in ("left", "right"):
             went = sum((row["line"], row["to"]) == (number, side) for row in crossings)
             assert sum(int(row[f"line_{number}_{side}"]) for row in counts) == went
+            assert f"crossed line {number} to the {side}: {went}\n" in said
     latest = cv2.imread(str(out / "latest.jpg"))
     assert latest.shape == (96, 128, 3)
     assert (latest[60:90, 60:68] > 200).all(axis=-1).any()  # the line

@@ -97,15 +97,16 @@ def test_result_files_are_taken_with_the_pictures_that_had_no_box(tmp_path: Path
 @pytest.mark.parametrize("task", [1, 2])
 def test_predictions_go_to_a_server_as_they_came(tmp_path: Path, task: int) -> None:
     """Through the command, other classes and a picture without a box included."""
-    found = ImageDetections(np.array([QUAD, QUAD], float), np.array([0.9, 0.1]), np.array([0, 1]))
+    found = ImageDetections(np.array([QUAD, QUAD], float), np.float32([0.9, 0.1]), np.array([0, 1]))
     src, out = tmp_path / "results", tmp_path / "out"
     write_results(src, ["car", "船", "boat"], {"图 1": found})
     write(src / "origin.json", json.dumps({"classes": ["car", "船", "boat"], "images": ["b", "图 1"]}))
-    flags = ["--from", "task1", "--to", f"task{task}", "--min_score", "0", "--rename", "boat=DontCare"]
+    flags = ["--from", "task1", "--to", f"task{task}", "--rename", "boat=DontCare"]
     assert convert([str(src), str(out), *flags]) == 0
     again = read_results(out, ["car", "船"], task=task)
     assert {path.name for path in out.iterdir()} == {f"Task{task}_car.txt", f"Task{task}_船.txt"}
-    assert again.images["图 1"].scores.tolist() == [0.9, 0.1]
+    assert again.images["图 1"].scores.astype(np.float32).tolist() == found.scores.tolist()
+    assert task == 2 or (out / "Task1_car.txt").read_bytes() == (src / "Task1_car.txt").read_bytes()
     assert again.images["图 1"].labels.tolist() == [0, 1]
     outer = [[45, 50], [155, 50], [155, 150], [45, 150]]
     assert again.images["图 1"].quads[0].tolist() == (QUAD if task == 1 else outer)

@@ -69,8 +69,8 @@ def test_who_crosses_a_line_is_listed_and_counted(tmp_path: Path) -> None:
                 assert [counter.counts["left"] for counter in following.counters] == [1, 0]
     rows = rows_of(tmp_path / CROSSINGS)
     assert [list(row.values()) for row in rows[:2]] == [
-        ["a_000002", "a.mp4", "1", "1", "car", "2", "0.400", "left"],
-        ["a_000004", "a.mp4", "1", "2", "boat", "4", "0.800", "right"],
+        ["a_000002", "a.mp4", "1", "1", "car", "2", "0.400", "left", "66.0", "40.0"],
+        ["a_000004", "a.mp4", "1", "2", "boat", "4", "0.800", "right", "51.0", "70.0"],
     ]
     assert [row["video"] for row in rows] == ["a.mp4"] * 2 + ["b.mp4"] * 2
     assert list(following.summary())[1:] == [

@@ -34,9 +34,9 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
         "data.yaml, coco annotations/instances_<split>.json or the file DST.json, labelme <picture>.json with "
         "polygons, xanylabeling the same with boxes that can be turned there, geojson objects.geojson or the file "
         "DST.geojson, csv objects.csv or the file DST.csv, an object a row: its centre, sides, angle in degrees and "
-        "corners, task1 and task2 DOTA's files of results, with corners and with outer boxes (all with --min_score "
-        "0); and, where they are needed, classes.txt and lists of the splits. Exit codes: 0 done, 1 something was "
-        "left out without being asked for, or cannot be read or written, 2 a wrong flag.",
+        "corners, task1 and task2 DOTA's files of results, with corners and with outer boxes, of all scores unless "
+        "--min_score is given; and, where they are needed, classes.txt and lists of the splits. Exit codes: 0 done, 1 "
+        "something was left out without being asked for, or cannot be read or written, 2 a wrong flag.",
     )
     add = parser.add_argument
     add_source_flags(
@@ -64,7 +64,10 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--copy_images", action="store_true", help="also copy the pictures to where the new format has them"
     )
     how.add_argument("--link_images", action="store_true", help="also set links there to the pictures")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if TARGETS[options.to].needs_scores and options.source in PREDICTIONS and options.min_score is None:
+        options.min_score = 0.0  # whoever scores them wants all
+    return options
 
 
 def settle_target(options: argparse.Namespace) -> None:

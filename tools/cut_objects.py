@@ -61,14 +61,15 @@ def _run(options: argparse.Namespace) -> int:
             except ImageError as error:
                 ledger.faults.append(LabelError(picture.path, 1, str(error).removeprefix(f"{picture.path}: ")))
     finally:  # also of one that is stopped
-        write_csv(options.out / TABLE, [("file", *COLUMNS), *rows])
+        if rows:
+            write_csv(options.out / TABLE, [("file", *COLUMNS), *rows])
     warn_of_losses(ledger)
     counts = Counter(str(row[2]) for row in rows)
     width = max(map(len, ("all classes", *counts)))
     for name in (name for name in annotated.class_names if counts[name]):
         print(f"{name:{width}}{counts[name]:10}")
     print(f"{'all classes':{width}}{counts.total():10}")
-    print(f"written: {options.out}, with {TABLE}")
+    print(f"written: {options.out}, with {TABLE}" if rows else "nothing was cut")
     return 1 if ledger.faults or ledger.left_out.total() else 0
 
 

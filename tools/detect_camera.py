@@ -69,8 +69,7 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
         try:
             work.watch(stop)
         finally:
-            said = ", ".join(f"{number} {name}" for name, number in work.num_objects.items()) or "none"
-            print(f"looked at {work.num_looked} frames; objects that were followed: {said}: {folder}", flush=True)
+            print(*work.totals(), f"written: {folder}", sep="\n", flush=True)
     warn_of_cuts(detector, options)
     return stop.exit_code if stop.is_requested else 0
 

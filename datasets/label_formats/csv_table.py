@@ -10,6 +10,7 @@ import numpy as np
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.boxes import quads_to_boxes
+from DOTA_devkit.labels import IGNORE_FLAG
 
 SUFFIXES = (".csv",)
 FILE_NAME = "objects.csv"
@@ -37,10 +38,11 @@ def rows_of(picture: Picture) -> Iterator[tuple[object, ...]]:
     """A row for each object of the picture, with the `COLUMNS`."""
     labels = picture.labels
     scores = [""] * len(labels.names) if picture.scores is None else [f"{score:.4f}" for score in picture.scores]
-    fields = zip(labels.names, scores, labels.difficult, as_boxes(labels.quads), labels.quads, strict=True)
-    for name, score, difficult, box, quad in fields:
+    difficult = np.where(labels.ignored, IGNORE_FLAG, labels.difficult)
+    fields = zip(labels.names, scores, difficult, as_boxes(labels.quads), labels.quads, strict=True)
+    for name, score, flag, box, quad in fields:
         numbers = (f"{value:.3f}" for value in (*box, *quad.reshape(-1)))
-        yield (picture.name, name, score, int(difficult), *numbers)
+        yield (picture.name, name, score, int(flag), *numbers)
 
 
 def as_boxes(quads: np.ndarray) -> np.ndarray:

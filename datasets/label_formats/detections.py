@@ -28,7 +28,7 @@ from DOTA_devkit.task_files import DETECTIONS, ORIGIN, ImageDetections, ResultWr
 
 SCORES = "scores of boxes, which the format does not hold, were left out"
 IGNORED = "boxes of ignore regions, which results do not hold, were left out"
-BELOW = "boxes with a score below {} were left out, as asked"
+BELOW = "boxes with a score below {} were left out, see --min_score and --scores"
 
 
 def read_task1(
@@ -98,7 +98,8 @@ def write_task(dst: Path, annotated: AnnotatedSet, ledger: Ledger, task: Literal
             ledger.changed[IGNORED] += len(picture.labels.names) - len(found.labels.names)
             if found.labels.names:
                 labels = np.array([numbers[name] for name in found.labels.names], np.int64)
-                writer.write(picture.name, ImageDetections(found.labels.quads, found.scores, labels))
+                scores = found.scores.astype(np.float32)  # what they were, in as many digits
+                writer.write(picture.name, ImageDetections(found.labels.quads, scores, labels))
 
 
 def without_scores(annotated: AnnotatedSet, ledger: Ledger) -> AnnotatedSet:

@@ -23,8 +23,9 @@ from models.preprocessing import Preprocessing
 from tools.onnx_detector import OnnxDetector
 from tools.outcomes import DetectionSettings, survivors
 
-# What float32 decides and not the network: differences below these in a probability and an IoU.
-NEAR_THETA, NEAR_IOU = 1e-4, 1e-3
+# What float32 decides and not the network: differences below these in a probability and an IoU; and in two scores, as a
+# part of the difference that is allowed in one.
+NEAR_THETA, NEAR_IOU, NEAR_SCORE = 1e-4, 1e-3, 0.1
 REACH = 4.0  # pixels; farther apart two boxes are not the same
 
 
@@ -95,12 +96,13 @@ def measure_parity(
     The pictures must be such as the file takes as they are. Boxes are matched by class and nearest corners. A box that
     either has and the other may well not have, by rounding alone, is none that is missed: its score is at the
     threshold; it is one of neighbours on the heat map that are about equal (as all are in the padding), or overlaps
-    one; its overlap is at NMS's threshold, or `cls_theta` at its own.
+    one; its overlap is at NMS's threshold, or `cls_theta` at its own; or it overlaps a box of about the same score, so
+    that either may suppress the other.
     """
     parity = Parity()
     for pictures in batches:
         with _watched(network, parity):
-            expected = _reference(network, preprocessing, detector, pictures, limits.near_logit)
+            expected = _reference(network, preprocessing, detector, pictures, limits)
         for picture, rows, torch_found in zip(pictures, detector.rows(pictures, as_inputs=True), expected, strict=True):
             parity.num_pictures += 1
             what = f"{picture.shape[1]} x {picture.shape[0]}"
@@ -127,7 +129,7 @@ def _watched(network: nn.Module, parity: Parity) -> Iterator[None]:
 class Expected(NamedTuple):
     """What torch finds in a picture. variants: the boxes, in all the ways that rounding might choose at thresholds, the
     plain one first; doubtful: boxes of cells of the heat map that differ from a neighbour by rounding alone, each of
-    which may be the peak."""
+    which may be the peak, and of overlapping boxes whose order in NMS is rounding's."""
 
     variants: list[ImageDetections]
     doubtful: ImageDetections = NO_DETECTIONS
@@ -138,7 +140,7 @@ def _reference(
     preprocessing: Preprocessing,
     detector: OnnxDetector,
     pictures: Sequence[np.ndarray],
-    near_logit: float,
+    limits: Limits,
 ) -> list[Expected]:
     """What torch finds in each picture, in its pixels."""
     facts, settings = detector.facts, detector.settings
@@ -152,7 +154,7 @@ def _reference(
             decode(maps, settings.num_peaks, theta_threshold=THETA_THRESHOLD + shift)
             for shift in (0, -NEAR_THETA, NEAR_THETA)
         ]
-        ties = [decode(maps._replace(hm=hm), settings.num_peaks) for hm in _near_ties(maps.hm, near_logit)]
+        ties = [decode(maps._replace(hm=hm), settings.num_peaks) for hm in _near_ties(maps.hm, limits.near_logit)]
     expected = []
     for index in range(len(pictures)):
         variants = [
@@ -160,7 +162,10 @@ def _reference(
             for way in found
             for shift in ((0.0, -NEAR_IOU, NEAR_IOU) if facts.nms else (0.0,))
         ]
-        parts = zip(NO_DETECTIONS, *(_boxes(way, index, scale) for way in ties), strict=True)
+        doubtful = [_boxes(way, index, scale) for way in ties]
+        if facts.nms:
+            doubtful.append(_order_ties(_boxes(found[0], index, scale), settings, NEAR_SCORE * limits.score))
+        parts = zip(NO_DETECTIONS, *doubtful, strict=True)
         expected.append(Expected(variants, ImageDetections(*(np.concatenate(part) for part in parts))))
     return expected
 
@@ -177,6 +182,16 @@ def _kept(boxes: ImageDetections, settings: DetectionSettings, nms: bool, shift:
         return boxes
     thresh = min(max(settings.nms_thresh + shift, 0.0), 1.0)
     return survivors(*boxes, replace(settings, nms_thresh=thresh))
+
+
+def _order_ties(boxes: ImageDetections, settings: DetectionSettings, near: float) -> ImageDetections:
+    """The boxes that overlap one of their class so much that the worse of the two goes, and score about the same."""
+    boxes = boxes.at(np.flatnonzero(boxes.scores >= settings.conf_thresh))
+    is_tie = poly_iou(boxes.quads, boxes.quads) > settings.nms_thresh - NEAR_IOU
+    is_tie &= np.abs(boxes.scores[:, None] - boxes.scores[None]) <= near
+    is_tie &= boxes.labels[:, None] == boxes.labels[None]
+    np.fill_diagonal(is_tie, False)
+    return boxes.at(np.flatnonzero(is_tie.any(axis=1)))
 
 
 def _near_ties(hm: torch.Tensor, near_logit: float) -> Iterator[torch.Tensor]:

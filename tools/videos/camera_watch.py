@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from tools.drawings.drawing_files import write_picture
 from tools.outcomes import PictureDetector, Tiling
 from tools.running.messages import warn
 from tools.running.stop_request import StopRequest
-from tools.videos.counter_drawing import draw_counters
+from tools.videos.counter_drawing import draw_counts, draw_lines
 from tools.videos.crossings import LineCounter, Side
 from tools.videos.frame_detection import detect_in_frame
 from tools.videos.growing_table import GrowingTable
@@ -111,6 +111,14 @@ class CameraWatch:
                     if self._period.num_looked:
                         self._report()
 
+    def totals(self) -> Iterator[str]:
+        """What was seen so far, for people."""
+        said = ", ".join(f"{number} {name}" for name, number in self.num_objects.items()) or "none"
+        yield f"looked at {self.num_looked} frames; objects that were followed: {said}"
+        for number, counter in enumerate(self._counters, 1):
+            for side in SIDES:
+                yield f"crossed line {number} to the {side}: {counter.counts[side]}"
+
     def _look(self, frame: Frame, is_drawn: bool) -> None:
         if frame.picture.shape[:2] != self.hw:
             (now_h, now_w), (height, width) = frame.picture.shape[:2], self.hw
@@ -148,10 +156,11 @@ class CameraWatch:
 
     def _draw(self, picture: np.ndarray, boxes: ImageDetections, numbers: np.ndarray) -> None:
         looks = {"min_score": self.least, "line_width": self.options.line_width, "labels": self.options.draw_labels}
-        drawing = draw_boxes(picture, boxes, self.detector.class_names, objects=numbers, in_place=True, **looks)
-        draw_counters(drawing, self._counters, self.options.line_width)
+        draw_lines(picture, self._counters, self.options.line_width)
+        draw_boxes(picture, boxes, self.detector.class_names, objects=numbers, in_place=True, **looks)
+        draw_counts(picture, self._counters)
         try:
-            write_picture(self.options.out / LATEST, drawing)
+            write_picture(self.options.out / LATEST, picture)
             self._is_drawn = True
         except OSError as error:  # a picture less is no reason to stop counting
             if self._is_drawn:
@@ -168,7 +177,10 @@ class CameraWatch:
         counts = (f"{mean:.2f}" if done.num_looked else "" for mean in means)  # nobody knows what there was
         self._counts.add(self._time(done.began), f"{seconds:.1f}", done.num_looked, passed, *counts, *crossed)
         said = [f"{mean:.1f} {name}" for mean, name in zip(means, names, strict=True) if mean] or ["nothing"]
-        went = [f"; line {number}: {count} to the {side}" for (number, side), count in done.crossed.items()]
+        went = [
+            f"; line {number}: {', '.join(f'{done.crossed[number, side]} {side}' for side in SIDES)}"
+            for number in range(1, len(self._counters) + 1)
+        ]
         rate = f"{done.num_looked / max(seconds, 1e-9):.1f} frames/s, {passed} passed over"
         what = f"in a frame {', '.join(said)}" if done.num_looked else "no frames came"
         print(f"{time.strftime('%X')}: {rate}; {what}{''.join(went)}", flush=True)

@@ -14,11 +14,11 @@ HEAD = 8  # times the width of a line: its arrow's head
 PLACE = 0.25  # of the line that is seen: where its counts stand; lines that cross each other seldom do so there
 
 
-def draw_counters(canvas: np.ndarray, counters: Sequence[LineCounter], line_width: int = 0) -> None:
-    """Draw the lines, with an arrow where they lead to, and what has crossed them so far on a frame (H, W, 3) uint8
-    BGR; `line_width` in pixels, 0 for that of boxes on such a canvas."""
+def draw_lines(canvas: np.ndarray, counters: Sequence[LineCounter], line_width: int = 0) -> None:
+    """Draw the lines, with an arrow where they lead to, on a frame (H, W, 3) uint8 BGR, before its boxes; `line_width`
+    in pixels, 0 for that of boxes on such a canvas."""
     width = line_width or pen_for(canvas, NO_DETECTIONS.quads).width
-    for number, counter in enumerate(counters, 1):
+    for counter in counters:
         seen = counter.line.part_in(canvas.shape[:2])
         if seen is None:
             continue
@@ -30,5 +30,13 @@ def draw_counters(canvas: np.ndarray, counters: Sequence[LineCounter], line_widt
         for color, broad in ((PAPER, 2 * width + 2), (WHITE, width)):  # white alone is not seen on bright ground
             for first, last in ((start, end), (tip + back + across, tip), (tip + back - across, tip)):
                 draw_line(canvas, first, last, color, broad)
-        text = f"line {number}: {counter.counts['left']} left, {counter.counts['right']} right"
-        label_quad(canvas, (start + PLACE * (end - start))[None], text, WHITE, taken=[])
+
+
+def draw_counts(canvas: np.ndarray, counters: Sequence[LineCounter]) -> None:
+    """Write what has crossed the lines so far beside them."""
+    for number, counter in enumerate(counters, 1):
+        seen = counter.line.part_in(canvas.shape[:2])
+        if seen is not None:
+            start, end = np.array(seen).reshape(2, 2)
+            text = f"line {number}: {counter.counts['left']} left, {counter.counts['right']} right"
+            label_quad(canvas, (start + PLACE * (end - start))[None], text, WHITE, taken=[])

@@ -27,7 +27,7 @@ OBJECT_COLUMNS = (
     *("video", "object", "class", "frames", "first_frame", "last_frame", "first_seconds", "last_seconds"),
     *("first_x", "first_y", "last_x", "last_y", "best_score"),
 )
-CROSSING_COLUMNS = ("image", "video", "line", "object", "class", "frame", "seconds", "to")
+CROSSING_COLUMNS = ("image", "video", "line", "object", "class", "frame", "seconds", "to", "x", "y")
 
 
 class _Crossing(NamedTuple):
@@ -136,7 +136,8 @@ class Following:
         for track, seen, line, side in self._crossed:
             name, image = self.class_names[track.label], frame_name(self._video, seen.frame)
             when = (seen.frame, f"{seen.seconds:.3f}")
-            self._crossings.append((image, self._video.name, line, track.number, name, *when, side))
+            place = (f"{value:.1f}" for value in seen.quad.mean(axis=0))
+            self._crossings.append((image, self._video.name, line, track.number, name, *when, side, *place))
             self.crossed[line, side][name] += 1
 
     def summary(self) -> Iterator[str]:

@@ -17,7 +17,7 @@ from tools.outcomes import Found, PictureDetector, Tiling
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
-from tools.videos.counter_drawing import draw_counters
+from tools.videos.counter_drawing import draw_counts, draw_lines
 from tools.videos.following import Following
 from tools.videos.frame_detection import detect_in_frame, warn_if_too_large
 from tools.videos.tracking_flags import Tracking
@@ -90,10 +90,11 @@ class VideoDetection:
             numbers = None if self.following is None else self.following.follow(frame, boxes)
             if options.draw:
                 names = self.detector.class_names
-                drawing = draw_boxes(frame.picture, boxes, names, objects=numbers, in_place=True, **looks)
-                if self.following is not None:
-                    draw_counters(drawing, self.following.counters, options.line_width)
-                file.write(drawing)
+                counters = self.following.counters if self.following else ()
+                draw_lines(frame.picture, counters, options.line_width)
+                draw_boxes(frame.picture, boxes, names, objects=numbers, in_place=True, **looks)
+                draw_counts(frame.picture, counters)
+                file.write(frame.picture)
 
     def _boxes(self, frame: Frame, path: Path) -> ImageDetections:
         """The boxes of a frame, which are written and counted."""

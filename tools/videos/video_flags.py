@@ -30,9 +30,8 @@ def add_every(parser: argparse.ArgumentParser, default: float) -> None:
 def find_videos(source: Path) -> list[Path]:
     """The video, or those directly in the folder, by name. Raises SettingsError for none."""
     if not source.exists() and (re.match(r"[a-z]+:/", str(source)) or str(source).isdecimal()):  # // is / in a Path
-        raise SettingsError(
-            f"{source}: only files are read; python -m tools.detect_camera detects in the frames of a camera or stream"
-        )
+        remedy = "python -m tools.detect_camera detects in the frames of a camera or stream"
+        raise SettingsError(f"{str(source).replace(':/', '://')}: only files are read; {remedy}")
     if not source.exists():
         raise SettingsError(f"{source}: no such video file or folder")
     if not source.is_dir():
