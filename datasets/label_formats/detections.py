@@ -28,7 +28,7 @@ from DOTA_devkit.task_files import DETECTIONS, ORIGIN, ImageDetections, ResultWr
 
 SCORES = "scores of boxes, which the format does not hold, were left out"
 IGNORED = "boxes of ignore regions, which results do not hold, were left out"
-BELOW = "boxes with a score below {} were left out, see --min_score and --scores"
+BELOW = "boxes with a score below {} were left out (--min_score)"
 
 
 def read_task1(
