@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # each try would say something of its own; before the first
 import cv2
 import numpy as np
 
@@ -84,6 +83,7 @@ class Camera:
     def _open(self) -> cv2.VideoCapture:
         if self._source.isdecimal():
             return cv2.VideoCapture(int(self._source))
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # each try would say something of its own
         patience = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _PATIENCE, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _PATIENCE)
         return cv2.VideoCapture(self._source, cv2.CAP_FFMPEG, patience)
 

@@ -14,17 +14,18 @@ LONGEST_CUT = 32766  # pixels; beyond, OpenCV cannot warp
 _AROUND = 2  # pixels read beyond the cut, which the interpolation looks at
 
 
-def upright_box(quad: np.ndarray, by_first_side: bool = False) -> np.ndarray:
-    """The minimum-area rectangle of a quad (4, 2) as cx, cy, w, h in pixels and the angle of w, radians, clockwise from
-    +x: w is the longer side and the angle in [-pi/2, pi/2); or, `by_first_side`, w is the side that lies most as the
-    quad's first one does, from its first corner to its second, and the angle in [-pi, pi]."""
-    x, y, width, height, angle = quads_to_boxes(quad[None], "le90")[0]
-    if by_first_side:
-        first = quad[1] - quad[0]
-        quarters = round((math.atan2(first[1], first[0]) - angle) / (math.pi / 2))
-        angle = math.remainder(angle + quarters * math.pi / 2, math.tau)
-        width, height = (height, width) if quarters % 2 else (width, height)
-    return np.array([x, y, width, height, angle])
+def upright_boxes(quads: np.ndarray, by_first_side: bool = False) -> np.ndarray:
+    """The minimum-area rectangles of quads (n, 4, 2) as cx, cy, w, h in pixels and the angle of w, radians, clockwise
+    from +x, (n, 5): w is the longer side and the angle in [-pi/2, pi/2); or, `by_first_side`, w is the side that lies
+    most as the quad's first one does, from its first corner to its second, and the angle in [-pi, pi]."""
+    boxes = quads_to_boxes(quads, "le90")
+    for box, (start, end, *_) in zip(boxes, quads if by_first_side else (), strict=False):
+        first = math.atan2(end[1] - start[1], end[0] - start[0])
+        quarters = round((first - box[4]) / (math.pi / 2))
+        box[4] = math.remainder(box[4] + quarters * math.pi / 2, math.tau)
+        if quarters % 2:
+            box[2:4] = box[3], box[2]
+    return boxes
 
 
 def cut_size(box: np.ndarray, margin: float = 0.0) -> tuple[int, int]:
@@ -36,7 +37,7 @@ def cut_size(box: np.ndarray, margin: float = 0.0) -> tuple[int, int]:
 def cut_object(
     picture: np.ndarray | PictureWindows, box: np.ndarray, fill_bgr: tuple[float, ...], margin: float = 0.0
 ) -> np.ndarray:
-    """What a picture (H, W, c) shows within a box of `upright_box` and its margin, w from left to right, in the
+    """What a picture (H, W, c) shows within a box of `upright_boxes` and its margin, w from left to right, in the
     picture's own scale: `cut_size` x c, uint8. Of a picture that is read in windows only that part is read.
 
     Beyond the picture is the fill. Raises ValueError for a cut that is longer than LONGEST_CUT, ImageError where the

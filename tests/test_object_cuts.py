@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.object_cuts import LONGEST_CUT, cut_object, cut_size, upright_box
+from datasets.object_cuts import LONGEST_CUT, cut_object, cut_size, upright_boxes
 from DOTA_devkit.boxes import boxes_to_quads
 from tools.drawing import SUBPIXEL_BITS, fixed_point
 
@@ -40,7 +40,7 @@ def quarters_of(cut: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("degrees", [-90, -60, -1, 0, 30, 89])
 def test_the_long_side_lies_and_the_upper_end_of_it_comes_up(degrees: int, first: int) -> None:
     picture, quad = drawn(np.deg2rad(degrees), first=first)
-    cut = cut_object(picture, upright_box(quad), FILL)
+    cut = cut_object(picture, upright_boxes(quad[None])[0], FILL)
     assert cut.shape == (30, 60, 3)
     assert np.abs(quarters_of(cut).astype(int) - QUARTERS).max() < 10
 
@@ -49,25 +49,25 @@ def test_the_long_side_lies_and_the_upper_end_of_it_comes_up(degrees: int, first
 @pytest.mark.parametrize("size", [(60, 30), (30, 60)])
 def test_the_first_side_is_above_where_labels_tell_the_front_by_it(degrees: int, size: tuple[int, int]) -> None:
     picture, quad = drawn(np.deg2rad(degrees), size)
-    cut = cut_object(picture, upright_box(quad, by_first_side=True), FILL)
+    cut = cut_object(picture, upright_boxes(quad[None], by_first_side=True)[0], FILL)
     assert cut.shape == (size[1], size[0], 3)
     assert np.abs(quarters_of(cut).astype(int) - QUARTERS).max() < 10
 
 
 def test_pixels_of_an_upright_box_are_those_of_the_picture() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    box = upright_box(boxes_to_quads(np.array([[20, 15, 12, 6, 0]]), "le90")[0])
+    box = upright_boxes(boxes_to_quads(np.array([[20, 15, 12, 6, 0]]), "le90"))[0]
     np.testing.assert_array_equal(cut_object(picture, box, FILL), picture[12:18, 14:26])
     np.testing.assert_array_equal(cut_object(picture, box, FILL, margin=0.5), picture[9:21, 8:32])
 
 
 def test_beyond_the_border_is_the_fill() -> None:
     picture = np.full((40, 50, 3), 9, np.uint8)
-    box = upright_box(boxes_to_quads(np.array([[0, 20, 20, 10, 0]]), "le90")[0])
+    box = upright_boxes(boxes_to_quads(np.array([[0, 20, 20, 10, 0]]), "le90"))[0]
     cut = cut_object(picture, box, FILL)
     np.testing.assert_array_equal(cut[:, :9], np.broadcast_to(FILL, (10, 9, 3)))
     assert (cut[:, 10:] == 9).all()
-    away = upright_box(boxes_to_quads(np.array([[-100, 20, 20, 10, 1]]), "le90")[0])
+    away = upright_boxes(boxes_to_quads(np.array([[-100, 20, 20, 10, 1]]), "le90"))[0]
     np.testing.assert_array_equal(cut_object(picture, away, FILL), np.broadcast_to(FILL, (10, 20, 3)))
 
 
@@ -82,7 +82,7 @@ def test_both_ways_give_the_same_rectangle(angle: float, width: float, height: f
     quad = np.roll(boxes_to_quads(np.array([[30, 40, width, height, angle]]), "le90")[0], first, axis=0)
     quad = quad[::-1] if flips else quad
     for by_first_side in (False, True):
-        box = upright_box(quad, by_first_side)
+        box = upright_boxes(quad[None], by_first_side)[0]
         corners = boxes_to_quads(box[None], "le90")[0]
         distances = np.linalg.norm(corners[:, None] - quad, axis=-1)
         assert distances.min(axis=1).max() < 1e-6

@@ -30,13 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check, print and write what was found; returns the exit code: 0 no error found, 1 errors found or something that
     a person can mend, 2 a wrong flag, 130 and 143 stopped by Ctrl-C and SIGTERM."""
     stop = StopRequest()
-
-    def work() -> int:
-        options = _parse(arguments)
-        with stop:
-            return check_folder(options, stop)
-
-    return exit_code(work, stop)
+    return exit_code(lambda: stop.around(check_folder, _parse(arguments)), stop)
 
 
 def check_folder(options: argparse.Namespace, stop: StopRequest) -> int:

@@ -13,10 +13,7 @@ from datasets.label_formats import TARGETS
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 from datasets.label_formats.detections import without_scores
 from datasets.label_formats.label_folders import write_lists
-from datasets.label_formats.places import (
-    locate_pictures,
-    measure_pictures,
-)
+from datasets.label_formats.places import locate_pictures, measure_pictures
 from tools.conversion_flags import parse_conversion, settle_target
 from tools.label_sources import read_labels_of, settle_source, warn_of_losses
 from tools.picture_links import copy_picture, link_or_copy

@@ -14,7 +14,7 @@ import numpy as np
 from datasets.label_formats.annotations import Ledger, Picture, take_objects
 from datasets.label_formats.csv_table import COLUMNS, rows_of
 from datasets.label_formats.places import locate_pictures
-from datasets.object_cuts import LONGEST_CUT, cut_object, cut_size, upright_box
+from datasets.object_cuts import LONGEST_CUT, cut_object, cut_size, upright_boxes
 from datasets.picture_files.images import ImageError
 from datasets.picture_files.layouts import Reading
 from datasets.picture_files.picture_windows import open_picture
@@ -79,8 +79,7 @@ def _cut_all(picture: Picture, options: argparse.Namespace, ledger: Ledger) -> I
     ledger.changed[IGNORED] += int(is_ignored.sum())
     objects = take_objects(picture, np.flatnonzero(~is_ignored))
     wanted = []
-    for number, quad in enumerate(objects.labels.quads):
-        box = upright_box(quad, options.upright == "first_side")
+    for number, box in enumerate(upright_boxes(objects.labels.quads, options.upright == "first_side")):
         if min(box[2:4]) < options.min_side:
             ledger.changed[TOO_SMALL.format(options.min_side)] += 1
         elif max(cut_size(box, options.margin)) > LONGEST_CUT:

@@ -7,18 +7,16 @@ import math
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 
 from datasets.cameras import Camera, CameraError
 from datasets.videos import Frame
 from DOTA_devkit.atomic import write_json
-from tools.detection.detector_flags import least_scores_of, tiling_of, warn_of_cuts
-from tools.detection.results import file_hash
+from tools.detection.detector_flags import tiling_of, warn_of_cuts
+from tools.detection.results import model_facts
 from tools.drawing import numbered_classes
 from tools.drawings.drawing_files import check_drawings
-from tools.outcomes import PictureDetector, Tiling, tile_hint
-from tools.run_folder import weights_in
+from tools.outcomes import PictureDetector, Tiling
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import seconds
 from tools.running.messages import warn
@@ -37,23 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Detect until stopped; returns the exit code: 0 the time is over, 1 a camera that cannot be reached or something
     else that a person can mend, 2 a wrong flag, 130 and 143 stopped by Ctrl-C and SIGTERM."""
     stop = StopRequest()
-
-    def work() -> int:
-        options = _parse(arguments)
-        with stop:
-            return _run(options, stop)
-
-    return exit_code(work, stop, "stopped; the tables hold what was seen so far")
+    return exit_code(
+        lambda: stop.around(_run, _parse(arguments)), stop, "stopped; the tables hold what was seen so far"
+    )
 
 
 def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     tracking, tiling = tracking_of(options), tiling_of(options)
     _settle_places(options)
-    options.model = weights_in(options.model)
-    detector = detector_of(options)
-    least = [max(score, detector.settings.conf_thresh) for score in least_scores_of(options, detector.class_names)]
-    if tiling is not None and (hint := tile_hint(tiling, detector.usual_hw, detector.input_hw)):
-        warn(hint)
+    detector, least = detector_of(options, tiling)
     with _reach(options, stop) as camera:
         frame = _first_frame(camera, stop)
         hw = frame.picture.shape[:2]
@@ -112,14 +102,14 @@ def _first_frame(camera: Camera, stop: StopRequest) -> Frame:
 def _new_folder(out: Path) -> Path:
     """A folder for what is seen from now on, named by the clock: a machine that starts anew goes on beside it."""
     began = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    for number in count(1):
-        folder = out / (began if number == 1 else f"{began}_{number}")
+    folder, number = out / began, 1
+    while True:
         try:
             folder.mkdir(parents=True)
+            return folder
         except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("no folder is free")
+            number += 1
+            folder = out / f"{began}_{number}"
 
 
 def _origin(
@@ -136,11 +126,8 @@ def _origin(
         "camera": camera.name,
         "height": hw[0],
         "width": hw[1],
-        "checkpoint": str(options.model),
-        "sha256": file_hash(options.model),
         "classes": list(detector.class_names),
-        **vars(detector.settings),
-        "tiles": [tiling.size, tiling.overlap, *tiling.scales] if tiling else None,
+        **model_facts(options.model, detector.settings, tiling),
         "least_scores": list(least),
         "every": options.every,
         "track_frames": tracking.least_frames,

@@ -11,11 +11,9 @@ from pathlib import Path
 from datasets.videos import Video, VideoError
 from DOTA_devkit.atomic import write_csv
 from tools.class_scores import shown_scores
-from tools.detection.detector_flags import least_scores_of, tiling_of, warn_of_cuts
+from tools.detection.detector_flags import tiling_of, warn_of_cuts
 from tools.detection.results import DETECTIONS, RESULTS, ResultFiles, origin_of, read_origin
 from tools.drawing import numbered_classes
-from tools.outcomes import tile_hint
-from tools.run_folder import weights_in
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.folder_lock import LOCK
 from tools.running.messages import warn
@@ -43,11 +41,7 @@ def _run(options: argparse.Namespace) -> int:
     _refuse_other_results(options.out, paths)
     named = _named(paths)
     paths, num_bad = _readable(paths, options, tracking.lines if tracking else ())
-    options.model = weights_in(options.model)
-    detector = detector_of(options)
-    least = least_scores_of(options, detector.class_names)
-    if tiling is not None and (hint := tile_hint(tiling, detector.usual_hw, detector.input_hw)):
-        warn(hint)
+    detector, least = detector_of(options, tiling)
     print(f"detecting with {options.model} in {len(paths)} {'video' if len(paths) == 1 else 'videos'}", flush=True)
     started = time.perf_counter()
     origin = origin_of(options.model, named, paths, detector.settings, tiling) | {"every": options.every}
@@ -165,7 +159,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL", help="run folder, checkpoint, or file of tools.export_onnx")
-    add("videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of them")
+    add("videos", nargs="+", metavar="VIDEO", help="video files, or folders of them")
     add("out", type=Path, metavar="OUT", help="folder for results and the drawn video")
     add_every(parser, 0.0)
     add_model_flags(parser)

@@ -35,13 +35,7 @@ LONGEST_JPEG = 65_500  # pixels that libjpeg writes
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a person can mend."""
     stop = StopRequest()
-
-    def work() -> int:
-        options = _parse(arguments)
-        with stop:
-            return draw_folder(options, stop)
-
-    return exit_code(work, stop)
+    return exit_code(lambda: stop.around(draw_folder, _parse(arguments)), stop)
 
 
 def draw_folder(options: argparse.Namespace, stop: StopRequest) -> int:

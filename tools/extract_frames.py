@@ -43,7 +43,7 @@ def _run(options: argparse.Namespace) -> int:
         return _watch(cameras[0], options)
     if options.seconds != math.inf:
         raise SettingsError("--seconds is for a camera; of a video all is looked through")
-    paths = videos_of([Path(text) for text in options.videos], options.out)
+    paths = videos_of(options.videos, options.out)
     return int(sum([_is_faulty(path, options) for path in paths]) > 0)
 
 

@@ -35,13 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Detect, write results and drawings; returns the exit code: 0 done, 1 a picture could not be read or something
     else that a person can mend, 2 a wrong flag, 130 and 143 stopped by Ctrl-C and SIGTERM."""
     stop = StopRequest()
-
-    def work() -> int:
-        options = _parse(arguments)
-        with stop:
-            return _run(options, stop)
-
-    return exit_code(work, stop, STOPPED)
+    return exit_code(lambda: stop.around(_run, _parse(arguments)), stop, STOPPED)
 
 
 def _run(options: argparse.Namespace, stop: StopRequest) -> int:

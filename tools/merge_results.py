@@ -60,28 +60,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Merge and print the counts; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a person can
     mend, 130 and 143 stopped by Ctrl-C and SIGTERM."""
     stop = StopRequest()
+    return exit_code(lambda: stop.around(_run, _parse(arguments)), stop)
 
-    def work() -> None:
-        options = _parse(arguments)
-        with stop:
-            index = read_index(options.index)
-            warn_if_stopped(options.results_dir)
-            origin = read_origin(options.results_dir) or {}
-            agnostic, nms_thresh = options.agnostic_nms, options.nms_thresh
-            if agnostic is None:
-                agnostic = bool(origin.get("agnostic"))
-            if agnostic and options.agnostic_nms is None:
-                print(f"classes suppress each other, as in {options.results_dir}", flush=True)
-            if nms_thresh is None:
-                nms_thresh = origin.get("nms_thresh", NMS_THRESH)
-                if not isinstance(nms_thresh, int | float) or not 0 <= nms_thresh <= 1:
-                    told = f"{options.results_dir / ORIGIN}: nms_thresh is {nms_thresh!r}, no number from 0 to 1"
-                    raise ValueError(f"{told}; give --nms_thresh")
-            if options.nms_thresh is None and nms_thresh != NMS_THRESH:
-                print(f"--nms_thresh is {nms_thresh:g}, as in {options.results_dir}", flush=True)
-            merge_folder(options.results_dir, options.out_dir, index, nms_thresh, options.workers, stop, agnostic)
 
-    return exit_code(work, stop)
+def _run(options: argparse.Namespace, stop: StopRequest) -> None:
+    index = read_index(options.index)
+    warn_if_stopped(options.results_dir)
+    origin = read_origin(options.results_dir) or {}
+    agnostic, nms_thresh = options.agnostic_nms, options.nms_thresh
+    if agnostic is None:
+        agnostic = bool(origin.get("agnostic"))
+    if agnostic and options.agnostic_nms is None:
+        print(f"classes suppress each other, as in {options.results_dir}", flush=True)
+    if nms_thresh is None:
+        nms_thresh = origin.get("nms_thresh", NMS_THRESH)
+        if not isinstance(nms_thresh, int | float) or not 0 <= nms_thresh <= 1:
+            told = f"{options.results_dir / ORIGIN}: nms_thresh is {nms_thresh!r}, no number from 0 to 1"
+            raise ValueError(f"{told}; give --nms_thresh")
+    if options.nms_thresh is None and nms_thresh != NMS_THRESH:
+        print(f"--nms_thresh is {nms_thresh:g}, as in {options.results_dir}", flush=True)
+    merge_folder(options.results_dir, options.out_dir, index, nms_thresh, options.workers, stop, agnostic)
 
 
 def merge_folder(

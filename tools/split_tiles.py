@@ -57,13 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Split and print the counts; returns the exit code: 0 done, 2 a wrong flag, 1 anything else that a person can
     mend, 130 and 143 stopped by Ctrl-C and SIGTERM (the same command goes on)."""
     stop = StopRequest()
+    return exit_code(
+        lambda: stop.around(_run, _parse(arguments)), stop, "stopped; the same command goes on where it stopped"
+    )
 
-    def work() -> None:
-        options = _parse(arguments)
-        with stop:
-            split_folder(options.src, options.dst, _settings_of(options), options.workers, stop, options.lists)
 
-    return exit_code(work, stop, "stopped; the same command goes on where it stopped")
+def _run(options: argparse.Namespace, stop: StopRequest) -> None:
+    split_folder(options.src, options.dst, _settings_of(options), options.workers, stop, options.lists)
 
 
 def split_folder(

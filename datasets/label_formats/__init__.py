@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets.label_formats import csv_table
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Track
 from datasets.label_formats.coco import read_coco, read_coco_folder, write_coco
-from datasets.label_formats.csv_table import write_csv_table
 from datasets.label_formats.cvat import read_cvat
 from datasets.label_formats.detections import read_detections, read_task1, write_task
 from datasets.label_formats.geojson import SUFFIXES, write_geojson
@@ -157,7 +157,13 @@ TARGETS: dict[str, Target] = {
     "geojson": Target(
         write_geojson, _in_images, tells_size=False, needs_path=True, holds_scores=True, file_suffixes=SUFFIXES
     ),
-    "csv": Target(write_csv_table, _in_images, tells_size=False, holds_scores=True, file_suffixes=(".csv",)),
+    "csv": Target(
+        csv_table.write_csv_table,
+        _in_images,
+        tells_size=False,
+        holds_scores=True,
+        file_suffixes=csv_table.SUFFIXES,
+    ),
     **{
         f"task{task}": Target(
             partial(write_task, task=task), _in_images, tells_size=False, holds_scores=True, needs_scores=True

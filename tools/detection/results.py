@@ -127,11 +127,14 @@ def origin_of(
 ) -> dict:
     """What results are results of, for `ResultFiles`: the weights, the pictures (or videos) of a `source`, and all that
     decides what is found in them."""
+    return {"pictures": source, "files": stamp_of(pictures), **model_facts(model, settings, tiling)}
+
+
+def model_facts(model: Path, settings: DetectionSettings, tiling: Tiling | None) -> dict:
+    """The weights, and all that decides what is found with them."""
     return {
         "checkpoint": str(model),
         "sha256": file_hash(model),
-        "pictures": source,
-        "files": stamp_of(pictures),
         **vars(settings),
         "tiles": [tiling.size, tiling.overlap, *tiling.scales] if tiling else None,
     }

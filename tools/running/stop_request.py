@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 
 SECONDS_TO_STOP = 20  # torchrun kills ten seconds later
 
@@ -33,6 +35,13 @@ class StopRequest:
             self._timer.cancel()
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def around(
+        self, run: Callable[[argparse.Namespace, StopRequest], int | None], options: argparse.Namespace
+    ) -> int | None:
+        """What a command does, `run(options, self)`, within the block."""
+        with self:
+            return run(options, self)
 
     @property
     def is_requested(self) -> bool:

@@ -15,13 +15,12 @@ import numpy as np
 from datasets.cameras import Camera, CameraError
 from datasets.videos import Frame
 from DOTA_devkit.task_files import ImageDetections
-from tools.drawing import draw_boxes
 from tools.drawings.drawing_files import write_picture
 from tools.outcomes import PictureDetector, Tiling
 from tools.running.messages import warn
 from tools.running.stop_request import StopRequest
-from tools.videos.counter_drawing import draw_counts, draw_lines
-from tools.videos.crossings import LineCounter, Side
+from tools.videos.counter_drawing import draw_followed
+from tools.videos.crossings import SIDES, LineCounter, Side
 from tools.videos.frame_detection import detect_in_frame
 from tools.videos.growing_table import GrowingTable
 from tools.videos.tracking import Sighting, Track, Tracker
@@ -33,7 +32,6 @@ OBJECT_COLUMNS = (
     *("first_x", "first_y", "last_x", "last_y", "best_score"),
 )
 CROSSING_COLUMNS = ("time", "line", "object", "class", "to", "x", "y")
-SIDES: tuple[Side, ...] = ("left", "right")
 
 
 class _Period:
@@ -156,9 +154,7 @@ class CameraWatch:
 
     def _draw(self, picture: np.ndarray, boxes: ImageDetections, numbers: np.ndarray) -> None:
         looks = {"min_score": self.least, "line_width": self.options.line_width, "labels": self.options.draw_labels}
-        draw_lines(picture, self._counters, self.options.line_width)
-        draw_boxes(picture, boxes, self.detector.class_names, objects=numbers, in_place=True, **looks)
-        draw_counts(picture, self._counters)
+        draw_followed(picture, boxes, self.detector.class_names, numbers, self._counters, **looks)
         try:
             write_picture(self.options.out / LATEST, picture)
             self._is_drawn = True

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from DOTA_devkit.task_files import NO_DETECTIONS
-from tools.drawing import PAPER, WHITE, draw_line, label_quad, pen_for
+from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
+from tools.drawing import PAPER, WHITE, draw_boxes, draw_line, label_quad, pen_for
 from tools.videos.crossings import LineCounter
 
 HEAD = 8  # times the width of a line: its arrow's head
 PLACE = 0.25  # of the line that is seen: where its counts stand; lines that cross each other seldom do so there
+
+
+def draw_followed(
+    canvas: np.ndarray,
+    boxes: ImageDetections,
+    class_names: Sequence[str],
+    numbers: np.ndarray | None,
+    counters: Sequence[LineCounter],
+    **looks: Any,
+) -> None:
+    """Draw on a frame (H, W, 3) uint8 BGR the boxes with the numbers of their objects over the lines, and on top what
+    has crossed these; `looks` as of `draw_boxes`."""
+    draw_lines(canvas, counters, looks["line_width"])
+    draw_boxes(canvas, boxes, class_names, objects=numbers, in_place=True, **looks)
+    draw_counts(canvas, counters)
 
 
 def draw_lines(canvas: np.ndarray, counters: Sequence[LineCounter], line_width: int = 0) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 # least in pixels, since boxes of a few pixels tremble by as much.
 MARGIN, LEAST_MARGIN = 0.25, 3.0
 Side = Literal["left", "right"]
+SIDES: tuple[Side, ...] = ("left", "right")
 
 
 class Line(NamedTuple):
@@ -55,8 +56,8 @@ class Line(NamedTuple):
 class LineCounter:
     """Counts the objects that cross a line.
 
-    counts: by the side to which they go. An object that comes back counts again. One that stands on
-    the line and trembles there does not, nor one that was on it when it was first seen.
+    counts: by the side to which they go. An object that comes back counts again. One that stands on the line and
+    trembles there does not, nor one that was on it when it was first seen.
     """
 
     def __init__(self, line: Line) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from datasets.videos import Frame, frame_name
 from DOTA_devkit.atomic import atomic_write, write_csv
 from DOTA_devkit.task_files import ImageDetections
-from tools.videos.crossings import LineCounter, Side
+from tools.videos.crossings import SIDES, LineCounter, Side
 from tools.videos.tracking import Sighting, Track, Tracker
 from tools.videos.tracking_flags import Tracking
 
@@ -51,8 +51,8 @@ class Following:
 
     Attributes:
         counts: objects by class. num_boxes: that score enough to begin an object; num_taken: those of them that are of
-            one. crossed: those that crossed, of the videos that are done with. counters: of the lines,
-            in the video that is looked at.
+            one. crossed: those that crossed, of the videos that are done with. counters: of the lines, in the video
+            that is looked at.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Following:
         self.counts: Counter[str] = Counter()
         self.num_boxes = self.num_taken = 0
         self.crossed: dict[tuple[int, Side], Counter[str]] = {  # by line, from 1 on, and side
-            (number, side): Counter() for number in range(1, len(how.lines) + 1) for side in ("left", "right")
+            (number, side): Counter() for number in range(1, len(how.lines) + 1) for side in SIDES
         }
         self.counters: list[LineCounter] = []
         self._objects: list[tuple[object, ...]] = []

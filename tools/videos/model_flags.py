@@ -11,11 +11,14 @@ from tools.detection.detector_flags import (
     add_detector_flags,
     add_drawing_flags,
     choosing,
+    least_scores_of,
     open_detector,
 )
-from tools.outcomes import PictureDetector
+from tools.outcomes import PictureDetector, Tiling, tile_hint
+from tools.run_folder import weights_in
 from tools.running.command_line import SettingsError
 from tools.running.flag_types import whole
+from tools.running.messages import warn
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +44,19 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     add_drawing_flags(parser, shown="drawn and counted")
 
 
-def detector_of(options: argparse.Namespace) -> PictureDetector:
-    """The detector of MODEL. Raises SettingsError for flags that it does not know, and for one of four channels."""
+def detector_of(options: argparse.Namespace, tiling: Tiling | None) -> tuple[PictureDetector, list[float]]:
+    """The detector of MODEL, of which a run folder becomes its weights, and the score of each class from which on its
+    boxes are drawn and counted. Warns of tiles that do not suit it. Raises SettingsError for flags that it does not
+    know, and for one of four channels."""
+    options.model = weights_in(options.model)
+    detector = _open(options)
+    least = [max(score, detector.settings.conf_thresh) for score in least_scores_of(options, detector.class_names)]
+    if tiling is not None and (hint := tile_hint(tiling, detector.usual_hw, detector.input_hw)):
+        warn(hint)
+    return detector, least
+
+
+def _open(options: argparse.Namespace) -> PictureDetector:
     if options.model.suffix.lower() == ".onnx":
         for name in ("device", "backbone", "precision"):
             if getattr(options, name) is not None:

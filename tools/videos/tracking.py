@@ -161,8 +161,10 @@ class Tracker:
 
     def _assign(self, boxes: ImageDetections) -> list[tuple[int, Track | None]]:
         """Rows of boxes and their tracks, None for a new one."""
+        counting = np.flatnonzero(boxes.reach(self.least_scores * WEAK))  # mostly a few of very many
+        boxes = boxes.at(counting)
         is_strong = boxes.reach(self.least_scores)
-        strong, weak = np.flatnonzero(is_strong), np.flatnonzero(~is_strong & boxes.reach(self.least_scores * WEAK))
+        strong, weak = np.flatnonzero(is_strong), np.flatnonzero(~is_strong)
         sure = [track for track in self._live if track.number]
         owners: dict[int, Track] = {}
         is_same = poly_iou(boxes.quads, boxes.quads) >= SAME_THING
@@ -176,7 +178,8 @@ class Tracker:
                     owners[row] = track
         speeds = [track.speed for track in owners.values() if track.num_sightings > 1]
         self._flow = np.median(speeds, axis=0) if speeds else np.zeros(2)
-        return [*owners.items(), *((row, None) for row in self._new(boxes.scores, is_same, list(owners), strong))]
+        found = [*owners.items(), *((row, None) for row in self._new(boxes.scores, is_same, list(owners), strong))]
+        return [(int(counting[row]), track) for row, track in found]
 
     def _new(self, scores: np.ndarray, is_same: np.ndarray, owned: list[int], strong: np.ndarray) -> list[int]:
         """Rows of strong boxes, the best first, that are of no track and not a thing of which there is a box already:

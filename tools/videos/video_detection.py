@@ -12,12 +12,11 @@ import numpy as np
 from datasets.videos import Frame, Video, VideoError, frame_name
 from DOTA_devkit.task_files import ImageDetections
 from tools.detection.results import ResultFiles
-from tools.drawing import draw_boxes
 from tools.outcomes import Found, PictureDetector, Tiling
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
-from tools.videos.counter_drawing import draw_counts, draw_lines
+from tools.videos.counter_drawing import draw_followed
 from tools.videos.following import Following
 from tools.videos.frame_detection import detect_in_frame, warn_if_too_large
 from tools.videos.tracking_flags import Tracking
@@ -46,10 +45,9 @@ class VideoDetection:
         stop: StopRequest,
     ) -> None:
         self.options, self.paths, self.detector, self.tiling = options, paths, detector, tiling
-        self.results, self.stop = results, stop
+        self.least, self.results, self.stop = least, results, stop
         self.rows: list[tuple[object, ...]] = []
         self.best, self.num_shown, self.is_stopped = 0.0, 0, False
-        self.least = [max(score, detector.settings.conf_thresh) for score in least]
         self.following: Following | None = None
         if tracking is not None:
             self.following = Following(options.out, paths, detector.class_names, self.least, tracking)
@@ -89,11 +87,8 @@ class VideoDetection:
             boxes = self._boxes(frame, video.path)
             numbers = None if self.following is None else self.following.follow(frame, boxes)
             if options.draw:
-                names = self.detector.class_names
                 counters = self.following.counters if self.following else ()
-                draw_lines(frame.picture, counters, options.line_width)
-                draw_boxes(frame.picture, boxes, names, objects=numbers, in_place=True, **looks)
-                draw_counts(frame.picture, counters)
+                draw_followed(frame.picture, boxes, self.detector.class_names, numbers, counters, **looks)
                 file.write(frame.picture)
 
     def _boxes(self, frame: Frame, path: Path) -> ImageDetections:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from DOTA_devkit.tiling import check_picture_name
 from tools.running.command_line import SettingsError
 from tools.running.destinations import refuse_inputs
 from tools.running.flag_types import seconds
+from tools.videos.camera_flags import camera_named
 
 
 def add_every(parser: argparse.ArgumentParser, default: float) -> None:
@@ -27,11 +27,12 @@ def add_every(parser: argparse.ArgumentParser, default: float) -> None:
     )
 
 
-def find_videos(source: Path) -> list[Path]:
-    """The video, or those directly in the folder, by name. Raises SettingsError for none."""
-    if not source.exists() and (re.match(r"[a-z]+:/", str(source)) or str(source).isdecimal()):  # // is / in a Path
+def find_videos(text: str) -> list[Path]:
+    """The video of this name, or those directly in the folder. Raises SettingsError for none."""
+    if camera_named(text) is not None:
         remedy = "python -m tools.detect_camera detects in the frames of a camera or stream"
-        raise SettingsError(f"{str(source).replace(':/', '://')}: only files are read; {remedy}")
+        raise SettingsError(f"{text}: only files are read; {remedy}")
+    source = Path(text)
     if not source.exists():
         raise SettingsError(f"{source}: no such video file or folder")
     if not source.is_dir():
@@ -66,8 +67,8 @@ def no_picture_there(folder: Path) -> str:
     return f"no picture there; known suffixes: {', '.join(sorted(IMAGE_SUFFIXES))}"
 
 
-def videos_of(sources: Sequence[Path], out: Path) -> list[Path]:
-    """The videos, and those of the folders, whose frames are to go to `out`.
+def videos_of(sources: Sequence[str], out: Path) -> list[Path]:
+    """The videos of these names, and those of the folders, whose frames are to go to `out`.
 
     Raises SettingsError for two of one name, whose frames would have the same names, and where `out` is beside them.
     """
