@@ -46,7 +46,8 @@ class TileIndex:
     pictures: (height, width) by name.  tiles: by name.  source: the folder of the whole pictures, "" if not known.
     num_skipped: how many of its tiles a picture lacks, since they were empty; pictures that lack none are not there.
     value_range: in deep pictures, the values that became black and white; None: each picture's own.
-    bands: of TIFF files, the numbers of the bands that were taken for colours, from 1 on; None: as the file tells.
+    bands: of TIFF files, the numbers of the bands that tiles hold, from 1 on, red, green and blue first; None: as the
+    file tells.
     """
 
     size: int

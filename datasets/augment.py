@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from datasets.channel_groups import by_fours
 from datasets.letterbox import letterbox_scale
 from DOTA_devkit.clipping import clip_quads
 
@@ -97,8 +98,7 @@ def mosaic_parts(rng: np.random.Generator, hw: tuple[int, int]) -> list[tuple[sl
 def warp_image(
     image: np.ndarray, matrix: np.ndarray, input_hw: tuple[int, int], fill_bgr: tuple[float, ...]
 ) -> np.ndarray:
-    """The picture (H, W, c) uint8 under the matrix (2, 3), as an input (input_h, input_w, c) uint8; c is at most 4, the
-    most that OpenCV warps at once and that a picture file holds here.
+    """The picture (H, W, c) uint8 under the matrix (2, 3), as an input (input_h, input_w, c) uint8.
 
     By the matrix of the letterbox it shows what `letterbox_image` does, but for the last pixels at the picture's
     borders: they fade into the fill here, and are repeated there.
@@ -107,10 +107,12 @@ def warp_image(
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
     fill = tuple(round(value) for value in fill_bgr)
-    warped = cv2.warpAffine(
-        image, shifted, input_hw[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
-    )
-    return warped.reshape(*input_hw, image.shape[2])  # OpenCV drops the axis of a single channel
+
+    def warp(part: np.ndarray, channels: slice) -> np.ndarray:
+        how = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_CONSTANT, "borderValue": fill[channels]}
+        return cv2.warpAffine(part, shifted, input_hw[::-1], **how)
+
+    return by_fours(image, warp)
 
 
 def warp_quads(

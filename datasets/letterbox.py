@@ -10,6 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from datasets.channel_groups import by_fours
+
 MOST_IN_FLOAT = 3 * 2**26  # values of a picture that are made floating point at once, 805 MB
 
 
@@ -39,15 +41,13 @@ def letterbox_image(
     if (height, width) == image.shape[:2]:
         canvas[:height, :width] = image
         return canvas
-    if min(image.shape[:2]) * scale >= 1:
-        fy = scale
-        if image.size > MOST_IN_FLOAT and scale < 0.5:
-            image, fy = _sampled_rows(image, scale), 1.0
-        # With fx and fy given, OpenCV samples at exactly this scale; with a size given it would bend it to the size.
-        resized = cv2.resize(image.astype(np.float32), None, fx=scale, fy=fy, interpolation=cv2.INTER_LINEAR)
-    else:  # less than a row or column would be left
-        resized = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    resized = resized.reshape(*resized.shape[:2], -1)  # OpenCV drops the axis of a single channel
+    # With fx and fy given, OpenCV samples at exactly this scale; with a size given it would bend it to the size.
+    how = {"dsize": None, "fx": scale, "fy": scale}
+    if min(image.shape[:2]) * scale < 1:  # less than a row or column would be left
+        how = {"dsize": (width, height)}
+    elif image.size > MOST_IN_FLOAT and scale < 0.5:
+        image, how["fy"] = _sampled_rows(image, scale), 1.0
+    resized = by_fours(image, lambda part, _: cv2.resize(part.astype(np.float32), **how))
     canvas[:height, :width] = resized[:height, :width]
     return canvas
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from datasets.channel_groups import by_fours
 from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.picture_files.picture_windows import PictureWindows, ScaledWindows
 from DOTA_devkit.tiling import Tile, scaled_size, tile_windows
@@ -109,7 +110,7 @@ def _is_blank(pixels: np.ndarray) -> bool:
 
 
 def scale_picture(picture: np.ndarray | PictureWindows, scale: float) -> np.ndarray | PictureWindows | ScaledWindows:
-    """The picture (H, W) or (H, W, bands), scaled exactly; sides are rounded up, the last pixels repeated as needed. Of
+    """The picture (H, W, channels), scaled exactly; sides are rounded up, the last pixels repeated as needed. Of
     one that is read in windows these are scaled when they are asked for."""
     if scale == 1:
         return picture
@@ -119,10 +120,12 @@ def scale_picture(picture: np.ndarray | PictureWindows, scale: float) -> np.ndar
     missing = [
         int(np.ceil(side / scale - 1e-9)) - had for side, had in zip((height, width), picture.shape[:2], strict=True)
     ]
-    bands = picture.shape[2:]
-    if any(missing):
-        picture = cv2.copyMakeBorder(picture, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
-    # With fx and fy given, OpenCV samples at exactly this scale; with a size given it would bend it to the size.
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    scaled = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=how)[:height, :width]
-    return scaled.reshape(*scaled.shape[:2], *bands)  # OpenCV drops the axis of a single channel
+
+    def resize(part: np.ndarray, _: slice) -> np.ndarray:
+        if any(missing):
+            part = cv2.copyMakeBorder(part, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+        # With fx and fy given, OpenCV samples at exactly this scale; with a size given it would bend it to the size.
+        return cv2.resize(part, None, fx=scale, fy=scale, interpolation=how)[:height, :width]
+
+    return by_fours(picture, resize)

@@ -73,7 +73,7 @@ def test_other_kinds_of_file(finding_checkpoint, exported, settings, shape, lett
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("in_channels", [1, 4])
+@pytest.mark.parametrize("in_channels", [1, 4, 7])
 def test_a_light_network_of_other_channels_is_exported_and_finds_in_whole_pictures_and_in_tiles(
     tmp_path, in_channels
 ) -> None:

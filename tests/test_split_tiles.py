@@ -78,8 +78,8 @@ def test_a_small_picture_is_padded_at_the_right_and_at_the_bottom(dota_folder, t
     pixels = read_image(tmp_path / "tiles" / "images" / "a__1__0___0.png")
     assert pixels.shape == (64, 64, 3)
     assert (pixels[:40, :50] == read_image(src / "images" / "a.png")).all()
-    assert (pixels[40:] == tile_pictures.PADDING_BGR).all()
-    assert (pixels[:, 50:] == tile_pictures.PADDING_BGR).all()
+    assert (pixels[40:] == tile_pictures.padding_bgr(3)).all()
+    assert (pixels[:, 50:] == tile_pictures.padding_bgr(3)).all()
 
 
 def test_labels_are_not_truncated(dota_folder, tmp_path):
@@ -126,7 +126,7 @@ def test_a_fourth_band_is_left_out_or_kept(dota_folder, tmp_path, capsys):
     assert (cv2.imread(str(tmp_path / "colours" / tile), cv2.IMREAD_UNCHANGED)[:, :50] == bands[36:, :, :3]).all()
     pixels = read_image(tmp_path / "bands" / tile, 4)
     assert (pixels[:, :50] == bands[36:]).all()
-    assert (pixels[:, 50:] == (*tile_pictures.PADDING_BGR, tile_pictures.PADDING_FOURTH)).all()
+    assert (pixels[:, 50:] == tile_pictures.padding_bgr(4)).all()
     assert main([str(src), str(tmp_path / "x"), *SMALL, "--in_channels", "4", "--suffix", "jpg"]) == 2
     assert "a JPEG holds no fourth band" in capsys.readouterr().err
     assert main([str(dota_folder("three")), str(tmp_path / "y"), *SMALL, "--in_channels", "4"]) == 1

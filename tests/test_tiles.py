@@ -69,10 +69,10 @@ def test_a_crop_is_the_tile_that_split_tiles_writes(tmp_path: Path, scale: float
 
 def test_the_scale_is_exact_and_loses_no_pixel() -> None:
     """Half of 101 columns: 51, the last of which shows the last column; a ramp keeps its slope."""
-    ramp = np.repeat(np.arange(101, dtype=np.uint8)[None] * 2, 11, axis=0)
+    ramp = np.repeat(np.arange(101, dtype=np.uint8)[None, :, None] * 2, 11, axis=0)
     half = scale_picture(ramp, 0.5)
-    assert half.shape == (6, 51)
-    assert half[0].tolist() == [4 * i + 1 for i in range(50)] + [200]
+    assert half.shape == (6, 51, 1)
+    assert half[0, :, 0].tolist() == [4 * i + 1 for i in range(50)] + [200]
     third = scale_picture(np.zeros((100, 90, 3), np.uint8), 0.3)
     assert third.shape == (30, 27, 3)
-    assert scale_picture(ramp, 2.0).shape == (22, 202)
+    assert scale_picture(ramp, 2.0).shape == (22, 202, 1)

@@ -101,8 +101,8 @@ class Config:
     head_norm: bool = _setting(True, "batch norm after the first convolution of each head")
     in_channels: int | None = _setting(
         None,
-        "channels of the pictures: 1 grey or thermal, 3 colours, 4 with near infrared [default: as many as "
-        "--bands, else 3]",
+        "channels of the pictures: 1 grey or thermal, 3 colours, 4 with near infrared, more with --bands [default: as "
+        "many as --bands, else 3]",
     )
     value_range: tuple[float, ...] | None = _setting(
         None,
@@ -112,9 +112,9 @@ class Config:
     )
     bands: tuple[int, ...] | None = _setting(
         None,
-        "of TIFF files, the numbers of the bands that are read, from 1 on: red, green and blue, such as 5 3 2, one for "
-        "grey, or a fourth one, too [default: those that the file calls so, else the first; of tiles, as they were "
-        "cut]",
+        "of TIFF files, the numbers of the bands that are read, from 1 on: red, green and blue, such as 5 3 2, any "
+        "number of others behind these, or one for grey [default: those that the file calls so, else the first; of "
+        "tiles, as they were cut]",
         metavar="N",
     )
     input_h: int | None = _setting(

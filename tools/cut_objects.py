@@ -28,7 +28,7 @@ from tools.running.destinations import refuse_data_folder, require_free
 from tools.running.flag_types import share, whole
 from tools.running.progress import progress_bar
 from tools.setting_rules import check_bands, check_value_range
-from tools.tile_pictures import PADDING_BGR
+from tools.tile_pictures import padding_bgr
 
 TABLE = "cuts.csv"
 IGNORED = "ignore regions were not cut out"
@@ -96,7 +96,7 @@ def _cut_all(picture: Picture, options: argparse.Namespace, ledger: Ledger) -> I
             ledger.left_out[BEYOND] += 1
             continue
         name = f"{folder}/{picture.name}_{number:04d}.{options.suffix}"
-        write_pixels(options.out / name, cut_object(pixels, box, PADDING_BGR, options.margin))
+        write_pixels(options.out / name, cut_object(pixels, box, padding_bgr(3), options.margin))
         yield name, *rows[number]
 
 
@@ -139,7 +139,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     check_value_range(options.value_range)
     check_bands(options.bands)
-    if options.bands is not None and len(options.bands) == 4:
+    if options.bands is not None and len(options.bands) > 3:
         raise SettingsError("--bands: cuts show one band, or three; give as many")
     return options
 

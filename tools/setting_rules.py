@@ -43,8 +43,9 @@ def check_bands(bands: Sequence[int] | None, in_channels: int | None = None) -> 
     if bands is None:
         return
     said = f"--bands {' '.join(map(str, bands))}"
-    if len(bands) not in (1, 3, 4) or min(bands) < 1:
-        raise SettingsError(f"{said}: give the numbers of one band, three or four, from 1 on")
+    if len(bands) in (0, 2) or min(bands) < 1:
+        remedy = "the same may stand there twice" if len(bands) == 2 else "red, green and blue first"
+        raise SettingsError(f"{said}: give the numbers of one band, or of three and more, from 1 on; {remedy}")
     if in_channels not in (None, len(bands)):
         raise SettingsError(f"{said} with --in_channels {in_channels}: give as many bands, or leave --in_channels out")
 
@@ -109,8 +110,9 @@ def _check_training(config: Config) -> None:
         raise SettingsError(f"--ema is {config.ema}; it must be at least 0 and below 1")
     if not 0 < config.init_lr < math.inf:
         raise SettingsError(f"--init_lr is {config.init_lr}; it must be above 0 and finite")
-    if config.in_channels not in (None, 1, 3, 4):
-        raise SettingsError(f"--in_channels is {config.in_channels}; pictures of 1, 3 and 4 bands can be read")
+    if config.in_channels not in (None, 1, 3, 4) and config.bands is None and config.phase == "train":
+        remedy = "of two or more than four name them with --bands (tiles know theirs: leave both out)"
+        raise SettingsError(f"--in_channels is {config.in_channels}; it can be 1, 3 or 4; {remedy}")
     check_value_range(config.value_range)
     check_bands(config.bands, config.in_channels)
     if not 0 < config.backbone_lr_scale < math.inf:

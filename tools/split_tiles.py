@@ -31,7 +31,7 @@ from DOTA_devkit.tiling import (
     check_picture_name,
     write_index,
 )
-from tools.picture_coding import JPEG_QUALITY
+from tools.picture_coding import JPEG_QUALITY, MOST_IN_COLOURS
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import share
 from tools.running.folder_lock import locked
@@ -197,6 +197,8 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
     in_channels = Reading(bands=options.bands).num_channels(options.in_channels) or 3
     if in_channels == 4 and options.suffix == "jpg":
         raise SettingsError("--suffix jpg: a JPEG holds no fourth band; give png, or three bands")
+    if in_channels > MOST_IN_COLOURS and options.suffix != "auto":
+        raise SettingsError(f"--suffix {options.suffix}: holds no {in_channels} bands; leave it out, for TIFF files")
     if options.lists is not None and not options.lists.is_dir():
         raise SettingsError(f"--lists {options.lists}: no such folder")
     alike = ("size", "overlap", "min_visible", "skip_empty", "suffix", "missing_labels", "on_bad_label")
@@ -259,8 +261,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--suffix",
         choices=("auto", "png", "jpg"),
         default="auto",
-        help=f"format of the tiles; auto: jpg (quality {JPEG_QUALITY}) for JPEG pictures, else png "
-        "[default: %(default)s]",
+        help=f"format of the tiles; auto: jpg (quality {JPEG_QUALITY}) for JPEG pictures, tif for more than "
+        f"{MOST_IN_COLOURS} --bands, else png [default: %(default)s]",
     )
     add(
         "--in_channels",

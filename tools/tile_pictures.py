@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from datasets.class_lists import of_known_classes, unknown_class
@@ -20,17 +19,16 @@ from datasets.tiles import scale_picture
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels, read_labels, write_labels
 from DOTA_devkit.tiling import CutLabels, Tile, cut_all_labels, lay_tiles, unlearnt_objects
-from tools.picture_coding import write_pixels
+from tools.picture_coding import MOST_IN_COLOURS, write_pixels
 
 MARKERS = Path(".split/pictures")
-PADDING_BGR = (104, 116, 124)  # the mean colour of ImageNet, with which the letterbox pads by default, too
-PADDING_FOURTH = 124  # likewise
+PADDING_RGB = (124, 116, 104)  # the mean colour of ImageNet, with which the letterbox pads by default, too
 
 
 @dataclass(frozen=True)
 class SplitSettings:
     """What the tiles depend on beside the picture; lengths in pixels of a tile. `suffix`: auto, png or jpg;
-    `in_channels`: bands, 3 or 4, or 1 where one was chosen; `value_range`, `bands`: as `Reading` has them."""
+    `in_channels`: bands, 3 or more, or 1 where one was chosen; `value_range`, `bands`: as `Reading` has them."""
 
     size: int
     overlap: int
@@ -71,6 +69,8 @@ class PictureTask:
 
     @property
     def suffix(self) -> str:
+        if self.settings.in_channels > MOST_IN_COLOURS:
+            return ".tif"
         is_jpeg = self.image_path.suffix.lower() in (".jpg", ".jpeg") and self.settings.in_channels != 4
         kept = "jpg" if is_jpeg else "png"
         return f".{kept if self.settings.suffix == 'auto' else self.settings.suffix}"
@@ -104,7 +104,7 @@ def split_picture(task: PictureTask) -> dict[str, Any]:
             if label_path is not None:
                 names = [labels.names[row] for row in cut.rows.tolist()]
                 write_labels(label_path, cut.quads, names, cut.difficult, sync=False)
-            num_bytes = [_write_tile(image_path, scaled, tile, settings.size), label_path and label_path.stat().st_size]
+            num_bytes = [_write_tile(image_path, scaled, tile, settings), label_path and label_path.stat().st_size]
             tiles[tile.name] = [scale, tile.x, tile.y, *num_bytes]
     labels = labels or NO_LABELS
     unlearnt = [
@@ -146,7 +146,7 @@ def finished_record(task: PictureTask) -> dict[str, Any] | None:
 
 def read_picture(path: Path, num_channels: int = 3, reading: Reading = BY_THE_FILE) -> np.ndarray | PictureWindows:
     """A picture by `open_picture`, (H, W, 1) uint8 if it is grey, for grey tiles stay small (of one that is read in
-    windows: if it has one band), else (H, W, 3) BGR; of four channels always (H, W, 4)."""
+    windows: if it has one band), else (H, W, 3) BGR; of more channels always all."""
     picture = open_picture(path, num_channels, reading, keeps_grey=True)
     if num_channels != 3 or isinstance(picture, PictureWindows):
         return picture
@@ -169,7 +169,7 @@ def _remove_outdated(task: PictureTask) -> None:
         return
     task.marker.unlink()
     for name in before:
-        for place in (f"images/{name}.png", f"images/{name}.jpg", f"labelTxt/{name}.txt"):
+        for place in (f"images/{name}.png", f"images/{name}.jpg", f"images/{name}.tif", f"labelTxt/{name}.txt"):
             (task.dst / place).unlink(missing_ok=True)
 
 
@@ -191,15 +191,28 @@ def _read_objects(task: PictureTask) -> tuple[Labels | None, list[str]]:
     return labels, [str(problem) for problem in problems]
 
 
-def _write_tile(path: Path, scaled: np.ndarray | PictureWindows | ScaledWindows, tile: Tile, size: int) -> int:
+def _write_tile(
+    path: Path, scaled: np.ndarray | PictureWindows | ScaledWindows, tile: Tile, settings: SplitSettings
+) -> int:
     """Cut a tile out of its scaled picture, pad it to its size, write it; returns the number of bytes."""
+    size = settings.size
     pixels = scaled[tile.y : tile.y + size, tile.x : tile.x + size]
-    missing = [size - side for side in pixels.shape[:2]]
-    if any(missing):
-        colour = round(sum(PADDING_BGR) / 3) if pixels.shape[2] == 1 else (*PADDING_BGR, PADDING_FOURTH)
-        pixels = cv2.copyMakeBorder(pixels, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT, value=colour)
+    if pixels.shape[:2] != (size, size):
+        whole = np.empty((size, size, pixels.shape[2]), np.uint8)
+        whole[:] = padding_bgr(pixels.shape[2])
+        whole[: pixels.shape[0], : pixels.shape[1]] = pixels
+        pixels = whole
     # Nobody waits for the disk: a tile that a power cut has emptied has not the size that its marker tells.
-    return write_pixels(path, pixels)
+    return write_pixels(path, pixels, settings.bands)
+
+
+def padding_bgr(num_channels: int) -> tuple[int, ...]:
+    """What tiles are padded with, a value for each channel, blue first: others than colours have these once more, as
+    the letterbox (`Preprocessing.for_channels`)."""
+    if num_channels == 1:
+        return (round(sum(PADDING_RGB) / 3),)
+    others = (PADDING_RGB * num_channels)[3:num_channels]
+    return (*PADDING_RGB[::-1], *others)
 
 
 def _fraction_of(name: str) -> float:

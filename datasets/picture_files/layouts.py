@@ -17,6 +17,7 @@ from datasets.picture_files import tiff
 
 SPREAD = (0.5, 99.5)  # percentiles of a deep picture that become black and white
 MOST_SAMPLES = 1_000_000  # values by which the percentiles are estimated
+HELD_BANDS = "BBAVECTORS_BANDS"  # GDAL's metadata of a tile of many bands: their numbers in the picture, from 1 on
 BEYOND = 1e30  # of what is no data in files that do not say so: the least float32, and its like
 
 
@@ -25,7 +26,7 @@ class Reading(NamedTuple):
 
     value_range: in files of more than eight bits, the values of black and white; None: each file's own percentiles.
     bands: of TIFF files, the numbers of those that are read, from 1 on, as many as there are channels, in the order
-    red, green, blue and another one (as GDAL counts them); None: those that the file calls so, else the first. Other
+    red, green, blue and others (as GDAL counts them); None: those that the file calls so, else the first. Other
     kinds of files hold colours in an order of their own.
     """
 
@@ -196,6 +197,14 @@ def colours_of(file: IO[bytes], tags: Mapping[int, tiff.Field]) -> tuple[tuple[i
     has_opacity = [names.get(band) for band in others] == ["alpha"]
     is_usual = num_bands <= 4 and colours == (0, 1, 2, 3)[:num_bands]
     return None if is_usual else colours, has_opacity
+
+
+def held_bands(file: IO[bytes], tags: Mapping[int, tiff.Field]) -> tuple[int, ...] | None:
+    """Which bands of a picture a TIFF file holds, one after another, as a tile of many says it; None elsewhere."""
+    said = tiff.text(file, tags[tiff.GDAL_METADATA]) if tiff.GDAL_METADATA in tags else ""
+    found = re.search(rf'<Item name="{HELD_BANDS}">([\d ]{{1,4000}})</Item>', said)
+    held = tuple(map(int, found[1].split())) if found else ()
+    return held if len(held) == tiff.number(tags, tiff.BANDS, 1) else None
 
 
 def is_mask(values: np.ndarray) -> bool:

@@ -25,7 +25,16 @@ from datasets.picture_files.images import (
     wanted_bands,
     without_transparent,
 )
-from datasets.picture_files.layouts import BY_THE_FILE, Reading, colours_of, is_mask, no_data_of, sample_step, spread_of
+from datasets.picture_files.layouts import (
+    BY_THE_FILE,
+    Reading,
+    colours_of,
+    held_bands,
+    is_mask,
+    no_data_of,
+    sample_step,
+    spread_of,
+)
 from datasets.picture_files.rasters import open_raster, why_no_rasterio
 from datasets.picture_files.tiff_blocks import FOREIGN, emptied
 from DOTA_devkit.reasons import first_line
@@ -103,8 +112,7 @@ class PictureWindows:
             check_num_bands(path, raster.count, are_named=facts.colours is not None)
             self._bands = _band_order(raster.count, num_channels, facts.colours)
         else:
-            check_bands(path, raster.count, reading.bands)
-            self._bands = blue_first(reading.bands)
+            self._bands = blue_first(_places_of(path, reading.bands, raster.count, facts.held))
         self._num_channels = 1 if keeps_grey and raster.count == 1 and num_channels == 3 else num_channels
         self._cache = _cache_for(raster)
         self.shape = (raster.height, raster.width, self._num_channels)
@@ -257,21 +265,34 @@ def _is_foreign(tags: Mapping[int, tiff.Field]) -> bool:
 
 class _Facts(NamedTuple):
     """Of a TIFF file, at a glance: what is wrong with its parts, and what it says of no data and of its bands, as
-    `Layout` has it."""
+    `Layout` and `held_bands` have it."""
 
     fault: str | None = None
     no_data: float | None = None
     colours: tuple[int, ...] | None = None
     has_opacity: bool = False
+    held: tuple[int, ...] | None = None
 
 
 def _look_at(path: Path) -> _Facts:
     try:
         with path.open("rb") as file:
             tags = tiff.read_tags(file)
-            return _Facts(emptied(file, tags), no_data_of(tags), *colours_of(file, tags))
+            return _Facts(emptied(file, tags), no_data_of(tags), *colours_of(file, tags), held_bands(file, tags))
     except (OSError, struct.error):
         return _Facts()  # opening will tell
+
+
+def _places_of(path: Path, bands: tuple[int, ...], num_bands: int, held: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Where chosen bands stand in a file, from 1 on: in a tile, which holds some of its picture's, elsewhere than in
+    that. Raises ImageError for those that it has not."""
+    if held is None:
+        check_bands(path, num_bands, bands)
+        return bands
+    if not {*bands} <= {*held}:
+        said, chosen = (" ".join(map(str, numbers)) for numbers in (held, bands))
+        raise ImageError(f"{path}: is a tile with the bands {said} of a picture, and --bands is {chosen}")
+    return tuple(held.index(band) + 1 for band in bands)
 
 
 def _band_order(num_bands: int, num_channels: int, colours: tuple[int, ...] | None) -> list[int]:

@@ -17,7 +17,7 @@ class NetworkInput:
     picture_hw: tuple[int, int] | None
     value_range: tuple[float, float] | None
     bands: tuple[int, ...] | None
-    in_channels: int  # of the pictures: 1 grey, 3 BGR, 4 BGR and one more
+    in_channels: int  # of the pictures: 1 grey, 3 BGR, more BGR and the others
 
     @property
     def usual_hw(self) -> tuple[int, int]:

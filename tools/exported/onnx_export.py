@@ -175,13 +175,15 @@ def _found_pictures(folder: Path | None) -> list[Path]:
 
 
 def drawn_scenes(count: int, num_channels: int, seed: int = 7) -> list[np.ndarray]:
-    """Scenes of the demo set (H, W, channels) for a file that reads so many: the last one grey, colours before it."""
+    """Scenes of the demo set (H, W, channels) for a file that reads so many: colours, and what is not of these grey."""
     scenes = [draw_scene(np.random.default_rng([seed, number]))[0] for number in range(count)]
     if num_channels == 3:
         return scenes
     greys = [np.rint(scene.mean(axis=2, keepdims=True)).astype(np.uint8) for scene in scenes]
+    if num_channels == 1:
+        return greys
     return [
-        np.concatenate([scene[:, :, : num_channels - 1], grey], axis=2)
+        np.concatenate([scene, grey.repeat(num_channels - 3, axis=2)], axis=2)
         for scene, grey in zip(scenes, greys, strict=True)
     ]
 

@@ -219,9 +219,9 @@ def _bands(properties: Mapping[str, str]) -> tuple[int, ...] | None:
 
 
 def _channels(properties: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
-    """What the file says of each channel of a picture, 1, 3 or 4 of them."""
+    """What the file says of each channel of a picture, 1, 3 or more of them."""
     found = {name: tuple(map(float, json.loads(properties[name]))) for name in ("mean", "std", "fill_bgr")}
-    if len({len(values) for values in found.values()}) != 1 or len(found["mean"]) not in (1, 3, 4):
+    if len({len(values) for values in found.values()}) != 1 or len(found["mean"]) in (0, 2):
         said = ", ".join(f"{name} {list(values)}" for name, values in found.items())
         raise ValueError(f"not as many numbers as a picture has channels: {said}")
     return found

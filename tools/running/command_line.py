@@ -82,8 +82,9 @@ class Parser(argparse.ArgumentParser):
             nargs="+",
             action=_Tuple,
             metavar="N",
-            help="of TIFF files, the numbers of the bands to read, from 1 on: red, green and blue, such as 5 3 2; one "
-            f"for grey; or a fourth one, too{effect} [default: those that the file calls so, else the first]",
+            help="of TIFF files, the numbers of the bands to read, from 1 on: red, green and blue, such as 5 3 2, any "
+            f"number of others behind these, or one for grey{effect} [default: those that the file calls so, else the "
+            "first]",
         )
 
     def add_value_range(self, effect: str = "") -> None:
