@@ -114,13 +114,17 @@ def test_chosen_bands_hold_in_training_testing_tiles_and_the_exported_file(dota_
     assert "--in_channels 1: the tiles were cut with --bands 5 3 2" in capsys.readouterr().err
 
 
-def _store_six_bands(data_dir: Path) -> dict[str, np.ndarray]:
-    """The pictures as TIFF files of six bands, of which 5, 3 and 2 are red, green and blue; the colours (H, W, 3)."""
+def _store_six_bands(data_dir: Path, is_camouflaged: bool = False) -> dict[str, np.ndarray]:
+    """The pictures as TIFF files of six bands, of which 5, 3 and 2 are red, green and blue; the colours (H, W, 3).
+    The others are noise; camouflaged all but the sixth are, which shows the scene."""
     pictures = {}
     for path in sorted((data_dir / "images").iterdir()):
         pictures[path.stem] = picture = read_image(path)
-        bands = np.random.default_rng(0).integers(0, 256, (6, *picture.shape[:2]), dtype=np.uint8)
-        bands[[1, 2, 4]] = np.moveaxis(picture, 2, 0)
+        bands = np.random.default_rng(len(pictures)).integers(0, 256, (6, *picture.shape[:2]), dtype=np.uint8)
+        if is_camouflaged:
+            bands[5] = picture.mean(axis=2)
+        else:
+            bands[[1, 2, 4]] = np.moveaxis(picture, 2, 0)
         shape = {"count": 6, "height": picture.shape[0], "width": picture.shape[1], "dtype": "uint8"}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -222,3 +226,20 @@ def test_a_picture_of_other_bands_or_a_contradicting_flag_is_a_sentence(dota_fol
         "--in_channels is 2; it can be 1, 3 or 4; of two or more than four name them with --bands"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.long
+def test_what_only_a_fifth_band_shows_is_found(dota_folder, tmp_path) -> None:
+    """Camouflage: noise in red, green and blue, and in another band; of scenes that it has not seen."""
+    names = [f"scene_{number:02}" for number in range(40)]
+    data_dir = dota_folder(names=names, lists={"train": names[:32], "val": names[32:]})
+    _store_six_bands(data_dir, is_camouflaged=True)
+    flags = [*SMALL, "--backbone", "resnet18", "--neck", "fpn", "--neck_width", "16", "--head_width", "32"]
+    flags += ["--data_dir", str(data_dir), "--num_epoch", "12", "--val_every", "12", "--init_lr", "2e-3"]
+    scores = {}
+    for bands in ("532", "53216"):
+        run_dir = tmp_path / bands
+        assert main.main(["--phase", "train", "--out", str(run_dir), *flags, "--bands", *bands]) == 0
+        assert main.main(["--phase", "eval", "--resume", str(run_dir), "--num_workers", "0"]) == 0
+        scores[bands] = _metrics(run_dir)["mAP50"]
+    assert scores["532"] < 0.1 < 0.4 < scores["53216"], scores
