@@ -144,6 +144,15 @@ def blank_batch(num_classes: int, input_hw: tuple[int, int], num_channels: int =
     return _collate_training([(image, targets, 0)])._replace(rows=torch.empty(0, dtype=torch.int64))
 
 
+def stacked(targets: Sequence[Targets]) -> Targets:
+    """The targets of pictures as those of a batch, padded to the most objects of a picture."""
+    most = max(1, *(len(target.mask) for target in targets))
+    return Targets(
+        torch.from_numpy(np.stack([target.hm for target in targets])),
+        *(_pad([target[field] for target in targets], most) for field in range(1, len(Targets._fields))),
+    )
+
+
 def make_picture_loader(picture_set: PictureSet, batch_size: int, num_workers: int) -> DataLoader:
     """Loader of PictureBatch, in order."""
     _before_workers(num_workers)
@@ -229,12 +238,7 @@ def _collate_training(items: list[tuple[np.ndarray, Targets, int] | ImageError])
     if not items:
         return Batch(torch.empty(0), None, torch.empty(0, dtype=torch.int64), problems)
     images, targets, rows = zip(*items, strict=True)
-    most = max(1, *(len(target.mask) for target in targets))
-    padded = Targets(
-        torch.from_numpy(np.stack([target.hm for target in targets])),
-        *(_pad([target[field] for target in targets], most) for field in range(1, len(Targets._fields))),
-    )
-    return Batch(torch.from_numpy(np.stack(images)), padded, torch.tensor(rows), problems)
+    return Batch(torch.from_numpy(np.stack(images)), stacked(targets), torch.tensor(rows), problems)
 
 
 def _pad(arrays: list[np.ndarray], length: int) -> torch.Tensor:

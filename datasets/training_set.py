@@ -156,10 +156,26 @@ class TrainingSet:
         self, image: np.ndarray, sample: Sample, matrix: np.ndarray, hw: tuple[int, int], rng: np.random.Generator
     ) -> View:
         """What an input, or a part of one, of size `hw` shows of a picture."""
-        image_hw = image.shape[:2]
+        objects = shown_objects(sample, matrix, image.shape[:2], hw, self.min_visible)
         image = warp_image(image, matrix, hw, self.fill_bgr)
         if self.augmentation is not None:
             image = jitter_colours(rng, image, self.augmentation)
-        quads, rows, hidden = warp_quads(sample.quads, matrix, image_hw, hw, self.min_visible)
-        ignored = sample.ignored[rows] | hidden | (rectangle_sides(quads)[:, 0] < MIN_SIDE)
-        return View(image, quads, sample.labels[rows], ignored)
+        return View(image, *objects)
+
+
+def targets_of_letterbox(
+    sample: Sample, image_hw: tuple[int, int], input_hw: tuple[int, int], num_classes: int, min_visible: float
+) -> Targets:
+    """The targets of a whole picture, of this height and width, as the letterbox shows it."""
+    matrix = letterbox_matrix(image_hw, input_hw)
+    return make_targets(*shown_objects(sample, matrix, image_hw, input_hw, min_visible), num_classes, input_hw)
+
+
+def shown_objects(
+    sample: Sample, matrix: np.ndarray, image_hw: tuple[int, int], hw: tuple[int, int], min_visible: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The objects of a picture under the matrix (2, 3), as far as an input of size `hw` shows them: quads (n, 4, 2) in
+    its pixels, labels (n,), ignored (n,) bool, which those are, too, that are cut or too thin."""
+    quads, rows, hidden = warp_quads(sample.quads, matrix, image_hw, hw, min_visible)
+    ignored = sample.ignored[rows] | hidden | (rectangle_sides(quads)[:, 0] < MIN_SIDE)
+    return quads, sample.labels[rows], ignored

@@ -5,6 +5,8 @@ Everything is computed in float32 from logits, whatever the type of the maps, so
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -84,31 +86,42 @@ class BBAVectorsLoss(nn.Module):
                 (accumulated or distributed): the terms of the parts then add up to those of the whole.
         """
         positives = self.positives(targets) if positives is None else positives
+        return self.divided(self.sums(maps, targets, positives), positives.totals if totals is None else totals)
+
+    def sums(self, maps: Maps | MapsAtCells, targets: BatchTargets, positives: Positives) -> dict[str, Tensor]:
+        """Return the terms before they are divided, and without their sum; those of the parts of a batch add up."""
         maps = maps.at(positives.cells) if isinstance(maps, Maps) else maps
-        count, weight_sum = positives.totals if totals is None else totals
-        weight, divisor = positives.weight[:, None], weight_sum.clamp(min=1)
+        weight = positives.weight[:, None]
         wh, reg, cls_theta = (part.float() for part in maps[1:])
         is_rotated, theta_weight = positives.cls_theta, weight
         if self.better_box:
             positives = positives._replace(wh=with_moment_sizes(positives.wh))
             is_rotated, stake = better_boxes(wh, reg, positives.wh, positives.reg)
             theta_weight = weight * stake
-        terms = {
-            "hm": focal_sum(maps.hm, targets.hm) / _focal_divisor(count),
-            "wh": (weight * self._distance(wh, positives.wh)).sum() / (10 * divisor),
-            "reg": (weight * self._distance(reg, positives.reg)).sum() / (2 * divisor),
+        sums = {
+            "hm": focal_sum(maps.hm, targets.hm),
+            "wh": (weight * self._distance(wh, positives.wh)).sum(),
+            "reg": (weight * self._distance(reg, positives.reg)).sum(),
             "cls_theta": functional.binary_cross_entropy_with_logits(
                 cls_theta,
                 is_rotated,
                 weight=theta_weight,
                 reduction="sum",
                 pos_weight=self.rotated_weight.to(cls_theta.device),
-            )
-            / divisor,
+            ),
         }
         if "box" in self.weights:
             distance = gaussian_distance(wh, reg, positives.wh, positives.reg)
-            terms["box"] = (positives.weight * distance).sum() / divisor
+            sums["box"] = (positives.weight * distance).sum()
+        return sums
+
+    def divided(self, sums: Mapping[str, Tensor], totals: Tensor) -> dict[str, Tensor]:
+        """Return the terms and their weighted sum, of what `sums` returned, for (2,) number of objects and sum of
+        weights."""
+        count, weight_sum = totals
+        divisor = weight_sum.clamp(min=1)
+        divisors = {"hm": _focal_divisor(count), "wh": 10 * divisor, "reg": 2 * divisor}
+        terms = {name: value / divisors.get(name, divisor) for name, value in sums.items()}
         return terms | {"total": sum(self.weights[name] * term for name, term in terms.items())}
 
     def _distance(self, values: Tensor, targets: Tensor) -> Tensor:

@@ -183,8 +183,9 @@ def test_pages_are_numbered_pictures(tmp_path):
 
 
 def test_columns_of_a_validation():
-    columns = validation_columns(metrics_dict(evaluate({}, {}, ["car", "小船"])))
-    assert columns == {"mAP50": None, "mAP75": None, "mAP50_95": None, "AP50 car": None, "AP50 小船": None}
+    columns = validation_columns(metrics_dict(evaluate({}, {}, ["car", "小船"])), {"total": 2.0, "hm": 1.5})
+    scores = {"mAP50": None, "mAP75": None, "mAP50_95": None, "AP50 car": None, "AP50 小船": None}
+    assert columns == scores | {"val_total": 2.0, "val_hm": 1.5}
 
 
 def test_without_the_package_on_is_an_error_with_a_remedy_and_auto_is_silent(tmp_path, no_plot, monkeypatch, capsys):

@@ -241,3 +241,14 @@ def test_a_mask_holds_nothing_but_the_least_and_the_greatest(values, expected) -
 def test_what_is_no_known_header_has_the_usual_layout() -> None:
     for data in (b"", b"II*\0", b"\x89PNG", b"GIF89a"):
         assert read_layout(data) == Layout()
+
+
+def test_two_bands_of_a_radar_are_three_channels_by_naming_one_twice(tmp_path) -> None:
+    path = tmp_path / "a.tif"
+    levels = np.zeros((2, 6, 8), np.float32)
+    levels[0], levels[1, :, 4:] = np.arange(8), 7
+    with rasterio.open(path, "w", driver="GTiff", count=2, height=6, width=8, dtype="float32") as file:
+        file.write(levels)
+    picture = read_whole(path, 3, Reading((0.0, 7.0), (1, 1, 2)))
+    assert picture[0, :, 2].tolist() == picture[0, :, 1].tolist() == [round(255 * x / 7) for x in range(8)]
+    assert picture[0, :, 0].tolist() == [0] * 4 + [255] * 4

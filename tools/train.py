@@ -182,7 +182,7 @@ def _validate(run: Run, row: dict) -> str:
     run.engine.copy_from_main(run.average.module)
     outcome = validate(run)
     report_problems(outcome.problems, "validation pictures cannot be read and count as empty")
-    row |= validation_columns(outcome.metrics)
+    row |= validation_columns(outcome.metrics, outcome.losses)
     if run.history is not None and outcome.page is not None:
         run.history.page(row["epoch"], outcome.page)
     metric = run.config.best_by
@@ -198,10 +198,12 @@ def _validate(run: Run, row: dict) -> str:
         run.save(BEST, as_best=True)
     if found is not None and (run.is_stale or progress.epoch + 1 == run.schedule.num_epochs):
         run.log(format_table(outcome.metrics))
+    loss = f"in validation total {outcome.losses['total']:.3f}"
     if found is None:
-        return "mAP50 n/a (the validation pictures hold no object)"
+        return f"{loss}, mAP50 n/a (the validation pictures hold no object)"
     others = "" if metric == "mAP50" else f"mAP50 {outcome.metrics['mAP50']:.4f}, "
-    return f"{others}{metric} {score:.4f} (best {run.progress.best_map:.4f}), {time.perf_counter() - started:.0f} s"
+    best, seconds = run.progress.best_map, time.perf_counter() - started
+    return f"{loss}, {others}{metric} {score:.4f} (best {best:.4f}), {seconds:.0f} s"
 
 
 def _refuse_bad_pictures(run: Run, batch: Batch) -> int:

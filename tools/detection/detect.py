@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets.loader import PictureSet, make_picture_loader, tile_batches
+from datasets.loader import PictureBatch, PictureSet, make_picture_loader, tile_batches
 from datasets.picture_files.images import ImageError
 from datasets.picture_files.picture_windows import PictureWindows
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
-from models import CTRBOX, Detections, decode, maps_of_views, normalize
+from models import CTRBOX, Detections, Maps, decode, maps_of_views, normalize
 from tools.architecture import Architecture
 from tools.detection.tiled_picture import TiledPicture
 from tools.device import pick_precision
@@ -36,9 +36,16 @@ class Inference:
         self.model.eval()
 
     def pictures(
-        self, paths: Sequence[Path], *, batch_size: int, num_workers: int, kept: Container[int] = ()
+        self,
+        paths: Sequence[Path],
+        *,
+        batch_size: int,
+        num_workers: int,
+        kept: Container[int] = (),
+        on_maps: Callable[[PictureBatch, Maps], None] | None = None,
     ) -> Iterator[Found]:
-        """Detect on the pictures, in batches; every picture is decoded once. Those in rows `kept` are handed on."""
+        """Detect on the pictures, in batches; every picture is decoded once. Those in rows `kept` are handed on, and
+        the maps of a batch, if asked for, before what is found in it."""
         facts = self.architecture.preprocessing
         pictures = PictureSet(paths, self.architecture.input_hw, facts.fill_bgr, kept, self.architecture.reading)
         for batch in make_picture_loader(pictures, batch_size, num_workers):
@@ -46,7 +53,10 @@ class Inference:
                 yield Found(row, NO_DETECTIONS, (0, 0), problem=problem)
             if not len(batch.rows):
                 continue
-            found = self.batch(batch.images)
+            maps = self.maps(batch.images)
+            if on_maps is not None:
+                on_maps(batch, maps)
+            found = self.detections(maps)
             for index, row in enumerate(batch.rows.tolist()):
                 picture = batch.pictures[index]
                 yield Found(
@@ -101,13 +111,22 @@ class Inference:
 
     def batch(self, images: torch.Tensor) -> Detections:
         """Inputs (B, H, W, channels) float32 BGR 0..255 -> detections in input pixels, on the CPU. Raises SettingsError
-        for a precision that the device has not."""
+        as `maps`."""
+        return self.detections(self.maps(images))
+
+    def maps(self, images: torch.Tensor) -> Maps:
+        """Inputs (B, H, W, channels) float32 BGR 0..255 -> what the network says of them, on its device. Raises
+        SettingsError for a precision that the device has not."""
         dtype = pick_precision(self.settings.precision, self.device)
         with torch.inference_mode():
             images = normalize(images.to(self.device, non_blocking=True), self.architecture.preprocessing)
             # Not switched off in fp32: there are devices that have no autocast.
             with nullcontext() if dtype == torch.float32 else torch.autocast(self.device.type, dtype):
-                maps = maps_of_views(self.model, images, self.settings.num_views)
+                return maps_of_views(self.model, images, self.settings.num_views)
+
+    def detections(self, maps: Maps) -> Detections:
+        """Maps -> detections in input pixels, on the CPU."""
+        with torch.inference_mode():
             found = decode(maps, self.settings.num_peaks, self.settings.true_rectangles)
         return Detections(*(part.cpu() for part in found))
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CSV, PLOT, PAGES, TENSORBOARD = "history.csv", "loss.png", "validation", "tensorboard"
 DAMAGED = "history.damaged.csv"
 LOSS_TERMS = ("total", "hm", "wh", "reg", "cls_theta", "box")
-CLASS_PREFIX = "AP50 "
+CLASS_PREFIX, LOSS_PREFIX = "AP50 ", "val_"
 PLOT_PAUSE = 19  # times as long as the last plot took, until the next
 LOG_SCALE_FROM = 30.0  # ratio of the largest to the smallest loss shown, from which on a logarithmic scale tells more
 MARKED_UP_TO = 40  # epochs: fewer points get a dot each
@@ -64,7 +64,8 @@ class History:
         """Add the row of an epoch, in place of one that there was; columns that are new come behind the others.
 
         "epoch" (counted from 1) is needed; "step" (optimiser steps since the start) places it in TensorBoard. Drawn
-        are the loss terms (LOSS_TERMS), "mAP50" and "lr". None is an empty cell. Raises OSError (disk full).
+        are the loss terms (LOSS_TERMS), "val_total", "mAP50" and "lr". None is an empty cell. Raises
+        OSError (disk full).
         """
         row = {name: _plain(value) for name, value in row.items()}
         self._rows = [other for other in self._rows if other["epoch"] < row["epoch"]] + [row]
@@ -143,14 +144,17 @@ def read_history(run_dir: Path) -> list[dict[str, Value]]:
     return rows
 
 
-def validation_columns(metrics: Mapping[str, Any]) -> dict[str, Value]:
-    """The columns of a row that come from `metrics_dict`: the means and the AP50 of each class."""
+def validation_columns(metrics: Mapping[str, Any], losses: Mapping[str, float]) -> dict[str, Value]:
+    """The columns of a row that come of a validation: of `metrics_dict` the means and the AP50 of each class, and the
+    terms of the loss."""
+    terms = {f"{LOSS_PREFIX}{name}": losses[name] for name in LOSS_TERMS if name in losses}
     classes = {f"{CLASS_PREFIX}{name}": item["AP50"] for name, item in metrics["classes"].items()}
-    return {name: metrics[name] for name in ("mAP50", "mAP75", "mAP50_95")} | classes
+    return {name: metrics[name] for name in ("mAP50", "mAP75", "mAP50_95")} | classes | terms
 
 
 def draw_history(path: Path, rows: list[Mapping[str, Value]]) -> None:
-    """Plot the rows of a history: loss terms above, mAP50 and learning rate below. Raises OSError."""
+    """Plot the rows of a history: loss terms above, and their sum in validation, mAP50 and learning rate below. Raises
+    OSError."""
     from matplotlib.ticker import MaxNLocator
 
     with figure_file(path, (9, 7)) as figure:
@@ -171,13 +175,27 @@ def _draw_losses(axes: Axes, rows: list[Mapping[str, Value]], epochs: np.ndarray
         is_total = name == "total"
         color, width = ("black", 2.2) if is_total else (f"C{number}", 1.4)
         axes.plot(epochs, values, marker=marker, markersize=3.5, color=color, linewidth=width, label=name)
+    in_validation = _column(rows, f"{LOSS_PREFIX}total")
+    is_known = np.isfinite(in_validation)
+    if is_known.any():
+        curves["validation"] = in_validation
+        axes.plot(
+            epochs[is_known],
+            in_validation[is_known],
+            "--",
+            marker="o",
+            markersize=3.5,
+            color="black",
+            linewidth=1.4,
+            label="total in\nvalidation",
+        )
     shown = np.concatenate([np.zeros(0), *curves.values()])
     shown = shown[np.isfinite(shown) & (shown > 0)]
     if shown.size and shown.max() >= LOG_SCALE_FROM * shown.min():
         axes.set_yscale("log")
     elif curves:
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-    axes.set_ylabel("training loss")
+    axes.set_ylabel("loss")
     axes.grid(alpha=0.3, which="both", linewidth=0.6)
     if curves:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
@@ -226,6 +244,8 @@ def _tag(name: str) -> str:
     """What TensorBoard files a column under."""
     if name in LOSS_TERMS:
         return f"epoch_loss/{name}"
+    if name.startswith(LOSS_PREFIX):
+        return f"validation_loss/{name.removeprefix(LOSS_PREFIX)}"
     if name.startswith(("mAP", "AP")):
         return f"validation/{name}"
     return f"run/{name}"
