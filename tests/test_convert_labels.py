@@ -212,6 +212,8 @@ def test_predictions_become_boxes_to_correct(tmp_path: Path, capsys: pytest.Capt
         (["{src}", "{out}", "--from", "coco", "--to", "dota", "--scores", "{src}"], "goes with --from task1, det"),
         (["{src}", "{out}", "--from", "coco", "--to", "task2"], "--to task2 goes with --from task1, detections, not"),
         (["{src}", "{out}", "--from", "dota", "--to", "coco", "--copy_images", "--link_images"], "not allowed with"),
+        (["{src}", "{out}.geojson", "--from", "dota", "--to", "coco"], r"or a file called \*\.json"),
+        (["{src}", "{out}.csv", "--from", "dota", "--to", "rolabelimg"], "not written to a file .*; name a folder"),
     ],
 )
 def test_a_wrong_flag_is_one_sentence_and_exit_code_2(
@@ -237,7 +239,7 @@ def test_a_source_without_objects_gives_negative_pictures(tmp_path: Path, capsys
     write(src / "labelTxt" / "图 1.txt", "")
     for target in TARGETS:
         assert convert(src, tmp_path / target, "dota", target) == 0
-    assert capsys.readouterr().out.count("1 pictures, 1 of them without objects") == len(TARGETS)
+    assert capsys.readouterr().out.count("1 picture, 1 of them without objects") == len(TARGETS)
     assert read_rolabelimg(tmp_path / "rolabelimg" / "xml" / "图 1.xml").names == []
 
 
@@ -287,7 +289,17 @@ def test_an_upright_box_stays_upright(tmp_path: Path) -> None:
     assert "<angle>0.0</angle>" in (tmp_path / "out" / "xml" / "图 1.xml").read_text("utf-8")
 
 
-def test_only_a_suffix_of_the_target_makes_the_destination_a_file(tmp_path: Path) -> None:
-    assert convert(source(tmp_path, "dota"), tmp_path / "out.geojson", "dota", "coco", "--copy_images") == 0
-    assert (tmp_path / "out.geojson" / "images" / "图 1.png").is_file()
-    assert (tmp_path / "out.geojson" / "annotations").is_dir()
+@pytest.mark.parametrize(("target", "name"), [("coco", "All.JSON"), ("csv", "objects.CSV")])
+def test_a_suffix_of_the_target_in_any_case_makes_the_destination_a_file(
+    tmp_path: Path, target: str, name: str
+) -> None:
+    """A folder of that name got the pictures, and the file could not be written."""
+    dst = tmp_path / "out" / name
+    assert convert(source(tmp_path, "dota"), dst, "dota", target, "--copy_images") == 0
+    assert dst.is_file()
+    assert (tmp_path / "out" / "images" / "图 1.png").is_file()
+
+
+def test_a_dot_in_its_name_makes_no_file_of_a_folder(tmp_path: Path) -> None:
+    assert convert(source(tmp_path, "dota"), tmp_path / "v1.2", "dota", "coco") == 0
+    assert (tmp_path / "v1.2" / "annotations").is_dir()

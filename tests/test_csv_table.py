@@ -30,8 +30,9 @@ def picture_of(*boxes: tuple[float, ...], name: str = "图 1", scores: list[floa
 
 def test_an_object_is_a_row_with_its_sides_and_its_angle_in_degrees(tmp_path: Path) -> None:
     picture = picture_of((50, 40, 30, 10, np.deg2rad(30)), (20, 20, 8, 16, 0))
-    write_csv_table(tmp_path / "a.csv", AnnotatedSet([picture]), Ledger())
+    write_csv_table(tmp_path / "a.csv", AnnotatedSet([picture._replace(split="val")]), Ledger())
     first, second = rows_of(tmp_path / "a.csv")
+    assert first["split"] == second["split"] == "val"
     assert list(first.values())[:9] == ["图 1", "船", "", "0", "50.000", "40.000", "30.000", "10.000", "30.000"]
     assert [second[key] for key in ("length", "width", "angle_degrees")] == ["16.000", "8.000", "-90.000"]
     corners = [[float(first[f"{axis}{corner}"]) for axis in "xy"] for corner in range(1, 5)]

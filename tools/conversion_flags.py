@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.label_formats import TARGETS
+from datasets.label_formats.annotations import names_file
 from tools.label_sources import PREDICTIONS, add_source_flags, refuse_flags
 from tools.running.command_line import Parser, SettingsError
 from tools.running.destinations import refuse_data_folder, require_free
 from tools.running.flag_types import share
 
+# Of files; a folder that is called so is a slip, or is taken for the format that the file would have.
+FILE_SUFFIXES = (".csv", ".geojson", ".json", ".tsv", ".txt", ".xlsx", ".xml", ".yaml")
 GIS_SUFFIXES = (".fgb", ".gml", ".gpkg", ".kml", ".shp")
 
 
@@ -80,5 +83,9 @@ def settle_target(options: argparse.Namespace) -> None:
         if path.suffix.lower() in GIS_SUFFIXES and "geojson" in (options.source, options.to):
             remedy = "QGIS (Export > Save Features As) and ogr2ogr turn one into the other"
             raise SettingsError(f"{path}: geojson is read from and written to files called *.geojson; {remedy}")
+    if options.dst.suffix.lower() in FILE_SUFFIXES and not names_file(options.dst, TARGETS[options.to].file_suffixes):
+        own = " or ".join(f"*{suffix}" for suffix in TARGETS[options.to].file_suffixes)
+        remedy = f"name a folder, or a file called {own}" if own else "name a folder"
+        raise SettingsError(f"{options.dst}: {options.to} is not written to a file of that kind; {remedy}")
     refuse_data_folder(options.dst, options.src)
     require_free(options.dst, or_file=" or a new file" * bool(TARGETS[options.to].file_suffixes))

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from datasets.label_formats import TARGETS
-from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
+from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, names_file
 from datasets.label_formats.detections import without_scores
 from datasets.label_formats.label_folders import write_lists
 from datasets.label_formats.places import locate_pictures, measure_pictures
@@ -18,6 +18,7 @@ from tools.conversion_flags import parse_conversion, settle_target
 from tools.label_sources import read_labels_of, settle_source, warn_of_losses
 from tools.picture_links import copy_picture, link_or_copy
 from tools.running.command_line import exit_code
+from tools.running.messages import counted
 from tools.running.progress import progress_bar
 
 COPIED = "pictures were copied, because the system allows no links to them"
@@ -61,7 +62,7 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         annotated = measure_pictures(annotated, ledger, track, target.needs_size, target.shows_turned)
     annotated = target.keep(annotated, ledger, options.drop_ignored)
     if is_placed:
-        folder = options.dst.parent if options.dst.suffix in target.file_suffixes else options.dst
+        folder = options.dst.parent if names_file(options.dst, target.file_suffixes) else options.dst
         _place_pictures(annotated, folder, target.image_folder(annotated), options.link_images, ledger)
     target.write(options.dst, _named_anew(annotated) if is_placed else annotated, ledger)
     if target.writes_lists:
@@ -102,7 +103,7 @@ def _print_summary(annotated: AnnotatedSet, options: argparse.Namespace, ledger:
     num_empty = sum(not picture.labels.names for picture in annotated.pictures)
     splits = Counter(picture.split for picture in annotated.pictures if picture.split)
     parts = f" ({', '.join(f'{count} {split}' for split, count in splits.items())})" if splits else ""
-    print(f"{len(annotated.pictures)} pictures{parts}, {num_empty} of them without objects")
+    print(f"{counted(len(annotated.pictures), 'picture')}{parts}, {num_empty} of them without objects")
     width = max(map(len, ("all classes", *objects)))
     for name in [*annotated.class_names, *sorted(objects.keys() - {*annotated.class_names})]:
         if objects[name]:
@@ -110,7 +111,8 @@ def _print_summary(annotated: AnnotatedSet, options: argparse.Namespace, ledger:
     print(f"{'all classes':{width}}{objects.total():10}")
     num_lost = sum(ledger.left_out.values())
     if num_lost or ledger.faults:
-        print(f"left out without being asked for: {num_lost} objects or pictures, and {len(ledger.faults)} faults")
+        faults = counted(len(ledger.faults), "fault")
+        print(f"left out without being asked for: {num_lost} objects or pictures, and {faults}")
     print(f"written: {options.dst}")
 
 

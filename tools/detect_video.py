@@ -16,7 +16,7 @@ from tools.detection.results import DETECTIONS, RESULTS, ResultFiles, origin_of,
 from tools.drawing import numbered_classes
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.folder_lock import LOCK
-from tools.running.messages import warn
+from tools.running.messages import counted, warn
 from tools.running.stop_request import StopRequest
 from tools.videos.crossings import Line
 from tools.videos.following import CROSSINGS, OBJECTS, TRACKS
@@ -42,7 +42,7 @@ def _run(options: argparse.Namespace) -> int:
     named = _named(paths)
     paths, num_bad = _readable(paths, options, tracking.lines if tracking else ())
     detector, least = detector_of(options, tiling)
-    print(f"detecting with {options.model} in {len(paths)} {'video' if len(paths) == 1 else 'videos'}", flush=True)
+    print(f"detecting with {options.model} in {counted(len(paths), 'video')}", flush=True)
     started = time.perf_counter()
     origin = origin_of(options.model, named, paths, detector.settings, tiling) | {"every": options.every}
     is_begun = False
@@ -76,7 +76,9 @@ def _report(work: VideoDetection, paths: Sequence[Path], speed: float) -> None:
     """Say what was found, at so many frames a second, and where it lies."""
     out, detector = work.options.out, work.detector
     floor = detector.settings.conf_thresh
-    print(f"boxes of score {floor} and more in {len(work.rows)} frames, {speed:.1f} frames/s: {out / RESULTS}")
+    print(
+        f"boxes of score {floor} and more in {counted(len(work.rows), 'frame')}, {speed:.1f} frames/s: {out / RESULTS}"
+    )
     print(f"how many of score {shown_scores(work.least)} and more: {out / COUNTS}")
     if work.following is not None:
         for line in work.following.summary():

@@ -15,7 +15,7 @@ from tools.config import Config
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import refuse_data_folder
 from tools.running.flag_types import whole
-from tools.running.messages import warn
+from tools.running.messages import counted, warn
 from tools.running.progress import progress_bar
 from tools.setting_flags import parse_settings, split_settings
 
@@ -85,7 +85,7 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
     print(format_summary(summary, config.min_visible))
     if drawn and (numbered := numbered_classes(class_names)):
         print(numbered)
-    print(f"written: {out_dir}, {len(drawn)} pictures and {SUMMARY}")
+    print(f"written: {out_dir}, {counted(len(drawn), 'picture')} and {SUMMARY}")
     if summary["horizontal"] is not None and summary["horizontal"] > MOSTLY_HORIZONTAL:
         warn(
             f"{summary['horizontal']:.1%} of the labelled boxes are horizontal. Were they drawn as horizontal boxes? "

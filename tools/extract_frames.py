@@ -20,7 +20,7 @@ from DOTA_devkit.atomic import write_json
 from tools.picture_coding import write_pixels
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import seconds, whole
-from tools.running.messages import warn
+from tools.running.messages import counted, warn
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
 from tools.videos.camera_flags import camera_named
@@ -72,7 +72,8 @@ def _extract(path: Path, options: argparse.Namespace) -> bool:
                 continue
             write_pixels(target, frame.picture)
             counts["written"] += 1
-    print(f"{path}: {video.num_read} frames in {video.seconds + 1 / video.rate:.1f} s; {_said(counts)}: {options.out}")
+    seen = f"{counted(video.num_read, 'frame')} in {video.seconds + 1 / video.rate:.1f} s"
+    print(f"{path}: {seen}; {_said(counts)}: {options.out}")
     if video.shortfall:
         warn(f"{path}: {video.shortfall}")
     return video.is_cut
@@ -94,7 +95,8 @@ def _watch(source: str, options: argparse.Namespace) -> int:
             when = datetime.now().strftime("%Y-%m-%d_%H%M%S%f")[:-3]
             write_pixels(options.out / f"{_called(camera.name)}-{when}.{options.suffix}", frame.picture)
             counts["written"] += 1
-    print(f"{camera.name}: {camera.num_frames} frames in {camera.seconds:.1f} s; {_said(counts)}: {options.out}")
+    seen = f"{counted(camera.num_frames, 'frame')} in {camera.seconds:.1f} s"
+    print(f"{camera.name}: {seen}; {_said(counts)}: {options.out}")
     return stop.exit_code if stop.is_requested else 0
 
 

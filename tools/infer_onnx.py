@@ -27,6 +27,7 @@ from tools.detection.results import DRAWINGS, RESULTS, ResultFiles, check_output
 from tools.onnx_detector import detect_pictures
 from tools.running.command_line import Parser, exit_code
 from tools.running.flag_types import whole
+from tools.running.messages import counted
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
 
@@ -48,7 +49,9 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     started = time.perf_counter()
     detector = choosing(open_detector(options), options)
     class_names = detector.class_names
-    print(f"detecting with {options.model} ({detector.facts.backbone}) on {len(images)} pictures", flush=True)
+    print(
+        f"detecting with {options.model} ({detector.facts.backbone}) on {counted(len(images), 'picture')}", flush=True
+    )
     source = named_from_anywhere(options.input)
     origin = origin_of(options.model, source, images.values(), detector.settings, tiling)
     least = least_scores_of(options, class_names)

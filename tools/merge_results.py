@@ -22,7 +22,7 @@ from tools.detection.results import MERGED_BY_HAND, ORIGIN, read_origin, remove_
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import share
 from tools.running.folder_lock import locked
-from tools.running.messages import warn
+from tools.running.messages import counted, warn
 from tools.running.processes import run_tasks
 from tools.running.stop_request import StopRequest
 
@@ -117,7 +117,7 @@ def merge_folder(
         said = {"files": sorted(path.name for path in own)} | ({"stopped": True} if is_stopped else {})
         write_json(out_dir / MERGED_BY_HAND, said)
     if outdated:
-        print(f"removed: {len(outdated)} Task1 {_files(len(outdated))} of other classes, of earlier results")
+        print(f"removed: {counted(len(outdated), 'Task1 file')} of other classes, of earlier results")
     _warn_of_others(out_dir, own)
     _print_counts(merged, sources)
     print(
@@ -220,15 +220,11 @@ def _warn_of_others(out_dir: Path, own: Set[Path]) -> None:
     """Warn of Task1 files that are not of this merge."""
     strange = sorted(path.name for path in {*out_dir.glob("Task1_*.txt")} - own)
     if strange:
-        more = f", nor {'is' if len(strange) == 2 else 'are'} {len(strange) - 1} other such {_files(len(strange) - 1)}"
+        more = f", nor {'is' if len(strange) == 2 else 'are'} {counted(len(strange) - 1, 'other such file')}"
         warn(
             f"{out_dir / strange[0]}: is not of this merge{more if len(strange) > 1 else ''}, and whoever scores the "
             "folder would score it, too; move it away, or merge into another folder"
         )
-
-
-def _files(number: int) -> str:
-    return "file" if number == 1 else "files"
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

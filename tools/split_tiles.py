@@ -35,7 +35,7 @@ from tools.picture_coding import JPEG_QUALITY, MOST_IN_COLOURS
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import share
 from tools.running.folder_lock import locked
-from tools.running.messages import report_problems, warn, warn_of_dead_links
+from tools.running.messages import counted, report_problems, warn, warn_of_dead_links
 from tools.running.processes import run_tasks
 from tools.running.stop_request import StopRequest
 from tools.setting_rules import check_bands, check_scales, check_value_range
@@ -163,7 +163,7 @@ def _report(src: Path, dst: Path, settings: SplitSettings, records: Mapping[str,
     scales = ", ".join(f"{scale:g}" for scale in settings.scales)
     print(f"tiles of {settings.size} px every {step} px (overlap {settings.overlap} px), scales {scales}")
     skipped = f", {total['num_skipped']} empty ones left out" if settings.skip_empty else ""
-    print(f"{len(records)} pictures -> {len(index.tiles)} tiles{skipped}")
+    print(f"{counted(len(records), 'picture')} -> {counted(len(index.tiles), 'tile')}{skipped}")
     if index.class_names:
         print(
             f"{total['num_objects']} objects -> {total['num_labels']} labels, and {total['num_hidden']} ignore regions "

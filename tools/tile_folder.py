@@ -14,7 +14,7 @@ from DOTA_devkit.atomic import write_json, write_lines
 from DOTA_devkit.tiling import INDEX_NAME, Tile, TileIndex, read_index
 from tools.running.command_line import SettingsError
 from tools.running.destinations import refuse_data_folder
-from tools.running.messages import warn
+from tools.running.messages import counted, warn
 from tools.tile_pictures import MARKERS, SplitSettings
 
 T = TypeVar("T", dict, list)
@@ -152,7 +152,7 @@ def write_lists(dst: Path, lists: Mapping[str, Sequence[str]], index: TileIndex)
             why = "the tiles of all its pictures are empty and skipped" if are_skipped else "its pictures are left out"
             warn(f"{dst / name}: lists no tile, since {why}")
         write_lines(dst / name, tiles)
-        print(f"{dst / name}: {len(pictures)} pictures, {len(tiles)} tiles")
+        print(f"{dst / name}: {counted(len(pictures), 'picture')}, {counted(len(tiles), 'tile')}")
     for stale in set(_lists_before(dst)) - lists.keys():  # of a run by other lists
         (dst / stale).unlink(missing_ok=True)
     write_json(dst / LISTS_WRITTEN, sorted(lists))

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.label_formats import csv_table
+from datasets.label_formats import coco, csv_table, geojson
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, Track
 from datasets.label_formats.coco import read_coco, read_coco_folder, write_coco
 from datasets.label_formats.cvat import read_cvat
 from datasets.label_formats.detections import read_detections, read_task1, write_task
-from datasets.label_formats.geojson import SUFFIXES, write_geojson
+from datasets.label_formats.geojson import write_geojson
 from datasets.label_formats.label_folders import (
     read_dota_folder,
     read_hrsc_folder,
@@ -148,14 +148,14 @@ SOURCES: dict[str, Source] = {
 TARGETS: dict[str, Target] = {
     "dota": Target(write_dota, _in_images, tells_size=False, writes_lists=True),
     "yolo_obb": Target(write_yolo_obb, yolo_image_folder, needs_size=True, keep=keep_holdable),
-    "coco": Target(write_coco, _in_images, holds_scores=True, file_suffixes=(".json",)),
+    "coco": Target(write_coco, _in_images, holds_scores=True, file_suffixes=coco.SUFFIXES),
     "rolabelimg": Target(write_rolabelimg, _in_images, writes_lists=True),
     "labelme": Target(write_labelme, _beside, writes_lists=True, holds_scores=True, shows_turned=True),
     "xanylabeling": Target(
         partial(write_labelme, shape_type="rotation"), _beside, writes_lists=True, holds_scores=True, shows_turned=True
     ),
     "geojson": Target(
-        write_geojson, _in_images, tells_size=False, needs_path=True, holds_scores=True, file_suffixes=SUFFIXES
+        write_geojson, _in_images, tells_size=False, needs_path=True, holds_scores=True, file_suffixes=geojson.SUFFIXES
     ),
     "csv": Target(
         csv_table.write_csv_table,

@@ -171,6 +171,11 @@ def files_in(folder: Path, suffix: str) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() == suffix and not path.name.startswith("."))
 
 
+def names_file(dst: Path, suffixes: Sequence[str]) -> bool:
+    """Whether a destination is a file of a format, called by one of these suffixes in any case, and no folder."""
+    return dst.suffix.lower() in suffixes
+
+
 def file_in(folder: Path, name: str, suffix: str) -> Path:
     """The file of this name and suffix; where that is not there, one whose suffix is written in capitals, or whose
     letters have the other form."""

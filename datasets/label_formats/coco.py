@@ -26,6 +26,7 @@ from datasets.label_formats.annotations import (
     clean_name,
     files_in,
     name_fault,
+    names_file,
     picture_name,
     shown,
     sound_rows,
@@ -39,6 +40,7 @@ from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.boxes import polygon_area
 from DOTA_devkit.labels import IGNORE_FLAG, IGNORED_CLASS, LabelError, OnBad, report_faults
 
+SUFFIXES = (".json",)
 ROBOFLOW = "_annotations.coco.json"
 RADIANS = "rotated boxes have angles that all lie within 3.15: radians? they were read as degrees"
 OWN_KEY = "difficult flags stand in a key of their own, which COCO does not know"
@@ -133,15 +135,15 @@ def write_coco(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
     `iscrowd` 1; the difficult flag stands in a key `difficult`, which other programs pass over, and the score of a
     prediction in `score`, as in COCO's files of results, for which `annotations` can be taken.
     """
-    splits: dict[str, list[Picture]] = {}
+    is_one, splits = names_file(dst, SUFFIXES), {}
     for picture in annotated.pictures:
-        splits.setdefault("" if dst.suffix == ".json" else picture.split, []).append(picture)
+        splits.setdefault("" if is_one else picture.split, []).append(picture)
     flagged = sum(int((picture.labels.difficult > 0).sum()) for picture in annotated.pictures)
     if flagged:
         ledger.changed[OWN_KEY] += flagged
     for split, pictures in (splits or {"": []}).items():
         name = f"instances_{split}.json" if split else "instances.json"
-        path = dst if dst.suffix == ".json" else dst / "annotations" / name
+        path = dst if is_one else dst / "annotations" / name
         _write_file(path, pictures, annotated.class_names, ledger)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
+from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, names_file
 from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.boxes import quads_to_boxes
 from DOTA_devkit.labels import IGNORE_FLAG
@@ -16,7 +16,7 @@ SUFFIXES = (".csv",)
 FILE_NAME = "objects.csv"
 COLUMNS = (
     *("image", "class", "score", "difficult", "center_x", "center_y", "length", "width", "angle_degrees"),
-    *("x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4"),
+    *("x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4", "split"),
 )
 EMPTY = "pictures without objects have no row"
 
@@ -27,11 +27,11 @@ def write_csv_table(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
     Pixels of the picture, with as many digits as a thousandth needs. length, width and angle are those of the
     minimum-area rectangle: length the longer side, whose angle from +x, clockwise on the screen, lies in [-90, 90)
     (le90). `image` is without its suffix, as in other tables here; `score` is empty but for predictions; `difficult` is
-    2 of an ignore region. A picture without objects has no row, which is counted.
+    2 of an ignore region; `split` is train, val, test or empty. A picture without objects has no row, which is counted.
     """
     ledger.changed[EMPTY] += sum(not picture.labels.names for picture in annotated.pictures)
     rows = (row for picture in annotated.pictures for row in rows_of(picture))
-    write_csv(dst if dst.suffix.lower() in SUFFIXES else dst / FILE_NAME, [COLUMNS, *rows])
+    write_csv(dst if names_file(dst, SUFFIXES) else dst / FILE_NAME, [COLUMNS, *rows])
 
 
 def rows_of(picture: Picture) -> Iterator[tuple[object, ...]]:
@@ -42,7 +42,7 @@ def rows_of(picture: Picture) -> Iterator[tuple[object, ...]]:
     fields = zip(labels.names, scores, difficult, as_boxes(labels.quads), labels.quads, strict=True)
     for name, score, flag, box, quad in fields:
         numbers = (f"{value:.3f}" for value in (*box, *quad.reshape(-1)))
-        yield (picture.name, name, score, int(flag), *numbers)
+        yield (picture.name, name, score, int(flag), *numbers, picture.split)
 
 
 def as_boxes(quads: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from datasets.label_formats.annotations import (
     AnnotatedSet,
     Ledger,
     Picture,
+    names_file,
 )
 from datasets.picture_files.georeference import (
     LONGITUDE_LATITUDE,
@@ -36,7 +37,7 @@ def write_geojson(dst: Path, annotated: AnnotatedSet, ledger: Ledger) -> None:
     line, its outline a polygon in longitude and latitude, its properties `image`, `class`, `score` (of a prediction)
     or `difficult`, and what `_measures` says. Objects of pictures that do not tell where they lie are left out, each
     picture a fault."""
-    path = dst if dst.suffix in SUFFIXES else dst / FILE_NAME
+    path = dst if names_file(dst, SUFFIXES) else dst / FILE_NAME
     with atomic_write(path, sync=False) as file:
         file.write('{"type": "FeatureCollection", "features": [')
         start = "\n"

@@ -12,6 +12,7 @@ from DOTA_devkit.labels import IGNORED_CLASS
 from tools.data_check.data_checks import KINDS, Finding, escaped
 from tools.data_check.data_statistics import ANGLE_EDGES, COUNT_EDGES, SIDE_EDGES, bin_names
 from tools.data_check.data_survey import Survey, SurveySettings
+from tools.running.messages import counted
 
 SHOWN_IN_TERMINAL = 3  # findings of a kind
 SHOWN_IN_PAGE = 40
@@ -111,7 +112,7 @@ def terminal_lines(report: dict[str, Any]) -> list[str]:
             lines.append(f"    {_place(finding)}: {finding['what']}")
         if count > SHOWN_IN_TERMINAL:
             lines.append(f"    and {count - SHOWN_IN_TERMINAL} more")
-    totals = [_number_of(report[f"{severity}s"], severity) for severity in MARKS]
+    totals = [counted(report[f"{severity}s"], severity) for severity in MARKS]
     return [*lines, "", ", ".join(totals)]
 
 
@@ -173,7 +174,3 @@ def _bar_lines(names: list[str], counts: list[int]) -> list[str]:
 
 def _place(finding: dict[str, Any]) -> str:
     return f"{finding['file']}:{finding['line']}" if finding["line"] else finding["file"]
-
-
-def _number_of(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

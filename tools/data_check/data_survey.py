@@ -34,7 +34,7 @@ from tools.data_check.data_checks import (
 )
 from tools.data_check.data_folder import DataLayout, Pair
 from tools.data_check.data_statistics import Statistics, measure_objects
-from tools.running.messages import first_of
+from tools.running.messages import counted, first_of
 from tools.running.processes import run_tasks
 from tools.running.stop_request import StopRequest
 
@@ -279,7 +279,7 @@ def _class_findings(survey: Survey) -> Iterator[Finding]:
         elif survey.classes_from == "guess" and not nearest:
             why += "; there is no classes.txt, so that the classes of DOTA are taken"
         count, files = survey.num_lines[name], survey.statistics.pictures[name]
-        times = f"{count} {'time' if count == 1 else 'times'} in {files} {'file' if files == 1 else 'files'}"
+        times = f"{counted(count, 'time')} in {counted(files, 'file')}"
         yield Finding("unknown-class", picture, path, line, f"'{escaped(name)}' {times}{why}", count)
 
 

@@ -18,6 +18,7 @@ from tools.detection.results import DRAWINGS, RESULTS, ResultFiles, check_output
 from tools.engine import Engine
 from tools.outcomes import Found
 from tools.run_folder import Log
+from tools.running.messages import counted
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
 
@@ -31,7 +32,8 @@ def run_detector(
     check_outputs(loaded.run_dir, images, config.num_drawings if engine.is_main else 0)
     if config.on_bad_label == "error":
         check_headers(paths, "--on_bad_label")
-    log(f"detecting with {loaded.checkpoint} ({loaded.architecture.title}) on {len(paths)} pictures of {source}")
+    what = f"{counted(len(paths), 'picture')} of {source}"
+    log(f"detecting with {loaded.checkpoint} ({loaded.architecture.title}) on {what}")
     started, class_names = time.perf_counter(), loaded.class_names
     scores = {} if config.scores is None else read_scores(config.scores)
     least = least_scores(class_names, scores, config.draw_score)

@@ -24,6 +24,7 @@ from tools.drawing import (
     label_quad,
 )
 from tools.drawings.lettering import draw_text, drawable
+from tools.running.messages import counted
 
 MOST_PICTURES = 8
 MATCH_IOU = 0.5
@@ -108,8 +109,8 @@ def _draw_row(name: str, item: PageItem, scale: float, cell_width: int, ignore_o
     hits, num_objects = int((matches.of_truth == 1).sum()), int((matches.of_truth >= 0).sum())
     num_false, num_found = int((matches.of_found == 0).sum()), int((matches.of_found >= 0).sum())
     texts = (
-        f"{name}: {_count(num_objects, 'object')}, {hits} found, {num_objects - hits} missed",
-        f"{_count(num_found, 'prediction')}, {num_found - num_false} right, {num_false} false",
+        f"{name}: {counted(num_objects, 'object')}, {hits} found, {num_objects - hits} missed",
+        f"{counted(num_found, 'prediction')}, {num_found - num_false} right, {num_false} false",
     )
     row = np.full((LINE_HEIGHT + size[1] + GAP, 2 * cell_width + 3 * GAP, 3), PAPER, np.uint8)
     for left, panel, text in zip((GAP, 2 * GAP + cell_width), (truth, found), texts, strict=True):
@@ -169,7 +170,3 @@ def _legend(class_names: Sequence[str], labels: Sequence[int], min_score: float,
     if more > 0:
         entries = [*entries[:-more], LegendEntry(f"and {more} classes more", WHITE, "none")]
     return entries
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

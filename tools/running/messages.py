@@ -73,6 +73,11 @@ def warn_of_dead_links(pictures: Iterable[Path]) -> None:
         warn(f"{len(dead)} links to pictures lead to no file and are left out, such as {dead[0]}; mend or remove them")
 
 
+def counted(number: int, what: str) -> str:
+    """`1 picture`, `2 pictures`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def first_of(names: Sequence[str], num: int = 3) -> str:
     """`a, b, c and 4 more`."""
     more = f" and {len(names) - num} more" if len(names) > num else ""

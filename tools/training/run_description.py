@@ -20,7 +20,7 @@ from DOTA_devkit.tiling import INDEX_NAME
 from tools.config import Config
 from tools.drawing import numbered_classes
 from tools.outcomes import is_much_larger
-from tools.running.messages import first_of, warn
+from tools.running.messages import counted, first_of, warn
 from tools.training.run_state import Run
 
 LOOKED_AT = 50  # pictures whose size is looked at
@@ -49,7 +49,8 @@ def describe(run: Run, train_samples: Sequence[Sample]) -> None:
     if run.architecture.bands is not None:
         run.log(f"of TIFF files the bands {' '.join(map(str, run.architecture.bands))} are read")
     num_objects = sum(int((~sample.ignored).sum()) for sample in train_samples)
-    run.log(f"{len(train_samples)} pictures to train on, {num_objects} objects; {len(run.val_samples)} to validate on")
+    trained_on = f"{counted(len(train_samples), 'picture')} to train on, {counted(num_objects, 'object')}"
+    run.log(f"{trained_on}; {len(run.val_samples)} to validate on")
     others = "; objects of others are background (--classes)" if config.classes else ""
     run.log(f"classes: {', '.join(run.architecture.class_names)}{others}")
     run.log(f"recipe {config.recipe}: batch {config.batch_size}, {run.schedule.num_steps} steps, {config.optimizer}")
