@@ -11,7 +11,8 @@ import pytest
 from DOTA_devkit.labels import read_labels
 from tools.data_check.data_checks import Finding
 from tools.data_check.data_folder import lay_out
-from tools.data_check.data_thumbnails import HEIGHT, VOID_BGR, WIDTH, Thumbnails
+from tools.data_check.data_thumbnails import Thumbnails
+from tools.drawings.thumbnails import HEIGHT, VOID_BGR, WIDTH
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from DOTA_devkit.labels import IGNORED_CLASS
 from tools.data_check.data_checks import KINDS, Finding, escaped
 from tools.data_check.data_statistics import ANGLE_EDGES, COUNT_EDGES, SIDE_EDGES, bin_names
 from tools.data_check.data_survey import Survey, SurveySettings
+from tools.drawings.html_page import render_page
 from tools.running.messages import counted
 
 SHOWN_IN_TERMINAL = 3  # findings of a kind
@@ -118,17 +119,6 @@ def terminal_lines(report: dict[str, Any]) -> list[str]:
 
 def report_page(report: dict[str, Any], survey: Survey, draw: Callable[[Finding], str]) -> str:
     """The report as one HTML page that needs nothing else; `draw` gives the address of a finding's thumbnail or ""."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    # Everything that files brought along (names, classes, words of bad lines) is escaped: they may come from strangers.
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent, encoding="utf-8"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = lambda value: f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     prefix = f"{report['data_dir']}/"
     kinds = []
     for kind in survey.kinds():
@@ -142,7 +132,7 @@ def report_page(report: dict[str, Any], survey: Survey, draw: Callable[[Finding]
                 "thumbnails": [(*row, address) for row, address in zip(rows, drawn, strict=False) if address],
             }
         )
-    return environment.get_template(TEMPLATE.name).render(report=report, kinds=kinds)
+    return render_page(TEMPLATE, report=report, kinds=kinds)
 
 
 def _histogram(edges: np.ndarray, counts: np.ndarray) -> dict[str, list]:
