@@ -1,4 +1,4 @@
-"""The benchmarks, ratios in one run: `python -m tools.benchmark data|train|network|deploy|devkit|nms|check|windows`."""
+"""The benchmarks, ratios in one run: `python -m tools.benchmark NAME`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.running.command_line import Parser, exit_code
+from tools.running.flag_types import share, whole
 
 OWN_BACKBONE = "of a run on a backbone of your own, whose file is run only if you name it"
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _make_parser() -> Parser:
     parser = Parser("benchmark", description=__doc__)
     commands = parser.add_subparsers(
-        required=True, dest="name", metavar="{data,train,network,deploy,devkit,nms,check,windows}"
+        required=True, dest="name", metavar="{data,train,network,deploy,devkit,nms,check,windows,review}"
     )
     data = commands.add_parser("data", help="a training sample, decoding left out, as a multiple of one cv2.warpAffine")
     data.add_argument("--size", type=int, default=608, help="side of picture and input, pixels [default: %(default)s]")
@@ -59,7 +60,17 @@ def _make_parser() -> Parser:
     check.add_argument("--workers", type=int, default=2, help="processes; 0: this one [default: %(default)s]")
     windows = commands.add_parser("windows", help="a big TIFF file in tiles, read in windows and whole: time, memory")
     windows.add_argument("--side", type=int, default=24_000, metavar="PX", help="pixels [default: %(default)s]")
+    _add_review(commands.add_parser("review", help="labels spoiled on purpose, and how many of them doubts find"))
     return parser
+
+
+def _add_review(review: argparse.ArgumentParser) -> None:
+    add = review.add_argument
+    add("--data_dir", type=Path, metavar="DIR", help="data in DOTA's form [default: the embedded demo set]")
+    add("--out", type=Path, required=True, metavar="DIR", help="new folder of the copy with spoiled labels")
+    add("--share", type=share, default=0.05, metavar="X", help="of labels spoiled in each way [default: %(default)s]")
+    add("--seed", type=whole(0), default=0, metavar="N", help="[default: %(default)s]")
+    add("--doubts", type=Path, metavar="FILE", help="doubts.csv of that folder, to count; nothing is spoiled then")
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
 from DOTA_devkit.evaluation import IOU_THRESHOLDS
 from DOTA_devkit.labels import LabelError, read_class_names
 from DOTA_devkit.metrics import format_table
-from tools.detection.results import MERGED, RESULTS, warn_if_stopped
+from tools.detection.results import results_in
 from tools.file_scores import score_files, score_metrics
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import share, whole
@@ -42,7 +42,7 @@ def _run(options: argparse.Namespace) -> None:
         class_names = read_class_names(options.classes)
     ignore_overlap = None if options.published else options.ignore_overlap
     problems: list[LabelError] = []
-    folders = [_results_in(folder) for folder in (options.detections_dir, options.against) if folder]
+    folders = [results_in(folder) for folder in (options.detections_dir, options.against) if folder]
     scored, *others = score_files(
         folders,
         _labels_in(options.labels_dir),
@@ -76,17 +76,6 @@ def _run(options: argparse.Namespace) -> None:
     if options.json:
         write_json(options.json, metrics)
         print(f"written: {options.json}")
-
-
-def _results_in(folder: Path) -> Path:
-    """The folder of result files: that one, or of a run folder its results. Raises SettingsError for one that has those
-    of tiles and of whole pictures."""
-    found = [folder / name for name in (RESULTS, MERGED) if (folder / name).is_dir()]
-    if len(found) > 1:
-        raise SettingsError(f"{folder} holds results of tiles and of whole pictures; name {found[0]} or {found[1]}")
-    folder = found[0] if found else folder
-    warn_if_stopped(folder)
-    return folder
 
 
 def _labels_in(folder: Path) -> Path:

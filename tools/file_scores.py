@@ -85,16 +85,14 @@ def score_files(
     found = []
     for folder in results_dirs:
         results = read_results(folder, class_names, task, on_bad, skip_others)
-        results = results._replace(images=_called_as(results.images, truths, folder))
+        results = results._replace(images=called_as(results.images, truths, folder))
         detections = results.images if task == 1 else _outer(results.images, ignore_overlap is None)
         found.append(evaluate(detections, truths, class_names, iou_thresholds, difficult, ignore_overlap))
         _warn_of_gaps(folder, found[-1], truths, results)
     return found
 
 
-def _called_as(
-    images: Mapping[str, ImageDetections], names: Container[str], folder: Path
-) -> dict[str, ImageDetections]:
+def called_as(images: Mapping[str, ImageDetections], names: Container[str], folder: Path) -> dict[str, ImageDetections]:
     """Results whose pictures are called as the labels are, which may have the other form of an umlaut. Raises
     ValueError where both forms stand in the results."""
     called: dict[str, ImageDetections] = {}

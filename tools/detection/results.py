@@ -202,6 +202,17 @@ def warn_if_stopped(folder: Path) -> None:
         warn(f"{folder}: are the results of a detection that was stopped{count}")
 
 
+def results_in(folder: Path) -> Path:
+    """The folder of result files: that one, or of a run folder its results. Raises SettingsError for one that has those
+    of tiles and of whole pictures."""
+    found = [folder / name for name in (RESULTS, MERGED) if (folder / name).is_dir()]
+    if len(found) > 1:
+        raise SettingsError(f"{folder} holds results of tiles and of whole pictures; name {found[0]} or {found[1]}")
+    folder = found[0] if found else folder
+    warn_if_stopped(folder)
+    return folder
+
+
 def read_origin(folder: Path) -> dict | None:
     """What the results in a folder are results of, and the names of their `images` (those without a box stand in no
     other file); None where there are no results, or not whole ones."""

@@ -1,0 +1,76 @@
+"""Doubts about labels as a page for a browser: each with the piece of the picture, the label and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from datasets.picture_files.images import ImageError
+from tools.data_check.data_checks import escaped
+from tools.drawing import Color, as_bgr, draw_quad
+from tools.drawings.html_page import render_page
+from tools.drawings.thumbnails import WIDTH, cut_window, data_address, window_around
+from tools.label_review.doubts import KINDS
+from tools.label_review.review import Remark
+
+TEMPLATE = Path(__file__).with_name("review_page.html.j2")
+LABEL_BGR: Color = (255, 160, 40)
+FOUND_BGR: Color = (60, 60, 255)
+LINE = 2  # pixels
+
+
+def review_page(
+    remarks: Sequence[Remark],
+    read: Callable[[Path], np.ndarray],
+    num: int,
+    track: Callable[[Sequence[Remark]], Iterable[Remark]] = iter,
+    **facts: object,
+) -> str:
+    """The page of the remarks, of each kind the first `num`. `read` gives a picture (H, W, c); `track` shows the
+    progress; `facts` are what the head of the page says."""
+    shown = {kind: [remark for remark in remarks if remark.kind == kind][:num] for kind in KINDS}
+    # Picture by picture, so that each is read once, whatever the order on the page.
+    by_picture = sorted((remark for part in shown.values() for remark in part), key=lambda remark: remark.item.name)
+    addresses: dict[int, str] = {}
+    last: tuple[Path | None, np.ndarray | None] = (None, None)
+    for remark in track(by_picture):
+        path = remark.item.image_path
+        if last[0] != path:
+            last = (path, None)
+            with suppress(ImageError):
+                last = (path, as_bgr(read(path)))
+        addresses[id(remark)] = "" if last[1] is None else data_address(_drawn(remark, last[1]))
+    kinds = [
+        {
+            **kind._asdict(),
+            "count": sum(remark.kind == name for remark in remarks),
+            "rows": [
+                (remark.strength, escaped(remark.place), escaped(remark.what), addresses[id(remark)])
+                for remark in shown[name]
+            ],
+        }
+        for name, kind in KINDS.items()
+    ]
+    colours = {"label_colour": _css(LABEL_BGR), "found_colour": _css(FOUND_BGR)}
+    return render_page(TEMPLATE, kinds=kinds, **colours, **facts)
+
+
+def _drawn(remark: Remark, picture: np.ndarray) -> np.ndarray:
+    """The piece of the picture (H, W, 3) about both boxes, with the label solid and what was found, if
+    anything, dashed."""
+    found_quad = None if remark.kind == "not-found" else remark.found_quad  # what was too weak to speak
+    quads = [quad for quad in (remark.label_quad, found_quad) if quad is not None]
+    window = window_around(np.concatenate(quads), picture)
+    thumbnail, scale = cut_window(picture, window), WIDTH / (window[2] - window[0])
+    for quad, colour, dashed in ((remark.label_quad, LABEL_BGR, False), (found_quad, FOUND_BGR, True)):
+        if quad is not None:
+            draw_quad(thumbnail, (quad - window[:2]) * scale, colour, LINE, dashed=dashed)
+    return thumbnail
+
+
+def _css(colour: Color) -> str:
+    blue, green, red = colour
+    return f"rgb({red} {green} {blue})"

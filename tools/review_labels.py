@@ -1,0 +1,187 @@
+"""The command that lists labels which may be wrong, by what a network found: `python -m tools.review_labels`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from datasets.picture_files.image_folders import no_picture_in
+from datasets.picture_files.images import ImageError
+from datasets.picture_files.layouts import Reading
+from datasets.picture_files.picture_windows import read_whole
+from datasets.readers import FORMATS, detect_format, get_format, label_reader, list_images, read_classes
+from DOTA_devkit.atomic import write_csv, write_lines, write_text
+from DOTA_devkit.labels import LabelError
+from DOTA_devkit.names import spelling_in
+from DOTA_devkit.task_files import ImageDetections, read_results, result_files
+from tools.class_scores import least_scores, read_scores, shown_scores
+from tools.config import SCORES_HELP
+from tools.data_check.data_checks import escaped
+from tools.detection.results import read_origin, results_in
+from tools.file_scores import called_as
+from tools.label_review.doubts import KINDS
+from tools.label_review.review import COLUMNS, Item, Remark, review, worst_first
+from tools.label_review.review_page import review_page
+from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.destinations import refuse_data_folder, require_free
+from tools.running.flag_types import share, whole
+from tools.running.messages import counted, report_problems, warn
+from tools.running.progress import progress_bar
+from tools.running.stop_request import StopRequest
+from tools.setting_rules import check_bands, check_value_range
+
+PAGE, TABLE, PICTURES = "review.html", "doubts.csv", "pictures.txt"
+MIN_SCORE = 0.3
+STRONG = 0.5  # doubts from here on are counted by themselves
+SHOWN = 3  # doubts of a kind that the terminal shows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Review; returns the exit code: 0 done, whatever was found, 1 labels that cannot be read or anything else that a
+    person can mend, 2 a wrong flag, 130 and 143 stopped by Ctrl-C and SIGTERM."""
+    stop = StopRequest()
+    return exit_code(lambda: stop.around(_run, _parse(arguments)), stop)
+
+
+def _run(options: argparse.Namespace, stop: StopRequest) -> int:
+    data_dir: Path = options.data_dir
+    if not data_dir.is_dir():
+        raise SettingsError(f"{data_dir}: no such data folder")
+    for folder in (data_dir, options.results):
+        refuse_data_folder(options.out, folder)
+    require_free(options.out)
+    scores = {} if options.scores is None else read_scores(options.scores)
+    results = results_in(options.results)
+    dataset = detect_format(data_dir) if options.dataset == "auto" else options.dataset
+    images, reader = list_images(dataset, data_dir), get_format(dataset)
+    if not images:
+        raise ImageError(no_picture_in(data_dir))
+    detections, names, class_names = _looked_at(results, dataset, data_dir, images)
+    items = [Item(name, images[name], reader.label_path(data_dir, name)) for name in names]
+    least = least_scores(class_names, scores, options.min_score)
+    problems: list[LabelError] = []
+    is_empty = reader.missing_is_empty or options.missing_labels == "empty"
+    track = partial(progress_bar, unit="picture", desc="comparing")
+    read = label_reader(dataset, data_dir)
+    remarks = review(track(items), read, is_empty, detections, class_names, least, problems.append)
+    stop.check()
+    _write(options, remarks, results, len(items), shown_scores(least))
+    report_problems([escaped(str(problem)) for problem in problems], "labels that cannot be used were left out")
+    _tell(remarks, options.out, len(items))
+    return 1 if problems else 0
+
+
+def _looked_at(
+    results: Path, dataset: str, data_dir: Path, images: Mapping[str, Path]
+) -> tuple[dict[str, ImageDetections], list[str], list[str]]:
+    """What was found, the pictures of the data that were looked at, and the classes of both. Raises ValueError where
+    the results are of none of the pictures."""
+    origin = read_origin(results)
+    told = (origin or {}).get("images")
+    found_classes = sorted({*result_files(results).values()})
+    detections = called_as(read_results(results, found_classes).images, images, results)
+    seen = told if isinstance(told, list) else [*detections]
+    names = sorted({name for entry in seen if (name := spelling_in(images, str(entry))) is not None})
+    if not names:
+        raise ValueError(
+            f"{results}: is of none of the {len(images)} pictures of {data_dir}; name the results on these"
+        )
+    if not isinstance(told, list):
+        warn(
+            f"{results}: does not tell what was looked at; the {counted(len(names), 'picture')} with boxes are reviewed"
+        )
+    labelled = read_classes(dataset, data_dir, names)
+    class_names = [*labelled, *(name for name in found_classes if name not in labelled)]
+    number_of = np.array([class_names.index(name) for name in found_classes], np.int64)
+    detections = {name: boxes._replace(labels=number_of[boxes.labels]) for name, boxes in detections.items()}
+    return detections, names, class_names
+
+
+def _write(
+    options: argparse.Namespace, remarks: Sequence[Remark], results: Path, num_pictures: int, scores: str
+) -> None:
+    """The table of all doubts, the pictures in their order, and the page."""
+    reading = Reading(options.value_range, options.bands)
+    facts = {
+        "data_dir": escaped(str(options.data_dir)),
+        "results": escaped(str(results)),
+        "num_pictures": num_pictures,
+        "scores": scores,
+        "table": TABLE,
+    }
+    track = partial(progress_bar, unit="picture", desc="drawing")
+    page = review_page(remarks, partial(read_whole, reading=reading), options.num, track, **facts)
+    write_csv(options.out / TABLE, [COLUMNS, *(remark.row() for remark in remarks)])
+    write_lines(options.out / PICTURES, worst_first(remarks))
+    write_text(options.out / PAGE, page)
+
+
+def _tell(remarks: Sequence[Remark], out: Path, num_pictures: int) -> None:
+    counts = Counter(remark.kind for remark in remarks)
+    strong = Counter(remark.kind for remark in remarks if remark.strength >= STRONG)
+    width = max(len(kind.title) for kind in KINDS.values())
+    print(f"{counted(num_pictures, 'picture')}; doubts, and those of a strength of {STRONG} and more:")
+    for name, kind in KINDS.items():
+        print(f"  {kind.title:{width}} {counts[name]:8} {strong[name]:8}")
+        for remark in [remark for remark in remarks if remark.kind == name][:SHOWN]:
+            print(f"    {remark.strength:.2f} {escaped(remark.place)}: {escaped(remark.what)}")
+    print(f"written: {out / PAGE}, {out / TABLE}, {out / PICTURES}")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        "review_labels",
+        description="Compare labels with what a network found in the same pictures, and list where they disagree most: "
+        "objects without a label, of another class, labels beside the object, and such where nothing is.",
+        epilog=f"Writes {PAGE}, which shows the strongest doubts of each kind, {TABLE} with all of them and "
+        f"{PICTURES}, the pictures with the strongest doubts in all first. Labels are not changed. Results on the "
+        "training pictures come of --phase test --split train. Exit codes: 0 done, 1 labels that cannot be read, 2 a "
+        "wrong flag.",
+    )
+    add = parser.add_argument
+    add("results", type=Path, metavar="RESULTS", help="a run folder, or a folder of Task1_<class>.txt files")
+    add("data_dir", type=Path, metavar="DATA_DIR", help="folder of the data; nothing is written there")
+    add("out", type=Path, metavar="OUT", help="a new folder")
+    add(
+        "--dataset",
+        choices=("auto", *FORMATS),
+        default="auto",
+        help="format of the data [default: %(default)s, by its folders]",
+    )
+    add(
+        "--min_score",
+        type=share,
+        default=MIN_SCORE,
+        metavar="S",
+        help="boxes speak from this score on, 0 to 1 [default: %(default)s]",
+    )
+    add("--scores", type=Path, metavar="PATH", help=SCORES_HELP)
+    add(
+        "--num",
+        type=whole(0),
+        default=60,
+        metavar="N",
+        help="doubts of a kind that the page shows [default: %(default)s]",
+    )
+    add(
+        "--missing_labels",
+        choices=("error", "empty"),
+        default="error",
+        help="a picture without a label file is left out and told, or has no objects [default: %(default)s]",
+    )
+    parser.add_bands()
+    parser.add_value_range()
+    options = parser.parse_args(arguments)
+    check_bands(options.bands)
+    check_value_range(options.value_range)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
