@@ -125,12 +125,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("data_dir", type=Path, metavar="DATA_DIR", help="folder of the data; nothing is written there")
-    add(
-        "--dataset",
-        choices=("auto", *FORMATS),
-        default="auto",
-        help="format of the data [default: %(default)s, by its folders]",
-    )
+    parser.add_dataset(FORMATS)
     add("--lists", type=Path, metavar="DIR", help="folder of train.txt and val.txt [default: DATA_DIR]")
     add("--html", type=Path, metavar="FILE", help="write the report as one page for a browser, with thumbnails")
     add("--json", type=Path, metavar="FILE", help="write the report as JSON")

@@ -114,12 +114,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="OUT_DIR",
         help="folder to write <name>.jpg to; earlier drawings are replaced, other pictures never",
     )
-    add(
-        "--dataset",
-        choices=("auto", *FORMATS),
-        default="auto",
-        help="format of the data [default: %(default)s, by its folders]",
-    )
+    parser.add_dataset(FORMATS)
     add(
         "--num",
         type=whole(0),

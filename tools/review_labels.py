@@ -148,12 +148,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("results", type=Path, metavar="RESULTS", help="a run folder, or a folder of Task1_<class>.txt files")
     add("data_dir", type=Path, metavar="DATA_DIR", help="folder of the data; nothing is written there")
     add("out", type=Path, metavar="OUT", help="a new folder")
-    add(
-        "--dataset",
-        choices=("auto", *FORMATS),
-        default="auto",
-        help="format of the data [default: %(default)s, by its folders]",
-    )
+    parser.add_dataset(FORMATS)
     add(
         "--min_score",
         type=share,

@@ -222,12 +222,7 @@ def _make_parser() -> Parser:
         help="folder of the data; nothing is written there unless --out is it",
     )
     add("--out", type=Path, required=True, metavar="LISTS_DIR", help="folder to write the four lists to")
-    add(
-        "--dataset",
-        choices=["auto", *FORMATS],
-        default="auto",
-        help="format of the data; auto: by what lies in the folder [default: %(default)s]",
-    )
+    parser.add_dataset(FORMATS)
     add("--val", type=float, default=0.1, metavar="X", help="part that validates, 0 to 1 [default: %(default)s]")
     add("--test", type=float, default=0.0, metavar="X", help="part held out for testing, 0 to 1 [default: %(default)s]")
     add(

@@ -11,7 +11,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO
 
@@ -73,6 +73,15 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         what = re.sub(r"^argument (--\w+): is ", r"\1 is ", message)  # as the flags of main.py are told
         raise SettingsError(f"{what}; {self.prog} --help lists all flags")
+
+    def add_dataset(self, formats: Iterable[str]) -> None:
+        """Add --dataset: the name of a format, or auto."""
+        self.add_argument(
+            "--dataset",
+            choices=("auto", *formats),
+            default="auto",
+            help="format of the data [default: %(default)s, by what lies in its folder]",
+        )
 
     def add_bands(self, effect: str = "") -> None:
         """Add --bands: a tuple of numbers, or None."""
