@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -65,6 +65,11 @@ def draw_boxes(
             text = f"{who}{class_text(class_names, int(boxes.labels[row]))} {boxes.scores[row]:.2f}"
             label_quad(canvas, boxes.quads[row], text, class_color(int(boxes.labels[row])), taken, pen.letters)
     return canvas
+
+
+def looks_of(flags: Any, min_score: float | Sequence[float]) -> dict[str, Any]:
+    """Keywords of `draw_boxes`: from which score on, and what --line_width and --draw_labels say."""
+    return {"min_score": min_score, "line_width": flags.line_width, "labels": flags.draw_labels}
 
 
 def pen_for(canvas: np.ndarray, quads: np.ndarray) -> Pen:

@@ -24,6 +24,7 @@ from tools.detection.detector_flags import (
 from tools.detection.input_pictures import INPUTS, check_headers, input_pictures, named_from_anywhere, refuse_pictures
 from tools.detection.picture_results import STOPPED, Report, draw_found, write_found
 from tools.detection.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, origin_of
+from tools.drawing import looks_of
 from tools.onnx_detector import detect_pictures
 from tools.running.command_line import Parser, exit_code
 from tools.running.flag_types import whole
@@ -58,7 +59,7 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     sizes = (detector.usual_hw, detector.input_hw)
     report = Report(options.on_bad_picture, "--on_bad_picture", *sizes, tiling, least)
     found = detect_pictures(detector, images, tiling, options.batch_size, num_kept=options.num_drawings)
-    looks = {"min_score": least, "line_width": options.line_width, "labels": options.draw_labels}
+    looks = looks_of(options, least)
     write_found(
         progress_bar(found, total=len(images), unit="picture", desc="detecting"),
         images,

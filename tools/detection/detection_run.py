@@ -15,6 +15,7 @@ from tools.detection.input_pictures import check_headers
 from tools.detection.loaded_run import LoadedRun
 from tools.detection.picture_results import Report, draw_found, write_found
 from tools.detection.results import DRAWINGS, RESULTS, ResultFiles, check_outputs
+from tools.drawing import looks_of
 from tools.engine import Engine
 from tools.outcomes import Found
 from tools.run_folder import Log
@@ -43,8 +44,7 @@ def run_detector(
     found = engine.gathered(_detect_share(loaded, engine, paths), len(paths))
     found = (item._replace(detections=loaded.choice(item.detections)) for item in found)
     found = progress_bar(found, total=len(paths), unit="picture", desc="detecting")
-    looks = {"min_score": least, "line_width": config.line_width, "labels": config.draw_labels}
-    draw = partial(draw_found, loaded.run_dir, class_names, looks)
+    draw = partial(draw_found, loaded.run_dir, class_names, looks_of(config, least))
     write_found(found, images, files if engine.is_main else None, report, draw, loaded.run_dir / DRAWINGS, stop)
     if engine.is_main:
         report.warn(config.K, f"give --K {2 * config.K}")

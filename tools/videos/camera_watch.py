@@ -15,6 +15,7 @@ import numpy as np
 from datasets.cameras import Camera, CameraError
 from datasets.videos import Frame
 from DOTA_devkit.task_files import ImageDetections
+from tools.drawing import looks_of
 from tools.drawings.drawing_files import write_picture
 from tools.outcomes import PictureDetector, Tiling
 from tools.running.messages import warn
@@ -153,7 +154,7 @@ class CameraWatch:
                 counter.forget(track.number)
 
     def _draw(self, picture: np.ndarray, boxes: ImageDetections, numbers: np.ndarray) -> None:
-        looks = {"min_score": self.least, "line_width": self.options.line_width, "labels": self.options.draw_labels}
+        looks = looks_of(self.options, self.least)
         draw_followed(picture, boxes, self.detector.class_names, numbers, self._counters, **looks)
         try:
             write_picture(self.options.out / LATEST, picture)

@@ -12,6 +12,7 @@ import numpy as np
 from datasets.videos import Frame, Video, VideoError, frame_name
 from DOTA_devkit.task_files import ImageDetections
 from tools.detection.results import ResultFiles
+from tools.drawing import looks_of
 from tools.outcomes import Found, PictureDetector, Tiling
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
@@ -78,7 +79,7 @@ class VideoDetection:
 
     def _detect_in_frames(self, video: Video, file: VideoFile) -> None:
         options, every = self.options, self.options.every
-        looks = {"min_score": self.least, "line_width": options.line_width, "labels": options.draw_labels}
+        looks = looks_of(options, self.least)
         frames = video.frames(every)
         for frame in progress_bar(frames, total=video.num_chosen(every), unit="frame", desc=video.path.name):
             if self.stop.is_requested:
