@@ -23,6 +23,7 @@ from DOTA_devkit.matching import largest_overlap
 from DOTA_devkit.task_files import ImageDetections, check_detections
 
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+HIT_IOU = 0.5  # beyond it a box is of an object
 # Of the metric of VOC 2007, as published to the last bit: 0.3 here is 0.30000000000000004, which 3 of 10 miss.
 RECALL_LEVELS = np.arange(0.0, 1.1, 0.1)
 
@@ -61,11 +62,22 @@ class Curve(NamedTuple):
     image: np.ndarray
 
 
+class Hits(NamedTuple):
+    """Objects that were found, and the detections that found them: scores (h,), best first, iou (h,), and the quads
+    (h, 4, 2) of both."""
+
+    scores: np.ndarray
+    iou: np.ndarray
+    found: np.ndarray
+    truth: np.ndarray
+
+
 class ClassEvaluation(NamedTuple):
     """A class: its curves in the order of the thresholds, and what was counted in the listed images.
 
     num_truths: objects that have to be found; num_difficult: objects flagged 1 or 2; num_detections: all of them.
     image_truths (num_images,): the objects that have to be found in each picture, by sorted name.
+    hits: at overlap 0.5; None where that was not measured.
     """
 
     curves: list[Curve]
@@ -73,6 +85,7 @@ class ClassEvaluation(NamedTuple):
     num_difficult: int
     num_detections: int
     image_truths: np.ndarray
+    hits: Hits | None = None
 
 
 @dataclass(frozen=True)
@@ -142,13 +155,19 @@ def evaluate(
     num_truths = image_truths.sum(axis=1)
     num_difficult = np.bincount(truth.labels[own & (truth.difficult > 0)], minlength=num_classes)
     curves: list[list[Curve]] = [[] for _ in class_names]
+    hits: list[Hits | None] = [None] * num_classes
     for threshold in iou_thresholds:
         outcome = _match(best, overlap, in_region, counted[rivals], threshold)
         for label in range(num_classes):
             part = slice(edges[label], edges[label + 1])
+            if threshold == HIT_IOU:
+                rows = edges[label] + np.flatnonzero(outcome[part] == 1)
+                hits[label] = Hits(
+                    found.scores[rows], overlap[rows], found.quads[rows], truth.quads[rivals[best[rows]]]
+                )
             curves[label].append(_curve(found.scores[part], outcome[part], found_image[part], num_truths[label]))
     unlisted = tuple(sorted(set(detections) - set(truths)))
-    counts = (num_truths.tolist(), num_difficult.tolist(), np.diff(edges).tolist(), image_truths)
+    counts = (num_truths.tolist(), num_difficult.tolist(), np.diff(edges).tolist(), image_truths, hits)
     return Evaluation(
         iou_thresholds=tuple(iou_thresholds),
         classes={name: ClassEvaluation(*row) for name, *row in zip(class_names, curves, *counts, strict=True)},

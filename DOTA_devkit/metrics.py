@@ -7,15 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from DOTA_devkit.evaluation import IOU_THRESHOLDS, ClassEvaluation, Curve, Evaluation
-from DOTA_devkit.text_table import ruled
+from DOTA_devkit.evaluation import IOU_THRESHOLDS, ClassEvaluation, Curve, Evaluation, Hits
+from DOTA_devkit.exactness import exactness
+from DOTA_devkit.text_table import aligned, num_columns, ruled
+
+FIT_KEYS = (
+    *("fit_iou", "fit_center_px", "fit_center_px_95", "fit_angle_deg", "fit_angle_deg_95"),
+    *("fit_length", "fit_width"),
+)
 
 
 def metrics_dict(evaluation: Evaluation) -> dict[str, Any]:
     """The numbers of metrics.json: fractions in [0, 1], unrounded; None where there is nothing to measure.
 
     Means are over the classes that have truth. precision, recall, f1 and score_threshold belong to the best F1 at
-    overlap 0.5: what a user gets who keeps the detections of at least that score.
+    overlap 0.5: what a user gets who keeps the detections of at least that score. Of the objects that these find, the
+    `fit_` numbers tell how exact the boxes are (`exactness`): medians, and 95th percentiles of what is off.
     """
     classes = {name: _class_metrics(item, evaluation.iou_thresholds) for name, item in evaluation.classes.items()}
     keys = {"mAP50": "AP50", "mAP75": "AP75", "mAP50_95": "AP50_95", "mAP50_07": "AP50_07"}
@@ -65,17 +72,36 @@ def format_table(metrics: Mapping[str, Any]) -> str:
     return ruled(rows)
 
 
+def format_exactness(metrics: Mapping[str, Any]) -> str:
+    """A table for the terminal of how exact the boxes are of each class that was found; "" where none was."""
+    titles = ("found", "IoU", "centre off, px", "95 %", "angle off, deg", "95 %", "length x", "width x")
+    rows = [["class", *titles]]
+    for name, item in metrics["classes"].items():
+        if item.get("fit_iou") is None:
+            continue
+        num = round(item["recall"] * item["num_truths"])
+        digits = (3, 2, 2, 1, 1, 2, 2)
+        rows.append([name, str(num), *(f"{item[key]:.{n}f}" for key, n in zip(FIT_KEYS, digits, strict=True))])
+    if len(rows) == 1:
+        return ""
+    head, *lines = aligned(rows)
+    what = "objects found at that score, and how exact their boxes are (medians; 95 %: of what is off, the percentile)"
+    return "\n".join([what, head, "-" * num_columns(head), *lines])
+
+
 def _class_metrics(item: ClassEvaluation, thresholds: tuple[float, ...]) -> dict[str, Any]:
     by_threshold = dict(zip(map(_threshold_key, thresholds), item.curves, strict=True))
     at_50, at_75 = by_threshold.get("0.50"), by_threshold.get("0.75")
     standard = [by_threshold.get(_threshold_key(threshold)) for threshold in IOU_THRESHOLDS]
+    best = _best_f1(at_50 if item.num_truths else None, item.num_truths)
     return {
         "AP50": at_50.ap if at_50 else None,
         "AP75": at_75.ap if at_75 else None,
         "AP50_95": _mean([curve.ap for curve in standard]) if all(standard) else None,
         "AP50_07": at_50.ap_07 if at_50 else None,
         "AP": {key: curve.ap for key, curve in by_threshold.items()},
-        **_best_f1(at_50 if item.num_truths else None, item.num_truths),
+        **best,
+        **_fit(item.hits, best["score_threshold"]),
         "num_truths": item.num_truths,
         "num_difficult": item.num_difficult,
         "num_detections": item.num_detections,
@@ -96,6 +122,19 @@ def _best_f1(curve: Curve | None, num_truths: int) -> dict[str, float | None]:
     k = int(f1.argmax())
     values = {"precision": precision[k], "recall": recall[k], "f1": f1[k], "score_threshold": curve.scores[ends[k]]}
     return {key: float(value) for key, value in values.items()}
+
+
+def _fit(hits: Hits | None, score_threshold: float | None) -> dict[str, float | None]:
+    """How exact the boxes are that found an object with at least this score; None where none did."""
+    if hits is None or score_threshold is None:
+        return dict.fromkeys(FIT_KEYS)
+    rows = hits.scores >= score_threshold
+    fit = exactness(hits.found[rows], hits.truth[rows])
+    columns = (hits.iou[rows], fit.center, fit.center, fit.angle, fit.angle, fit.length, fit.width)
+    return {
+        key: float(np.percentile(values, 95 if key.endswith("_95") else 50))
+        for key, values in zip(FIT_KEYS, columns, strict=True)
+    }
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
