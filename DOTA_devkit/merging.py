@@ -26,7 +26,8 @@ from DOTA_devkit.iou import paired_intersection
 from DOTA_devkit.jit import njit
 from DOTA_devkit.nms import poly_nms
 from DOTA_devkit.task_files import ImageDetections
-from DOTA_devkit.tiling import TileIndex, tile_windows
+from DOTA_devkit.tile_index import TileIndex
+from DOTA_devkit.tiling import tile_windows
 
 BORDER = 8.0  # pixels of the tile within which a box may have been cut: two cells of the network's map
 LEAST_WEIGHT = 0.5  # of a box that touches an inner border

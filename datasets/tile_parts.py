@@ -7,7 +7,8 @@ from itertools import combinations
 
 import numpy as np
 
-from DOTA_devkit.tiling import Tile, TileIndex, tile_windows
+from DOTA_devkit.tile_index import TileIndex
+from DOTA_devkit.tiling import Tile, tile_windows
 
 SLACK = 1e-6  # pixels that rounding at scales as 0.7 makes of a tile which ends at a line
 MOST_LINES = 200  # places for a line that are tried in a picture

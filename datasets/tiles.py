@@ -10,7 +10,8 @@ import numpy as np
 
 from datasets.channel_groups import by_fours
 from datasets.letterbox import letterbox_image, letterbox_scale
-from datasets.picture_files.picture_windows import PictureWindows, ScaledWindows
+from datasets.picture_files.picture_windows import PictureWindows
+from datasets.picture_files.scaled_windows import ScaledWindows
 from DOTA_devkit.tiling import Tile, scaled_size, tile_windows
 
 

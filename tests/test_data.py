@@ -8,7 +8,8 @@ import pytest
 from datasets.augment import jitter_colours
 from datasets.splits import ListError, Split
 from DOTA_devkit.labels import EVERY_CLASS, LabelError
-from DOTA_devkit.tiling import TileIndex, lay_tiles
+from DOTA_devkit.tile_index import TileIndex
+from DOTA_devkit.tiling import lay_tiles
 from tests.label_documents import DATA_YAML, PNG, YOLO_LINE, yolo_folder
 from tools import data as data_module
 from tools.config import Config

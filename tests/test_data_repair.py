@@ -16,7 +16,8 @@ from datasets.readers import read_classes, read_samples
 from datasets.splits import choose_split
 from DOTA_devkit.boxes import self_crossing, signed_area
 from DOTA_devkit.labels import Labels, read_labels
-from DOTA_devkit.tiling import TileIndex, lay_tiles, read_index, write_index
+from DOTA_devkit.tile_index import TileIndex, read_index, write_index
+from DOTA_devkit.tiling import lay_tiles
 from tests import test_dota_folder as dota
 from tests.label_documents import YOLO_LINE, write, yolo_folder
 from tools import check_data

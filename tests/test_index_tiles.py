@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import main as program
-from DOTA_devkit.tiling import lay_tiles, read_index
+from DOTA_devkit.tile_index import read_index
+from DOTA_devkit.tiling import lay_tiles
 from tests.conftest import save_finding_network
 from tools import split_tiles
 from tools.index_tiles import index_of, main

@@ -21,7 +21,8 @@ from DOTA_devkit.labels import read_labels
 from DOTA_devkit.merging import merge_pictures
 from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections, read_results, write_results
-from DOTA_devkit.tiling import Tile, TileIndex, lay_tiles, read_index, write_index
+from DOTA_devkit.tile_index import TileIndex, read_index, write_index
+from DOTA_devkit.tiling import Tile, lay_tiles
 from tools import merge_results, split_tiles
 from tools.detection.results import MERGED_BY_HAND, warn_if_stopped
 from tools.merge_results import main

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from datasets.splits import ListError
-from DOTA_devkit.tiling import TileIndex, lay_tiles, write_index
+from DOTA_devkit.tile_index import TileIndex, write_index
+from DOTA_devkit.tiling import lay_tiles
 from tools.picture_groups import Pictures, group_pictures, part_pictures
 from tools.running.command_line import SettingsError
 

@@ -19,7 +19,8 @@ from datasets.loader import tile_batches
 from datasets.picture_files import picture_windows, tiff
 from datasets.picture_files.images import ImageError, read_image
 from datasets.picture_files.layouts import Reading
-from datasets.picture_files.picture_windows import PictureWindows, ScaledWindows, open_picture
+from datasets.picture_files.picture_windows import PictureWindows, open_picture
+from datasets.picture_files.scaled_windows import ScaledWindows
 from datasets.tiles import TileSet, scale_picture
 from DOTA_devkit.tiling import lay_tiles
 

@@ -14,7 +14,7 @@ from datasets.picture_files.images import read_image
 from datasets.readers import detect_format, read_classes, read_samples
 from datasets.splits import read_list
 from DOTA_devkit.labels import read_labels
-from DOTA_devkit.tiling import read_index
+from DOTA_devkit.tile_index import read_index
 from tests.label_documents import YOLO_LINE, yolo_folder
 from tools import split_tiles, tile_pictures
 from tools.config import Config

@@ -17,7 +17,7 @@ import pytest
 
 from datasets.picture_files.image_folders import find_images
 from datasets.picture_files.images import read_image
-from DOTA_devkit.tiling import read_index
+from DOTA_devkit.tile_index import read_index
 from tests.conftest import REPOSITORY
 from tests.test_split_tiles import SMALL, STRANGE_NAMES, tree
 from tools import split_tiles, tile_pictures

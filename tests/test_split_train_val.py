@@ -15,7 +15,8 @@ import pytest
 
 from datasets.picture_files.image_folders import find_images
 from datasets.splits import choose_split
-from DOTA_devkit.tiling import TileIndex, lay_tiles, write_index
+from DOTA_devkit.tile_index import TileIndex, write_index
+from DOTA_devkit.tiling import lay_tiles
 from tools import split_tiles
 from tools.split_train_val import main
 

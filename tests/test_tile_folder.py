@@ -10,7 +10,7 @@ from datasets.picture_files.image_folders import find_images
 from datasets.readers import read_samples
 from datasets.splits import choose_split, read_list
 from DOTA_devkit.labels import read_labels
-from DOTA_devkit.tiling import read_index
+from DOTA_devkit.tile_index import read_index
 from tools.config import Config
 from tools.detection.whole_pictures import whole_pictures_of
 from tools.running.folder_lock import locked

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets.tile_parts import part_by_place, tiles_on_shared_ground
-from DOTA_devkit.tiling import TileIndex, lay_tiles, tile_windows
+from DOTA_devkit.tile_index import TileIndex
+from DOTA_devkit.tiling import lay_tiles, tile_windows
 
 
 def index_of(hw: tuple[int, int], size: int, overlap: int, scales: tuple[float, ...] = (1.0,)) -> TileIndex:

@@ -8,7 +8,7 @@ import pytest
 from datasets.readers import read_samples
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.task_files import ImageDetections
-from DOTA_devkit.tiling import INDEX_NAME, read_index
+from DOTA_devkit.tile_index import INDEX_NAME, read_index
 from tools.config import Config
 from tools.data import truths_of
 from tools.detection.whole_pictures import whole_pictures_of

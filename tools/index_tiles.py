@@ -12,7 +12,8 @@ from datasets.label_formats.dota_folder import is_dota_folder
 from datasets.picture_files.image_folders import find_images
 from datasets.picture_files.image_sizes import read_header
 from datasets.readers import list_images
-from DOTA_devkit.tiling import INDEX_NAME, Tile, TileIndex, scaled_size, write_index
+from DOTA_devkit.tile_index import INDEX_NAME, TileIndex, write_index
+from DOTA_devkit.tiling import Tile, scaled_size
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.messages import warn
 from tools.running.progress import progress_bar

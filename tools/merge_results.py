@@ -17,7 +17,7 @@ from DOTA_devkit.atomic import write_json
 from DOTA_devkit.merging import merge_pictures
 from DOTA_devkit.names import spelling_in
 from DOTA_devkit.task_files import ImageDetections, read_results, result_files, result_path, write_results
-from DOTA_devkit.tiling import INDEX_NAME, TileIndex, read_index
+from DOTA_devkit.tile_index import INDEX_NAME, TileIndex, read_index
 from tools.detection.results import MERGED_BY_HAND, ORIGIN, read_origin, remove_results, warn_if_stopped
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import share

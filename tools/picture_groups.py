@@ -21,7 +21,7 @@ from datasets.near_duplicates import (
 from datasets.picture_files.layouts import Reading
 from datasets.splits import ListError, split_by_seed
 from datasets.tile_parts import part_by_place
-from DOTA_devkit.tiling import INDEX_NAME, read_index
+from DOTA_devkit.tile_index import INDEX_NAME, read_index
 from tools.running.command_line import SettingsError
 from tools.running.messages import report_problems, warn
 from tools.running.progress import progress_bar

@@ -23,14 +23,8 @@ from datasets.splits import VAL_LISTS
 from DOTA_devkit.atomic import write_json, write_lines
 from DOTA_devkit.clipping import clip_quads
 from DOTA_devkit.labels import read_labels
-from DOTA_devkit.tiling import (
-    INDEX_NAME,
-    MIN_VISIBLE,
-    TileIndex,
-    check_grid,
-    check_picture_name,
-    write_index,
-)
+from DOTA_devkit.tile_index import INDEX_NAME, TileIndex, write_index
+from DOTA_devkit.tiling import MIN_VISIBLE, check_grid, check_picture_name
 from tools.picture_coding import JPEG_QUALITY, MOST_IN_COLOURS
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import share

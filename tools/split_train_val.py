@@ -22,7 +22,8 @@ from datasets.readers import FORMATS, Sample, detect_format, list_images, read_c
 from datasets.splits import ListError
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import LabelError
-from DOTA_devkit.tiling import INDEX_NAME, check_picture_name
+from DOTA_devkit.tile_index import INDEX_NAME
+from DOTA_devkit.tiling import check_picture_name
 from tools.data import none_readable
 from tools.picture_groups import Pictures, group_pictures, part_pictures, print_twins
 from tools.running.command_line import Parser, SettingsError, exit_code

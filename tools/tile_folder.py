@@ -11,7 +11,8 @@ from typing import TypeVar
 from datasets.class_lists import dota_classes
 from datasets.splits import TRAIN_LISTS, VAL_LISTS, ListError, choose_split, lists_in, read_list
 from DOTA_devkit.atomic import write_json, write_lines
-from DOTA_devkit.tiling import INDEX_NAME, Tile, TileIndex, read_index
+from DOTA_devkit.tile_index import INDEX_NAME, TileIndex, read_index
+from DOTA_devkit.tiling import Tile
 from tools.running.command_line import SettingsError
 from tools.running.destinations import refuse_data_folder
 from tools.running.messages import counted, warn

@@ -13,7 +13,8 @@ import numpy as np
 
 from datasets.class_lists import of_known_classes, unknown_class
 from datasets.picture_files.layouts import BY_THE_FILE, Reading
-from datasets.picture_files.picture_windows import PictureWindows, ScaledWindows, open_picture
+from datasets.picture_files.picture_windows import PictureWindows, open_picture
+from datasets.picture_files.scaled_windows import ScaledWindows
 from datasets.readers import read_objects
 from datasets.tiles import scale_picture
 from DOTA_devkit.atomic import atomic_write

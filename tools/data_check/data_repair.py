@@ -17,7 +17,7 @@ from datasets.readers import Read
 from DOTA_devkit.atomic import write_csv, write_lines
 from DOTA_devkit.boxes import order_clockwise, signed_area
 from DOTA_devkit.labels import HEADERS, IGNORED_CLASS, NO_LABELS, LabelError, Labels, parse_label, write_labels
-from DOTA_devkit.tiling import INDEX_NAME, read_index, write_index
+from DOTA_devkit.tile_index import INDEX_NAME, read_index, write_index
 from tools.data_check.data_checks import LABELTXT, escaped, overhang, raw_corners, repeated_rows
 from tools.data_check.data_folder import DataLayout, Pair, picture_name_fault
 from tools.data_check.data_survey import known_classes

@@ -16,7 +16,7 @@ from datasets.picture_files.images import ImageError
 from datasets.readers import Sample
 from datasets.training_set import MIN_SIDE
 from DOTA_devkit.boxes import rectangle_sides
-from DOTA_devkit.tiling import INDEX_NAME
+from DOTA_devkit.tile_index import INDEX_NAME
 from tools.config import Config
 from tools.drawing import numbered_classes
 from tools.outcomes import is_much_larger
