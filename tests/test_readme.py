@@ -36,7 +36,7 @@ def _blocks(language: str) -> list[str]:
 
 
 def _commands(first_words: str) -> list[list[str]]:
-    apart = (TILE_BLOCK, DATA_BLOCK, DEPLOY_BLOCK, MAP_BLOCK, FORMAT_BLOCK, *VIDEO_BLOCKS)
+    apart = (TILE_BLOCK, DATA_BLOCK, DEPLOY_BLOCK, MAP_BLOCK, FORMAT_BLOCK, REVIEW_BLOCK, *VIDEO_BLOCKS)
     blocks = [block for block in _blocks("bash") if block not in apart]
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     lines += re.findall(r"`((?:make|python) [^`\n]+)`", README)  # in tables and in the text
@@ -48,6 +48,7 @@ DATA_BLOCK = next(block for block in _blocks("bash") if "tools.rolabelimg_to_txt
 DEPLOY_BLOCK = next(block for block in _blocks("bash") if "tools.export_onnx" in block)
 MAP_BLOCK = next(block for block in _blocks("bash") if "--to geojson" in block)
 VIDEO_BLOCKS = [block for block in _blocks("bash") if "tools.detect_video" in block]
+REVIEW_BLOCK = next(block for block in _blocks("bash") if "tools.benchmark review" in block)
 FORMAT_BLOCK = next(block for block in _blocks("bash") if "--from yolo_obb" in block)
 
 
@@ -222,6 +223,21 @@ def test_the_commands_for_other_formats_run_one_after_the_other(tmp_path, monkey
         words = shlex.split(line)
         assert importlib.import_module(words[2]).main(words[3:]) == 0
     assert "vehicle" in (tmp_path / "runs" / "vehicles" / "classes.txt").read_text("utf-8").splitlines()
+
+
+@pytest.mark.slow
+def test_the_commands_for_wrong_labels_run_one_after_the_other(thin_backbones, tmp_path, monkeypatch, capsys):
+    """On a demo set of eight scenes, and a thin network that learns nothing of them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tools.benchmarks.benchmark_review.ensure_demo", _small_demo)
+    for line in REVIEW_BLOCK.splitlines():
+        words = shlex.split(line)
+        if words[1] == "main.py":
+            code = main.main([*words[2:], "--num_workers", "0", *(SHORT if "train" in words[3:4] else [])])
+        else:
+            code = importlib.import_module(words[2]).main(words[3:])
+        assert code == 0, (line, capsys.readouterr().err)
+    assert "right among as many as were spoiled" in capsys.readouterr().out
 
 
 def test_the_commands_of_the_recipes_have_known_settings():
