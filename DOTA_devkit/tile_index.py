@@ -14,6 +14,7 @@ from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import is_text
 from DOTA_devkit.names import spelling_in
 from DOTA_devkit.tiling import Tile, check_grid, num_tiles, scaled_size
+from DOTA_devkit.value_ranges import are_ranges
 
 INDEX_NAME = "tiles.json"
 
@@ -25,7 +26,8 @@ class TileIndex:
     size, overlap: pixels of a tile.  class_names: empty where the pictures have no labels.
     pictures: (height, width) by name.  tiles: by name.  source: the folder of the whole pictures, "" if not known.
     num_skipped: how many of its tiles a picture lacks, since they were empty; pictures that lack none are not there.
-    value_range: in deep pictures, the values that became black and white; None: each picture's own.
+    value_range: in deep pictures, the values that became black and white, in all bands or in each; None: each picture's
+    own.
     bands: of TIFF files, the numbers of the bands that tiles hold, from 1 on, red, green and blue first; None: as the
     file tells.
     """
@@ -37,7 +39,7 @@ class TileIndex:
     tiles: Mapping[str, Tile]
     source: str = ""
     num_skipped: Mapping[str, int] = field(default_factory=dict)
-    value_range: tuple[float, float] | None = None
+    value_range: tuple[float, ...] | None = None
     bands: tuple[int, ...] | None = None
 
     def called_as(self, names: Iterable[str]) -> TileIndex:
@@ -109,13 +111,13 @@ def read_index(path: Path) -> TileIndex:
     return TileIndex(size, overlap, classes, pictures, tiles, source, skipped, value_range, bands)
 
 
-def _read_range(said: object) -> tuple[float, float] | None:
+def _read_range(said: object) -> tuple[float, ...] | None:
     if said is None:
         return None
-    low, high = map(float, said)  # type: ignore[call-overload]
-    if not low < high:
-        raise ValueError(f"value_range is {said}; it must be a value and a larger one")
-    return low, high
+    values = tuple(map(float, said))  # type: ignore[call-overload]
+    if not are_ranges(values):
+        raise ValueError(f"value_range is {said}; it must be a value and a larger one, or such a pair for each band")
+    return values
 
 
 def _read_bands(said: object) -> tuple[int, ...] | None:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from DOTA_devkit.value_ranges import are_ranges
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -20,8 +22,9 @@ class Preprocessing:
         scale: factor on pixels of 0..255.
         mean: of the scaled pixels, a value for each channel.
         std: of the scaled pixels, above 0.
-        value_range: in pictures of more than 8 bits, the values that become the pixels 0 and 255; None: each picture's
-            own, by percentiles (`datasets.picture_files.layouts.spread_values`).
+        value_range: in pictures of more than 8 bits, the values that become the pixels 0 and 255, or such a pair for
+            each channel, red before blue; None: each picture's own, by percentiles
+            (`datasets.picture_files.layouts.spread_values`).
         bands: of TIFF files, the numbers of the bands that are read, from 1 on, as many as there are channels, in the
             order red, green, blue and others; None: those that the file calls so, else the first.
     """
@@ -30,7 +33,7 @@ class Preprocessing:
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    value_range: tuple[float, float] | None = None
+    value_range: tuple[float, ...] | None = None
     bands: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -44,10 +47,9 @@ class Preprocessing:
             raise ValueError(f"preprocessing: color is '{self.color}', which {len(self.mean)} channels cannot be")
         if not self.scale > 0 or not min(self.std) > 0:
             raise ValueError(f"preprocessing: scale and std must be above 0, not {self.scale} and {self.std}")
-        if self.value_range is not None and not (
-            len(self.value_range) == 2 and self.value_range[0] < self.value_range[1]
-        ):
-            raise ValueError(f"preprocessing: value_range is {self.value_range}, not a value and a larger one")
+        if self.value_range is not None and not are_ranges(self.value_range, len(self.mean)):
+            what = f"not a value and a larger one, or as many such pairs as there are channels, {len(self.mean)}"
+            raise ValueError(f"preprocessing: value_range is {self.value_range}, {what}")
         if self.bands is not None and not (
             len(self.bands) == len(self.mean) and all(type(band) is int and band > 0 for band in self.bands)
         ):
@@ -65,15 +67,16 @@ class Preprocessing:
         return tuple(self.mean[channel] / self.scale for channel in self.order)  # the order is its own inverse
 
     def for_channels(self, num_channels: int) -> Preprocessing:
-        """The same for pictures of another number of channels, of no chosen bands: one has the average of mean and std,
-        more repeat them, as `models.input_channels` does with the weights that read them."""
+        """The same for pictures of another number of channels, of no chosen bands and ranges of each: one has the
+        average of mean and std, more repeat them, as `models.input_channels` does with the weights that read them."""
         if num_channels == len(self.mean):
             return self
+        others = {"bands": None, "value_range": self.value_range if len(self.value_range or ()) == 2 else None}
         if num_channels == 1:
             mean, std = ((sum(values) / len(values),) for values in (self.mean, self.std))
-            return replace(self, color="grey", mean=mean, std=std, bands=None)
+            return replace(self, color="grey", mean=mean, std=std, **others)
         mean, std = ((values * num_channels)[:num_channels] for values in (self.mean, self.std))
-        return replace(self, color="rgb" if self.color == "grey" else self.color, mean=mean, std=std, bands=None)
+        return replace(self, color="rgb" if self.color == "grey" else self.color, mean=mean, std=std, **others)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain strings, numbers and lists, for a checkpoint or a JSON file; range and bands only where they

@@ -209,7 +209,12 @@ def test_a_range_of_values_holds_in_training_testing_tiles_and_the_exported_file
     assert main.main([*again, "--input", str(images), "--value_range", "0", "9"]) == 2
     assert "--value_range 0 9 contradicts the checkpoint" in capsys.readouterr().err
     assert main.main(["--phase", "train", "--value_range", "9", "0"]) == 2
-    assert "give the value of black and a larger one of white" in capsys.readouterr().err
+    assert "--value_range 9 0: give the value of black and a larger one of white" in capsys.readouterr().err
+    each = ["--value_range", "0", "9", "0", "8"]
+    assert main.main(["--phase", "train", "--bands", "3", "2", "1", *each]) == 2
+    assert "--value_range 0 9 0 8: give the value of black and a larger one of white, or 3 such pairs" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.slow

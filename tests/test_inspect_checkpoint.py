@@ -56,7 +56,7 @@ def test_the_range_of_values_is_told(tmp_path, capsys):
     architecture = replace(ARCHITECTURE, preprocessing=replace(IMAGENET, value_range=(-20.0, 60.5)))
     save_checkpoint(tmp_path / "best.pth", architecture.build(), architecture)
     assert main([str(tmp_path / "best.pth")]) == 0
-    assert "std 0.229 0.224 0.225; of more than 8 bits -20 becomes 0 and 60.5 255" in capsys.readouterr().out
+    assert "std 0.229 0.224 0.225; of more than 8 bits from 0 to 255 -20 to 60.5" in capsys.readouterr().out
 
 
 def test_of_a_run_folder_the_best_checkpoint_is_inspected(ours, tmp_path, capsys):

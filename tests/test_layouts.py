@@ -243,6 +243,33 @@ def test_what_is_no_known_header_has_the_usual_layout() -> None:
         assert read_layout(data) == Layout()
 
 
+@pytest.mark.parametrize("num_bands", [3, 4, 6])
+def test_each_band_has_a_range_of_its_own(tmp_path, num_bands, monkeypatch) -> None:
+    """Red from 0 to 100, green from 0 to 200 and so on: what is 50 in all is darker in each."""
+    path = write(tmp_path / "a.tif", (NONE,) * num_bands, "uint16")
+    with rasterio.open(path, "r+") as file:
+        file.write(np.full((num_bands, 6, 8), 50, np.uint16))
+    ranges = tuple(value for number in range(num_bands) for value in (0.0, 100.0 * (number + 1)))
+    expected = [255 * 50 / (100 * (number + 1)) for number in (2, 1, 0, *range(3, num_bands))]
+    reading = Reading(ranges, tuple(range(1, num_bands + 1)))
+    assert read_whole(path, num_bands, reading)[3, 3].tolist() == pytest.approx(expected, abs=0.51)
+    shown = read_whole(path, 3, reading)[3, 3].tolist()
+    assert shown == pytest.approx(expected[:3], abs=0.51), "of more bands than are shown the colours"
+    monkeypatch.setattr(picture_windows, "LEAST_PIXELS", 1)
+    window = open_picture(path, num_bands, reading)[3:4, 3:4]
+    assert window[0, 0].tolist() == pytest.approx(expected, abs=0.51)
+
+
+def test_a_grey_picture_has_the_range_of_each_channel_too(tmp_path, monkeypatch) -> None:
+    path = write(tmp_path / "a.tif", (NONE,), "uint16")
+    with rasterio.open(path, "r+") as file:
+        file.write(np.full((1, 6, 8), 50, np.uint16))
+    for least in (1 << 26, 1):
+        monkeypatch.setattr(picture_windows, "LEAST_PIXELS", least)
+        picture = open_picture(path, 3, Reading((0.0, 100.0, 0.0, 50.0, 0.0, 200.0)))
+        assert picture[3:4, 3:4][0, 0].tolist() == pytest.approx([63.75, 255, 127.5], abs=0.51)
+
+
 def test_two_bands_of_a_radar_are_three_channels_by_naming_one_twice(tmp_path) -> None:
     path = tmp_path / "a.tif"
     levels = np.zeros((2, 6, 8), np.float32)

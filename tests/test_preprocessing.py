@@ -76,7 +76,15 @@ def test_another_layout_is_refused(shape: tuple[int, ...]) -> None:
         normalize(torch.zeros(shape), IMAGENET)
 
 
-@pytest.mark.parametrize("preprocessing", [IMAGENET, PUBLISHED, replace(IMAGENET, value_range=(-20.5, 1e4))])
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        IMAGENET,
+        PUBLISHED,
+        replace(IMAGENET, value_range=(-20.5, 1e4)),
+        replace(IMAGENET, value_range=(0, 1, 0, 2, 0, 3)),
+    ],
+)
 def test_a_record_survives_json(preprocessing: Preprocessing) -> None:
     assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
 
@@ -96,6 +104,7 @@ def test_a_record_without_a_range_is_that_of_earlier_versions() -> None:
         ({"scale": float("nan")}, "must be above 0"),
         ({"value_range": [3.0, 3.0]}, "not a value and a larger one"),
         ({"value_range": [1.0, 2.0, 3.0]}, "not a value and a larger one"),
+        ({"value_range": [1.0, 2.0, 3.0, 4.0]}, "as many such pairs as there are channels, 3"),
         ({"mean": [0.5]}, "a value each for every channel"),
         ({"gamma": 2.2}, r"expected the entries \['color', 'mean', 'scale', 'std'\], found .*gamma"),
     ],

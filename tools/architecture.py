@@ -49,7 +49,7 @@ class Architecture(NetworkInput):
         return len(self.preprocessing.mean)
 
     @property
-    def value_range(self) -> tuple[float, float] | None:
+    def value_range(self) -> tuple[float, ...] | None:
         """In pictures of more than 8 bits, the values that become black and white; None: each picture's own."""
         return self.preprocessing.value_range
 

@@ -107,7 +107,8 @@ class Config:
     value_range: tuple[float, ...] | None = _setting(
         None,
         "in pictures of 16 bits or floating point, the two values that become black and white in all of them, such as "
-        "temperatures [default: 0.5th and 99.5th percentile of each picture; of tiles, as they were cut]",
+        "temperatures, or two for each band, in their order [default: 0.5th and 99.5th percentile of each picture; of "
+        "tiles, as they were cut]",
         metavar="V",
     )
     bands: tuple[int, ...] | None = _setting(

@@ -137,7 +137,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_value_range()
     parser.add_bands()
     options = parser.parse_args(arguments)
-    check_value_range(options.value_range)
+    check_value_range(options.value_range, len(options.bands or ()) or 3)
     check_bands(options.bands)
     if options.bands is not None and len(options.bands) > 3:
         raise SettingsError("--bands: cuts show one band, or three; give as many")

@@ -87,7 +87,7 @@ def reading_of(config: Config, data: DataFolder) -> Reading:
     tiles = BY_THE_FILE if index is None else Reading(index.value_range, index.bands)
     value_range, bands = config.value_range, config.bands
     return Reading(
-        tiles.value_range if value_range is None else (value_range[0], value_range[1]),
+        tiles.value_range if value_range is None else value_range,
         tiles.bands if bands is None else bands,
     )
 

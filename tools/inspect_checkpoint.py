@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from DOTA_devkit.value_ranges import ranges_in_words
 from tools.run_folder import weights_in
 from tools.running.command_line import Parser, exit_code
 
@@ -194,8 +195,8 @@ def _describe_architecture(architecture: Mapping[str, Any], is_guess: bool) -> l
     mean, std = (" ".join(f"{value:.4g}" for value in colours[name]) for name in ("mean", "std"))
     neck = architecture["neck"] + (f" of width {architecture['neck_width']}" if architecture["neck"] == "fpn" else "")
     norm = "with" if architecture["head_norm"] else "without"
-    low, high = colours.get("value_range") or (None, None)
-    deep = "" if low is None else f"; of more than 8 bits {low:g} becomes 0 and {high:g} 255"
+    ranges = colours.get("value_range")
+    deep = f"; of more than 8 bits from 0 to 255 {ranges_in_words(ranges)}" if ranges else ""
     bands = colours.get("bands")
     deep += f"; of TIFF files the bands {' '.join(map(str, bands))}" if bands else ""
     taken = ", taken for what published files are" if is_guess else ""

@@ -174,7 +174,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_value_range()
     options = parser.parse_args(arguments)
     check_bands(options.bands)
-    check_value_range(options.value_range)
+    check_value_range(options.value_range, len(options.bands or ()) or 3)
     return options
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import Field, fields
 from typing import TYPE_CHECKING
 
+from DOTA_devkit.value_ranges import are_ranges
 from tools.running.command_line import SettingsError
 
 if TYPE_CHECKING:
@@ -32,10 +33,13 @@ def check_scales(scales: Sequence[float]) -> None:
         raise SettingsError(f"--scales is {scales}; each must be at least {LEAST_SCALE} and finite")
 
 
-def check_value_range(values: Sequence[float] | None) -> None:
-    """Raises SettingsError for anything but None, or the value of black and a larger one of white."""
-    if values is not None and not (len(values) == 2 and -math.inf < values[0] < values[1] < math.inf):
-        raise SettingsError(f"--value_range is {values}; give the value of black and a larger one of white")
+def check_value_range(values: Sequence[float] | None, num_channels: int | None = None) -> None:
+    """Raises SettingsError for anything but None, or the value of black and a larger one of white, or such a pair for
+    each channel, whose number may be known."""
+    if values is not None and not are_ranges(values, num_channels):
+        each = f", or {num_channels} such pairs, one for each band" if num_channels not in (None, 1) else ""
+        said = " ".join(f"{value:g}" for value in values)
+        raise SettingsError(f"--value_range {said}: give the value of black and a larger one of white{each}")
 
 
 def check_bands(bands: Sequence[int] | None, in_channels: int | None = None) -> None:
@@ -113,8 +117,8 @@ def _check_training(config: Config) -> None:
     if config.in_channels not in (None, 1, 3, 4) and config.bands is None and config.phase == "train":
         remedy = "of two or more than four name them with --bands (tiles know theirs: leave both out)"
         raise SettingsError(f"--in_channels is {config.in_channels}; it can be 1, 3 or 4; {remedy}")
-    check_value_range(config.value_range)
     check_bands(config.bands, config.in_channels)
+    check_value_range(config.value_range, config.in_channels or len(config.bands or ()) or None)
     if not 0 < config.backbone_lr_scale < math.inf:
         raise SettingsError(
             f"--backbone_lr_scale is {config.backbone_lr_scale}; it must be above 0 and finite (--freeze 5 trains "

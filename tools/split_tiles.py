@@ -186,9 +186,9 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
     check_scales(options.scales)
     if not all(scale <= 16 for scale in options.scales) or len(set(options.scales)) < len(options.scales):
         raise SettingsError(f"--scales {options.scales}: each must be at most 16, and stand there once")
-    check_value_range(options.value_range)
     check_bands(options.bands, options.in_channels)
     in_channels = Reading(bands=options.bands).num_channels(options.in_channels) or 3
+    check_value_range(options.value_range, in_channels)
     if in_channels == 4 and options.suffix == "jpg":
         raise SettingsError("--suffix jpg: a JPEG holds no fourth band; give png, or three bands")
     if in_channels > MOST_IN_COLOURS and options.suffix != "auto":

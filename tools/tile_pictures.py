@@ -38,7 +38,7 @@ class SplitSettings:
     skip_empty: float
     suffix: str
     in_channels: int
-    value_range: tuple[float, float] | None
+    value_range: tuple[float, ...] | None
     bands: tuple[int, ...] | None
     missing_labels: str
     on_bad_label: str

@@ -9,7 +9,15 @@ import cv2
 import numpy as np
 
 from datasets.picture_files import tiff
-from datasets.picture_files.layouts import BY_THE_FILE, Layout, Reading, is_mask, read_layout, spread_values
+from datasets.picture_files.layouts import (
+    BY_THE_FILE,
+    Layout,
+    Reading,
+    blue_first,
+    is_mask,
+    read_layout,
+    spread_values,
+)
 from datasets.picture_files.tiff_blocks import damage, unreadable
 
 # Else a line for each tag of a GeoTIFF and for each damaged picture, of which we tell in words of our own.
@@ -55,6 +63,8 @@ def read_image(path: Path, num_channels: int = 3, reading: Reading = BY_THE_FILE
         bands = bands[:, :, :3]  # the fourth of a PNG or WebP file is opacity, or what tiles of ours keep there
     bands = wanted_bands(path, bands, num_channels, layout.no_data)
     if bands.dtype != np.uint8:
+        if reading.value_range is not None and len(reading.value_range) > 2:
+            bands = as_channels(bands, num_channels)  # a grey picture, too, by the pair of each channel
         bands = spread_values(bands, layout.no_data, reading.value_range)
     return as_channels(bands, num_channels)
 
@@ -131,12 +141,6 @@ def check_bands(path: Path, num_bands: int, bands: Sequence[int]) -> None:
         raise ImageError(
             f"{path}: has {has}, and --bands is {' '.join(map(str, bands))}; leave this picture out, or choose others"
         )
-
-
-def blue_first(bands: Sequence[int]) -> list[int]:
-    """Bands in the order red, green, blue and others as pixels have them; of a single one, that."""
-    red, *others = bands
-    return [red] if not others else [others[1], others[0], red, *others[2:]]
 
 
 def _damage(path: Path, data: bytes) -> str | None:

@@ -6,7 +6,7 @@ import io
 import math
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import IO, NamedTuple
@@ -24,13 +24,14 @@ BEYOND = 1e30  # of what is no data in files that do not say so: the least float
 class Reading(NamedTuple):
     """What one may choose of how a file's values become pixels, the same for all pictures of a network.
 
-    value_range: in files of more than eight bits, the values of black and white; None: each file's own percentiles.
+    value_range: in files of more than eight bits, the values of black and white, or such a pair for each channel, red
+    before blue, as `bands` are; None: each file's own percentiles, of all bands together.
     bands: of TIFF files, the numbers of those that are read, from 1 on, as many as there are channels, in the order
     red, green, blue and others (as GDAL counts them); None: those that the file calls so, else the first. Other
     kinds of files hold colours in an order of their own.
     """
 
-    value_range: tuple[float, float] | None = None
+    value_range: tuple[float, ...] | None = None
     bands: tuple[int, ...] | None = None
 
     def num_channels(self, asked: int | None) -> int | None:
@@ -83,33 +84,37 @@ def read_layout(data: bytes) -> Layout:
 
 
 class Spread(NamedTuple):
-    """Which values become black and white, and which stands for no data."""
+    """Which values become black and white, in all bands or (bands,) in each, and which stands for no data."""
 
-    low: float
-    high: float
+    low: float | np.ndarray
+    high: float | np.ndarray
     no_data: float | None
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
         """Values (H, W) or (H, W, bands) as grey levels, uint8; no data are black."""
         pixels = raw.reshape(len(raw), raw.shape[1], -1)
-        factor = 255 / (self.high - self.low) if self.high > self.low else 0.0
+        extent = np.subtract(self.high, self.low)
+        factor = np.where(extent > 0, 255 / np.where(extent > 0, extent, 1.0), 0.0)
         image = np.empty(pixels.shape, np.uint8)
         for row in range(0, len(image), 512):  # in strips, so that not the whole picture is held in floating point
             strip = pixels[row : row + 512]
             with np.errstate(over="ignore"):  # integers of 32 bits have more digits than a float of as many
                 values = strip.astype(np.float64 if strip.dtype.kind in "iu" and strip.itemsize > 2 else np.float32)
-            values[~(np.abs(values) < BEYOND)] = self.low
-            grey = np.rint(np.clip((values - self.low) * factor, 0, 255)).astype(np.uint8)
+            # Of more bands than are looked at the first, which are the colours.
+            low, gain = (np.atleast_1d(part)[: pixels.shape[2]].astype(values.dtype) for part in (self.low, factor))
+            np.copyto(values, low, where=~(np.abs(values) < BEYOND))
+            grey = np.rint(np.clip((values - low) * gain, 0, 255)).astype(np.uint8)
             grey[_is_empty(strip, self.no_data)] = 0
             image[row : row + 512] = grey
         return image.reshape(raw.shape)
 
 
 def spread_values(
-    raw: np.ndarray, no_data: float | None = None, value_range: tuple[float, float] | None = None
+    raw: np.ndarray, no_data: float | None = None, value_range: tuple[float, ...] | None = None
 ) -> np.ndarray:
     """Values of any kind (H, W) or (H, W, bands) as uint8: spread linearly, all bands alike, so that the two of
-    `value_range`, or the 0.5th and the 99.5th percentile of the data, become black and white.
+    `value_range`, or the 0.5th and the 99.5th percentile of the data, become black and white; or each band by a pair of
+    its own in `value_range` (bands are blue first then, and pairs red first, as `Reading` has them).
 
     No data, and black, is a pixel that is `no_data` in every band (where the file does not tell, 0, unless there are
     values below, or a range is given), and a value that is not a number or beyond 1e30.
@@ -124,8 +129,11 @@ def sample_step(shape: tuple[int, int, int]) -> int:
     return max(1, int(math.sqrt(math.prod(shape) / MOST_SAMPLES)))
 
 
-def spread_of(samples: np.ndarray, no_data: float | None, value_range: tuple[float, float] | None) -> Spread:
+def spread_of(samples: np.ndarray, no_data: float | None, value_range: tuple[float, ...] | None) -> Spread:
     """How values are spread, by samples (h, w, bands) of them; see `spread_values`."""
+    if value_range is not None and len(value_range) > 2:
+        pairs = np.array(value_range).reshape(-1, 2)[blue_first(range(len(value_range) // 2))]
+        return Spread(*pairs.T, no_data)
     if no_data is None and value_range is None and not ((samples < 0) & (samples > -BEYOND)).any():
         no_data = 0.0  # by a range a value is the same grey in every picture, 0, too
     return Spread(*(value_range or _percentiles(samples, no_data)), no_data)
@@ -205,6 +213,12 @@ def held_bands(file: IO[bytes], tags: Mapping[int, tiff.Field]) -> tuple[int, ..
     found = re.search(rf'<Item name="{HELD_BANDS}">([\d ]{{1,4000}})</Item>', said)
     held = tuple(map(int, found[1].split())) if found else ()
     return held if len(held) == tiff.number(tags, tiff.BANDS, 1) else None
+
+
+def blue_first(bands: Sequence[int]) -> list[int]:
+    """Bands in the order red, green, blue and others as pixels have them; of a single one, that."""
+    red, *others = bands
+    return [red] if not others else [others[1], others[0], red, *others[2:]]
 
 
 def is_mask(values: np.ndarray) -> bool:

@@ -16,7 +16,6 @@ from datasets.picture_files import tiff
 from datasets.picture_files.images import (
     ImageError,
     as_channels,
-    blue_first,
     check_bands,
     check_fourth,
     check_num_bands,
@@ -27,6 +26,7 @@ from datasets.picture_files.images import (
 from datasets.picture_files.layouts import (
     BY_THE_FILE,
     Reading,
+    blue_first,
     colours_of,
     held_bands,
     is_mask,
@@ -171,7 +171,7 @@ class PictureWindows:
         """Stored values (h, w, bands) -> pixels (h, w, num_channels) uint8."""
         bands = self._wanted(raw)
         if self._spread is not None:
-            bands = self._spread(bands)
+            bands = self._spread(as_channels(bands, self._num_channels) if np.ndim(self._spread.low) else bands)
         return as_channels(bands, self._num_channels)
 
     def _look_for_opacity(self, bands: list[int]) -> np.ndarray:

@@ -15,7 +15,7 @@ class NetworkInput:
 
     input_hw: tuple[int, int]
     picture_hw: tuple[int, int] | None
-    value_range: tuple[float, float] | None
+    value_range: tuple[float, ...] | None
     bands: tuple[int, ...] | None
     in_channels: int  # of the pictures: 1 grey, 3 BGR, more BGR and the others
 

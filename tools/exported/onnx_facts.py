@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from DOTA_devkit.names import as_class_names
+from DOTA_devkit.value_ranges import are_ranges
 from tools.detection.network_input import NetworkInput
 
 PROJECT = "bbavectors"
@@ -46,7 +47,8 @@ class FileFacts(NetworkInput):
     otherwise what to use. num_views: of a picture and its mirror images, whose mean is taken. chosen: whether the
     classes are some of those of the data, and objects of others background. precision: of the network. checkpoint,
     sha256: where the weights are from. picture_hw: height and width that training pictures usually had, if it is known.
-    value_range: in pictures of more than 8 bits, the values that become 0 and 255; None: each picture's own. bands: of
+    value_range: in pictures of more than 8 bits, the values that become 0 and 255, or such a pair for each channel, red
+    before blue; None: each picture's own. bands: of
     TIFF files, the numbers of the bands that are read, from 1 on, red first; None: as each file tells.
     """
 
@@ -71,7 +73,7 @@ class FileFacts(NetworkInput):
     checkpoint: str
     sha256: str
     picture_hw: tuple[int, int] | None = None
-    value_range: tuple[float, float] | None = None
+    value_range: tuple[float, ...] | None = None
     bands: tuple[int, ...] | None = None
 
     @property
@@ -196,15 +198,15 @@ def _picture_hw(properties: Mapping[str, str]) -> tuple[int, int] | None:
     return sides if min(sides) > 0 else None
 
 
-def _value_range(properties: Mapping[str, str]) -> tuple[float, float] | None:
+def _value_range(properties: Mapping[str, str]) -> tuple[float, ...] | None:
     """None of files before this was told."""
     said = properties.get("value_range", EACH_ITS_OWN)
     if said == EACH_ITS_OWN:
         return None
-    low, high = map(float, json.loads(said))
-    if not low < high:
-        raise ValueError(f"value_range is {said}, not a value and a larger one")
-    return low, high
+    values = tuple(map(float, json.loads(said)))
+    if not are_ranges(values, len(json.loads(properties["mean"]))):
+        raise ValueError(f"value_range is {said}, not a value and a larger one, or such a pair for each channel")
+    return values
 
 
 def _bands(properties: Mapping[str, str]) -> tuple[int, ...] | None:

@@ -97,15 +97,15 @@ class Parser(argparse.ArgumentParser):
         )
 
     def add_value_range(self, effect: str = "") -> None:
-        """Add --value_range: a tuple of two numbers, or None."""
+        """Add --value_range: a tuple of numbers, or None."""
         self.add_argument(
             "--value_range",
             type=float,
-            nargs=2,
+            nargs="+",
             action=_Tuple,
-            metavar=("BLACK", "WHITE"),
-            help="in pictures of 16 bits or floating point, the values that become black and white in all of "
-            f"them{effect} [default: percentiles 0.5 and 99.5 of each picture]",
+            metavar="V",
+            help="in pictures of 16 bits or floating point, the values that become black and white in all of them, or "
+            f"such a pair for each band, in their order{effect} [default: percentiles 0.5 and 99.5 of each picture]",
         )
 
     def add_workers(self, what: str = "processes; 0 works in the main process") -> None:

@@ -17,6 +17,7 @@ from datasets.readers import Sample
 from datasets.training_set import MIN_SIDE
 from DOTA_devkit.boxes import rectangle_sides
 from DOTA_devkit.tile_index import INDEX_NAME
+from DOTA_devkit.value_ranges import ranges_in_words
 from tools.config import Config
 from tools.drawing import numbered_classes
 from tools.outcomes import is_much_larger
@@ -44,8 +45,7 @@ def describe(run: Run, train_samples: Sequence[Sample]) -> None:
         f"input {height} x {width} (height x width)"
     )
     if run.architecture.value_range is not None:
-        black, white = run.architecture.value_range
-        run.log(f"pictures of more than 8 bits: {black:g} becomes black, {white:g} white")
+        run.log(f"pictures of more than 8 bits: from black to white {ranges_in_words(run.architecture.value_range)}")
     if run.architecture.bands is not None:
         run.log(f"of TIFF files the bands {' '.join(map(str, run.architecture.bands))} are read")
     num_objects = sum(int((~sample.ignored).sum()) for sample in train_samples)

@@ -14,6 +14,7 @@ from tools.checkpoint import CheckpointError, architecture_of, build, load_weigh
 from tools.config import Config
 from tools.run_folder import weights_in
 from tools.running.command_line import SettingsError
+from tools.setting_rules import check_value_range
 from tools.training.run_state import Stopped
 from tools.training.weights import preprocessing_of, pretrained_backbone, start_from
 
@@ -82,5 +83,6 @@ def _with_reading(architecture: Architecture, reading: Reading) -> Architecture:
             f"--in_channels {architecture.in_channels}: the tiles were cut with --bands "
             f"{' '.join(map(str, reading.bands))}; leave --in_channels out"
         )
+    check_value_range(reading.value_range, architecture.in_channels)
     chosen = {name: value for name, value in reading._asdict().items() if value is not None}
     return replace(architecture, preprocessing=replace(architecture.preprocessing, **chosen))
