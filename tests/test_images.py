@@ -113,7 +113,8 @@ def test_another_number_of_bands_is_told_with_the_file_the_bands_and_the_flag(
     stored = np.random.default_rng(0).integers(0, 256, (5, 7, bands), dtype=np.uint8)
     path = write(tmp_path / "数据" / "图 1.tif", code(".tif", stored))
     with pytest.raises(
-        ImageError, match=rf"图 1\.tif: has {seen} and --in_channels is {num_channels}; .*in_channels 3"
+        ImageError,
+        match=rf"图 1\.tif: has {seen} and the network reads {num_channels} \(--in_channels\); .*in_channels 3",
     ):
         read_image(path, num_channels)
 
@@ -336,7 +337,7 @@ def test_a_real_16_bit_picture_of_four_bands_gives_four_channels(real_folder: Ca
     path = real_folder("geotiff") / "rgba_uint16.tif"
     four = read_image(path, 4)
     assert (four.shape, four.dtype) == ((411, 634, 4), np.uint8)
-    with pytest.raises(ImageError, match=r"rgba_uint16\.tif: has 4 bands, and --in_channels is 1"):
+    with pytest.raises(ImageError, match=r"rgba_uint16\.tif: has 4 bands, and the network reads 1"):
         read_image(path, 1)
 
 

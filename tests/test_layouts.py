@@ -119,17 +119,19 @@ def test_bands_are_chosen_in_tiff_files_alone(tmp_path) -> None:
 def test_a_band_that_a_file_has_not_is_told(tmp_path, stored) -> None:
     path = write(tmp_path / "a.tif", stored)
     for read in (read_image, read_whole, PictureWindows):
-        with pytest.raises(ImageError, match=r"a\.tif: has .* bands?, and --bands is 5 3 2"):
+        with pytest.raises(ImageError, match=r"a\.tif: has .* bands?, and the bands 5 3 2 are to be read"):
             read(path, 3, Reading(bands=(5, 3, 2)))
 
 
 def test_of_unnamed_bands_it_is_told_how_to_choose(tmp_path, monkeypatch) -> None:
     path = write(tmp_path / "a.tif", (NONE,) * 6)
-    with pytest.raises(ImageError, match=r"has 6 bands; .* --bands 1 2 3 .* gdal_translate -b 1 -b 2 -b 3"):
+    with pytest.raises(ImageError, match=r"has 6 bands; .* --bands 1 2 3, .* gdal_translate -b 1 -b 2 -b 3"):
         read_whole(path)
     monkeypatch.setattr(picture_windows, "why_no_rasterio", lambda: "pip install it")
     with pytest.raises(ImageError, match=r"only GDAL can read.*gdal_translate -b 5 -b 3 -b 2; or .* pip install it"):
         read_whole(path, 3, Reading(bands=(5, 3, 2)))
+    with pytest.raises(ImageError, match=r"more than 4 of its bands are to be read, by rasterio: pip install it$"):
+        read_whole(path, 5, Reading(bands=(5, 3, 2, 1, 4)))
 
 
 def test_of_eight_bands_the_named_ones_are_read_in_windows(tmp_path) -> None:

@@ -130,7 +130,7 @@ def test_a_fourth_band_is_left_out_or_kept(dota_folder, tmp_path, capsys):
     assert main([str(src), str(tmp_path / "x"), *SMALL, "--in_channels", "4", "--suffix", "jpg"]) == 2
     assert "a JPEG holds no fourth band" in capsys.readouterr().err
     assert main([str(dota_folder("three")), str(tmp_path / "y"), *SMALL, "--in_channels", "4"]) == 1
-    assert "has 3 bands, and --in_channels is 4" in capsys.readouterr().err
+    assert "has 3 bands, and the network reads 4 (--in_channels)" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import numpy as np
 from datasets.augment import Augmentation
 from datasets.class_lists import UnknownClassError, slips
 from datasets.demo import SCENE_SIZE, ensure_demo
-from datasets.picture_files.layouts import BY_THE_FILE, Reading
+from datasets.picture_files.layouts import BY_THE_FILE, MOST_IN_COLOURS, Reading
 from datasets.readers import (
     NoClassError,
     Sample,
@@ -82,14 +82,35 @@ def default_input_hw(config: Config, data: DataFolder) -> tuple[int, int]:
 
 
 def reading_of(config: Config, data: DataFolder) -> Reading:
-    """--value_range and --bands, each else as the tiles of the data were cut, so that whole pictures look like them."""
+    """--value_range and --bands, each else as the tiles of the data were cut, so that whole pictures look like them.
+    Raises SettingsError as `check_tiles`."""
     index = index_in(data.data_dir)
     tiles = BY_THE_FILE if index is None else Reading(index.value_range, index.bands)
     value_range, bands = config.value_range, config.bands
-    return Reading(
+    reading = Reading(
         tiles.value_range if value_range is None else value_range,
         tiles.bands if bands is None else bands,
     )
+    check_tiles(reading, data, "what is asked for")
+    return reading
+
+
+def check_tiles(reading: Reading, data: DataFolder, whose: str) -> None:
+    """Raises SettingsError where the data are tiles of other bands, or of another range of values, than are to be read,
+    as `whose` says: their pixels do not tell. Of tiles that hold more than four bands some may be read."""
+    index = index_in(data.data_dir)
+    if index is None:
+        return
+    pairs = {"bands": (index.bands, reading.bands), "value_range": (index.value_range, reading.value_range)}
+    if index.bands is not None and len(index.bands) > MOST_IN_COLOURS and {*(reading.bands or ())} <= {*index.bands}:
+        del pairs["bands"]  # such tiles are TIFF files, which tell what they hold
+    for flag, (cut_by, wanted) in pairs.items():
+        if None not in (cut_by, wanted) and cut_by != wanted:
+            said, other = (" ".join(f"{value:g}" for value in values) for values in (cut_by, wanted))
+            raise SettingsError(
+                f"{data.data_dir}: its tiles were cut with --{flag} {said}, and {whose} is --{flag} {other}; cut them "
+                "anew with tools.split_tiles"
+            )
 
 
 def augmentation_of(config: Config) -> Augmentation:

@@ -15,7 +15,7 @@ from DOTA_devkit.metrics import format_exactness, format_table, metrics_dict
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, result_path
 from tools.class_scores import least_scores, scores_of
 from tools.config import Config
-from tools.data import open_data, read_split, split_of, truths_of
+from tools.data import check_tiles, open_data, read_split, split_of, truths_of
 from tools.detection.detection_run import run_detector
 from tools.detection.loaded_run import LoadedRun, load_run
 from tools.detection.results import MERGED, RESULTS, read_origin, remove_merged
@@ -42,6 +42,7 @@ def run(config: Config) -> int:
     loaded = load_run(config)
     config = loaded.config
     data = open_data(config, loaded.checkpoint.parent)
+    check_tiles(loaded.architecture.reading, data, f"what {loaded.checkpoint} reads")
     class_names, everything = loaded.class_names, loaded.of_all_classes
     split, samples = read_split(config, data, "val", everything.class_names)
     warn_of_known_pictures(split, data.run_dir, data.data_dir)

@@ -16,7 +16,7 @@ from DOTA_devkit.evaluation import evaluate
 from DOTA_devkit.metrics import format_exactness, format_table, metrics_dict
 from DOTA_devkit.task_files import ImageDetections
 from tools.config import Config
-from tools.data import open_data, read_split, truths_of
+from tools.data import check_tiles, open_data, read_split, truths_of
 from tools.detection.detector_flags import add_detector_flags, open_detector, tiling_of, warn_of_cuts
 from tools.detection.whole_pictures import whole_pictures_of
 from tools.onnx_detector import OnnxDetector, detect_pictures
@@ -71,6 +71,7 @@ def _run(options: argparse.Namespace) -> int:
     chosen = class_names if detector.facts.chosen else None
     config = Config(phase="eval", **given, classes=chosen, explicit=frozenset(given))
     data = open_data(config)
+    check_tiles(detector.facts.reading, data, f"what {options.model} reads")
     split, samples = read_split(config, data, "val", class_names)
     truths, what = truths_of(samples), f"{len(samples)} pictures of {split.source}"
     whole = whole_pictures_of(data.data_dir, list(truths), class_names, config)

@@ -9,10 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.picture_files.layouts import HELD_BANDS
+from datasets.picture_files.layouts import HELD_BANDS, MOST_IN_COLOURS
 from DOTA_devkit.atomic import atomic_write
 
-MOST_IN_COLOURS = 4  # channels that PNG holds
 JPEG_QUALITY = 95  # of what is trained on or looked at again
 
 
@@ -29,7 +28,7 @@ def encoded(path: Path, pixels: np.ndarray) -> bytes:
 
 def encoded_bands(pixels: np.ndarray, bands: Sequence[int]) -> bytes:
     """Pixels (H, W, c) uint8 of more than four channels, blue first, as a TIFF file, red first, which says that they
-    are these bands of a picture. rasterio must be there, as it was to read them."""
+    are these bands of a picture. rasterio must be there."""
     from rasterio.io import MemoryFile
 
     height, width, count = pixels.shape

@@ -48,7 +48,7 @@ def check_bands(bands: Sequence[int] | None, in_channels: int | None = None) -> 
         return
     said = f"--bands {' '.join(map(str, bands))}"
     if len(bands) in (0, 2) or min(bands) < 1:
-        remedy = "the same may stand there twice" if len(bands) == 2 else "red, green and blue first"
+        remedy = f"such as {bands[0]} {bands[0]} {bands[1]}" if len(bands) == 2 else "red, green and blue first"
         raise SettingsError(f"{said}: give the numbers of one band, or of three and more, from 1 on; {remedy}")
     if in_channels not in (None, len(bands)):
         raise SettingsError(f"{said} with --in_channels {in_channels}: give as many bands, or leave --in_channels out")

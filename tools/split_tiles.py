@@ -17,7 +17,8 @@ from datasets.class_lists import dota_classes, nearest_dota_classes, unknown_cla
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_in, open_dota
 from datasets.picture_files.image_folders import no_picture_in
 from datasets.picture_files.images import ImageError
-from datasets.picture_files.layouts import Reading
+from datasets.picture_files.layouts import MOST_IN_COLOURS, Reading
+from datasets.picture_files.rasters import why_no_rasterio
 from datasets.readers import FORMATS, conversion_to_dota, detect_format, names_found, read_classes
 from datasets.splits import VAL_LISTS
 from DOTA_devkit.atomic import write_json, write_lines
@@ -25,7 +26,7 @@ from DOTA_devkit.clipping import clip_quads
 from DOTA_devkit.labels import read_labels
 from DOTA_devkit.tile_index import INDEX_NAME, TileIndex, write_index
 from DOTA_devkit.tiling import MIN_VISIBLE, check_grid, check_picture_name
-from tools.picture_coding import JPEG_QUALITY, MOST_IN_COLOURS
+from tools.picture_coding import JPEG_QUALITY
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import share
 from tools.running.folder_lock import locked
@@ -193,6 +194,8 @@ def _settings_of(options: argparse.Namespace) -> SplitSettings:
         raise SettingsError("--suffix jpg: a JPEG holds no fourth band; give png, or three bands")
     if in_channels > MOST_IN_COLOURS and options.suffix != "auto":
         raise SettingsError(f"--suffix {options.suffix}: holds no {in_channels} bands; leave it out, for TIFF files")
+    if in_channels > MOST_IN_COLOURS and (why_not := why_no_rasterio()):
+        raise SettingsError(f"--bands: tiles of {in_channels} bands are TIFF files, which need rasterio: {why_not}")
     if options.lists is not None and not options.lists.is_dir():
         raise SettingsError(f"--lists {options.lists}: no such folder")
     alike = ("size", "overlap", "min_visible", "skip_empty", "suffix", "missing_labels", "on_bad_label")

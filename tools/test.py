@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tools.config import Config
-from tools.data import open_data, split_of
+from tools.data import check_tiles, open_data, split_of
 from tools.detection.detection_run import run_detector
 from tools.detection.input_pictures import input_pictures, named_from_anywhere, refuse_pictures
-from tools.detection.loaded_run import load_run
+from tools.detection.loaded_run import LoadedRun, load_run
 from tools.detection.picture_results import STOPPED
 from tools.engine import Engine
 from tools.run_lists import warn_of_known_pictures
@@ -20,7 +20,7 @@ from tools.running.stop_request import StopRequest
 def run(config: Config) -> int:
     """Detect by the settings; returns the exit code."""
     loaded = load_run(config)
-    images, source = pictures_of(loaded.config, loaded.checkpoint.parent)
+    images, source = pictures_of(loaded)
     if config.input is not None:
         refuse_pictures(loaded.run_dir, images.values(), "--out")
     engine = Engine(config.device)
@@ -34,11 +34,12 @@ def run(config: Config) -> int:
     return int(num_problems > 0)
 
 
-def pictures_of(config: Config, run_dir: Path | None = None) -> tuple[Mapping[str, Path], str]:
-    """The pictures to detect on, by name, and where they come from: --input, else the validation split (of the run in
-    `run_dir`)."""
+def pictures_of(loaded: LoadedRun) -> tuple[Mapping[str, Path], str]:
+    """The pictures to detect on, by name, and where they come from: --input, else the validation split of the run."""
+    config = loaded.config
     if config.input is None:
-        data = open_data(config, run_dir)
+        data = open_data(config, loaded.checkpoint.parent)
+        check_tiles(loaded.architecture.reading, data, f"what {loaded.checkpoint} reads")
         split = split_of(config, data, "val")
         warn_of_known_pictures(split, data.run_dir, data.data_dir)
         return {name: data.images[name] for name in split.names}, split.source

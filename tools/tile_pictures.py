@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from datasets.class_lists import of_known_classes, unknown_class
-from datasets.picture_files.layouts import BY_THE_FILE, Reading
+from datasets.picture_files.layouts import BY_THE_FILE, MOST_IN_COLOURS, Reading
 from datasets.picture_files.picture_windows import PictureWindows, open_picture
 from datasets.picture_files.scaled_windows import ScaledWindows
 from datasets.readers import read_objects
@@ -20,7 +20,7 @@ from datasets.tiles import scale_picture
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels, read_labels, write_labels
 from DOTA_devkit.tiling import CutLabels, Tile, cut_all_labels, lay_tiles, unlearnt_objects
-from tools.picture_coding import MOST_IN_COLOURS, write_pixels
+from tools.picture_coding import write_pixels
 
 MARKERS = Path(".split/pictures")
 PADDING_RGB = (124, 116, 104)  # the mean colour of ImageNet, with which the letterbox pads by default, too

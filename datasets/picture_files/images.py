@@ -139,7 +139,8 @@ def check_bands(path: Path, num_bands: int, bands: Sequence[int]) -> None:
     if max(bands) > num_bands:
         has = "one band" if num_bands == 1 else f"{num_bands} bands"
         raise ImageError(
-            f"{path}: has {has}, and --bands is {' '.join(map(str, bands))}; leave this picture out, or choose others"
+            f"{path}: has {has}, and the bands {' '.join(map(str, bands))} are to be read, by --bands or because the "
+            "network was trained on these; leave this picture out, or choose others in training"
         )
 
 
@@ -172,8 +173,8 @@ def wanted_bands(path: Path, bands: np.ndarray, num_channels: int, no_data: floa
         bands = bands[:, :, :1] if is_grey else brightness(bands, no_data)
     if bands.shape[2] != num_channels:
         raise ImageError(
-            f"{path}: has {bands.shape[2]} {'band' if bands.shape[2] == 1 else 'bands'}, and --in_channels is "
-            f"{num_channels}; leave this picture out, or train with --in_channels 3, which reads any"
+            f"{path}: has {bands.shape[2]} {'band' if bands.shape[2] == 1 else 'bands'}, and the network reads "
+            f"{num_channels} (--in_channels); leave this picture out, or train with --in_channels 3, which reads any"
         )
     return bands
 
@@ -209,8 +210,9 @@ def check_num_bands(path: Path, num_bands: int, *, are_named: bool = False) -> N
     """Raises ImageError for a number of bands of which it is not known which are the colours."""
     if num_bands not in (1, 3, 4) and not are_named:
         which = [1] if num_bands == 2 else [1, 2, 3]
-        remedy = f"choose with --bands {' '.join(map(str, which))} in training and in tools.split_tiles, or write them "
-        remedy += f"into a file of their own: gdal_translate {' '.join(f'-b {band}' for band in which)}"
+        more = " (or 1 1 2, both)" if num_bands == 2 else ""
+        remedy = f"choose with --bands {' '.join(map(str, which))}{more}, or write them into a file of their own: "
+        remedy += f"gdal_translate {' '.join(f'-b {band}' for band in which)}"
         raise ImageError(f"{path}: has {num_bands} bands; pictures of 1, 3 and 4 can be read; {remedy}")
 
 

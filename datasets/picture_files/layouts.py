@@ -17,6 +17,7 @@ from datasets.picture_files import tiff
 
 SPREAD = (0.5, 99.5)  # percentiles of a deep picture that become black and white
 MOST_SAMPLES = 1_000_000  # values by which the percentiles are estimated
+MOST_IN_COLOURS = 4  # bands that OpenCV reads, and a PNG holds
 HELD_BANDS = "BBAVECTORS_BANDS"  # GDAL's metadata of a tile of many bands: their numbers in the picture, from 1 on
 BEYOND = 1e30  # of what is no data in files that do not say so: the least float32, and its like
 

@@ -25,6 +25,7 @@ from datasets.picture_files.images import (
 )
 from datasets.picture_files.layouts import (
     BY_THE_FILE,
+    MOST_IN_COLOURS,
     Reading,
     blue_first,
     colours_of,
@@ -66,6 +67,8 @@ def open_picture(
     why_not = why_no_rasterio() if is_for_windows else None
     if is_for_windows and why_not is None:
         return PictureWindows(path, num_channels, reading, keeps_grey)
+    if why_not is not None and len(reading.bands or ()) > MOST_IN_COLOURS:
+        raise ImageError(f"{path}: more than {MOST_IN_COLOURS} of its bands are to be read, by rasterio: {why_not}")
     try:
         return read_image(path, num_channels, reading)
     except ImageError as error:
@@ -256,7 +259,8 @@ def _places_of(path: Path, bands: tuple[int, ...], num_bands: int, held: tuple[i
         return bands
     if not {*bands} <= {*held}:
         said, chosen = (" ".join(map(str, numbers)) for numbers in (held, bands))
-        raise ImageError(f"{path}: is a tile with the bands {said} of a picture, and --bands is {chosen}")
+        remedy = "choose among these, or cut the tiles anew"
+        raise ImageError(f"{path}: is a tile of the bands {said}, and the bands {chosen} are to be read; {remedy}")
     return tuple(held.index(band) + 1 for band in bands)
 
 
