@@ -39,7 +39,7 @@ def pair(
     """
     order = np.argsort(-boxes.scores, kind="stable")
     objects, regions = np.flatnonzero(~truth.ignored), np.flatnonzero(truth.ignored)
-    place, target, iou = _overlapping(boxes.quads[order], truth.quads[objects], min_iou)
+    place, target, iou = overlapping(boxes.quads[order], truth.quads[objects], min_iou)
     row, target = order[place], objects[target]
     is_own = boxes.labels[row] == truth.labels[target]
     truth_of, is_missed, is_hidden = np.full(len(order), -1), ~truth.ignored, np.zeros(len(order), bool)
@@ -63,8 +63,9 @@ def pair(
     return Pairing(truth_of, is_missed, is_hidden)
 
 
-def _overlapping(boxes: np.ndarray, quads: np.ndarray, min_iou: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes and objects that overlap enough: their numbers, and their IoU."""
+def overlapping(boxes: np.ndarray, quads: np.ndarray, min_iou: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs of boxes (d, 4, 2) and quads (n, 4, 2) whose IoU is above `min_iou`, box by box: the numbers of both,
+    and their IoU, (p,) each."""
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for first in range(0, len(boxes), BLOCK):
         overlap = poly_iou(boxes[first : first + BLOCK], quads)

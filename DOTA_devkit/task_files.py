@@ -188,7 +188,8 @@ def result_files(source: Path, class_names: Sequence[str] | None = None, task: L
     if source.is_dir():
         paths = sorted(source.glob(f"{prefix}*.txt"))
         if not paths:
-            others = sorted(path.name for path in source.glob("*.txt") if not path.name.startswith("Task"))
+            names = (path.name for path in source.glob("*.txt") if not path.name.startswith("Task"))
+            others = sorted(name for name in names if name not in ("classes.txt", "log.txt"))
             remedy = "name another" + (f", or call {others[0]} {prefix}{others[0]}" if others else "")
             raise FileNotFoundError(f"{source}: no result files {prefix}<class>.txt in this folder; {remedy}")
         return {path: _class_of(path, prefix) for path in paths}

@@ -63,7 +63,7 @@ def test_a_label_beside_what_was_found_is_doubted_once() -> None:
     assert told(truth((60, CAR)), found((50, CAR, 0.9))) == [("misplaced", 0.6, 0, 0)]
     assert told(truth((60, CAR)), found((50, CAR, 0.9), (72, CAR, 0.5)))[0] == ("misplaced", 0.6, 0, 0)
     beside = told(truth((60, CAR), (50, CAR)), found((50, CAR, 0.9)))
-    assert beside == [("not-found", pytest.approx(0.1, abs=1e-3), 0, 0)], "its neighbour has its own label"
+    assert beside == [("not-found", 1.0, 0, -1)], "the box speaks for its neighbour alone"
 
 
 def test_a_label_where_nothing_speaks_is_doubted_the_more_the_less_there_is() -> None:
@@ -71,6 +71,15 @@ def test_a_label_where_nothing_speaks_is_doubted_the_more_the_less_there_is() ->
     assert told(truth((50, CAR)), found((55, BOAT, 0.2), (52, CAR, 0.1), (200, CAR, 0.29))) == [
         ("not-found", 0.8, 0, 0)
     ]
+
+
+def test_a_second_label_of_an_object_is_a_double() -> None:
+    """It came last, as a label at which a strong box had been found: that of the other label."""
+    ((kind, strength, label, box),) = told(truth((50, CAR), (51, CAR)), found((50, CAR, 0.9)))
+    assert (kind, label, box) == ("labelled-twice", 1, -1)
+    assert strength == pytest.approx(19 / 21, abs=1e-3)
+    assert told(truth((50, CAR), (50, BOAT)), found((50, BOAT, 0.9))) == [("labelled-twice", 1.0, 0, -1)]
+    assert [item[0] for item in told(truth((50, CAR), (51, CAR)), NO_DETECTIONS)] == ["not-found"] * 2
 
 
 def test_what_is_difficult_or_ignored_is_beyond_doubt() -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.labels import read_labels, write_labels
@@ -86,7 +90,7 @@ def test_labels_of_other_formats_are_told_by_file_and_line(tmp_path, name) -> No
     data_dir = source(tmp_path, name)
     quad = boxes_to_quads(np.array([[30.0, 30, 20, 10, 0]]), "le90")
     found = {"图 1": ImageDetections(quad, np.array([0.8], np.float32), np.array([0]))}
-    write_results(tmp_path / "results", ["车"], found)  # a class that the labels have not
+    write_results(tmp_path / "results", ["车", "船 船"], found)  # the first is none of the labels'
     assert main([str(tmp_path / "results"), str(data_dir), str(tmp_path / "out")]) == 0
     added, missed = rows_of(tmp_path / "out")
     assert (added["kind"], added["found"], added["score"]) == ("not-labelled", "车", "0.8000")
@@ -159,6 +163,67 @@ def test_the_scores_of_a_run_tell_from_where_on_its_boxes_speak(dota_folder, tmp
     (run_dir / "metrics.json").write_text(json.dumps(metrics))
     assert main([str(run_dir), str(data_dir), str(tmp_path / "out"), "--scores", str(run_dir)]) == 0
     assert rows_of(tmp_path / "out") == []
+
+
+def test_labels_of_classes_that_the_network_does_not_know_are_beyond_doubt(dota_folder, tmp_path, capsys) -> None:
+    """They came first, all of them, as labels of nothing."""
+    data_dir = dota_folder()
+    run_dir = as_found(data_dir, tmp_path / "run")
+    (run_dir / "results" / "Task1_boat.txt").unlink()
+    assert main([str(run_dir), str(data_dir), str(tmp_path / "out")]) == 0
+    assert rows_of(tmp_path / "out") == []
+    said = capsys.readouterr().err
+    assert re.search(r"knows nothing of some classes, whose labels are beyond doubt: \d+ boat\n", said)
+
+
+def test_a_label_that_stands_there_twice_is_told(dota_folder, tmp_path) -> None:
+    data_dir = dota_folder(names=("a", "last"))
+    run_dir = as_found(data_dir, tmp_path / "run")
+    spoil(data_dir / "labelTxt" / "a.txt", lambda quads, names: ([*quads, quads[0] + 0.2], [*names, names[0]]))
+    assert main([str(run_dir), str(data_dir), str(tmp_path / "out")]) == 0
+    (row,) = rows_of(tmp_path / "out")
+    assert (row["kind"], row["found"]) == ("labelled-twice", "")
+    assert float(row["iou"]) == float(row["strength"]) > 0.9
+    assert "on another label with an overlap of 0.9" in (tmp_path / "out" / "review.html").read_text(encoding="utf-8")
+
+
+def test_pictures_that_cannot_be_shown_are_told_of(dota_folder, tmp_path, capsys) -> None:
+    """Of pictures of many bands the page had none, and nothing was said."""
+    data_dir = dota_folder(names=("a", "last"))
+    run_dir = as_found(data_dir, tmp_path / "run", score=0.1)
+    pixels = np.zeros((6, 128, 128), np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shape = {"count": 6, "height": 128, "width": 128, "dtype": "uint8"}
+        with rasterio.open(
+            data_dir / "images" / "a.tif", "w", driver="GTiff", photometric="minisblack", **shape
+        ) as file:
+            file.write(pixels)
+    (data_dir / "images" / "a.png").unlink()
+    assert main([str(run_dir), str(data_dir), str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().err
+    assert "a.tif: has 6 bands" in said
+    assert "1 pictures cannot be shown" in said
+    assert main([str(run_dir), str(data_dir), str(tmp_path / "shown"), "--bands", "3", "2", "1"]) == 0
+    assert "<img" in (tmp_path / "shown" / "review.html").read_text(encoding="utf-8")
+
+
+def test_of_a_run_on_tiles_the_results_of_the_data_that_are_named_count(dota_folder, tmp_path) -> None:
+    data_dir, run_dir = dota_folder(), tmp_path / "run"
+    as_found(data_dir, run_dir)
+    shutil.copytree(run_dir / "results", run_dir / "merged")
+    shutil.rmtree(run_dir / "results")
+    as_found(dota_folder("tiles", names=("tile_a", "tile_b")), run_dir)
+    assert main([str(run_dir), str(data_dir), str(tmp_path / "out")]) == 0
+    assert rows_of(tmp_path / "out") == []
+
+
+def test_a_format_in_which_no_label_is_found_is_asked_about(dota_folder, tmp_path, capsys) -> None:
+    data_dir = dota_folder()
+    run_dir = as_found(data_dir, tmp_path / "run")
+    (data_dir / "data.yaml").write_text("names: [car, boat]\n")
+    assert main([str(run_dir), str(data_dir), str(tmp_path / "out"), "--dataset", "yolo_obb"]) == 0
+    assert "no picture has a label; is its format yolo_obb (--dataset)?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,16 @@ def test_where_nothing_can_be_or_is_found_the_newest_weights_are_the_best(dota_f
 
 
 @pytest.mark.slow
+def test_where_no_validation_picture_can_be_read_there_is_no_loss(dota_folder, tmp_path):
+    """It was 0.000, as if all were found."""
+    data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
+    (data_dir / "images" / "scene_2.png").write_bytes(b"")
+    assert main.main(arguments(data_dir, run_dir, "--on_bad_label", "skip", "--num_epoch", "1")) == 0
+    assert "in validation no loss" in (run_dir / "log.txt").read_text(encoding="utf-8")
+    assert "val_total" not in (run_dir / "history.csv").read_text(encoding="utf-8-sig")
+
+
+@pytest.mark.slow
 def test_what_was_learnt_in_an_epoch_is_saved_before_its_validation(dota_folder, tmp_path, monkeypatch):
     """SIGKILL, or the timer of several processes, may end a long validation."""
     run_dir, saved = tmp_path / "run", []

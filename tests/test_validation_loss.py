@@ -1,8 +1,9 @@
-"""The loss of validation is that of all pictures as one batch, in whatever batches and processes they come."""
+"""The loss of validation is formed as that of training, in whatever numbers and processes its pictures come."""
 
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.short_runs import LISTS, arguments
 from tools.config import Config
 from tools.engine import Engine
 from tools.training.optimizer import make_criterion
+from tools.training.run_state import Meter
 from tools.training.validation_loss import ValidationLoss
 
 INPUT_HW, NUM_CLASSES = (64, 96), 2
@@ -48,43 +50,51 @@ def _maps(num: int) -> Maps:
 
 
 def _loss_of(criterion: BBAVectorsLoss, parts: list[list[int]], engine: Engine | None = None) -> ValidationLoss:
-    """The loss after these batches of the pictures."""
+    """The loss after these pictures, so many at once."""
     loss = ValidationLoss(criterion, engine or Engine("cpu"), NUM_CLASSES, INPUT_HW, min_visible=0.5)
     maps = _maps(len(SAMPLES))
     for rows in parts:
-        loss.add([SAMPLES[row] for row in rows], [SIZES[row] for row in rows], Maps(*(part[rows] for part in maps)))
+        loss.add(
+            rows, [SAMPLES[row] for row in rows], [SIZES[row] for row in rows], Maps(*(part[rows] for part in maps))
+        )
     return loss
 
 
-def test_it_is_the_loss_of_training_on_the_pictures_as_they_are() -> None:
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 9])
+def test_it_is_the_mean_of_the_batches_of_training_on_the_pictures_as_they_are(batch_size: int) -> None:
+    """Formed of all pictures as one batch it lay far above the loss of training, whose batches hold few objects."""
     training_set = TrainingSet(SAMPLES, NUM_CLASSES, INPUT_HW, (0.0, 0.0, 0.0), None, 0.5)
     training_set.pictures = [np.zeros((*hw, 3), np.uint8) for hw in SIZES]
-    targets = stacked([training_set[0, row][1] for row in range(len(SAMPLES))])
     for criterion in (BBAVectorsLoss(), make_criterion(Config())):
-        expected = criterion(_maps(len(SAMPLES)), Targets(*targets))
-        found = _loss_of(criterion, [[0, 1, 2, 3]]).terms()
-        assert found.keys() == expected.keys() >= TERMS
-        assert found == pytest.approx({name: value.item() for name, value in expected.items()}, rel=1e-5)
+        meter = Meter()
+        for first in range(0, len(SAMPLES), batch_size):
+            rows = list(range(first, min(first + batch_size, len(SAMPLES))))
+            targets = stacked([training_set[0, row][1] for row in rows])
+            terms = criterion(Maps(*(part[rows] for part in _maps(len(SAMPLES)))), Targets(*targets))
+            meter.add({name: value.item() for name, value in terms.items()}, len(rows))
+        found = _loss_of(criterion, [[0, 1, 2, 3]]).terms(batch_size)
+        assert found.keys() == meter.means.keys() >= TERMS
+        assert found == pytest.approx(meter.means, rel=1e-5)
 
 
-def test_it_depends_neither_on_the_batches_nor_on_the_processes() -> None:
+def test_it_depends_neither_on_how_many_are_looked_at_at_once_nor_on_the_processes() -> None:
     criterion = BBAVectorsLoss()
-    whole = _loss_of(criterion, [[0, 1, 2, 3]]).terms()
-    assert _loss_of(criterion, [[2], [0, 3], [1]]).terms() == pytest.approx(whole, rel=1e-6)
+    whole = _loss_of(criterion, [[0, 1, 2, 3]]).terms(2)
+    assert _loss_of(criterion, [[2], [0, 3], [1]]).terms(2) == pytest.approx(whole, rel=1e-6)
 
     class OneOfTwo(Engine):
         """The other process has had its share of the pictures already."""
 
-        def total(self, values: torch.Tensor) -> torch.Tensor:
-            return values + other
+        def all_of(self, item: object) -> list[object]:
+            return [item, {row: part.tolist() for row, part in theirs._parts.items()}]
 
     theirs = _loss_of(criterion, [[1, 3]])
-    other = torch.cat((theirs._sums, theirs._totals))
-    assert _loss_of(criterion, [[0, 2]], OneOfTwo("cpu")).terms() == pytest.approx(whole, rel=1e-6)
+    assert _loss_of(criterion, [[0, 2]], OneOfTwo("cpu")).terms(2) == pytest.approx(whole, rel=1e-6)
 
 
-def test_of_no_objects_or_no_pictures_it_is_a_number() -> None:
-    assert all(np.isfinite(list(_loss_of(BBAVectorsLoss(), parts).terms().values())).all() for parts in ([], [[2]]))
+def test_of_no_objects_it_is_a_number_and_of_no_pictures_there_is_none() -> None:
+    assert all(math.isfinite(value) for value in _loss_of(BBAVectorsLoss(), [[2]]).terms(2).values())
+    assert _loss_of(BBAVectorsLoss(), []).terms(2) == {}
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import numpy as np
 from datasets.picture_files.image_folders import no_picture_in
 from datasets.picture_files.images import ImageError
 from datasets.picture_files.layouts import Reading
-from datasets.picture_files.picture_windows import read_whole
+from datasets.picture_files.picture_windows import open_picture
 from datasets.readers import FORMATS, detect_format, get_format, label_reader, list_images, read_classes
 from DOTA_devkit.atomic import write_csv, write_lines, write_text
 from DOTA_devkit.labels import LabelError
@@ -26,7 +26,7 @@ from tools.data_check.data_checks import escaped
 from tools.detection.results import read_origin, results_in
 from tools.file_scores import called_as
 from tools.label_review.doubts import KINDS
-from tools.label_review.review import COLUMNS, Item, Remark, review, worst_first
+from tools.label_review.review import COLUMNS, Item, Review, review, worst_first
 from tools.label_review.review_page import review_page
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import refuse_data_folder, require_free
@@ -35,6 +35,7 @@ from tools.running.messages import counted, report_problems, warn
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
 from tools.setting_rules import check_bands, check_value_range
+from tools.tile_folder import index_in
 
 PAGE, TABLE, PICTURES = "review.html", "doubts.csv", "pictures.txt"
 MIN_SCORE = 0.3
@@ -57,31 +58,36 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
         refuse_data_folder(options.out, folder)
     require_free(options.out)
     scores = {} if options.scores is None else read_scores(options.scores)
-    results = results_in(options.results)
     dataset = detect_format(data_dir) if options.dataset == "auto" else options.dataset
     images, reader = list_images(dataset, data_dir), get_format(dataset)
     if not images:
         raise ImageError(no_picture_in(data_dir))
-    detections, names, class_names = _looked_at(results, dataset, data_dir, images)
+    results = results_in(options.results, of_tiles=index_in(data_dir) is not None)
+    detections, names, class_names, found_classes = _looked_at(results, dataset, data_dir, images)
     items = [Item(name, images[name], reader.label_path(data_dir, name)) for name in names]
     least = least_scores(class_names, scores, options.min_score)
     problems: list[LabelError] = []
     is_empty = reader.missing_is_empty or options.missing_labels == "empty"
     track = partial(progress_bar, unit="picture", desc="comparing")
     read = label_reader(dataset, data_dir)
-    remarks = review(track(items), read, is_empty, detections, class_names, least, problems.append)
+    done = review(track(items), read, is_empty, detections, class_names, found_classes, least, problems.append)
     stop.check()
-    _write(options, remarks, results, len(items), shown_scores(least))
-    report_problems([escaped(str(problem)) for problem in problems], "labels that cannot be used were left out")
-    _tell(remarks, options.out, len(items))
+    if done.num_pictures and not done.num_labels:
+        warn(f"{data_dir}: no picture has a label; is its format {dataset} (--dataset)?")
+    if done.unknown:
+        counts = ", ".join(f"{number} {name}" for name, number in done.unknown.most_common())
+        warn(f"{results} knows nothing of some classes, whose labels are beyond doubt: {escaped(counts)}")
+    _write(options, done, results, shown_scores(least))
+    report_problems([escaped(str(problem)) for problem in problems], "bad labels were left out")
+    _tell(done, options.out)
     return 1 if problems else 0
 
 
 def _looked_at(
     results: Path, dataset: str, data_dir: Path, images: Mapping[str, Path]
-) -> tuple[dict[str, ImageDetections], list[str], list[str]]:
-    """What was found, the pictures of the data that were looked at, and the classes of both. Raises ValueError where
-    the results are of none of the pictures."""
+) -> tuple[dict[str, ImageDetections], list[str], list[str], list[str]]:
+    """What was found, the pictures of the data that were looked at, the classes of labels and results, and those of the
+    results. Raises ValueError where the results are of none of the pictures."""
     origin = read_origin(results)
     told = (origin or {}).get("images")
     found_classes = sorted({*result_files(results).values()})
@@ -89,9 +95,8 @@ def _looked_at(
     seen = told if isinstance(told, list) else [*detections]
     names = sorted({name for entry in seen if (name := spelling_in(images, str(entry))) is not None})
     if not names:
-        raise ValueError(
-            f"{results}: is of none of the {len(images)} pictures of {data_dir}; name the results on these"
-        )
+        what = f"is of none of the {len(images)} pictures of {data_dir}; name the results on these"
+        raise ValueError(f"{results}: {what if seen else 'holds no box, and does not tell what was looked at'}")
     if not isinstance(told, list):
         warn(
             f"{results}: does not tell what was looked at; the {counted(len(names), 'picture')} with boxes are reviewed"
@@ -100,33 +105,32 @@ def _looked_at(
     class_names = [*labelled, *(name for name in found_classes if name not in labelled)]
     number_of = np.array([class_names.index(name) for name in found_classes], np.int64)
     detections = {name: boxes._replace(labels=number_of[boxes.labels]) for name, boxes in detections.items()}
-    return detections, names, class_names
+    return detections, names, class_names, found_classes
 
 
-def _write(
-    options: argparse.Namespace, remarks: Sequence[Remark], results: Path, num_pictures: int, scores: str
-) -> None:
+def _write(options: argparse.Namespace, done: Review, results: Path, scores: str) -> None:
     """The table of all doubts, the pictures in their order, and the page."""
     reading = Reading(options.value_range, options.bands)
     facts = {
         "data_dir": escaped(str(options.data_dir)),
         "results": escaped(str(results)),
-        "num_pictures": num_pictures,
+        "num_pictures": done.num_pictures,
         "scores": scores,
         "table": TABLE,
     }
     track = partial(progress_bar, unit="picture", desc="drawing")
-    page = review_page(remarks, partial(read_whole, reading=reading), options.num, track, **facts)
-    write_csv(options.out / TABLE, [COLUMNS, *(remark.row() for remark in remarks)])
-    write_lines(options.out / PICTURES, worst_first(remarks))
+    page = review_page(done.remarks, partial(open_picture, reading=reading), options.num, track, **facts)
+    write_csv(options.out / TABLE, [COLUMNS, *(remark.row() for remark in done.remarks)])
+    write_lines(options.out / PICTURES, worst_first(done.remarks))
     write_text(options.out / PAGE, page)
 
 
-def _tell(remarks: Sequence[Remark], out: Path, num_pictures: int) -> None:
+def _tell(done: Review, out: Path) -> None:
+    remarks = done.remarks
     counts = Counter(remark.kind for remark in remarks)
     strong = Counter(remark.kind for remark in remarks if remark.strength >= STRONG)
     width = max(len(kind.title) for kind in KINDS.values())
-    print(f"{counted(num_pictures, 'picture')}; doubts, and those of a strength of {STRONG} and more:")
+    print(f"{counted(done.num_pictures, 'picture')}; doubts, and those of a strength of {STRONG} and more:")
     for name, kind in KINDS.items():
         print(f"  {kind.title:{width}} {counts[name]:8} {strong[name]:8}")
         for remark in [remark for remark in remarks if remark.kind == name][:SHOWN]:

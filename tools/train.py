@@ -198,7 +198,7 @@ def _validate(run: Run, row: dict) -> str:
         run.save(BEST, as_best=True)
     if found is not None and (run.is_stale or progress.epoch + 1 == run.schedule.num_epochs):
         run.log(format_table(outcome.metrics))
-    loss = f"in validation total {outcome.losses['total']:.3f}"
+    loss = f"in validation total {outcome.losses['total']:.3f}" if outcome.losses else "in validation no loss"
     if found is None:
         return f"{loss}, mAP50 n/a (the validation pictures hold no object)"
     others = "" if metric == "mAP50" else f"mAP50 {outcome.metrics['mAP50']:.4f}, "

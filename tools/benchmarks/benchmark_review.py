@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.demo import ensure_demo
-from datasets.readers import list_images, read_classes
+from datasets.readers import detect_format, get_format, list_images, read_classes
 from datasets.splits import choose_split
 from DOTA_devkit.atomic import write_csv, write_lines
 from DOTA_devkit.boxes import boxes_to_quads
@@ -25,6 +25,7 @@ from tools.running.destinations import refuse_data_folder, require_free
 from tools.running.messages import counted
 
 SPOILED = "spoiled.csv"
+CHANGES = ("other-class", "not-labelled", "misplaced")  # of labels that are there; as many are invented
 LEAST_SHIFT, MOST_SHIFT = 0.35, 0.7  # of a side, by which a label is moved
 INVENTED_SIDES = ((14.0, 40.0), (8.0, 16.0))  # pixels, from where to where
 SAME_LABEL, SAME_OBJECT = 0.95, 0.4  # overlaps of a doubted label, and of a found object, with a spoiled one
@@ -53,14 +54,17 @@ def spoil_folder(data_dir: Path, out: Path, share: float, seed: int) -> list[Spo
     as many have another class, as many are moved, and as many again were invented; and a list of these."""
     refuse_data_folder(out, data_dir)
     require_free(out)
-    images = list_images("dota", data_dir)
+    dataset = detect_format(data_dir)
+    if dataset != "dota":
+        raise SettingsError(f"{data_dir}: is of the format {dataset}, and only labels in DOTA's form are spoiled")
+    images, label_path = list_images("dota", data_dir), get_format("dota").label_path
     class_names = read_classes("dota", data_dir, list(images))
     if len(class_names) < 2:
         raise SettingsError(f"{data_dir}: has one class; to spoil names there must be two")
     rng, done = np.random.default_rng(seed), []
     train, val = (choose_split(data_dir, images, role).names for role in ("train", "val"))
     for name in [*train, *val]:
-        labels = read_labels(data_dir / "labelTxt" / f"{name}.txt")
+        labels = read_labels(label_path(data_dir, name))
         if name in {*train}:
             labels = _spoil(labels, name, class_names, share, rng, done)
         write_labels(out / "labelTxt" / f"{name}.txt", labels.quads, labels.names, labels.difficult)
@@ -80,7 +84,7 @@ def _spoil(
     """The labels of a picture, some of them spoiled; which goes to `done`."""
     quads, names, flags = [], [], []
     for quad, class_name, flag in zip(labels.quads, labels.names, labels.difficult.tolist(), strict=True):
-        kind = list(KINDS)[: len(KINDS) - 1][rng.integers(3)] if flag == 0 and rng.random() < 3 * share else ""
+        kind = str(rng.choice(CHANGES)) if flag == 0 and rng.random() < len(CHANGES) * share else ""
         if kind == "other-class":
             class_name = str(rng.choice([other for other in class_names if other != class_name]))
         elif kind == "misplaced":
@@ -102,22 +106,28 @@ def _spoil(
 
 def count_found(spoiled_csv: Path, doubts_csv: Path) -> dict[str, tuple[int, int, int]]:
     """Print and return, for each kind, how many labels were spoiled so, how many doubts there are of the kind, and how
-    many of the first of these, as many as were spoiled, are about a spoiled label."""
-    spoiled: dict[str, list[np.ndarray]] = {}
+    many of the first of these, as many as were spoiled, are each about another label that was spoiled so."""
+    spoiled: dict[tuple[str, str], list[np.ndarray]] = {}  # by picture and kind; what a doubt has found is taken out
     numbers = dict.fromkeys(KINDS, 0)
     for row in _rows(spoiled_csv):
-        spoiled.setdefault(row["image"], []).append(_quad(row, ""))
+        spoiled.setdefault((row["image"], row["kind"]), []).append(_quad(row, ""))
         numbers[row["kind"]] += 1
     doubts: dict[str, list[bool]] = {kind: [] for kind in KINDS}
     for row in _rows(doubts_csv):
         quad, least = (_quad(row, "label_"), SAME_LABEL) if row["label"] else (_quad(row, "found_"), SAME_OBJECT)
-        others = np.array(spoiled.get(row["image"], [])).reshape(-1, 4, 2)
-        doubts[row["kind"]].append(bool((poly_iou(quad[None], others) > least).any()))
+        left = spoiled.get((row["image"], row["kind"]), [])
+        overlaps = poly_iou(quad[None], np.array(left).reshape(-1, 4, 2))[0]
+        is_right = bool(overlaps.max(initial=0) > least)
+        if is_right:
+            left.pop(int(overlaps.argmax()))
+        doubts[row["kind"]].append(is_right)
     print(f"{'doubt':32} {'spoiled':>8} {'doubts':>8} {'right among as many as were spoiled':>36}")
     counts = {}
     for kind, are_right in doubts.items():
+        if not numbers[kind]:
+            continue
         counts[kind] = numbers[kind], len(are_right), sum(are_right[: numbers[kind]])
-        part = f"{counts[kind][2]} ({counts[kind][2] / max(1, numbers[kind]):.0%})"
+        part = f"{counts[kind][2]} ({counts[kind][2] / numbers[kind]:.0%})"
         print(f"{KINDS[kind].title:32} {numbers[kind]:8} {len(are_right):8} {part:>36}")
     return counts
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from datasets.picture_files.images import ImageError
 from datasets.picture_files.layouts import BY_THE_FILE, Reading
-from datasets.picture_files.picture_windows import read_whole
+from datasets.picture_files.picture_windows import PictureWindows, open_picture
 from datasets.readers import Read
 from DOTA_devkit.labels import LabelError
 from tools.data_check.data_checks import LABELTXT, Finding, raw_corners
@@ -29,7 +29,7 @@ class Thumbnails:
         self._pairs = pairs
         self._read_labels = read
         self._reading = reading
-        self._last: tuple[Path, np.ndarray] | None = None
+        self._last: tuple[Path, np.ndarray | PictureWindows] | None = None
 
     def draw(self, finding: Finding) -> str:
         """A `data:` address of a JPEG of 320 x 240, "" where there is no picture to show."""
@@ -50,13 +50,13 @@ class Thumbnails:
             draw_quad(thumbnail, (quad - window[:2]) * scale, BOX_BGR, 2)
         return data_address(thumbnail)
 
-    def _read(self, name: str) -> np.ndarray | None:
+    def _read(self, name: str) -> np.ndarray | PictureWindows | None:
         pair = self._pairs.get(name)
         if pair is None:
             return None
         if self._last is None or self._last[0] != pair.image_path:
             try:
-                self._last = (pair.image_path, read_whole(pair.image_path, reading=self._reading))
+                self._last = (pair.image_path, open_picture(pair.image_path, reading=self._reading))
             except ImageError:
                 return None
         return self._last[1]

@@ -15,6 +15,7 @@ from DOTA_devkit.task_files import DETECTIONS, ORIGIN, ResultWriter, result_path
 from DOTA_devkit.tiling import check_picture_name
 from tools.drawings.drawing_files import check_drawings
 from tools.outcomes import DetectionSettings, Found, Tiling
+from tools.run_folder import LAST
 from tools.running.command_line import SettingsError
 from tools.running.folder_lock import locked
 from tools.running.messages import warn
@@ -202,10 +203,14 @@ def warn_if_stopped(folder: Path) -> None:
         warn(f"{folder}: are the results of a detection that was stopped{count}")
 
 
-def results_in(folder: Path) -> Path:
-    """The folder of result files: that one, or of a run folder its results. Raises SettingsError for one that has those
-    of tiles and of whole pictures."""
+def results_in(folder: Path, of_tiles: bool | None = None) -> Path:
+    """The folder of result files: that one, or of a run folder its results, of tiles or of whole pictures where it has
+    both. Raises SettingsError where it has both and nobody knows which are meant, and for a run without results."""
     found = [folder / name for name in (RESULTS, MERGED) if (folder / name).is_dir()]
+    if not found and (folder / LAST).is_file():
+        raise SettingsError(f"{folder}: has no results yet; python main.py --phase test --resume {folder} makes them")
+    if len(found) > 1 and of_tiles is not None:
+        found = found[:1] if of_tiles else found[1:]
     if len(found) > 1:
         raise SettingsError(f"{folder} holds results of tiles and of whole pictures; name {found[0]} or {found[1]}")
     folder = found[0] if found else folder

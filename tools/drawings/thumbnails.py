@@ -7,6 +7,8 @@ import base64
 import cv2
 import numpy as np
 
+from datasets.picture_files.picture_windows import PictureWindows
+
 WIDTH, HEIGHT = 320, 240  # pixels of a thumbnail
 LEAST_WINDOW = 64.0  # pixels of the picture that it shows at least
 ROOM = 2.5  # side of the window by side of what it shows
@@ -14,7 +16,7 @@ QUALITY = 82
 VOID_BGR = (48, 40, 36)  # what lies beyond the border
 
 
-def window_around(points: np.ndarray, picture: np.ndarray) -> np.ndarray:
+def window_around(points: np.ndarray, picture: np.ndarray | PictureWindows) -> np.ndarray:
     """The window (4,), xmin, ymin, xmax, ymax, that shows points (n, 2) with some room around them."""
     nearest = points.mean(axis=0).clip(0, picture.shape[1::-1])  # so that something is seen of one that lies outside
     low, high = np.minimum(points.min(axis=0), nearest), np.maximum(points.max(axis=0), nearest)
@@ -23,12 +25,14 @@ def window_around(points: np.ndarray, picture: np.ndarray) -> np.ndarray:
     return np.concatenate([(low + high) / 2 - half, (low + high) / 2 + half])
 
 
-def whole_window(picture: np.ndarray) -> np.ndarray:
+def whole_window(picture: np.ndarray | PictureWindows) -> np.ndarray:
     """The window that shows all of the picture (H, W, 3)."""
     return np.array([0, 0, picture.shape[1], picture.shape[0]], np.float64)
 
 
-def cut_window(picture: np.ndarray, window: np.ndarray, size: tuple[int, int] = (WIDTH, HEIGHT)) -> np.ndarray:
+def cut_window(
+    picture: np.ndarray | PictureWindows, window: np.ndarray, size: tuple[int, int] = (WIDTH, HEIGHT)
+) -> np.ndarray:
     """The window of the picture (H, W, 3), made to fit `size` (width, height); void where there is no picture."""
     scale = min(size[0] / (window[2] - window[0]), size[1] / (window[3] - window[1]))
     room = (np.array(size) / scale - (window[2:] - window[:2])) / 2

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from datasets.picture_files.images import ImageError
+from datasets.picture_files.picture_windows import PictureWindows
 from tools.data_check.data_checks import escaped
-from tools.drawing import Color, as_bgr, draw_quad
+from tools.drawing import Color, draw_quad
 from tools.drawings.html_page import render_page
 from tools.drawings.thumbnails import WIDTH, cut_window, data_address, window_around
 from tools.label_review.doubts import KINDS
 from tools.label_review.review import Remark
+from tools.running.messages import report_problems
 
 TEMPLATE = Path(__file__).with_name("review_page.html.j2")
 LABEL_BGR: Color = (255, 160, 40)
@@ -24,31 +26,32 @@ LINE = 2  # pixels
 
 def review_page(
     remarks: Sequence[Remark],
-    read: Callable[[Path], np.ndarray],
+    open_picture: Callable[[Path], np.ndarray | PictureWindows],
     num: int,
     track: Callable[[Sequence[Remark]], Iterable[Remark]] = iter,
     **facts: object,
 ) -> str:
-    """The page of the remarks, of each kind the first `num`. `read` gives a picture (H, W, c); `track` shows the
-    progress; `facts` are what the head of the page says."""
+    """The page of the remarks, of each kind the first `num`. `open_picture` gives a picture (H, W, 3), or one that is
+    read in windows; `track` shows the progress; `facts` are what the head of the page says. Warns of pictures that
+    cannot be read."""
     shown = {kind: [remark for remark in remarks if remark.kind == kind][:num] for kind in KINDS}
     # Picture by picture, so that each is read once, whatever the order on the page.
     by_picture = sorted((remark for part in shown.values() for remark in part), key=lambda remark: remark.item.name)
     addresses: dict[int, str] = {}
-    last: tuple[Path | None, np.ndarray | None] = (None, None)
-    for remark in track(by_picture):
-        path = remark.item.image_path
-        if last[0] != path:
-            last = (path, None)
-            with suppress(ImageError):
-                last = (path, as_bgr(read(path)))
-        addresses[id(remark)] = "" if last[1] is None else data_address(_drawn(remark, last[1]))
+    problems: list[str] = []
+    for path, of_picture in groupby(track(by_picture), lambda remark: remark.item.image_path):
+        try:
+            picture = open_picture(path)
+            addresses |= {id(remark): data_address(_drawn(remark, picture)) for remark in of_picture}
+        except ImageError as error:
+            problems.append(str(error))
+    report_problems(problems, "pictures cannot be shown")
     kinds = [
         {
             **kind._asdict(),
             "count": sum(remark.kind == name for remark in remarks),
             "rows": [
-                (remark.strength, escaped(remark.place), escaped(remark.what), addresses[id(remark)])
+                (remark.strength, escaped(remark.place), escaped(remark.what), addresses.get(id(remark), ""))
                 for remark in shown[name]
             ],
         }
@@ -58,7 +61,7 @@ def review_page(
     return render_page(TEMPLATE, kinds=kinds, **colours, **facts)
 
 
-def _drawn(remark: Remark, picture: np.ndarray) -> np.ndarray:
+def _drawn(remark: Remark, picture: np.ndarray | PictureWindows) -> np.ndarray:
     """The piece of the picture (H, W, 3) about both boxes, with the label solid and what was found, if
     anything, dashed."""
     found_quad = None if remark.kind == "not-found" else remark.found_quad  # what was too weak to speak

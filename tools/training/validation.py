@@ -64,7 +64,7 @@ def validate(run: Run) -> Outcome:
         if run.engine.is_main and items
         else None
     )
-    return Outcome(metrics, loss.terms(), problems, page)
+    return Outcome(metrics, loss.terms(config.batch_size), problems, page)
 
 
 def _detect_share(run: Run, shown: set[int], loss: ValidationLoss) -> Iterator[Found]:
@@ -77,7 +77,8 @@ def _detect_share(run: Run, shown: set[int], loss: ValidationLoss) -> Iterator[F
     )
 
     def take_in(batch: PictureBatch, maps: Maps) -> None:
-        loss.add([run.val_samples[rows[row]] for row in batch.rows.tolist()], batch.sizes.tolist(), maps)
+        there = [rows[row] for row in batch.rows.tolist()]
+        loss.add(there, [run.val_samples[row] for row in there], batch.sizes.tolist(), maps)
 
     found = Inference(run.average.module, run.architecture, settings, engine.device).pictures(
         [run.val_samples[row].image_path for row in rows],
