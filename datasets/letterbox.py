@@ -41,15 +41,20 @@ def letterbox_image(
     if (height, width) == image.shape[:2]:
         canvas[:height, :width] = image
         return canvas
-    # With fx and fy given, OpenCV samples at exactly this scale; with a size given it would bend it to the size.
-    how = {"dsize": None, "fx": scale, "fy": scale}
-    if min(image.shape[:2]) * scale < 1:  # less than a row or column would be left
-        how = {"dsize": (width, height)}
-    elif image.size > MOST_IN_FLOAT and scale < 0.5:
-        image, how["fy"] = _sampled_rows(image, scale), 1.0
-    resized = by_fours(image, lambda part, _: cv2.resize(part.astype(np.float32), **how))
+    resized = by_fours(image, lambda part, _: _resized(part, scale, (width, height)))
     canvas[:height, :width] = resized[:height, :width]
     return canvas
+
+
+def _resized(image: np.ndarray, scale: float, size: tuple[int, int]) -> np.ndarray:
+    """The picture in float32 at this scale, which makes it `size` (width, height) or a row or column more."""
+    if min(image.shape[:2]) * scale < 1:  # less than a row or column would be left
+        return cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    fy = scale
+    if image.size > MOST_IN_FLOAT and scale < 0.5:
+        image, fy = _sampled_rows(image, scale), 1.0
+    # With fx and fy given, OpenCV samples at exactly this scale; with a size given it would bend it to the size.
+    return cv2.resize(image.astype(np.float32), None, fx=scale, fy=fy, interpolation=cv2.INTER_LINEAR)
 
 
 def _sampled_rows(image: np.ndarray, scale: float) -> np.ndarray:

@@ -2,11 +2,12 @@
 
 As timm does: for one channel the weights of the colours are added up, so that a grey picture is answered as the same
 picture in three equal channels would be; for more they are repeated, and made as much smaller as the channels are more.
+Where it is known which channel showed before what each one shows now, the weights go with what they have learnt to see.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -35,14 +36,32 @@ def adapt_input(backbone: Backbone, num_channels: int) -> None:
     _check(backbone, num_channels)
 
 
-def adapt_weights(weights: Mapping[str, Tensor], backbone: Backbone, num_channels: int) -> dict[str, Tensor]:
-    """Return a backbone's weights with those that read the image made for num_channels, which the backbone reads."""
+def adapt_weights(
+    weights: Mapping[str, Tensor],
+    backbone: Backbone,
+    num_channels: int,
+    sources: Sequence[int | None] | None = None,
+) -> dict[str, Tensor]:
+    """Return a backbone's weights with those that read the image made for num_channels, which the backbone reads; by
+    `sources`, as of `rearranged_kernel`, where these are known."""
     adapted = dict(weights)
     for name in _input_convolutions(backbone, num_channels):
         kernel = weights.get(f"{name}.weight")
-        if kernel is not None and kernel.ndim == 4 and kernel.shape[1]:
-            adapted[f"{name}.weight"] = adapt_kernel(kernel, num_channels)
+        if kernel is None or kernel.ndim != 4 or not kernel.shape[1]:
+            continue
+        is_known = sources is not None and max((s for s in sources if s is not None), default=-1) < kernel.shape[1]
+        adapted[f"{name}.weight"] = (
+            rearranged_kernel(kernel, sources) if is_known else adapt_kernel(kernel, num_channels)
+        )
     return adapted
+
+
+def rearranged_kernel(kernel: Tensor, sources: Sequence[int | None]) -> Tensor:
+    """Turn weights (c_out, c, rows, columns) into those of other channels, (c_out, n, rows, columns), each of which
+    shows what the channel `sources` names showed. One of which it names none starts with zeros: it says nothing until
+    it has learnt to, and the others are answered as before."""
+    nothing = torch.zeros_like(kernel[:, 0])
+    return torch.stack([nothing if source is None else kernel[:, source] for source in sources], dim=1)
 
 
 def adapt_kernel(kernel: Tensor, num_channels: int) -> Tensor:

@@ -66,6 +66,27 @@ class Preprocessing:
         """The mean colour in 0..255, blue first: the network sees it as 0, and the letterbox pads with it."""
         return tuple(self.mean[channel] / self.scale for channel in self.order)  # the order is its own inverse
 
+    @property
+    def channel_bands(self) -> tuple[int, ...] | None:
+        """The bands of TIFF files, channel by channel as the network reads them; None where none were chosen."""
+        if self.bands is None or self.color != "bgr":
+            return self.bands
+        red, green, blue, *others = self.bands
+        return (blue, green, red, *others)
+
+    def for_bands(self, bands: tuple[int, ...]) -> Preprocessing:
+        """The same for other bands of the same pictures: those that stay keep their mean and std, the others get the
+        average. Raises ValueError where none were chosen before, or there are two."""
+        if self.bands is None:
+            raise ValueError("preprocessing: it is not known which bands were read before")
+        means, stds = (dict(zip(self.channel_bands, values, strict=True)) for values in (self.mean, self.std))
+        usual = sum(self.mean) / len(self.mean), sum(self.std) / len(self.std)
+        color = "grey" if len(bands) == 1 else "rgb"
+        mean = tuple(means.get(band, usual[0]) for band in bands)
+        std = tuple(stds.get(band, usual[1]) for band in bands)
+        ranges = self.value_range if len(self.value_range or ()) == 2 else None
+        return replace(self, color=color, mean=mean, std=std, bands=bands, value_range=ranges)
+
     def for_channels(self, num_channels: int) -> Preprocessing:
         """The same for pictures of another number of channels, of no chosen bands and ranges of each: one has the
         average of mean and std, more repeat them, as `models.input_channels` does with the weights that read them."""

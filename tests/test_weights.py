@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -337,6 +338,32 @@ def test_the_real_mobilenet_weights_are_whole_and_of_no_other_backbone(real_fold
         pretrained_backbone(str(path), "resnet18")
     with pytest.raises(CheckpointError, match="give --backbone mobilenetv2 --pretrained FILE"):
         start_from(path, ("car",), (96, 160))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bands", [(12, 11, 8, 4, 3, 2), (8, 3, 4), (4, 3, 2, 8, 11, 12, 5), (2, 3, 9)])
+def test_a_network_of_other_bands_keeps_what_it_has_learnt_of_each(tmp_path, bands):
+    """By their places short-wave infrared got the weights of red."""
+    before = replace(
+        IMAGENET.for_channels(6), bands=(4, 3, 2, 8, 11, 12), mean=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6), std=(0.2,) * 6
+    )
+    architecture, path = replace(ARCHITECTURE, preprocessing=before), tmp_path / "six.pth"
+    save_checkpoint(path, architecture.build(), architecture)
+    source = start_from(path, ("car", "boat"), (64, 64))
+    start = start_from(path, ("car", "boat"), (64, 64), in_channels=len(bands), bands=bands)
+    colours = start.architecture.preprocessing
+    assert (colours.bands, colours.color) == (bands, "rgb")
+    known = dict(zip(before.bands, before.mean, strict=True))
+    assert colours.mean == pytest.approx([known.get(band, 0.35) for band in bands])
+    assert start.report.adapted == ("base_network.conv1.weight",)
+    # What both read is the same, and all else is the mean, which says nothing: they answer alike.
+    levels = torch.rand(1, 32, 32, 13, generator=torch.Generator().manual_seed(0))
+    inputs = []
+    for reading, model in ((before, source.model), (colours, start.model)):
+        shared = {*before.bands} & {*bands}
+        channels = [(levels[..., band] if band in shared else torch.zeros(1, 32, 32)) for band in reading.channel_bands]
+        inputs.append(model.eval().base_network(torch.stack(channels, dim=1))[-1])
+    torch.testing.assert_close(*inputs)
 
 
 @pytest.mark.slow

@@ -55,7 +55,11 @@ def starting_network(
     how: dict[str, Any] = {"allow_partial": config.allow_partial}
     if config.resume is not None:
         named = config.backbone if "backbone" in config.explicit else None
-        how |= {"in_channels": num_channels, "keeps_hw": (config.input_h is None, config.input_w is None)}
+        how |= {
+            "in_channels": num_channels,
+            "bands": reading.bands,
+            "keeps_hw": (config.input_h is None, config.input_w is None),
+        }
         path = weights_in(config.resume)
         start = start_from(path, class_names, input_hw, named, **how)
         check_flags(config, start.architecture, path, NETWORK_FLAGS)

@@ -42,33 +42,38 @@ def start_from(
     backbone_if_foreign: str | None = None,
     *,
     in_channels: int | None = None,
+    bands: tuple[int, ...] | None = None,
     keeps_hw: tuple[bool, bool] = (False, False),
     allow_partial: bool = False,
 ) -> StartingPoint:
-    """A network for these classes and this input (and for pictures of so many channels, if given) that starts from the
-    weights of a whole model: a checkpoint of ours, a published BBAVectors file, or a state dict of a whole CTRBOX; of
-    the latter two `backbone_if_foreign` is the backbone, resnet101 if None. Height and width of the input are
-    those of the checkpoint where `keeps_hw` and it tells them.
+    """A network for these classes and this input (and for pictures of so many channels, or of these bands, if given)
+    that starts from the weights of a whole model: a checkpoint of ours, a published BBAVectors file, or a state dict of
+    a whole CTRBOX; of the latter two `backbone_if_foreign` is the backbone, resnet101 if None. Height and width of the
+    input are those of the checkpoint where `keeps_hw` and it tells them.
 
     For other classes the last layer of `hm` starts anew, and that alone; there, too, classes that the file has under
-    the same name, in any place, keep what it has learnt of them. Raises CheckpointError for a file that is no such
-    thing, or of which less than 90 % match (unless `allow_partial`).
+    the same name, in any place, keep what it has learnt of them. So do bands, where the file tells which it has read.
+    Raises CheckpointError for a file that is no such thing, or of which less than 90 % match (unless `allow_partial`).
     """
     content = load_file(path)
     # The average (EMA) where there is one: it is what a run's scores were scores of, and an optimiser that starts anew
     # has no use for the raw weights.
     weights = weights_of(content, path, averaged=True)
     found = architecture_of(content, weights, path, backbone_if_foreign or PUBLISHED_BACKBONE, class_names)
-    colours = found.preprocessing.for_channels(in_channels or found.in_channels)
+    before = found.preprocessing
+    is_by_band = None not in (bands, before.bands) and bands != before.bands
+    colours = before.for_bands(bands) if is_by_band else before.for_channels(in_channels or found.in_channels)
     if "architecture" in content:
         sides = zip(keeps_hw, found.input_hw, input_hw, strict=True)
         input_hw = tuple(own if is_kept else given for is_kept, own, given in sides)
     architecture = replace(found, class_names=tuple(class_names), input_hw=input_hw, preprocessing=colours)
     model = build(architecture, path)
     base = {name.removeprefix(BASE): value for name, value in weights.items() if name.startswith(BASE)}
-    base = adapt_weights(base, model.base_network, architecture.in_channels)
+    places = {band: place for place, band in enumerate(before.channel_bands)} if is_by_band else {}
+    sources = [places.get(band) for band in bands] if is_by_band else None
+    base = adapt_weights(base, model.base_network, architecture.in_channels, sources)
     base = {f"{BASE}{name}": value for name, value in base.items()}
-    adapted = _reshaped(weights, base)
+    adapted = _changed(weights, base)
     weights = {**weights, **base}
     # Where a foreign file has no names for its classes, as many classes are taken to be the same ones.
     is_same = found.class_names in (architecture.class_names, unnamed_classes(len(class_names)))
@@ -125,12 +130,12 @@ def pretrained_backbone(
     given, weights = weights, adapt_weights(weights, backbone, in_channels)
     source = "ImageNet weights" if pretrained in ("auto", "imagenet") else pretrained
     report = transfer(backbone, weights, source, f"the backbone {name}", allow_partial=allow_partial)
-    return backbone, f"{line}: {report._replace(adapted=_reshaped(given, weights))}"
+    return backbone, f"{line}: {report._replace(adapted=_changed(given, weights))}"
 
 
-def _reshaped(given: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """The names of the weights that have another shape than those that were given."""
-    return tuple(name for name, value in weights.items() if value.shape != given[name].shape)
+def _changed(given: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """The names of the weights that are not those that were given."""
+    return tuple(name for name, value in weights.items() if value is not given[name])
 
 
 def preprocessing_of(pretrained: str) -> Preprocessing:
