@@ -124,6 +124,16 @@ def test_chosen_bands_hold_in_training_testing_tiles_and_the_exported_file(dota_
     assert "--in_channels 1: the tiles were cut with --bands 5 3 2" in capsys.readouterr().err
 
 
+def _write_bands(path: Path, bands: np.ndarray) -> None:
+    """A TIFF file of (bands, H, W), none of which it calls a colour."""
+    count, height, width = bands.shape
+    shape = {"count": count, "height": height, "width": width, "dtype": bands.dtype}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with rasterio.open(path, "w", driver="GTiff", photometric="minisblack", **shape) as file:
+            file.write(bands)
+
+
 def _store_six_bands(data_dir: Path, is_camouflaged: bool = False) -> dict[str, np.ndarray]:
     """The pictures as TIFF files of six bands, of which 5, 3 and 2 are red, green and blue; the colours (H, W, 3).
     The others are noise; camouflaged all but the sixth are, which shows the scene."""
@@ -135,12 +145,7 @@ def _store_six_bands(data_dir: Path, is_camouflaged: bool = False) -> dict[str, 
             bands[5] = picture.mean(axis=2)
         else:
             bands[[1, 2, 4]] = np.moveaxis(picture, 2, 0)
-        shape = {"count": 6, "height": picture.shape[0], "width": picture.shape[1], "dtype": "uint8"}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            how = {"driver": "GTiff", "photometric": "minisblack"}
-            with rasterio.open(path.with_suffix(".tif"), "w", **how, **shape) as file:
-                file.write(bands)
+        _write_bands(path.with_suffix(".tif"), bands)
         path.unlink()
     return pictures
 
@@ -258,3 +263,21 @@ def test_what_only_a_fifth_band_shows_is_found(dota_folder, tmp_path) -> None:
         assert main.main(["--phase", "eval", "--resume", str(run_dir), "--num_workers", "0"]) == 0
         scores[bands] = _metrics(run_dir)["mAP50"]
     assert scores["532"] < 0.1 < 0.4 < scores["53216"], scores
+
+
+@pytest.mark.slow
+def test_a_band_that_others_leave_black_is_told_of(dota_folder, tmp_path, capsys) -> None:
+    """A height beside reflectances: of the fifth band one level was left."""
+    data_dir = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2"]})
+    for path in sorted((data_dir / "images").iterdir()):
+        bands = np.random.default_rng(0).integers(500, 4000, (5, 128, 128)).astype(np.float32)
+        bands[4] = np.linspace(0, 5, 128)
+        _write_bands(path.with_suffix(".tif"), bands)
+        path.unlink()
+    flags = [*SMALL, *LIGHT, "--data_dir", str(data_dir), "--num_epoch", "1", "--bands", "1", "2", "3", "5", "4"]
+    assert main.main(["--phase", "train", "--out", str(tmp_path / "a"), *flags]) == 0
+    assert "band 5 shows next to nothing where others show" in capsys.readouterr().err
+    ranges = ["0", "4000"] * 3 + ["0", "5", "0", "4000"]
+    assert main.main(["--phase", "train", "--out", str(tmp_path / "b"), *flags, "--value_range", *ranges]) == 0
+    assert "next to nothing" not in capsys.readouterr().err
+    assert load_checkpoint(tmp_path / "b" / "best.pth")[1].value_range == tuple(map(float, ranges))

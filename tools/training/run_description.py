@@ -13,6 +13,7 @@ from datasets.class_lists import DOTA_CLASSES
 from datasets.letterbox import letterbox_scale
 from datasets.picture_files.image_sizes import read_header
 from datasets.picture_files.images import ImageError
+from datasets.picture_files.layouts import blue_first
 from datasets.readers import Sample
 from datasets.training_set import MIN_SIDE
 from DOTA_devkit.boxes import rectangle_sides
@@ -25,6 +26,9 @@ from tools.running.messages import counted, first_of, warn
 from tools.training.run_state import Run
 
 LOOKED_AT = 50  # pictures whose size is looked at
+DECODED = 3  # pictures of which all bands are looked at
+SHOWN_PERCENTILES = (1, 99)  # of a band's levels, of 255: what lies between them is what it shows
+FLAT, RICH = 4, 60  # levels that show next to nothing, and much
 SHOWN_CLASSES = 20
 
 
@@ -61,6 +65,7 @@ def describe(run: Run, train_samples: Sequence[Sample]) -> None:
         run.log(numbered)
     _warn_of_classes(run, train_samples)
     _warn_of_large_pictures(run, train_samples)
+    _warn_of_flat_bands(run, train_samples)
     if not is_new:
         run.log(f"going on after {run.progress.epoch} epochs and {run.progress.step} steps")
 
@@ -119,6 +124,27 @@ def _warn_of_large_pictures(run: Run, samples: Sequence[Sample]) -> None:
                     f"where small objects get lost; {_remedy(run)}"
                 )
                 return
+
+
+def _warn_of_flat_bands(run: Run, samples: Sequence[Sample]) -> None:
+    """Warn of chosen bands that show next to nothing beside the others, in any of a few pictures: spread like these
+    from black to white, one of other units is black all over."""
+    bands = run.architecture.bands
+    if bands is None or len(bands) < 3 or not run.engine.is_main:
+        return
+    most = np.zeros(len(bands))
+    for sample in samples[:DECODED]:
+        with suppress(ImageError):  # told of when its turn comes
+            pixels = run.architecture.read_picture(sample.image_path)
+            low, high = np.percentile(pixels[::8, ::8].reshape(-1, len(bands)), SHOWN_PERCENTILES, axis=0)
+            most = np.maximum(most, high - low)
+    numbers = [str(band) for band, levels in zip(blue_first(bands), most, strict=True) if levels < FLAT]
+    if numbers and most.max() >= RICH:
+        which = f"band {numbers[0]} shows" if len(numbers) == 1 else f"bands {', '.join(numbers)} show"
+        warn(
+            f"{which} next to nothing where others show {most.max():.0f} levels: their values lie far apart; give each "
+            "band a range of its own, --value_range with two values for each (of tiles, when they are cut)"
+        )
 
 
 def _remedy(run: Run) -> str:
