@@ -234,6 +234,8 @@ def test_a_format_in_which_no_label_is_found_is_asked_about(dota_folder, tmp_pat
         (["{run}", "{data}", "{run}"], 2, "lies in|is in use"),
         (["{data}", "{data}", "{out}"], 1, "no result files Task1_"),
         (["{run}", "{other}", "{out}"], 1, "is of none of the 1 pictures"),
+        (["{untested}", "{data}", "{out}"], 2, "has no results yet; python main.py --phase test --resume"),
+        (["{empty}", "{data}", "{out}"], 1, "holds no box, and does not tell what was looked at"),
         (["{run}", "{data}", "{out}", "--min_score", "2"], 2, "between 0 and 1"),
         (["{run}", "{data}", "{out}", "--scores", "{data}"], 2, "--phase eval writes it"),
     ],
@@ -241,6 +243,10 @@ def test_a_format_in_which_no_label_is_found_is_asked_about(dota_folder, tmp_pat
 def test_what_cannot_be_reviewed_is_one_sentence(dota_folder, tmp_path, capsys, arguments, code, message) -> None:
     data_dir, other = dota_folder(), dota_folder("other", names=("x",))
     places = {"run": as_found(data_dir, tmp_path / "run"), "data": data_dir, "other": other, "out": tmp_path / "out"}
+    for name, file in (("untested", "last.pth"), ("empty", "Task1_car.txt")):
+        places[name] = tmp_path / name
+        places[name].mkdir()
+        (places[name] / file).touch()
     assert main([argument.format(**places) for argument in arguments]) == code
     said = capsys.readouterr().err
     assert any(part in said for part in message.split("|")), said

@@ -115,7 +115,7 @@ def test_the_suffix_is_that_of_the_source_or_as_asked(dota_folder, tmp_path, suf
     assert {path.suffix for path in (tmp_path / "tiles" / "images").iterdir()} == {expected}
 
 
-def test_a_fourth_band_is_left_out_or_kept(dota_folder, tmp_path, capsys):
+def test_a_fourth_band_is_left_out_or_kept(dota_folder, tmp_path, capsys, monkeypatch):
     src = dota_folder(names=("a", "b"), hw=(100, 50))
     bands = np.random.default_rng(0).integers(0, 256, (100, 50, 4), dtype=np.uint8)
     for name in ("a", "b"):
@@ -127,6 +127,9 @@ def test_a_fourth_band_is_left_out_or_kept(dota_folder, tmp_path, capsys):
     pixels = read_image(tmp_path / "bands" / tile, 4)
     assert (pixels[:, :50] == bands[36:]).all()
     assert (pixels[:, 50:] == tile_pictures.padding_bgr(4)).all()
+    monkeypatch.setattr(split_tiles, "why_no_rasterio", lambda: "pip install it")
+    assert main([str(src), str(tmp_path / "x"), *SMALL, "--bands", "1", "2", "3", "3", "3"]) == 2
+    assert "tiles of 5 bands are TIFF files, which need rasterio: pip install it" in capsys.readouterr().err
     assert main([str(src), str(tmp_path / "x"), *SMALL, "--in_channels", "4", "--suffix", "jpg"]) == 2
     assert "a JPEG holds no fourth band" in capsys.readouterr().err
     assert main([str(dota_folder("three")), str(tmp_path / "y"), *SMALL, "--in_channels", "4"]) == 1
