@@ -34,8 +34,14 @@ def test_tables_grow_while_it_looks(finding_checkpoint: Path, tmp_path: Path, ca
     """The picture moves to the right, and what it shows to the left."""
     out = tmp_path / "out"
     lines = ("--count_line", "64", "96", "64", "0", "--count_line", "-5", "40", "200", "40")
+    zones = (
+        "--count_zone",
+        *"0 0 64 0 64 96 0 96".split(),
+        "--count_zone",
+        *"-900 -900 2000 -900 2000 2000 -900 2000".split(),
+    )
     with camera_server(clip_frames(60, pace=2), pace=0.03) as address:
-        assert main([str(finding_checkpoint), address, str(out), "--seconds", "4", *FLAGS, *lines]) == 0
+        assert main([str(finding_checkpoint), address, str(out), "--seconds", "4", *FLAGS, *lines, *zones]) == 0
     said = capsys.readouterr().out
     (folder,) = (path for path in out.iterdir() if path.is_dir())
     assert {path.name for path in out.iterdir()} == {folder.name, "latest.jpg"}
@@ -43,6 +49,7 @@ def test_tables_grow_while_it_looks(finding_checkpoint: Path, tmp_path: Path, ca
     facts = json.loads((folder / "camera.json").read_text(encoding="utf-8"))
     assert (facts["camera"], facts["width"], facts["height"]) == (address, 128, 96)
     assert facts["lines"] == [[64, 96, 64, 0], [-5, 40, 200, 40]]
+    assert facts["zones"][0] == [[0, 0], [64, 0], [64, 96], [0, 96]]
 
     counts, objects, crossings = (rows_of(folder / f"{name}.csv") for name in ("counts", "objects", "crossings"))
     assert 3 <= len(counts) <= 5
@@ -51,6 +58,10 @@ def test_tables_grow_while_it_looks(finding_checkpoint: Path, tmp_path: Path, ca
     assert said.endswith(f"written: {folder}\n")
     assert sum(float(row["seconds"]) for row in counts) == pytest.approx(4, abs=1)
     assert max(float(row["car"]) + float(row["boat"]) for row in counts) > 0.5
+    for name in ("car", "boat"):
+        assert all(row[f"zone_2_{name}"] == row[name] for row in counts), "all of the frame"
+        assert all(float(row[f"zone_1_{name}"] or 0) <= float(row[name] or 0) for row in counts)
+    assert sum(float(row["zone_1_car"] or 0) + float(row["zone_1_boat"] or 0) for row in counts) > 0
     assert objects
     assert len({row["object"] for row in objects}) == len(objects)
     for row in objects:

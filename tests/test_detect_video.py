@@ -176,6 +176,8 @@ def test_what_cannot_be_is_one_sentence(finding_checkpoint: Path, exported, tmp_
         ([model, clip, out, "--count_line", "1", "2", "1", "2"], 2, "1 2 1 2 must go from one point to another"),
         ([model, clip, out, "--count_line", *"123", "nan"], 2, "1 2 3 nan must go from one point to another"),
         ([model, clip, out, "--count_line", *"00", "1e200", "1e200"], 2, "1e+200 must go from one point to another"),
+        ([model, clip, out, "--count_zone", *"0099"], 2, "--count_zone 0 0 9 9: give x and y of three corners or more"),
+        ([model, clip, out, "--count_zone", *"200 0 300 0 300 9".split()], 2, "lies outside the frames of 128 x 96"),
         ([model, clip, out, "--count_line", *"900"], 2, "--count_line: expected 4 arguments"),
         ([model, clip, out, "--count_line", "0", "97", "9", "97"], 2, "0 97 9 97 lies outside the frames of 128 x 96"),
         ([model, clip, out, "--track", "--track_frames", "0"], 2, "--track_frames is 0; it must be at least 1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -73,6 +74,38 @@ def test_objects_that_cross_a_line_are_counted(finding_checkpoint: Path, tmp_pat
         for drawn, frame in zip(video.frames(), plain.frames(), strict=True):
             changed = np.abs(drawn.picture.astype(int) - frame.picture).max(-1) > 40
             assert changed[:, 63:65].any(axis=1).mean() > 0.5  # the line is seen
+
+
+@pytest.mark.slow
+def test_boxes_in_a_zone_are_counted_frame_by_frame(finding_checkpoint: Path, tmp_path: Path) -> None:
+    """The left half, and all of the frame; without --track."""
+    clip, out = write_clip(tmp_path / "a.mp4", 4, rate=10.0), tmp_path / "out"
+    zones = (
+        "--count_zone",
+        *"0 0 64 0 64 96 0 96".split(),
+        "--count_zone",
+        *"-900 -900 2000 -900 2000 2000 -900 2000".split(),
+    )
+    assert main([str(finding_checkpoint), str(clip), str(out), "--draw_score", "0.05", *zones]) == 0
+    with (out / "counts.csv").open(encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    found = {
+        Path(item["image"]).stem: [box for box in item["boxes"] if box["score"] >= 0.05]
+        for item in json.loads((out / "results" / "detections.json").read_text(encoding="utf-8"))
+    }
+    assert len(rows) == 4
+    for row in rows:
+        for name in ("car", "boat"):
+            middles = [
+                np.reshape(box["quad"], (4, 2)).mean(axis=0) for box in found[row["image"]] if box["class"] == name
+            ]
+            assert int(row[f"zone_1_{name}"]) == sum(x < 64 and 0 < y < 96 and x > 0 for x, y in middles)
+            assert int(row[f"zone_2_{name}"]) == int(row[name]) == len(middles)
+    assert sum(int(row["zone_1_car"]) + int(row["zone_1_boat"]) for row in rows) > 0
+    with Video(out / "a_found.mp4") as video, Video(clip) as plain:
+        for drawn, frame in zip(video.frames(), plain.frames(), strict=True):
+            changed = np.abs(drawn.picture.astype(int) - frame.picture).max(-1) > 40
+            assert changed[20:, 63:65].any(axis=1).mean() > 0.5  # the side of the zone is seen
 
 
 def objects_in_words(objects: list[dict[str, str]]) -> str:

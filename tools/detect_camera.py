@@ -26,6 +26,7 @@ from tools.videos.camera_watch import COUNTS, CROSSINGS, LATEST, OBJECTS, Camera
 from tools.videos.frame_detection import detect_in_frame, warn_if_too_large
 from tools.videos.model_flags import add_model_flags, detector_of
 from tools.videos.tracking_flags import Tracking, add_tracking_flags, refuse_lines_outside, tracking_of
+from tools.videos.zones import add_zone_flag, refuse_zones_outside, zones_of
 
 ORIGIN = "camera.json"
 FIRST_FRAME = 20.0  # seconds that it may take
@@ -41,13 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, stop: StopRequest) -> int:
-    tracking, tiling = tracking_of(options), tiling_of(options)
+    tracking, tiling, zones = tracking_of(options), tiling_of(options), zones_of(options)
     _settle_places(options)
     detector, least = detector_of(options, tiling)
     with _reach(options, stop) as camera:
         frame = _first_frame(camera, stop)
         hw = frame.picture.shape[:2]
         refuse_lines_outside(tracking.lines, camera.name, hw)
+        refuse_zones_outside(zones, camera.name, hw)
         warn_if_too_large(camera.name, hw, detector, tiling)
         folder = _new_folder(options.out)
         write_json(folder / ORIGIN, _origin(options, camera, hw, detector, tiling, tracking, least))
@@ -133,6 +135,7 @@ def _origin(
         "track_frames": tracking.least_frames,
         "track_gap": tracking.gap,
         "lines": [list(line) for line in tracking.lines],
+        "zones": [zone.corners for zone in zones_of(options)],
         "utc_offset": datetime.now().astimezone().strftime("%z"),
     }
 
@@ -190,6 +193,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add_model_flags(parser)
     add_tracking_flags(parser, f"{CROSSINGS} and in {LATEST}")
+    add_zone_flag(parser, f"{COUNTS} and in {LATEST}")
     return parser.parse_args(arguments)
 
 

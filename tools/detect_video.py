@@ -25,6 +25,7 @@ from tools.videos.tracking_flags import add_tracking_flags, refuse_lines_outside
 from tools.videos.video_detection import VideoDetection, drawn_path
 from tools.videos.video_file import LONGEST_SIDE
 from tools.videos.video_flags import add_every, videos_of
+from tools.videos.zones import Zone, add_zone_flag, refuse_zones_outside, zone_columns, zones_of
 
 COUNTS = "counts.csv"
 LEAST_TAKEN = 0.5  # of the boxes that are of an object; where it is less that is told
@@ -40,7 +41,7 @@ def _run(options: argparse.Namespace) -> int:
     tracking, tiling, paths = tracking_if_asked_for(options), tiling_of(options), videos_of(options.videos, options.out)
     _refuse_other_results(options.out, paths)
     named = _named(paths)
-    paths, num_bad = _readable(paths, options, tracking.lines if tracking else ())
+    paths, num_bad = _readable(paths, options, tracking.lines if tracking else (), zones_of(options))
     detector, least = detector_of(options, tiling)
     print(f"detecting with {options.model} in {counted(len(paths), 'video')}", flush=True)
     started = time.perf_counter()
@@ -57,7 +58,8 @@ def _run(options: argparse.Namespace) -> int:
         if is_begun:  # then there are no results; videos and tables without them would stand in the next run's way
             _remove_outputs(options.out, paths)
         raise
-    write_csv(options.out / COUNTS, [("image", "video", "frame", "seconds", *detector.class_names), *work.rows])
+    columns = ("image", "video", "frame", "seconds", *detector.class_names)
+    write_csv(options.out / COUNTS, [(*columns, *zone_columns(work.zones, detector.class_names)), *work.rows])
     _report(work, paths, len(work.rows) / max(time.perf_counter() - started, 1e-9))
     warn_of_cuts(detector, options)
     if work.best > 0 and not work.num_shown:
@@ -92,10 +94,12 @@ def _report(work: VideoDetection, paths: Sequence[Path], speed: float) -> None:
             print(numbered)
 
 
-def _readable(paths: Sequence[Path], options: argparse.Namespace, lines: Sequence[Line]) -> tuple[list[Path], int]:
+def _readable(
+    paths: Sequence[Path], options: argparse.Namespace, lines: Sequence[Line], zones: Sequence[Zone]
+) -> tuple[list[Path], int]:
     """The videos of which a frame can be read, and how many others there are: told of now, and not after hours. Raises
     VideoError for one, or for all where they may be left out, SettingsError for one that cannot be drawn or does not
-    show a line that is to be counted at."""
+    show a line or zone that is to be counted at."""
     found, error = [], None
     for path in paths:
         try:
@@ -112,6 +116,7 @@ def _readable(paths: Sequence[Path], options: argparse.Namespace, lines: Sequenc
             raise SettingsError(f"{path}: MPEG-4 holds no more than {LONGEST_SIDE} pixels a side; give --no_draw")
         if first is not None:
             refuse_lines_outside(lines, path, first.picture.shape[:2])
+            refuse_zones_outside(zones, path, first.picture.shape[:2])
         found.append(path)
     if not found and error is not None:
         raise error
@@ -172,6 +177,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "that it was seen, and the drawn boxes their numbers",
     )
     add_tracking_flags(parser, f"{CROSSINGS} and in the drawn video, which implies --track")
+    add_zone_flag(parser, f"{COUNTS} and in the drawn video")
     add(
         "--on_bad_video",
         choices=("error", "skip"),

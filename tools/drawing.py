@@ -112,7 +112,8 @@ def numbered_classes(class_names: Sequence[str]) -> str:
 
 
 def draw_quad(canvas: np.ndarray, quad: np.ndarray, color: Color, width: int = 1, dashed: bool = False) -> None:
-    """Draw the outline of a quad (4, 2), in pixels of the canvas (H, W, 3); dashes begin and end at the corners."""
+    """Draw the outline of a quad (4, 2), or of more corners, in pixels of the canvas (H, W, 3); dashes begin and end at
+    these."""
     if not dashed:
         cv2.polylines(canvas, [fixed_point(quad)], True, color, width, cv2.LINE_AA, SUBPIXEL_BITS)
         return

@@ -26,6 +26,7 @@ from tools.videos.frame_detection import detect_in_frame
 from tools.videos.growing_table import GrowingTable
 from tools.videos.tracking import Sighting, Track, Tracker
 from tools.videos.tracking_flags import Tracking
+from tools.videos.zones import count_in_zones, zone_columns, zones_of
 
 COUNTS, OBJECTS, CROSSINGS, LATEST = "counts.csv", "objects.csv", "crossings.csv", "latest.jpg"
 OBJECT_COLUMNS = (
@@ -37,11 +38,11 @@ CROSSING_COLUMNS = ("time", "line", "object", "class", "to", "x", "y")
 
 class _Period:
     """What there was since the last row of counts: from a second on, frames that had come by then, frames looked at,
-    boxes of each class in all of them, crossings by number of the line and side."""
+    boxes of each class in all of them, and in each zone, crossings by number of the line and side."""
 
-    def __init__(self, began: float, num_came: int, num_classes: int) -> None:
+    def __init__(self, began: float, num_came: int, num_classes: int, num_zones: int) -> None:
         self.began, self.num_came, self.num_looked = began, num_came, 0
-        self.boxes = np.zeros(num_classes, np.int64)
+        self.boxes = np.zeros((1 + num_zones, num_classes), np.int64)
         self.crossed: Counter[tuple[int, Side]] = Counter()
 
 
@@ -71,7 +72,7 @@ class CameraWatch:
         self.least, self.camera, self.hw = least, camera, hw
         self.num_looked, self.num_objects = 0, Counter[str]()
         self._tracker = Tracker(least, how.least_frames, how.gap)
-        self._counters = [LineCounter(line) for line in how.lines]
+        self._counters, self._zones = [LineCounter(line) for line in how.lines], zones_of(options)
         self._is_drawn = True  # whether the newest picture could be written
         self._sides = [(number, side) for number in range(1, len(how.lines) + 1) for side in SIDES]
 
@@ -82,12 +83,12 @@ class CameraWatch:
         with ExitStack() as stack:
             self._objects = stack.enter_context(GrowingTable(self.folder / OBJECTS, OBJECT_COLUMNS, names))
             crossed = (f"line_{number}_{side}" for number, side in self._sides)
-            columns = ("time", "seconds", "frames", "passed_over", *names, *crossed)
+            columns = ("time", "seconds", "frames", "passed_over", *names, *crossed, *zone_columns(self._zones, names))
             self._counts = stack.enter_context(GrowingTable(self.folder / COUNTS, columns, names))
             if self._counters:
                 self._crossings = stack.enter_context(GrowingTable(self.folder / CROSSINGS, CROSSING_COLUMNS, names))
             began = camera.seconds
-            self._period = _Period(began, camera.num_frames, len(names))
+            self._period = _Period(began, camera.num_frames, len(names), len(self._zones))
             look_at = draw_at = began
             num_lost = camera.num_lost
             try:
@@ -126,8 +127,9 @@ class CameraWatch:
         boxes = detect_in_frame(self.detector, frame.picture, self.tiling, self.options.batch_size)
         self.num_looked += 1
         self._period.num_looked += 1
-        counted = boxes.labels[boxes.reach(self.least)]
-        self._period.boxes += np.bincount(counted, minlength=len(self.detector.class_names))
+        shown, num_classes = boxes.at(boxes.reach(self.least)), len(self.detector.class_names)
+        in_frame = np.bincount(shown.labels, minlength=num_classes)
+        self._period.boxes += np.vstack([in_frame, count_in_zones(shown, self._zones, num_classes)])
         numbers, found = self._tracker.follow(boxes, frame.number, frame.seconds)
         for track, seen in found:
             self._look_at_lines(track, seen)
@@ -155,7 +157,7 @@ class CameraWatch:
 
     def _draw(self, picture: np.ndarray, boxes: ImageDetections, numbers: np.ndarray) -> None:
         looks = looks_of(self.options, self.least)
-        draw_followed(picture, boxes, self.detector.class_names, numbers, self._counters, **looks)
+        draw_followed(picture, boxes, self.detector.class_names, numbers, self._counters, self._zones, **looks)
         try:
             write_picture(self.options.out / LATEST, picture)
             self._is_drawn = True
@@ -167,13 +169,15 @@ class CameraWatch:
     def _report(self) -> None:
         """Add a row of counts, tell it to who looks on, and begin the next."""
         done, names = self._period, self.detector.class_names
-        self._period = _Period(self.camera.seconds, self.camera.num_frames, len(names))
+        self._period = _Period(self.camera.seconds, self.camera.num_frames, len(names), len(self._zones))
         seconds, num_came = self._period.began - done.began, self._period.num_came - done.num_came
         means = done.boxes / max(done.num_looked, 1)
         passed, crossed = max(num_came - done.num_looked, 0), [done.crossed[side] for side in self._sides]
-        counts = (f"{mean:.2f}" if done.num_looked else "" for mean in means)  # nobody knows what there was
-        self._counts.add(self._time(done.began), f"{seconds:.1f}", done.num_looked, passed, *counts, *crossed)
-        said = [f"{mean:.1f} {name}" for mean, name in zip(means, names, strict=True) if mean] or ["nothing"]
+        # Of no frames nobody knows what there was.
+        counts, *in_zones = ([f"{mean:.2f}" if done.num_looked else "" for mean in row] for row in means)
+        frames = (self._time(done.began), f"{seconds:.1f}", done.num_looked, passed)
+        self._counts.add(*frames, *counts, *crossed, *(cell for row in in_zones for cell in row))
+        said = [f"{mean:.1f} {name}" for mean, name in zip(means[0], names, strict=True) if mean] or ["nothing"]
         went = [
             f"; line {number}: {', '.join(f'{done.crossed[number, side]} {side}' for side in SIDES)}"
             for number in range(1, len(self._counters) + 1)

@@ -22,6 +22,7 @@ from tools.videos.following import Following
 from tools.videos.frame_detection import detect_in_frame, warn_if_too_large
 from tools.videos.tracking_flags import Tracking
 from tools.videos.video_file import VideoFile
+from tools.videos.zones import count_in_zones, zones_of
 
 SLOWEST = 0.1  # frames a second of a drawn video
 
@@ -47,6 +48,7 @@ class VideoDetection:
     ) -> None:
         self.options, self.paths, self.detector, self.tiling = options, paths, detector, tiling
         self.least, self.results, self.stop = least, results, stop
+        self.zones = zones_of(options)
         self.rows: list[tuple[object, ...]] = []
         self.best, self.num_shown, self.is_stopped = 0.0, 0, False
         self.following: Following | None = None
@@ -89,7 +91,7 @@ class VideoDetection:
             numbers = None if self.following is None else self.following.follow(frame, boxes)
             if options.draw:
                 counters = self.following.counters if self.following else ()
-                draw_followed(frame.picture, boxes, self.detector.class_names, numbers, counters, **looks)
+                draw_followed(frame.picture, boxes, self.detector.class_names, numbers, counters, self.zones, **looks)
                 file.write(frame.picture)
 
     def _boxes(self, frame: Frame, path: Path) -> ImageDetections:
@@ -100,10 +102,11 @@ class VideoDetection:
         boxes = detect_in_frame(detector, frame.picture, self.tiling, self.options.batch_size)
         name = frame_name(path, frame.number)
         self.results.write(Path(f"{name}.jpg"), Found(frame.number, boxes, hw))
-        counted = boxes.labels[boxes.reach(self.least)]
-        self.num_shown += len(counted)
-        counts = np.bincount(counted, minlength=len(detector.class_names)).tolist()
-        self.rows.append((name, path.name, frame.number, f"{frame.seconds:.3f}", *counts))
+        shown, num_classes = boxes.at(boxes.reach(self.least)), len(detector.class_names)
+        self.num_shown += len(shown.labels)
+        counts = np.bincount(shown.labels, minlength=num_classes).tolist()
+        in_zones = count_in_zones(shown, self.zones, num_classes).ravel().tolist()
+        self.rows.append((name, path.name, frame.number, f"{frame.seconds:.3f}", *counts, *in_zones))
         self.best = max(self.best, float(boxes.scores.max(initial=0.0)))
         return boxes
 
