@@ -11,8 +11,7 @@ import numpy as np
 from DOTA_devkit.boxes import polygon_area
 from DOTA_devkit.task_files import ImageDetections
 from tools.running.command_line import SettingsError
-
-FARTHEST = 1e6  # pixels, beyond any picture
+from tools.videos.tracking_flags import FARTHEST
 
 
 class Zone(NamedTuple):
