@@ -112,7 +112,7 @@ def _write(options: argparse.Namespace, done: Review, results: Path, scores: str
     """The table of all doubts, the pictures in their order, and the page."""
     reading = Reading(options.value_range, options.bands)
     facts = {
-        "data_dir": escaped(str(options.data_dir)),
+        "data_dir": options.data_dir,
         "results": escaped(str(results)),
         "num_pictures": done.num_pictures,
         "scores": scores,

@@ -29,11 +29,13 @@ def review_page(
     open_picture: Callable[[Path], np.ndarray | PictureWindows],
     num: int,
     track: Callable[[Sequence[Remark]], Iterable[Remark]] = iter,
+    *,
+    data_dir: Path,
     **facts: object,
 ) -> str:
     """The page of the remarks, of each kind the first `num`. `open_picture` gives a picture (H, W, 3), or one that is
-    read in windows; `track` shows the progress; `facts` are what the head of the page says. Warns of pictures that
-    cannot be read."""
+    read in windows; `track` shows the progress; `data_dir` is the folder of the data, and `facts` are what else the
+    head of the page says. Warns of pictures that cannot be read."""
     shown = {kind: [remark for remark in remarks if remark.kind == kind][:num] for kind in KINDS}
     # Picture by picture, so that each is read once, whatever the order on the page.
     by_picture = sorted((remark for part in shown.values() for remark in part), key=lambda remark: remark.item.name)
@@ -51,14 +53,19 @@ def review_page(
             **kind._asdict(),
             "count": sum(remark.kind == name for remark in remarks),
             "rows": [
-                (remark.strength, escaped(remark.place), escaped(remark.what), addresses.get(id(remark), ""))
+                (
+                    remark.strength,
+                    escaped(remark.place.removeprefix(f"{data_dir}/")),
+                    escaped(remark.what),
+                    addresses.get(id(remark), ""),
+                )
                 for remark in shown[name]
             ],
         }
         for name, kind in KINDS.items()
     ]
     colours = {"label_colour": _css(LABEL_BGR), "found_colour": _css(FOUND_BGR)}
-    return render_page(TEMPLATE, kinds=kinds, **colours, **facts)
+    return render_page(TEMPLATE, kinds=kinds, data_dir=escaped(str(data_dir)), **colours, **facts)
 
 
 def _drawn(remark: Remark, picture: np.ndarray | PictureWindows) -> np.ndarray:
