@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.demo import ensure_demo
+from datasets.picture_files.image_sizes import picture_size
 from datasets.readers import detect_format, get_format, list_images, read_classes
 from datasets.splits import choose_split
 from DOTA_devkit.atomic import write_csv, write_lines
@@ -66,7 +67,7 @@ def spoil_folder(data_dir: Path, out: Path, share: float, seed: int) -> list[Spo
     for name in [*train, *val]:
         labels = read_labels(label_path(data_dir, name))
         if name in {*train}:
-            labels = _spoil(labels, name, class_names, share, rng, done)
+            labels = _spoil(labels, name, picture_size(images[name]), class_names, share, rng, done)
         write_labels(out / "labelTxt" / f"{name}.txt", labels.quads, labels.names, labels.difficult)
         (out / "images").mkdir(exist_ok=True)
         link_or_copy(images[name], out / "images" / images[name].name)
@@ -79,9 +80,15 @@ def spoil_folder(data_dir: Path, out: Path, share: float, seed: int) -> list[Spo
 
 
 def _spoil(
-    labels: Labels, name: str, class_names: Sequence[str], share: float, rng: np.random.Generator, done: list[Spoiled]
+    labels: Labels,
+    name: str,
+    hw: tuple[int, int],
+    class_names: Sequence[str],
+    share: float,
+    rng: np.random.Generator,
+    done: list[Spoiled],
 ) -> Labels:
-    """The labels of a picture, some of them spoiled; which goes to `done`."""
+    """The labels of a picture of this height and width, some of them spoiled; which goes to `done`."""
     quads, names, flags = [], [], []
     for quad, class_name, flag in zip(labels.quads, labels.names, labels.difficult.tolist(), strict=True):
         kind = str(rng.choice(CHANGES)) if flag == 0 and rng.random() < len(CHANGES) * share else ""
@@ -95,7 +102,7 @@ def _spoil(
         if kind != "not-labelled":
             quads, names, flags = [*quads, quad], [*names, class_name], [*flags, flag]
     for _ in range(rng.binomial(len(labels.names), share)):
-        middle = rng.uniform(labels.quads.min(axis=(0, 1)), labels.quads.max(axis=(0, 1)))
+        middle = rng.uniform((0, 0), hw[::-1])
         sides = [rng.uniform(*ends) for ends in INVENTED_SIDES]
         quad = boxes_to_quads(np.array([[*middle, *sides, rng.uniform(-np.pi / 2, np.pi / 2)]]), "le90")[0]
         done.append(Spoiled("not-found", name, quad))
