@@ -20,7 +20,7 @@ from tools import benchmark
         (["train", "--device", "nowhere"], "--device nowhere is not here"),
         (["data", "--sise", "3"], "--sise"),
         (["deploy", "--size", "100"], "--size is 100; it must be a multiple of 32"),
-        ([], "{data,train,network,deploy,devkit,nms,check,windows}"),
+        ([], "{data,train,network,deploy,devkit,nms,check,windows,review}"),
     ],
 )
 def test_a_wrong_flag_is_a_sentence(flags, message, capsys):

@@ -20,7 +20,7 @@ from datasets.picture_files.images import read_image
 from DOTA_devkit.tile_index import read_index
 from tests.conftest import REPOSITORY
 from tests.test_split_tiles import SMALL, STRANGE_NAMES, tree
-from tools import split_tiles, tile_pictures
+from tools import picture_coding, split_tiles
 from tools.config import Config
 from tools.data import open_data
 from tools.running.command_line import SettingsError
@@ -54,7 +54,7 @@ def test_an_interrupted_run_leaves_whole_tiles_and_goes_on_where_it_stopped(dota
             raise KeyboardInterrupt
         return imencode(*arguments)
 
-    monkeypatch.setattr(tile_pictures.cv2, "imencode", encode)
+    monkeypatch.setattr(picture_coding.cv2, "imencode", encode)
     assert main([str(src), str(dst), *SMALL]) == 130
     monkeypatch.undo()
     assert not (dst / "tiles.json").exists()
