@@ -221,6 +221,12 @@ def test_a_range_of_values_holds_in_training_testing_tiles_and_the_exported_file
         np.testing.assert_allclose(found[0]["quad"], exported[0]["quad"], atol=0.05)
 
     capsys.readouterr()
+    assert split_tiles.main([str(data_dir), str(tmp_path / "without"), *sizes]) == 0
+    late = ["--data_dir", str(tmp_path / "without"), "--value_range", "0", "9", "--out", str(tmp_path / "late")]
+    assert main.main(["--phase", "train", *flags, *late]) == 0
+    assert (
+        "--value_range says nothing of tiles of 8 bits; python -m tools.split_tiles takes it" in capsys.readouterr().err
+    )
     assert main.main([*again, "--input", str(images), "--value_range", "0", "9"]) == 2
     assert "--value_range 0 9 contradicts the checkpoint" in capsys.readouterr().err
     assert main.main(["--phase", "train", "--value_range", "9", "0"]) == 2

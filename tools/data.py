@@ -91,6 +91,10 @@ def reading_of(config: Config, data: DataFolder) -> Reading:
         tiles.value_range if value_range is None else value_range,
         tiles.bands if bands is None else bands,
     )
+    for flag, asked, cut_by in (("value_range", value_range, tiles.value_range), ("bands", bands, tiles.bands)):
+        if index is not None and asked is not None and cut_by is None:
+            what = "of 8 bits" if flag == "value_range" else "that are no TIFF files"
+            warn(f"--{flag} says nothing of tiles {what}; python -m tools.split_tiles takes it, when they are cut")
     check_tiles(reading, data, "what is asked for")
     return reading
 
