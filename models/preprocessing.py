@@ -74,6 +74,11 @@ class Preprocessing:
         red, green, blue, *others = self.bands
         return (blue, green, red, *others)
 
+    @property
+    def _range_of_all(self) -> tuple[float, ...] | None:
+        """The range where it is one pair for all channels: ranges of each say nothing of other channels."""
+        return self.value_range if len(self.value_range or ()) == 2 else None
+
     def for_bands(self, bands: tuple[int, ...]) -> Preprocessing:
         """The same for other bands of the same pictures: those that stay keep their mean and std, the others get the
         average. Raises ValueError where none were chosen before, or there are two."""
@@ -84,15 +89,14 @@ class Preprocessing:
         color = "grey" if len(bands) == 1 else "rgb"
         mean = tuple(means.get(band, usual[0]) for band in bands)
         std = tuple(stds.get(band, usual[1]) for band in bands)
-        ranges = self.value_range if len(self.value_range or ()) == 2 else None
-        return replace(self, color=color, mean=mean, std=std, bands=bands, value_range=ranges)
+        return replace(self, color=color, mean=mean, std=std, bands=bands, value_range=self._range_of_all)
 
     def for_channels(self, num_channels: int) -> Preprocessing:
         """The same for pictures of another number of channels, of no chosen bands and ranges of each: one has the
         average of mean and std, more repeat them, as `models.input_channels` does with the weights that read them."""
         if num_channels == len(self.mean):
             return self
-        others = {"bands": None, "value_range": self.value_range if len(self.value_range or ()) == 2 else None}
+        others = {"bands": None, "value_range": self._range_of_all}
         if num_channels == 1:
             mean, std = ((sum(values) / len(values),) for values in (self.mean, self.std))
             return replace(self, color="grey", mean=mean, std=std, **others)
