@@ -16,7 +16,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from DOTA_devkit.evaluation import RECALL_LEVELS, Curve, Evaluation
+from DOTA_devkit.average_precision import RECALL_LEVELS, Curve
+from DOTA_devkit.evaluation import Evaluation
 
 Interval = tuple[float, float]
 LEAST_PICTURES = 2

@@ -81,6 +81,17 @@ def rectangle_sides(quads: np.ndarray) -> np.ndarray:
     return np.sort(np.linalg.norm(rectangles[:, 1:3] - rectangles[:, 0:2], axis=2), axis=1)
 
 
+def outer_quads(quads: np.ndarray, whole_pixels: bool = False) -> np.ndarray:
+    """The outer horizontal boxes of quads (N, 4, 2), as quads (N, 4, 2): what Task 2 compares.
+
+    `whole_pixels` makes them one pixel wider and higher, which gives the overlap of the published Task 2 protocol,
+    where xmax and ymax are the last pixels inside.
+    """
+    low, high = quads.min(axis=1), quads.max(axis=1) + float(whole_pixels)
+    corners = [low[:, 0], low[:, 1], high[:, 0], low[:, 1], high[:, 0], high[:, 1], low[:, 0], high[:, 1]]
+    return np.stack(corners, axis=1).reshape(-1, 4, 2)
+
+
 def minimum_area_rectangles(points: np.ndarray) -> np.ndarray:
     """The smallest rectangles (N, 4, 2) around sets of finite points (N, P, 2), in any order, P at least 1.
 

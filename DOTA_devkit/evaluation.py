@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from DOTA_devkit.average_precision import Curve, curve_of
 from DOTA_devkit.iou import Shapes, prepare
 from DOTA_devkit.labels import EVERY_CLASS, IGNORE_FLAG
 from DOTA_devkit.matching import largest_overlap
@@ -24,8 +25,6 @@ from DOTA_devkit.task_files import ImageDetections, check_detections
 
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 HIT_IOU = 0.5  # beyond it a box is of an object
-# Of the metric of VOC 2007, as published to the last bit: 0.3 here is 0.30000000000000004, which 3 of 10 miss.
-RECALL_LEVELS = np.arange(0.0, 1.1, 0.1)
 
 
 class ImageTruth(NamedTuple):
@@ -43,23 +42,6 @@ class ImageTruth(NamedTuple):
     def ignored(self) -> np.ndarray:
         """(n,) bool: ignore regions, of every class or of their own."""
         return (self.labels == EVERY_CLASS) | (self.difficult == IGNORE_FLAG)
-
-
-class Curve(NamedTuple):
-    """A class at one overlap threshold.
-
-    scores, recall, precision: (d,) one point for each detection that counts, best first; recall is NaN without truth.
-    ap: area under the precision envelope; ap_07: mean of eleven points; both in [0, 1], None without truth.
-    hit (d,) bool: which of them are hits; image (d,): the number of the picture that each is in, by sorted name.
-    """
-
-    scores: np.ndarray
-    recall: np.ndarray
-    precision: np.ndarray
-    ap: float | None
-    ap_07: float | None
-    hit: np.ndarray
-    image: np.ndarray
 
 
 class Hits(NamedTuple):
@@ -165,7 +147,7 @@ def evaluate(
                 hits[label] = Hits(
                     found.scores[rows], overlap[rows], found.quads[rows], truth.quads[rivals[best[rows]]]
                 )
-            curves[label].append(_curve(found.scores[part], outcome[part], found_image[part], num_truths[label]))
+            curves[label].append(curve_of(found.scores[part], outcome[part], found_image[part], num_truths[label]))
     unlisted = tuple(sorted(set(detections) - set(truths)))
     counts = (num_truths.tolist(), num_difficult.tolist(), np.diff(edges).tolist(), image_truths, hits)
     return Evaluation(
@@ -176,33 +158,6 @@ def evaluate(
         missing=tuple(name for name in images if name not in detections),
         unlisted=unlisted,
     )
-
-
-def average_precision(hit: np.ndarray, num_truths: int) -> float:
-    """Area under the precision envelope, the metric of VOC 2010 and later.
-
-    hit (d,) bool: which detections, best score first, are hits; num_truths, at least 1: how many hits there could be.
-    """
-    # The envelope is summed over the hits, each a step of 1 / num_truths: perfect detections give 1.0 to the last bit.
-    envelope = np.maximum.accumulate(_precision(hit)[::-1])[::-1]
-    return float(envelope[hit].sum() / num_truths)
-
-
-def average_precision_07(hit: np.ndarray, num_truths: int) -> float:
-    """Mean of the best precision at recall 0, 0.1 .. 1 or more, the metric of VOC 2007; arguments as above."""
-    precision, recall = _precision(hit), np.cumsum(hit) / num_truths
-    return sum(float(precision[recall >= level].max(initial=0.0)) for level in RECALL_LEVELS) / 11.0
-
-
-def outer_quads(quads: np.ndarray, whole_pixels: bool = False) -> np.ndarray:
-    """The outer horizontal boxes of quads (N, 4, 2), as quads (N, 4, 2): what Task 2 compares.
-
-    `whole_pixels` makes them one pixel wider and higher, which gives the overlap of the published Task 2 protocol,
-    where xmax and ymax are the last pixels inside.
-    """
-    low, high = quads.min(axis=1), quads.max(axis=1) + float(whole_pixels)
-    corners = [low[:, 0], low[:, 1], high[:, 0], low[:, 1], high[:, 0], high[:, 1], low[:, 0], high[:, 1]]
-    return np.stack(corners, axis=1).reshape(-1, 4, 2)
 
 
 def _flat_truth(truths: Mapping[str, ImageTruth], images: list[str], num_classes: int) -> tuple[ImageTruth, np.ndarray]:
@@ -266,19 +221,3 @@ def _match(
     first[truth[::-1]] = over[::-1]  # of several detections of a truth the one written last stays: the best score
     outcome[over] = np.where(counted[truth], first[truth] == over, -1)
     return outcome
-
-
-def _curve(scores: np.ndarray, outcome: np.ndarray, image: np.ndarray, num_truths: int) -> Curve:
-    """The curve of one class from its detections' outcomes, best first."""
-    counts = outcome >= 0
-    hit, scores, image = outcome[counts] == 1, scores[counts], image[counts]
-    precision = _precision(hit)
-    if num_truths == 0:
-        return Curve(scores, np.full(len(hit), np.nan), precision, None, None, hit, image)
-    ap, ap_07 = average_precision(hit, num_truths), average_precision_07(hit, num_truths)
-    return Curve(scores, np.cumsum(hit) / num_truths, precision, ap, ap_07, hit, image)
-
-
-def _precision(hit: np.ndarray) -> np.ndarray:
-    """The share of hits among the first one, two .. d detections: (d,)."""
-    return np.cumsum(hit) / np.arange(1, len(hit) + 1)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from DOTA_devkit.evaluation import IOU_THRESHOLDS, ClassEvaluation, Curve, Evaluation, Hits
+from DOTA_devkit.average_precision import Curve
+from DOTA_devkit.evaluation import IOU_THRESHOLDS, ClassEvaluation, Evaluation, Hits
 from DOTA_devkit.exactness import exactness
 from DOTA_devkit.text_table import aligned, num_columns, ruled
 

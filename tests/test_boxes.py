@@ -21,6 +21,7 @@ from DOTA_devkit.boxes import (
     horizontal_quads,
     minimum_area_rectangles,
     order_clockwise,
+    outer_quads,
     polygon_area,
     quads_to_boxes,
     rectangle_quads,
@@ -60,6 +61,13 @@ def test_the_area_does_not_suffer_far_from_the_origin() -> None:
     assert polygon_area(SQUARE) == 4.0
     assert polygon_area(SQUARE[None, ::-1] + 1e9) == pytest.approx([4.0], abs=0)
     assert polygon_area(np.array([[0, 0], [4, 0], [4, 4], [2, 1], [0, 4]])) == pytest.approx(10.0)
+
+
+def test_outer_quads_enclose() -> None:
+    diamond = np.array([[[5, 0], [10, 4], [5, 8], [0, 4]]], dtype=float)
+    assert outer_quads(diamond).tolist() == [[[0, 0], [10, 0], [10, 8], [0, 8]]]
+    assert outer_quads(diamond, whole_pixels=True).tolist() == [[[0, 0], [11, 0], [11, 9], [0, 9]]]
+    assert outer_quads(np.empty((0, 4, 2))).shape == (0, 4, 2)
 
 
 def test_signed_area_is_positive_clockwise_on_the_screen() -> None:

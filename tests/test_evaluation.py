@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 import shapely
 
+from DOTA_devkit.boxes import outer_quads
 from DOTA_devkit.evaluation import (
     IOU_THRESHOLDS,
     Evaluation,
     ImageTruth,
-    average_precision,
-    average_precision_07,
     evaluate,
-    outer_quads,
 )
 from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections, read_results, write_results
@@ -200,17 +198,6 @@ def test_a_difficult_truth_draws_its_detection_away_from_a_normal_one() -> None:
     assert item.curves[0].recall.tolist() == [0.5]
 
 
-def test_eleven_point_levels_are_the_published_ones() -> None:
-    """np.arange makes the fourth level 0.30000000000000004, which 3 hits of 10 do not reach."""
-    assert average_precision_07(np.ones(3, bool), 10) == pytest.approx(3 / 11, abs=1e-15)
-    assert average_precision(np.ones(3, bool), 10) == pytest.approx(0.3, abs=1e-15)
-
-
-def test_ap_of_no_detections_is_zero() -> None:
-    assert average_precision(np.empty(0, bool), 5) == 0.0
-    assert average_precision_07(np.empty(0, bool), 5) == 0.0
-
-
 # -- truth fed back, nothing at all
 
 
@@ -384,13 +371,6 @@ def test_a_detection_without_area_is_a_false_alarm() -> None:
 
 def test_thresholds_are_the_ten_of_coco() -> None:
     assert IOU_THRESHOLDS == (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-
-
-def test_outer_quads_enclose() -> None:
-    diamond = np.array([[[5, 0], [10, 4], [5, 8], [0, 4]]], dtype=float)
-    assert outer_quads(diamond).tolist() == [[[0, 0], [10, 0], [10, 8], [0, 8]]]
-    assert outer_quads(diamond, whole_pixels=True).tolist() == [[[0, 0], [11, 0], [11, 9], [0, 9]]]
-    assert outer_quads(np.empty((0, 4, 2))).shape == (0, 4, 2)
 
 
 def test_whole_pixels_give_the_overlap_of_the_published_task_2() -> None:

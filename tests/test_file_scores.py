@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from DOTA_devkit.evaluation import outer_quads
+from DOTA_devkit.boxes import outer_quads
 from tests.result_files import BESIDE, FAR, SQUARE, Files
 
 

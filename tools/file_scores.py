@@ -14,7 +14,8 @@ from datasets.class_lists import DOTA_CLASSES, of_known_classes, slips
 from datasets.label_formats.annotations import name_in_list
 from datasets.readers import read_objects
 from datasets.splits import find_name
-from DOTA_devkit.evaluation import IOU_THRESHOLDS, Evaluation, ImageTruth, evaluate, outer_quads
+from DOTA_devkit.boxes import outer_quads
+from DOTA_devkit.evaluation import IOU_THRESHOLDS, Evaluation, ImageTruth, evaluate
 from DOTA_devkit.labels import (
     EVERY_CLASS,
     IGNORED_CLASS,

@@ -24,7 +24,8 @@ from DOTA_devkit import (
     poly_iou,
     poly_nms,
 )
-from DOTA_devkit.evaluation import IOU_THRESHOLDS, ImageTruth, average_precision, evaluate
+from DOTA_devkit.average_precision import average_precision
+from DOTA_devkit.evaluation import IOU_THRESHOLDS, ImageTruth, evaluate
 from DOTA_devkit.labels import write_labels
 from DOTA_devkit.merging import merge_tiles
 from DOTA_devkit.task_files import ImageDetections, write_results
