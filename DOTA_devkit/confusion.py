@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.pairing import pair
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
+from DOTA_devkit.truths import ImageTruth
 
 
 class Confusion(NamedTuple):

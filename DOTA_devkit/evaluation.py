@@ -21,27 +21,14 @@ from DOTA_devkit.average_precision import Curve, curve_of
 from DOTA_devkit.iou import Shapes, prepare
 from DOTA_devkit.labels import EVERY_CLASS, IGNORE_FLAG
 from DOTA_devkit.matching import largest_overlap
-from DOTA_devkit.task_files import ImageDetections, check_detections
+from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.truths import ImageTruth, flat_detections, flat_truth
 
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 HIT_IOU = 0.5  # beyond it a box is of an object
-
-
-class ImageTruth(NamedTuple):
-    """What is in one picture.
-
-    quads: (n, 4, 2) pixels.  labels: (n,) class numbers, or -1: an ignore region of every class ("DontCare").
-    difficult: (n,) 0 normal, 1 difficult, 2 ignore region of its own class.
-    """
-
-    quads: np.ndarray
-    labels: np.ndarray
-    difficult: np.ndarray
-
-    @property
-    def ignored(self) -> np.ndarray:
-        """(n,) bool: ignore regions, of every class or of their own."""
-        return (self.labels == EVERY_CLASS) | (self.difficult == IGNORE_FLAG)
+# Square roots of areas, in pixels, that part objects by size: where "tiny" ends in AI-TOD (Wang et al., ICPR 2020), and
+# where "small" and "medium" end in COCO.
+SIZE_BOUNDS = (16, 32, 96)
 
 
 class Hits(NamedTuple):
@@ -54,12 +41,22 @@ class Hits(NamedTuple):
     truth: np.ndarray
 
 
+class SizeScore(NamedTuple):
+    """The objects of a class that are of one range of sizes: how many have to be found, and their AP at overlap 0.5,
+    None where there are none."""
+
+    num_truths: int
+    ap: float | None
+    ap_07: float | None
+
+
 class ClassEvaluation(NamedTuple):
     """A class: its curves in the order of the thresholds, and what was counted in the listed images.
 
     num_truths: objects that have to be found; num_difficult: objects flagged 1 or 2; num_detections: all of them.
     image_truths (num_images,): the objects that have to be found in each picture, by sorted name.
-    hits: at overlap 0.5; None where that was not measured.
+    hits: at overlap 0.5; None where that was not measured.  by_size: likewise, one for each range that `SIZE_BOUNDS`
+    part; empty where that was not measured.
     """
 
     curves: list[Curve]
@@ -68,6 +65,7 @@ class ClassEvaluation(NamedTuple):
     num_detections: int
     image_truths: np.ndarray
     hits: Hits | None = None
+    by_size: tuple[SizeScore, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +99,9 @@ def evaluate(
     more than this part of its own area lies in one ignore region (label -1, or flag 2 and its class). None is the
     published protocol: flag 2 means what flag 1 means, label -1 is dropped.
 
+    By size, an object of another range is treated like a difficult one, and a detection of another range that would be
+    a false alarm of nothing like one in an ignore region (COCO's protocol).
+
     The result does not depend on the order of the mappings: equal scores go by image name, then by index.
     Raises ValueError, naming the image, for a detection whose score or corner is not finite, a label that is no
     class, or arrays of different lengths.
@@ -110,49 +111,38 @@ def evaluate(
         raise ValueError(f"class names must differ from one another, got {list(class_names)}")
     if difficult not in ("ignore", "count"):
         raise ValueError(f"difficult must be 'ignore' or 'count', got {difficult!r}")
-    truth, truth_image = _flat_truth(truths, images, num_classes)
-    found, found_image = _flat_detections(detections, images, num_classes)
-
-    # Detections class by class, best first. A group is a class within an image. All sorts here are stable.
-    order = np.lexsort((-found.scores, found.labels))
-    found, found_image = found.at(order), found_image[order]
-    group, truth_group = found_image * num_classes + found.labels, truth_image * num_classes + truth.labels
-    shapes = prepare(found.quads)
-
+    truth, truth_image = flat_truth(truths, images, num_classes)
     own = truth.labels != EVERY_CLASS
     counted = own & (truth.difficult == 0)
     if difficult == "count":
         counted |= own & ((truth.difficult == 1) | ((truth.difficult == IGNORE_FLAG) & (ignore_overlap is None)))
-    rivals, starts = _grouped(truth_group, own, len(images) * num_classes)
-    best, overlap = largest_overlap(shapes, group, prepare(truth.quads[rivals]), starts, True)
-    in_region = np.zeros(len(order), dtype=bool)
-    if ignore_overlap is not None:
-        in_region |= _cover(shapes, found_image, truth.quads, truth_image, ~own) > ignore_overlap
-        regions = own & (truth.difficult == IGNORE_FLAG)
-        in_region |= _cover(shapes, group, truth.quads, truth_group, regions) > ignore_overlap
+    found, found_image = flat_detections(detections, images, num_classes)
+    compared = _compare(found, found_image, truth, truth_image, counted, num_classes, ignore_overlap)
+    curves = [compared.curves(threshold) for threshold in iou_thresholds]
+    measures_hits = HIT_IOU in iou_thresholds
+    hits = compared.hits() if measures_hits else [None] * num_classes
+    by_size = compared.by_size() if measures_hits else [()] * num_classes
 
-    edges = np.searchsorted(found.labels, np.arange(num_classes + 1))
+    truth_group = truth_image * num_classes + truth.labels
     image_truths = np.bincount(truth_group[counted], minlength=len(images) * num_classes)
     image_truths = image_truths.reshape(len(images), num_classes).T
-    num_truths = image_truths.sum(axis=1)
-    num_difficult = np.bincount(truth.labels[own & (truth.difficult > 0)], minlength=num_classes)
-    curves: list[list[Curve]] = [[] for _ in class_names]
-    hits: list[Hits | None] = [None] * num_classes
-    for threshold in iou_thresholds:
-        outcome = _match(best, overlap, in_region, counted[rivals], threshold)
-        for label in range(num_classes):
-            part = slice(edges[label], edges[label + 1])
-            if threshold == HIT_IOU:
-                rows = edges[label] + np.flatnonzero(outcome[part] == 1)
-                hits[label] = Hits(
-                    found.scores[rows], overlap[rows], found.quads[rows], truth.quads[rivals[best[rows]]]
-                )
-            curves[label].append(curve_of(found.scores[part], outcome[part], found_image[part], num_truths[label]))
+    num_difficult = np.bincount(truth.labels[own & (truth.difficult > 0)], minlength=num_classes).tolist()
+    num_detections = np.bincount(found.labels, minlength=num_classes).tolist()
     unlisted = tuple(sorted(set(detections) - set(truths)))
-    counts = (num_truths.tolist(), num_difficult.tolist(), np.diff(edges).tolist(), image_truths, hits)
     return Evaluation(
         iou_thresholds=tuple(iou_thresholds),
-        classes={name: ClassEvaluation(*row) for name, *row in zip(class_names, curves, *counts, strict=True)},
+        classes={
+            name: ClassEvaluation(
+                curves=[of_classes[label] for of_classes in curves],
+                num_truths=int(image_truths[label].sum()),
+                num_difficult=num_difficult[label],
+                num_detections=num_detections[label],
+                image_truths=image_truths[label],
+                hits=hits[label],
+                by_size=by_size[label],
+            )
+            for label, name in enumerate(class_names)
+        },
         num_images=len(images),
         num_unlisted=sum(len(detections[name].scores) for name in unlisted),
         missing=tuple(name for name in images if name not in detections),
@@ -160,38 +150,99 @@ def evaluate(
     )
 
 
-def _flat_truth(truths: Mapping[str, ImageTruth], images: list[str], num_classes: int) -> tuple[ImageTruth, np.ndarray]:
-    """All truths one after the other, and the number (n,) of the image that each is in."""
-    for image in images:
-        quads, labels, flags = (np.asarray(item) for item in truths[image])
-        if not len(quads) == len(labels) == len(flags):
-            raise ValueError(f"image {image!r}: {len(quads)} quads, {len(labels)} labels and {len(flags)} flags")
-        if len(labels) and (labels.min() < EVERY_CLASS or labels.max() >= num_classes):
-            raise ValueError(f"image {image!r}: labels {labels.min()} to {labels.max()}, but {num_classes} classes")
-    items = [truths[image] for image in images]
-    quads = _joined([item.quads for item in items], np.float64).reshape(-1, 4, 2)
-    flat = ImageTruth(quads, *(_joined([item[k] for item in items], np.int64) for k in (1, 2)))
-    return flat, np.repeat(np.arange(len(images)), [len(item.labels) for item in items])
+@dataclass(frozen=True)
+class _Compared:
+    """Detections, class by class and best first, beside the truths that they overlap most.
+
+    found (D): the detections; image (D,): the number of the picture of each.
+    truth (R): the objects of a class, group by group; counted (R,) bool: those that have to be found.
+    best, overlap (D,): the object of its class and picture that each overlaps most, -1 for none, and by how much.
+    in_region (D,) bool: which lie in an ignore region.  size (D,), truth_size (R,): numbers of ranges of sizes.
+    """
+
+    found: ImageDetections
+    image: np.ndarray
+    truth: ImageTruth
+    counted: np.ndarray
+    best: np.ndarray
+    overlap: np.ndarray
+    in_region: np.ndarray
+    size: np.ndarray
+    truth_size: np.ndarray
+    num_classes: int
+
+    def curves(self, threshold: float) -> list[Curve]:
+        """The curve of each class at an overlap."""
+        return self._curves(self._outcome(threshold, self.counted, self.in_region), self.counted)
+
+    def hits(self) -> list[Hits]:
+        """What was found of each class at `HIT_IOU`."""
+        rows = np.flatnonzero(self._outcome(HIT_IOU, self.counted, self.in_region) == 1)
+        parts = np.split(rows, np.searchsorted(self.found.labels[rows], np.arange(1, self.num_classes)))
+        found, truth = self.found, self.truth.quads
+        return [
+            Hits(found.scores[part], self.overlap[part], found.quads[part], truth[self.best[part]])
+            for part in parts[: self.num_classes]
+        ]
+
+    def by_size(self) -> list[tuple[SizeScore, ...]]:
+        """The score of each range of sizes at `HIT_IOU`, of each class."""
+        scores = []
+        for number in range(len(SIZE_BOUNDS) + 1):
+            counted = self.counted & (self.truth_size == number)
+            curves = self._curves(self._outcome(HIT_IOU, counted, self.in_region | (self.size != number)), counted)
+            counts = np.bincount(self.truth.labels[counted], minlength=self.num_classes).tolist()
+            scores.append([SizeScore(count, item.ap, item.ap_07) for count, item in zip(counts, curves, strict=True)])
+        return list(zip(*scores, strict=True))
+
+    def _outcome(self, threshold: float, counted: np.ndarray, is_left_out: np.ndarray) -> np.ndarray:
+        """What becomes of each detection (D,): 1 a hit, 0 a false alarm, -1 neither, as a false alarm about no object
+        is that `is_left_out`."""
+        outcome = np.where(is_left_out, -1, 0)
+        over = np.flatnonzero((self.best >= 0) & (self.overlap > threshold))
+        truth = self.best[over]
+        first = np.empty(len(counted), np.int64)
+        first[truth[::-1]] = over[::-1]  # of several detections of a truth the one written last stays: the best score
+        outcome[over] = np.where(counted[truth], first[truth] == over, -1)
+        return outcome
+
+    def _curves(self, outcome: np.ndarray, counted: np.ndarray) -> list[Curve]:
+        counts = np.bincount(self.truth.labels[counted], minlength=self.num_classes).tolist()
+        edges = np.searchsorted(self.found.labels, np.arange(self.num_classes + 1))
+        parts = [slice(*ends) for ends in zip(edges[:-1], edges[1:], strict=True)]
+        return [
+            curve_of(self.found.scores[part], outcome[part], self.image[part], count)
+            for part, count in zip(parts, counts, strict=True)
+        ]
 
 
-def _flat_detections(
-    detections: Mapping[str, ImageDetections], images: list[str], num_classes: int
-) -> tuple[ImageDetections, np.ndarray]:
-    """The detections of the listed images one after the other, and the number (n,) of the image that each is in."""
-    listed = [(number, image) for number, image in enumerate(images) if image in detections]
-    items = [detections[image] for _, image in listed]
-    for (_, image), item in zip(listed, items, strict=True):
-        check_detections(image, item, num_classes)
-    quads = _joined([item.quads for item in items], np.float64).reshape(-1, 4, 2)
-    scores = _joined([item.scores for item in items], np.float64)
-    flat = ImageDetections(quads, scores, _joined([item.labels for item in items], np.int64))
-    numbers = np.array([number for number, _ in listed], dtype=np.int64)
-    return flat, np.repeat(numbers, [len(item.scores) for item in items])
-
-
-def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
-    """The numbers of all parts in one flat array."""
-    return np.concatenate([np.empty(0, dtype), *(np.asarray(part, dtype=dtype).reshape(-1) for part in parts)])
+def _compare(
+    found: ImageDetections,
+    found_image: np.ndarray,
+    truth: ImageTruth,
+    truth_image: np.ndarray,
+    counted: np.ndarray,
+    num_classes: int,
+    ignore_overlap: float | None,
+) -> _Compared:
+    """Set the detections of many pictures beside the truths; a group is a class within a picture."""
+    order = np.lexsort((-found.scores, found.labels))  # class by class, best first; all sorts here are stable
+    found, found_image = found.at(order), found_image[order]
+    group, truth_group = found_image * num_classes + found.labels, truth_image * num_classes + truth.labels
+    num_groups = num_classes * (1 + int(max(truth_image.max(initial=0), found_image.max(initial=0))))
+    own = truth.labels != EVERY_CLASS
+    shapes = prepare(found.quads)
+    rivals, starts = _grouped(truth_group, own, num_groups)
+    rival_shapes = prepare(truth.quads[rivals])
+    best, overlap = largest_overlap(shapes, group, rival_shapes, starts, True)
+    in_region = np.zeros(len(order), dtype=bool)
+    if ignore_overlap is not None:
+        in_region |= _cover(shapes, found_image, truth.quads, truth_image, ~own) > ignore_overlap
+        regions = own & (truth.difficult == IGNORE_FLAG)
+        in_region |= _cover(shapes, group, truth.quads, truth_group, regions) > ignore_overlap
+    rival_truth = ImageTruth(*(values[rivals] for values in truth))
+    sizes = (np.searchsorted(SIZE_BOUNDS, np.sqrt(item.areas)) for item in (shapes, rival_shapes))
+    return _Compared(found, found_image, rival_truth, counted[rivals], best, overlap, in_region, *sizes, num_classes)
 
 
 def _grouped(group: np.ndarray, chosen: np.ndarray, num_groups: int) -> tuple[np.ndarray, np.ndarray]:
@@ -208,16 +259,3 @@ def _cover(
     num_groups = 1 + max(group.max(initial=0), region_group.max(initial=0))
     indices, starts = _grouped(region_group, chosen, num_groups)
     return largest_overlap(shapes, group, prepare(quads[indices]), starts, False)[1]
-
-
-def _match(
-    best: np.ndarray, overlap: np.ndarray, in_region: np.ndarray, counted: np.ndarray, threshold: float
-) -> np.ndarray:
-    """What becomes of each detection, in the order of their scores: 1 a hit, 0 a false alarm, -1 neither."""
-    outcome = np.where(in_region, -1, 0)
-    over = np.flatnonzero((best >= 0) & (overlap > threshold))
-    truth = best[over]
-    first = np.empty(len(counted), np.int64)
-    first[truth[::-1]] = over[::-1]  # of several detections of a truth the one written last stays: the best score
-    outcome[over] = np.where(counted[truth], first[truth] == over, -1)
-    return outcome

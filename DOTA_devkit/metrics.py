@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from DOTA_devkit.average_precision import Curve
-from DOTA_devkit.evaluation import IOU_THRESHOLDS, ClassEvaluation, Evaluation, Hits
+from DOTA_devkit.evaluation import IOU_THRESHOLDS, SIZE_BOUNDS, ClassEvaluation, Evaluation, Hits, SizeScore
 from DOTA_devkit.exactness import exactness
 from DOTA_devkit.text_table import aligned, num_columns, ruled
 
@@ -16,6 +17,7 @@ FIT_KEYS = (
     *("fit_iou", "fit_center_px", "fit_center_px_95", "fit_angle_deg", "fit_angle_deg_95"),
     *("fit_length", "fit_width"),
 )
+SIZES = tuple(f"{low or 0}-{high or ''}" for low, high in pairwise((None, *SIZE_BOUNDS, None)))  # 0-16 .. 96-
 
 
 def metrics_dict(evaluation: Evaluation) -> dict[str, Any]:
@@ -23,13 +25,22 @@ def metrics_dict(evaluation: Evaluation) -> dict[str, Any]:
 
     Means are over the classes that have truth. precision, recall, f1 and score_threshold belong to the best F1 at
     overlap 0.5: what a user gets who keeps the detections of at least that score. Of the objects that these find, the
-    `fit_` numbers tell how exact the boxes are (`exactness`): medians, and 95th percentiles of what is off.
+    `fit_` numbers tell how exact the boxes are (`exactness`): medians, and 95th percentiles of what is off. "sizes" has
+    AP50 and number of the objects of each range of sizes (square roots of areas in pixels, "16-32"); nothing where
+    overlap 0.5 was not measured.
     """
     classes = {name: _class_metrics(item, evaluation.iou_thresholds) for name, item in evaluation.classes.items()}
     keys = {"mAP50": "AP50", "mAP75": "AP75", "mAP50_95": "AP50_95", "mAP50_07": "AP50_07"}
     means: dict[str, Any] = {top: _mean([row[key] for row in classes.values()]) for top, key in keys.items()}
     thresholds = map(_threshold_key, evaluation.iou_thresholds)
     means["mAP"] = {key: _mean([row["AP"][key] for row in classes.values()]) for key in thresholds}
+    means["sizes"] = {
+        size: {
+            "mAP50": _mean([row["sizes"][size]["AP50"] for row in classes.values()]),
+            "num_truths": sum(row["sizes"][size]["num_truths"] for row in classes.values()),
+        }
+        for size in (SIZES if all(item.by_size for item in evaluation.classes.values()) else ())
+    }
     return means | {
         "num_images": evaluation.num_images,
         "num_missing": len(evaluation.missing),
@@ -39,6 +50,11 @@ def metrics_dict(evaluation: Evaluation) -> dict[str, Any]:
         "num_detections": sum(item.num_detections for item in evaluation.classes.values()),
         "classes": classes,
     }
+
+
+def format_report(metrics: Mapping[str, Any]) -> str:
+    """What the terminal shows of `metrics_dict`: the table of AP, how exact the boxes are, and AP by size."""
+    return "\n".join(filter(None, [format_table(metrics), format_exactness(metrics), format_sizes(metrics)]))
 
 
 def format_table(metrics: Mapping[str, Any]) -> str:
@@ -90,6 +106,21 @@ def format_exactness(metrics: Mapping[str, Any]) -> str:
     return "\n".join([what, head, "-" * num_columns(head), *lines])
 
 
+def format_sizes(metrics: Mapping[str, Any]) -> str:
+    """A table for the terminal of AP50 and number of the objects of each size; "" where all are of one."""
+    sizes = [name for name, item in metrics["sizes"].items() if item["num_truths"]]
+    if len(sizes) < 2:
+        return ""
+    low, high = ([name.split("-")[end] for name in sizes] for end in (0, 1))
+    titles = [f"over {a}" if not b else f"{a} to {b}" for a, b in zip(low, high, strict=True)]
+    rows = [["class", *(cell for title in titles for cell in (title, "truths"))]]
+    of_classes = [(name, item["sizes"], "AP50") for name, item in metrics["classes"].items() if item["num_truths"]]
+    for name, by_size, key in [*of_classes, ("mean", metrics["sizes"], "mAP50")]:
+        cells = ((_cell(by_size[size][key]), str(by_size[size]["num_truths"])) for size in sizes)
+        rows.append([name, *(cell for pair in cells for cell in pair)])
+    return "AP50 by size of the objects (square root of the area, px)\n" + ruled(rows)
+
+
 def _class_metrics(item: ClassEvaluation, thresholds: tuple[float, ...]) -> dict[str, Any]:
     by_threshold = dict(zip(map(_threshold_key, thresholds), item.curves, strict=True))
     at_50, at_75 = by_threshold.get("0.50"), by_threshold.get("0.75")
@@ -103,6 +134,7 @@ def _class_metrics(item: ClassEvaluation, thresholds: tuple[float, ...]) -> dict
         "AP": {key: curve.ap for key, curve in by_threshold.items()},
         **best,
         **_fit(item.hits, best["score_threshold"]),
+        "sizes": _sizes(item.by_size),
         "num_truths": item.num_truths,
         "num_difficult": item.num_difficult,
         "num_detections": item.num_detections,
@@ -135,6 +167,13 @@ def _fit(hits: Hits | None, score_threshold: float | None) -> dict[str, float | 
     return {
         key: float(np.percentile(values, 95 if key.endswith("_95") else 50))
         for key, values in zip(FIT_KEYS, columns, strict=True)
+    }
+
+
+def _sizes(by_size: Sequence[SizeScore]) -> dict[str, dict[str, float | int | None]]:
+    names = SIZES if by_size else ()
+    return {
+        name: {"AP50": score.ap, "num_truths": score.num_truths} for name, score in zip(names, by_size, strict=True)
     }
 
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.iou import intersection_over_first, poly_iou
 from DOTA_devkit.labels import EVERY_CLASS
 from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.truths import ImageTruth
 
 BLOCK = 512  # detections whose overlaps are held at a time
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import main
-from DOTA_devkit.evaluation import ImageTruth
+from DOTA_devkit.truths import ImageTruth
 from tools import benchmark
 from tools.benchmarks.benchmark_nms import benchmark_nms, count_dropped
 

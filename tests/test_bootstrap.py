@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from DOTA_devkit.bootstrap import ap50_differences, ap50_intervals, draw_pictures, weighted_ap50, with_intervals
-from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate
+from DOTA_devkit.evaluation import Evaluation, evaluate
 from DOTA_devkit.metrics import format_table, metrics_dict
 from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.truths import ImageTruth
 from tests.test_evaluation import CLASSES, found, scene, square, truth
 
 METRICS = ("area", "07")

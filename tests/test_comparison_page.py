@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.iou import intersection_over_first
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
+from DOTA_devkit.truths import ImageTruth
 from tools.drawings.comparison_page import FALSE_COLOR, MISSED_COLOR, PAGE_WIDTH, PageItem, draw_page, match
 
 NOTHING = ImageTruth(np.zeros((0, 4, 2)), np.zeros(0, np.int64), np.zeros(0, np.int64))

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from DOTA_devkit.confusion import confusion
-from DOTA_devkit.evaluation import ImageTruth, evaluate
+from DOTA_devkit.evaluation import evaluate
 from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.truths import ImageTruth
 
 SQUARE = np.array([[0.0, 0], [10, 0], [10, 10], [0, 10]])
 

@@ -15,9 +15,10 @@ from datasets import demo
 from datasets.demo import CLASS_NAMES, SCENE_SIZE, draw_scene, ensure_demo, write_demo
 from datasets.demo_scenes.canvas import placed
 from datasets.demo_scenes.things import boat, car, truck
-from DOTA_devkit.evaluation import ImageTruth, evaluate
+from DOTA_devkit.evaluation import evaluate
 from DOTA_devkit.iou import poly_iou
 from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.truths import ImageTruth
 
 NUM_SCENES = 60
 

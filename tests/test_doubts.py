@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from DOTA_devkit.boxes import boxes_to_quads
-from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
+from DOTA_devkit.truths import ImageTruth
 from tools.label_review.doubts import KINDS, doubts_of
 
 CAR, BOAT = 0, 1

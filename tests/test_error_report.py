@@ -11,8 +11,8 @@ import pytest
 
 from datasets.picture_files.images import read_image
 from DOTA_devkit.confusion import Confusion, confusion
-from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.truths import ImageTruth
 from tools.drawings.error_report import CONFUSION_CSV, CONFUSION_PLOT, WORST, write_confusion, write_worst
 
 SQUARE = np.array([[4.0, 4], [24, 4], [24, 24], [4, 24]])

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import main
-from DOTA_devkit.evaluation import ImageTruth, evaluate
+from DOTA_devkit.evaluation import evaluate
 from DOTA_devkit.labels import read_labels
 from DOTA_devkit.metrics import metrics_dict
+from DOTA_devkit.truths import ImageTruth
 from models import IMAGENET
 from tests.conftest import save_finding_network
 from tools import convert_labels, merge_results, split_tiles

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import read_labels, write_labels
 from DOTA_devkit.task_files import ImageDetections, result_path, write_results
+from DOTA_devkit.truths import ImageTruth
 from tests.label_documents import YOLO_LINE, yolo_folder
 from tests.result_files import BESIDE, FAR, SQUARE, Files
 from tests.test_evaluation import CLASSES, reference, scene
@@ -210,6 +210,7 @@ def test_metric_07_fills_all_keys_with_the_eleven_points(files: Files, capsys: p
     area, eleven = files.metrics(), files.metrics("--metric", "07")
     assert (area["metric"], area["mAP50"], area["mAP50_07"]) == ("area", 0.5, pytest.approx(6 / 11))
     assert (eleven["metric"], eleven["classes"]["ship"]["AP50"]) == ("07", pytest.approx(6 / 11))
+    assert eleven["sizes"]["0-16"]["mAP50"] == eleven["mAP50_07"]
     assert eleven["mAP50"] == eleven["mAP50_07"] == pytest.approx(eleven["mAP50_95"])
     assert capsys.readouterr().out.count("0.5455") == 6
 

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from DOTA_devkit.boxes import boxes_to_quads
-from DOTA_devkit.evaluation import ImageTruth, evaluate
+from DOTA_devkit.evaluation import evaluate
 from DOTA_devkit.exactness import exactness
 from DOTA_devkit.metrics import format_exactness, metrics_dict
 from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.truths import ImageTruth
 
 
 def quads(*boxes: tuple[float, float, float, float, float]) -> np.ndarray:

@@ -8,12 +8,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from DOTA_devkit.boxes import boxes_to_quads
-from DOTA_devkit.evaluation import ImageTruth, evaluate
+from DOTA_devkit.evaluation import evaluate
 from DOTA_devkit.iou import poly_iou
 from DOTA_devkit.merging import BORDER, border_weight, merge_tiles
 from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections
 from DOTA_devkit.tiling import Tile, cut_labels, lay_tiles, tile_windows
+from DOTA_devkit.truths import ImageTruth
 
 
 def box(xmin: float, ymin: float, xmax: float, ymax: float) -> list[list[float]]:

@@ -8,7 +8,7 @@ import unicodedata
 import numpy as np
 
 from DOTA_devkit.evaluation import evaluate
-from DOTA_devkit.metrics import format_table, metrics_dict
+from DOTA_devkit.metrics import SIZES, format_report, format_sizes, format_table, metrics_dict
 from tests.test_evaluation import found, square, truth
 
 
@@ -66,6 +66,34 @@ def test_other_thresholds_have_their_own_keys() -> None:
     assert metrics["mAP50"] is None
     assert metrics["mAP50_95"] is None
     assert metrics["classes"]["s"]["precision"] is None
+
+
+def test_sizes_are_a_column_each_where_there_are_objects_of_several() -> None:
+    truths = {"a": truth([square(0), square(50), square(200, side=40)], [0, 1, 0])}
+    detections = {"a": found([square(0), square(50)], [0.9, 0.8], [0, 1])}
+    metrics = metrics_dict(evaluate(detections, truths, ["car", "truck", "none"]))
+    assert SIZES == ("0-16", "16-32", "32-96", "96-")
+    assert metrics["classes"]["car"]["sizes"]["32-96"] == {"AP50": 0.0, "num_truths": 1}
+    assert metrics["sizes"]["0-16"] == {"mAP50": 1.0, "num_truths": 2}
+    assert metrics["sizes"]["96-"] == {"mAP50": None, "num_truths": 0}
+    title, *table = format_sizes(metrics).splitlines()
+    assert "square root" in title
+    rows = [line.split() for line in table if "---" not in line]
+    assert rows == [
+        "class 0 to 16 truths 32 to 96 truths".split(),
+        ["car", "1.0000", "1", "0.0000", "1"],
+        ["truck", "1.0000", "1", "n/a", "0"],
+        ["mean", "1.0000", "2", "0.0000", "1"],
+    ]
+    assert format_report(metrics).endswith(format_sizes(metrics))
+
+
+def test_objects_of_one_size_have_no_table_of_sizes() -> None:
+    metrics = metrics_dict(evaluate({}, {"a": truth([square(0)], [0])}, ["car"]))
+    assert format_sizes(metrics) == ""
+    metrics = metrics_dict(evaluate({}, {"a": truth([square(0)], [0])}, ["car"], (0.75,)))
+    assert metrics["sizes"] == {}
+    assert format_sizes(metrics) == ""
 
 
 def test_the_table_is_aligned_in_any_script() -> None:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from DOTA_devkit import pairing
-from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.iou import poly_iou
 from DOTA_devkit.pairing import pair
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
+from DOTA_devkit.truths import ImageTruth
 
 SQUARE = np.array([[0.0, 0], [10, 0], [10, 10], [0, 10]])
 PLACES = st.integers(0, 40).map(float)

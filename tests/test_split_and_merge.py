@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from datasets.readers import read_classes, read_samples
-from DOTA_devkit.evaluation import ImageTruth, evaluate
+from DOTA_devkit.evaluation import evaluate
 from DOTA_devkit.iou import poly_iou
 from DOTA_devkit.labels import read_labels
 from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, write_results
 from DOTA_devkit.tile_index import read_index
+from DOTA_devkit.truths import ImageTruth
 from tools import split_tiles
 from tools.merge_results import main
 

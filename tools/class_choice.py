@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from datasets.picture_files.picture_windows import PictureWindows
-from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import EVERY_CLASS, did_you_mean
 from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.truths import ImageTruth
 from tools.outcomes import DetectionSettings, PictureDetector, Tiling
 from tools.running.command_line import SettingsError
 

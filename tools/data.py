@@ -25,9 +25,9 @@ from datasets.readers import (
 from datasets.splits import ListError, Split, choose_split
 from datasets.tile_parts import tiles_on_shared_ground
 from datasets.training_set import TrainingSet
-from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import LabelError, did_you_mean
 from DOTA_devkit.tile_index import TileIndex
+from DOTA_devkit.truths import ImageTruth
 from tools.config import Config
 from tools.run_lists import held_out
 from tools.running.command_line import SettingsError

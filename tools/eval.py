@@ -10,9 +10,10 @@ import numpy as np
 from DOTA_devkit.atomic import write_csv, write_json
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
 from DOTA_devkit.confusion import confusion
-from DOTA_devkit.evaluation import Evaluation, ImageTruth, evaluate
-from DOTA_devkit.metrics import format_exactness, format_table, metrics_dict
+from DOTA_devkit.evaluation import Evaluation, evaluate
+from DOTA_devkit.metrics import format_report, metrics_dict
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections, read_results, result_path
+from DOTA_devkit.truths import ImageTruth
 from tools.class_scores import least_scores, scores_of
 from tools.config import Config
 from tools.data import check_tiles, open_data, read_split, split_of, truths_of
@@ -79,9 +80,7 @@ def run(config: Config) -> int:
     write_evaluation(loaded.run_dir, scored, metrics | {"results": {**origin, "images": len(origin["images"])}})
     images = None if whole is not None else {sample.name: sample.image_path for sample in samples}
     written = [METRICS, CSV, CURVES, *_write_errors(loaded, metrics, detections, truths, images)]
-    log(f"{what}:\n{format_table(metrics)}")
-    if fits := format_exactness(metrics):
-        log(fits)
+    log(f"{what}:\n{format_report(metrics)}")
     if numbered := numbered_classes(class_names):
         log(numbered)
     log(f"written: {', '.join(str(loaded.run_dir / name) for name in written)}")

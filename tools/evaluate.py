@@ -17,7 +17,7 @@ from DOTA_devkit.atomic import write_json
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
 from DOTA_devkit.evaluation import IOU_THRESHOLDS
 from DOTA_devkit.labels import LabelError, read_class_names
-from DOTA_devkit.metrics import format_exactness, format_table
+from DOTA_devkit.metrics import format_report
 from tools.detection.results import results_in
 from tools.file_scores import score_files, score_metrics
 from tools.running.command_line import Parser, SettingsError, exit_code
@@ -66,9 +66,7 @@ def _run(options: argparse.Namespace) -> None:
     protocol = "published protocol" if options.published else f"ignore regions from {ignore_overlap}"
     print(f"task {options.task}, {scored.num_images} pictures, metric {options.metric}, ", end="")
     print(f"difficult objects {'ignored' if options.difficult == 'ignore' else 'counted'}, {protocol}")
-    print(format_table(metrics))
-    if fits := format_exactness(metrics):
-        print(fits)
+    print(format_report(metrics))
     for other in others:
         rng, draws = np.random.default_rng(options.seed), options.bootstrap or USUAL_RESAMPLES
         difference = score_difference(scored, other, draws, rng, options.metric)

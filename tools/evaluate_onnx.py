@@ -13,7 +13,7 @@ from datasets.picture_files.images import ImageError
 from datasets.readers import Sample
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.evaluation import evaluate
-from DOTA_devkit.metrics import format_exactness, format_table, metrics_dict
+from DOTA_devkit.metrics import format_report, metrics_dict
 from DOTA_devkit.task_files import ImageDetections
 from tools.config import Config
 from tools.data import check_tiles, open_data, read_split, truths_of
@@ -83,9 +83,7 @@ def _run(options: argparse.Namespace) -> int:
         detections = whole.merged(detections, detector.settings.nms_thresh, detector.settings.agnostic)
         truths, what = whole.truths, f"{whole.source} of {split.source}"
     metrics = metrics_dict(evaluate(detections, truths, class_names, ignore_overlap=config.ignore_overlap))
-    print(f"{options.model} on {what}:\n{format_table(metrics)}")
-    if fits := format_exactness(metrics):
-        print(fits)
+    print(f"{options.model} on {what}:\n{format_report(metrics)}")
     if options.json:
         write_json(options.json, metrics | {"model": str(options.model), "pictures": split.source})
         print(f"written: {options.json}")

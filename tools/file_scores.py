@@ -15,7 +15,7 @@ from datasets.label_formats.annotations import name_in_list
 from datasets.readers import read_objects
 from datasets.splits import find_name
 from DOTA_devkit.boxes import outer_quads
-from DOTA_devkit.evaluation import IOU_THRESHOLDS, Evaluation, ImageTruth, evaluate
+from DOTA_devkit.evaluation import IOU_THRESHOLDS, Evaluation, evaluate
 from DOTA_devkit.labels import (
     EVERY_CLASS,
     IGNORED_CLASS,
@@ -30,6 +30,7 @@ from DOTA_devkit.labels import (
 from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.names import spelling_in
 from DOTA_devkit.task_files import ImageDetections, Results, read_results, result_files
+from DOTA_devkit.truths import ImageTruth
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
 
@@ -114,7 +115,10 @@ def score_metrics(scored: Evaluation, metric: Literal["area", "07"] = "area") ->
     """The numbers of metrics.json by one metric: with "07" every AP in it is the mean of eleven points."""
     if metric == "07":
         classes = {
-            name: item._replace(curves=[curve._replace(ap=curve.ap_07) for curve in item.curves])
+            name: item._replace(
+                curves=[curve._replace(ap=curve.ap_07) for curve in item.curves],
+                by_size=tuple(score._replace(ap=score.ap_07) for score in item.by_size),
+            )
             for name, item in scored.classes.items()
         }
         scored = replace(scored, classes=classes)

@@ -25,12 +25,13 @@ from DOTA_devkit import (
     poly_nms,
 )
 from DOTA_devkit.average_precision import average_precision
-from DOTA_devkit.evaluation import IOU_THRESHOLDS, ImageTruth, evaluate
+from DOTA_devkit.evaluation import IOU_THRESHOLDS, evaluate
 from DOTA_devkit.labels import write_labels
 from DOTA_devkit.merging import merge_tiles
 from DOTA_devkit.task_files import ImageDetections, write_results
 from DOTA_devkit.tile_index import INDEX_NAME, TileIndex, write_index
 from DOTA_devkit.tiling import cut_labels, lay_tiles
+from DOTA_devkit.truths import ImageTruth
 from tools import merge_results
 from tools.benchmarks.benchmark_split import benchmark_split
 from tools.benchmarks.timing import in_turns

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from DOTA_devkit import poly_nms
-from DOTA_devkit.evaluation import ImageTruth, evaluate
+from DOTA_devkit.evaluation import evaluate
 from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.truths import ImageTruth
 from tools.data import open_data, read_split, truths_of
 from tools.detection.detect import Inference
 from tools.detection.loaded_run import load_run

@@ -9,11 +9,11 @@ from typing import NamedTuple
 from datasets.label_formats.dota_folder import is_dota_folder
 from datasets.picture_files.images import ImageError
 from datasets.readers import list_images, read_samples
-from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.merging import merge_pictures
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.tile_index import INDEX_NAME, TileIndex, read_index
+from DOTA_devkit.truths import ImageTruth
 from tools.config import Config
 from tools.data import left_out_classes, none_readable, truths_of
 from tools.detection.results import ResultFiles, named_picture

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.pairing import pair
 from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.truths import ImageTruth
 from tools.drawing import (
     GREY,
     PAPER,

@@ -11,8 +11,8 @@ import numpy as np
 from datasets.picture_files.images import ImageError
 from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.confusion import Confusion
-from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
+from DOTA_devkit.truths import ImageTruth
 from tools.drawing import as_bgr
 from tools.drawings.comparison_page import MOST_PICTURES, PageItem, draw_page
 from tools.drawings.drawing_files import write_picture

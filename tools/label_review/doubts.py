@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.pairing import overlapping, pair
 from DOTA_devkit.task_files import ImageDetections
+from DOTA_devkit.truths import ImageTruth
 
 SAME_IOU = 0.5  # from which on a box is of an object, as the AP has it
 NEAR_IOU = 0.1  # from which on a box may be of an object whose label lies beside it

@@ -12,9 +12,9 @@ import numpy as np
 
 from datasets.class_lists import of_known_classes, unknown_class
 from datasets.readers import Read, read_objects
-from DOTA_devkit.evaluation import ImageTruth
 from DOTA_devkit.labels import EVERY_CLASS, IGNORED_CLASS, LabelError, Labels
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
+from DOTA_devkit.truths import ImageTruth
 from tools.label_review.doubts import KINDS, Doubt, doubts_of
 
 COLUMNS = (
