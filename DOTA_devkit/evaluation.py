@@ -22,10 +22,9 @@ from DOTA_devkit.iou import Shapes, prepare
 from DOTA_devkit.labels import EVERY_CLASS, IGNORE_FLAG
 from DOTA_devkit.matching import largest_overlap
 from DOTA_devkit.task_files import ImageDetections
-from DOTA_devkit.truths import ImageTruth, flat_detections, flat_truth
+from DOTA_devkit.truths import HIT_IOU, ImageTruth, flat_detections, flat_truth
 
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
-HIT_IOU = 0.5  # beyond it a box is of an object
 # Square roots of areas, in pixels, that part objects by size: where "tiny" ends in AI-TOD (Wang et al., ICPR 2020), and
 # where "small" and "medium" end in COCO.
 SIZE_BOUNDS = (16, 32, 96)

@@ -9,7 +9,7 @@ import numpy as np
 from DOTA_devkit.iou import intersection_over_first, poly_iou
 from DOTA_devkit.labels import EVERY_CLASS
 from DOTA_devkit.task_files import ImageDetections
-from DOTA_devkit.truths import ImageTruth
+from DOTA_devkit.truths import HIT_IOU, ImageTruth
 
 BLOCK = 512  # detections whose overlaps are held at a time
 
@@ -25,7 +25,7 @@ class Pairing(NamedTuple):
 def pair(
     boxes: ImageDetections,
     truth: ImageTruth,
-    min_iou: float = 0.5,
+    min_iou: float = HIT_IOU,
     ignore_overlap: float = 0.5,
     *,
     across_classes: bool = False,

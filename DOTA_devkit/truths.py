@@ -10,6 +10,8 @@ import numpy as np
 from DOTA_devkit.labels import EVERY_CLASS, IGNORE_FLAG
 from DOTA_devkit.task_files import ImageDetections, check_detections
 
+HIT_IOU = 0.5  # beyond it a box is of an object
+
 
 class ImageTruth(NamedTuple):
     """What is in one picture.

@@ -13,11 +13,11 @@ import pytest
 import shapely
 
 from DOTA_devkit.boxes import outer_quads, polygon_area
-from DOTA_devkit.evaluation import HIT_IOU, IOU_THRESHOLDS, SIZE_BOUNDS, Evaluation, evaluate
+from DOTA_devkit.evaluation import IOU_THRESHOLDS, SIZE_BOUNDS, Evaluation, evaluate
 from DOTA_devkit.iou import poly_iou
 from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import ImageDetections, read_results, write_results
-from DOTA_devkit.truths import ImageTruth
+from DOTA_devkit.truths import HIT_IOU, ImageTruth
 
 CLASSES = ["plane", "ship", "small-vehicle"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from DOTA_devkit.pairing import pair
 from DOTA_devkit.task_files import ImageDetections
-from DOTA_devkit.truths import ImageTruth
+from DOTA_devkit.truths import HIT_IOU, ImageTruth
 from tools.drawing import (
     GREY,
     PAPER,
@@ -27,7 +27,6 @@ from tools.drawings.lettering import draw_text, drawable
 from tools.running.messages import counted
 
 MOST_PICTURES = 8
-MATCH_IOU = 0.5
 PAGE_WIDTH, CELL_HEIGHT, LEAST_CELL_WIDTH, GAP = 1600, 640, 520, 8  # pixels; a cell is one of the two halves of a row
 LARGEST_ZOOM = 3.0
 LINE_HEIGHT = 26
@@ -86,7 +85,7 @@ def draw_page(
 
 def match(truth: ImageTruth, found: ImageDetections, ignore_overlap: float = 0.5) -> Matches:
     """What agrees, as `pair` pairs what was found with the objects of its class."""
-    pairing = pair(found, truth, MATCH_IOU, ignore_overlap)
+    pairing = pair(found, truth, HIT_IOU, ignore_overlap)
     counts = ~truth.ignored & (truth.difficult == 0)
     is_paired = pairing.truth_of >= 0
     of_found = np.where(pairing.is_hidden, -1, 0)
@@ -160,7 +159,7 @@ def _legend(class_names: Sequence[str], labels: Sequence[int], min_score: float,
     entries = [LegendEntry(title, WHITE, "none")] if title else []
     entries += [
         LegendEntry(f"left: truth; right: predictions, score {min_score:.2f} and more", WHITE, "none"),
-        LegendEntry(f"has a counterpart of its class (IoU {MATCH_IOU} or more)", WHITE, "line"),
+        LegendEntry(f"has a counterpart of its class (IoU {HIT_IOU} or more)", WHITE, "line"),
         LegendEntry("missed", MISSED_COLOR, "dashed"),
         LegendEntry("false alarm", FALSE_COLOR, "dashed"),
         LegendEntry("does not count", GREY, "line"),

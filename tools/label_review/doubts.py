@@ -9,9 +9,8 @@ import numpy as np
 
 from DOTA_devkit.pairing import overlapping, pair
 from DOTA_devkit.task_files import ImageDetections
-from DOTA_devkit.truths import ImageTruth
+from DOTA_devkit.truths import HIT_IOU, ImageTruth
 
-SAME_IOU = 0.5  # from which on a box is of an object, as the AP has it
 NEAR_IOU = 0.1  # from which on a box may be of an object whose label lies beside it
 
 
@@ -69,7 +68,7 @@ class _Comparison:
     def __init__(self, truth: ImageTruth, boxes: ImageDetections, min_scores: Sequence[float]) -> None:
         self.truth, self.boxes = truth, boxes
         speaking = np.flatnonzero(boxes.reach(min_scores))
-        pairing = pair(boxes.at(speaking), truth, SAME_IOU)
+        pairing = pair(boxes.at(speaking), truth, HIT_IOU)
         alone = speaking[(pairing.truth_of < 0) & ~pairing.is_hidden]
         self.alone = alone[np.argsort(-boxes.scores[alone], kind="stable")]  # that speak for no label, the best first
         self.has_label = np.zeros(len(boxes.scores), bool)
@@ -102,7 +101,7 @@ class _Comparison:
         if not len(labels):
             return Doubt("not-labelled", score, -1, found, 0.0)
         label, iou = int(labels[ious.argmax()]), float(ious.max())
-        if iou > SAME_IOU:
+        if iou > HIT_IOU:
             if not self.can_be_doubted[label] or self.truth.labels[label] == self.boxes.labels[found]:
                 return None  # beyond doubt, or another box of it is the better one
             strength = score - self._best_of_own_class(label)
@@ -123,14 +122,14 @@ class _Comparison:
     def _best_of_own_class(self, label: int) -> float:
         """The best score of a box of the label's class upon it, also of one that is too weak to speak."""
         boxes, ious = self._boxes_near(label)
-        boxes = boxes[ious > SAME_IOU]
+        boxes = boxes[ious > HIT_IOU]
         own = boxes[self.boxes.labels[boxes] == self.truth.labels[label]]
         return float(self.boxes.scores[own].max(initial=0))
 
     def _doubles(self) -> Iterator[Doubt]:
         """Labels without a box of their own on an object that has another label."""
         rows, others = np.flatnonzero(self.lacks_box), np.flatnonzero(self.can_be_doubted & ~self.lacks_box)
-        places, _, ious = overlapping(self.truth.quads[rows], self.truth.quads[others], SAME_IOU)
+        places, _, ious = overlapping(self.truth.quads[rows], self.truth.quads[others], HIT_IOU)
         for place in np.unique(places).tolist():
             label, iou = int(rows[place]), float(ious[places == place].max())
             self.lacks_box[label] = False
