@@ -117,11 +117,14 @@ def make_training_loader(
     rank: int = 0,
     num_ranks: int = 1,
 ) -> DataLoader:
-    """Loader over `EpochBatches` (`loader.batch_sampler`), of this process's share of each batch."""
+    """Loader over `EpochBatches` (`loader.batch_sampler`), of this process's share of each batch, by no more processes
+    than an epoch has batches."""
+    batches = EpochBatches(len(training_set), batch_size, training_set.seed, rank, num_ranks)
+    num_workers = min(num_workers, len(batches))
     _before_workers(num_workers)
     return DataLoader(
         training_set,
-        batch_sampler=EpochBatches(len(training_set), batch_size, training_set.seed, rank, num_ranks),
+        batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=_collate_training,
         pin_memory=pin_memory,
@@ -154,7 +157,8 @@ def stacked(targets: Sequence[Targets]) -> Targets:
 
 
 def make_picture_loader(picture_set: PictureSet, batch_size: int, num_workers: int) -> DataLoader:
-    """Loader of PictureBatch, in order."""
+    """Loader of PictureBatch, in order, by no more processes than there are batches."""
+    num_workers = min(num_workers, math.ceil(len(picture_set) / batch_size))
     _before_workers(num_workers)
     return DataLoader(
         picture_set,

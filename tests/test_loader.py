@@ -286,6 +286,12 @@ def test_no_pictures_give_no_batches() -> None:
     assert len(PictureSet([], INPUT_HW, FILL)) == 0
 
 
+def test_there_are_no_more_workers_than_batches(pictures: list[Path], samples: list[Sample]) -> None:
+    """Thousands, asked for by a slip, took all memory for a handful of pictures."""
+    assert make_picture_loader(PictureSet(pictures, INPUT_HW, FILL), 3, 5000).num_workers == 2
+    assert make_training_loader(training_set(samples), 2, 5000).num_workers == 3
+
+
 HELD = """
 import multiprocessing, sys
 from pathlib import Path

@@ -278,7 +278,9 @@ class Config:
     draw_labels: bool = _setting(True, "write class and score at the boxes")
     # machine
     out: Path | None = _setting(None, "run folder [default: runs/<data>-<backbone>-<time>]")
-    num_workers: int = _setting(2, "processes that load data; 0 loads in the main process", least=0)
+    num_workers: int = _setting(
+        2, "processes that load data, up to 256; 0 loads in the main process", least=0, most=256
+    )
     device: str = _setting("auto", "auto, cpu, cuda, cuda:1 ...", metavar="NAME")
     precision: str = _setting(
         "auto",
