@@ -36,7 +36,7 @@ def _blocks(language: str) -> list[str]:
 
 
 def _commands(first_words: str) -> list[list[str]]:
-    apart = (TILE_BLOCK, DATA_BLOCK, DEPLOY_BLOCK, MAP_BLOCK, FORMAT_BLOCK, REVIEW_BLOCK, *VIDEO_BLOCKS)
+    apart = (TILE_BLOCK, DATA_BLOCK, DEPLOY_BLOCK, MAP_BLOCK, FORMAT_BLOCK, REVIEW_BLOCK, FOLD_BLOCK, *VIDEO_BLOCKS)
     blocks = [block for block in _blocks("bash") if block not in apart]
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     lines += re.findall(r"`((?:make|python) [^`\n]+)`", README)  # in tables and in the text
@@ -45,6 +45,7 @@ def _commands(first_words: str) -> list[list[str]]:
 
 TILE_BLOCK = next(block for block in _blocks("bash") if "tools.split_tiles" in block)
 DATA_BLOCK = next(block for block in _blocks("bash") if "tools.rolabelimg_to_txt" in block)
+FOLD_BLOCK = next(block for block in _blocks("bash") if "--folds" in block)
 DEPLOY_BLOCK = next(block for block in _blocks("bash") if "tools.export_onnx" in block)
 MAP_BLOCK = next(block for block in _blocks("bash") if "--to geojson" in block)
 VIDEO_BLOCKS = [block for block in _blocks("bash") if "tools.detect_video" in block]
@@ -223,6 +224,22 @@ def test_the_commands_for_other_formats_run_one_after_the_other(tmp_path, monkey
         words = shlex.split(line)
         assert importlib.import_module(words[2]).main(words[3:]) == 0
     assert "vehicle" in (tmp_path / "runs" / "vehicles" / "classes.txt").read_text("utf-8").splitlines()
+
+
+@pytest.mark.slow
+def test_the_commands_for_folds_run_one_after_the_other(thin_backbones, dota_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = dota_folder()
+    for line in FOLD_BLOCK.splitlines():
+        words = shlex.split(line.split("  #")[0].replace("/data/mine", str(folder)))
+        if words[1] == "main.py":
+            code = main.main([*words[2:], "--num_workers", "0", *(SHORT if "train" in words[3:4] else [])])
+        else:
+            code = importlib.import_module(words[2]).main(words[3:])
+        assert code == 0, (line, capsys.readouterr().err)
+    said = capsys.readouterr()
+    assert "no detection" not in said.err
+    assert (tmp_path / "runs" / "joined_review" / "review.html").is_file()
 
 
 @pytest.mark.slow

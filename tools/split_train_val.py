@@ -20,12 +20,12 @@ from datasets.picture_files.rasters import why_no_rasterio
 from datasets.picture_files.shared_ground import shared_ground
 from datasets.readers import FORMATS, Sample, detect_format, list_images, read_classes, read_samples
 from datasets.splits import ListError
-from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.tile_index import INDEX_NAME
 from DOTA_devkit.tiling import check_picture_name
 from tools.data import none_readable
-from tools.picture_groups import Pictures, group_pictures, part_pictures, print_twins
+from tools.picture_groups import Pictures, Twins, group_pictures, part_pictures, print_twins
+from tools.picture_lists import FOLD, LISTS, lists_of_folds, lists_of_split, print_shares, write_lists
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import whole
 from tools.running.messages import report_bad_labels, warn, warn_of_dead_links
@@ -33,8 +33,7 @@ from tools.running.progress import progress_bar
 from tools.setting_rules import check_bands
 from tools.tile_folder import unfinished_tiles
 
-LISTS = ("train", "val", "test")
-SHOWN_CLASSES = 10
+USUAL_VAL = 0.1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,33 +43,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def split_folder(options: argparse.Namespace) -> None:
-    """Share out the pictures of options.data_dir and write the four lists to options.out.
+    """Share out the pictures of options.data_dir and write the four lists, or those of each fold, to options.out.
 
     Raises SettingsError for flags that do not fit the data; ListError, LabelError, ImageError, ValueError and OSError
     for what is wrong in the data or on the disk. Then nothing is written.
     """
     pictures = read_pictures(options)
-    fractions = [1 - options.val - options.test, options.val, options.test][: 3 if options.test else 2]
-    rng, twins = np.random.default_rng(options.seed), None
+    if options.folds:
+        fractions = [1 / options.folds] * options.folds
+    else:
+        fractions = [1 - options.val - options.test, options.val, options.test][: 3 if options.test else 2]
     ground = np.zeros((0, 2), np.int64)
     if not (options.data_dir / INDEX_NAME).is_file():  # tiles of one picture stay together, or are parted by place
         track = partial(progress_bar, desc="places on the map", unit="picture")
         ground = shared_ground(pictures.paths, track, of_all=options.group_by_ground)
-    if options.part_pictures:
-        groups, list_of = part_pictures(pictures, options, fractions, rng)
+    groups, list_of, twins = _share_out(pictures, options, ground, fractions)
+    if options.folds:
+        lists = lists_of_folds(pictures.names, list_of, options.folds)
+        titles = [f"fold {number + 1}" for number in range(options.folds)]
+        what = f"the lists of {options.folds} folds to {options.out / FOLD.format('1')} ..; each validates once"
     else:
-        groups, twins = group_pictures(pictures, options, ground)
-        if len(set(groups.tolist())) < len(fractions):
-            raise ListError(_too_few(options.data_dir, pictures, len(fractions)))
-        list_of = split_balanced(pictures.counts, groups, fractions, rng)
-    lists = _make_lists(pictures.names, list_of, has_test=bool(options.test))
-    _write_lists(options.out, lists, options.overwrite)
-    print_table(pictures, groups, list_of)
-    _warn_of_shared_ground(pictures.names, ground, list_of)
+        lists = lists_of_split(pictures.names, list_of, has_test=bool(options.test))
+        titles = LISTS[: len(fractions)]
+        repeated = "; trainval.txt is train.txt and test.txt is val.txt once more, for want of --test"
+        what = f"{', '.join(f'{name}.txt' for name in lists)} to {options.out}{'' if options.test else repeated}"
+    write_lists(options.out, lists, options.overwrite)
+    print_shares(pictures, groups, list_of, titles)
+    if options.folds:  # each picture is held out once
+        _warn_of_shared_ground(pictures.names, ground, list_of, np.ones(len(list_of), bool))
+    else:
+        _warn_of_shared_ground(pictures.names, ground, list_of > 0, list_of > 0)
     if twins is not None:
         print_twins(pictures.names, twins, options)
-    repeated = "; trainval.txt is train.txt and test.txt is val.txt once more, for want of --test"
-    print(f"written: {', '.join(f'{name}.txt' for name in lists)} to {options.out}{'' if options.test else repeated}")
+    print(f"written: {what}")
+
+
+def _share_out(
+    pictures: Pictures, options: argparse.Namespace, ground: np.ndarray, fractions: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray, Twins | None]:
+    """The group (N,) of each picture, its list (N,), -1 for none, and what is known of near twins."""
+    rng = np.random.default_rng(options.seed)
+    if options.part_pictures:
+        return *part_pictures(pictures, options, fractions, rng), None
+    groups, twins = group_pictures(pictures, options, ground)
+    if len(set(groups.tolist())) < len(fractions):
+        raise ListError(_too_few(options.data_dir, pictures, len(fractions)))
+    return groups, split_balanced(pictures.counts, groups, fractions, rng), twins
 
 
 def read_pictures(options: argparse.Namespace) -> Pictures:
@@ -110,37 +128,15 @@ def read_pictures(options: argparse.Namespace) -> Pictures:
     return Pictures(names, [images[name] for name in names], class_names, counts)
 
 
-def print_table(pictures: Pictures, groups: np.ndarray, list_of: np.ndarray) -> None:
-    """Pictures, groups and objects of each class, by list, with the list's share of them."""
-    chosen = [list_of == number for number in range(int(list_of.max()) + 1)]
-    rows = [("pictures", [int(part.sum()) for part in chosen])]
-    rows += [("groups", [len(set(groups[part].tolist())) for part in chosen])]
-    for label, name in enumerate(pictures.class_names):
-        rows.append((name, [int(pictures.counts[part, label].sum()) for part in chosen]))
-    width = max(len(name) for name, _ in rows)
-    print(" " * width + "".join(f"{name:>18}" for name in LISTS[: len(chosen)]))
-    for name, numbers in rows:
-        total = max(sum(numbers), 1)
-        print(f"{name:{width}}" + "".join(f"{number:10} {number / total:6.1%}" for number in numbers))
-    lacking = []
-    for label, name in enumerate(pictures.class_names):
-        holders = len(set(groups[pictures.counts[:, label] > 0].tolist()))
-        absent = [LISTS[k] for k, part in enumerate(chosen) if not pictures.counts[part, label].any()]
-        if holders and absent:
-            lacking.append(f"class '{name}', which is in {holders} of the groups, is not in {' and '.join(absent)}")
-    for sentence in lacking[:SHOWN_CLASSES]:
-        warn(sentence)
-    if len(lacking) > SHOWN_CLASSES:
-        warn(f"and {len(lacking) - SHOWN_CLASSES} more classes are not in every list")
-
-
-def _warn_of_shared_ground(names: Sequence[str], ground: np.ndarray, list_of: np.ndarray) -> None:
-    """Warn of held out pictures that show ground which training pictures show, too: pairs (P, 2) `ground`."""
-    both = np.concatenate([ground, ground[:, ::-1]])
-    known = np.unique(both[(list_of[both[:, 0]] > 0) & (list_of[both[:, 1]] == 0), 0])
+def _warn_of_shared_ground(
+    names: Sequence[str], ground: np.ndarray, list_of: np.ndarray, is_held_out: np.ndarray
+) -> None:
+    """Warn of held out pictures that show ground which pictures of another list show, too: pairs (P, 2) `ground`."""
+    torn = np.unique(ground[list_of[ground[:, 0]] != list_of[ground[:, 1]]])
+    known = torn[is_held_out[torn]]
     if len(known):
         warn(
-            f"{len(known)} of the {int((list_of > 0).sum())} held out pictures, such as {names[known[0]]}, show ground "
+            f"{len(known)} of the {int(is_held_out.sum())} held out pictures, such as {names[known[0]]}, show ground "
             "that training pictures show, too, by where they lie on the map; --group_by_ground keeps such together"
         )
 
@@ -163,24 +159,6 @@ def _too_few(data_dir: Path, pictures: Pictures, num_lists: int) -> str:
     )
 
 
-def _make_lists(names: Sequence[str], list_of: np.ndarray, has_test: bool) -> dict[str, list[str]]:
-    """The four lists. Whichever pair a reader takes, train and val or trainval and test, no group is on both sides."""
-    train, val, test = ([name for name, k in zip(names, list_of.tolist(), strict=True) if k == n] for n in range(3))
-    if not has_test:
-        return {"trainval": train, "train": train, "val": val, "test": val}
-    trainval = [name for name, k in zip(names, list_of.tolist(), strict=True) if k in (0, 1)]
-    return {"trainval": trainval, "train": train, "val": val, "test": test}
-
-
-def _write_lists(out: Path, lists: dict[str, list[str]], overwrite: bool) -> None:
-    texts = {out / f"{name}.txt": "".join(f"{entry}\n" for entry in names) for name, names in lists.items()}
-    others = [path for path, text in texts.items() if path.exists() and path.read_bytes() != text.encode()]
-    if others and not overwrite:
-        raise SettingsError(f"{others[0]}: is there with other content; name another --out, or give --overwrite")
-    for path, text in texts.items():
-        write_text(path, text)
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _make_parser()
     options = parser.parse_args(arguments)
@@ -191,6 +169,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         raise SettingsError(f"--group_by_ground needs rasterio: {why_not}")
     if options.group_by_ground and (options.data_dir / INDEX_NAME).is_file():
         raise SettingsError("--group_by_ground: these are tiles; group the whole pictures, and cut them with --lists")
+    if options.folds and (options.part_pictures or options.test or options.val != USUAL_VAL):
+        parser.error("argument --folds: goes without --val, --test and --part_pictures")
     if not (options.val > 0 and options.test >= 0 and options.val + options.test < 1):
         parser.error(
             f"--val {options.val:g} --test {options.test:g}: --val must be above 0, --test at least 0, and both "
@@ -224,8 +204,15 @@ def _make_parser() -> Parser:
     )
     add("--out", type=Path, required=True, metavar="LISTS_DIR", help="folder to write the four lists to")
     parser.add_dataset(FORMATS)
-    add("--val", type=float, default=0.1, metavar="X", help="part that validates, 0 to 1 [default: %(default)s]")
+    add("--val", type=float, default=USUAL_VAL, metavar="X", help="part that validates, 0 to 1 [default: %(default)s]")
     add("--test", type=float, default=0.0, metavar="X", help="part held out for testing, 0 to 1 [default: %(default)s]")
+    add(
+        "--folds",
+        type=whole(2),
+        metavar="K",
+        help="for little data: share out the pictures to K parts and write lists for each, to LISTS_DIR/fold_1 and so "
+        "on, in which this part validates and all others train; tools.join_results brings the results together",
+    )
     add(
         "--group_by",
         metavar="REGEX",
