@@ -17,6 +17,7 @@ from datasets.picture_files.layouts import Reading
 from datasets.picture_files.picture_windows import read_whole
 from tools import check_data, draw_labels, draw_targets, export_onnx, infer_onnx, split_tiles, split_train_val
 from tools.checkpoint import load_checkpoint
+from tools.detection.results import reading_in
 from tools.onnx_detector import OnnxDetector
 
 SMALL = ["--pretrained", "none", "--input_h", "128", "--input_w", "128", "--num_workers", "0", "--precision", "fp32"]
@@ -108,6 +109,7 @@ def test_chosen_bands_hold_in_training_testing_tiles_and_the_exported_file(dota_
     assert infer_onnx.main([str(model), str(images), str(tmp_path / "b")]) == 0
     found, exported = (_detections(tmp_path / folder)[0]["boxes"][0] for folder in ("a", "b"))
     assert found["score"] == pytest.approx(exported["score"], abs=1e-4)
+    assert {reading_in(tmp_path / folder / "results") for folder in ("a", "b")} == {Reading(bands=(5, 3, 2))}
 
     capsys.readouterr()
     assert main.main([*again, "--bands", "3", "2", "1"]) == 2

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from datasets.picture_files.layouts import Reading
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.labels import read_labels, write_labels
 from DOTA_devkit.task_files import ImageDetections, write_results
@@ -112,6 +113,26 @@ def test_only_pictures_that_were_looked_at_are_reviewed(dota_folder, tmp_path, c
     assert main([str(run_dir), str(data_dir), str(tmp_path / "all")]) == 0
     assert "does not tell what was looked at" in capsys.readouterr().err
     assert len({row["image"] for row in rows_of(tmp_path / "all")}) == 3, "the last scene has no box"
+
+
+def test_the_page_shows_the_bands_and_the_range_that_the_network_saw(dota_folder, tmp_path, monkeypatch) -> None:
+    data_dir, run_dir = dota_folder(), tmp_path / "run"
+    as_found(data_dir, run_dir)
+    with_reading = {"images": ["scene_0"], "reading": {"value_range": [0, 900], "bands": [5, 3, 2]}}
+    (run_dir / "results" / "origin.json").write_text(json.dumps(with_reading), encoding="utf-8")
+    spoil(data_dir / "labelTxt" / "scene_0.txt", lambda quads, names: ([quad + 300 for quad in quads], names))
+    seen, open_picture = [], review_labels.open_picture
+
+    def opened(path: Path, reading: Reading) -> object:
+        seen.append(reading)
+        return open_picture(path)
+
+    monkeypatch.setattr(review_labels, "open_picture", opened)
+    assert main([str(run_dir), str(data_dir), str(tmp_path / "out")]) == 0
+    assert {*seen} == {Reading((0, 900), (5, 3, 2))}
+    seen.clear()
+    assert main([str(run_dir), str(data_dir), str(tmp_path / "other"), "--bands", "1"]) == 0
+    assert {*seen} == {Reading(bands=(1,))}
 
 
 def test_a_bad_label_is_told_and_the_rest_reviewed(dota_folder, tmp_path, capsys) -> None:

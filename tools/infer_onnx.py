@@ -54,7 +54,7 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
         f"detecting with {options.model} ({detector.facts.backbone}) on {counted(len(images), 'picture')}", flush=True
     )
     source = named_from_anywhere(options.input)
-    origin = origin_of(options.model, source, images.values(), detector.settings, tiling)
+    origin = origin_of(options.model, source, images.values(), detector.settings, tiling, detector.facts.reading)
     least = least_scores_of(options, class_names)
     sizes = (detector.usual_hw, detector.input_hw)
     report = Report(options.on_bad_picture, "--on_bad_picture", *sizes, tiling, least)

@@ -13,7 +13,7 @@ import numpy as np
 
 from datasets.picture_files.image_folders import no_picture_in
 from datasets.picture_files.images import ImageError
-from datasets.picture_files.layouts import Reading
+from datasets.picture_files.layouts import BY_THE_FILE, Reading
 from datasets.picture_files.picture_windows import open_picture
 from datasets.readers import FORMATS, detect_format, get_format, label_reader, list_images, read_classes
 from DOTA_devkit.atomic import write_csv, write_lines, write_text
@@ -23,7 +23,7 @@ from DOTA_devkit.task_files import ImageDetections, read_results, result_files
 from tools.class_scores import least_scores, read_scores, shown_scores
 from tools.config import SCORES_HELP
 from tools.data_check.data_checks import escaped
-from tools.detection.results import read_origin, results_in
+from tools.detection.results import read_origin, reading_in, results_in
 from tools.file_scores import called_as
 from tools.label_review.doubts import KINDS
 from tools.label_review.review import COLUMNS, Item, Review, review, worst_first
@@ -111,6 +111,7 @@ def _looked_at(
 def _write(options: argparse.Namespace, done: Review, results: Path, scores: str) -> None:
     """The table of all doubts, the pictures in their order, and the page."""
     reading = Reading(options.value_range, options.bands)
+    reading = reading_in(results) if reading == BY_THE_FILE else reading
     facts = {
         "data_dir": options.data_dir,
         "results": escaped(str(results)),
@@ -174,8 +175,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default="error",
         help="a picture without a label file is left out and told, or has no objects [default: %(default)s]",
     )
-    parser.add_bands()
-    parser.add_value_range()
+    parser.add_bands(", as the results tell where neither this nor --value_range is given")
+    parser.add_value_range(", as the results tell where neither this nor --bands is given")
     options = parser.parse_args(arguments)
     check_bands(options.bands)
     check_value_range(options.value_range, len(options.bands or ()) or 3)

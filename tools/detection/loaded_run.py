@@ -65,7 +65,9 @@ class LoadedRun(NamedTuple):
 
     def origin(self, images: Mapping[str, Path], source: str) -> dict:
         """What the results on these pictures are results of."""
-        return origin_of(self.checkpoint, source, images.values(), self.settings, self.tiling)
+        return origin_of(
+            self.checkpoint, source, images.values(), self.settings, self.tiling, self.architecture.reading
+        )
 
 
 def load_run(config: Config) -> LoadedRun:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
+from datasets.picture_files.layouts import BY_THE_FILE, Reading
 from DOTA_devkit.atomic import atomic_write, write_json
 from DOTA_devkit.boxes import quads_to_boxes
 from DOTA_devkit.task_files import DETECTIONS, ORIGIN, ResultWriter, result_path
@@ -23,6 +24,7 @@ from tools.running.messages import warn
 # cx, cy, w, h in pixels and the angle of w, the long side, in radians, clockwise from +x, -pi/2 to pi/2.
 BOX_CONVENTION = "le90"
 RESULTS, DRAWINGS = "results", "drawings"
+READING = "reading"  # in origin.json: bands and range of values, where the network has such
 MERGED = "merged"  # of tiles, on the whole pictures
 MERGED_BY_HAND = ".merge_results.json"  # of tools.merge_results, beside the files that it wrote: which these are
 
@@ -124,11 +126,17 @@ def check_outputs(out: Path, images: Mapping[str, Path], num_drawings: int) -> N
 
 
 def origin_of(
-    model: Path, source: str, pictures: Iterable[Path], settings: DetectionSettings, tiling: Tiling | None
+    model: Path,
+    source: str,
+    pictures: Iterable[Path],
+    settings: DetectionSettings,
+    tiling: Tiling | None,
+    reading: Reading = BY_THE_FILE,
 ) -> dict:
     """What results are results of, for `ResultFiles`: the weights, the pictures (or videos) of a `source`, and all that
     decides what is found in them."""
-    return {"pictures": source, "files": stamp_of(pictures), **model_facts(model, settings, tiling)}
+    told = {} if reading == BY_THE_FILE else {READING: reading._asdict()}
+    return {"pictures": source, "files": stamp_of(pictures), **model_facts(model, settings, tiling), **told}
 
 
 def model_facts(model: Path, settings: DetectionSettings, tiling: Tiling | None) -> dict:
@@ -156,6 +164,13 @@ def stamp_of(paths: Iterable[Path]) -> str:
         seen = (str(path.resolve()), *((status.st_size, status.st_mtime_ns) if status else ()))
         stamp.update(repr(seen).encode("utf-8", "surrogateescape"))
     return stamp.hexdigest()
+
+
+def reading_in(folder: Path) -> Reading:
+    """How the pictures of the results in a folder were read, as far as these tell."""
+    told = (read_origin(folder) or {}).get(READING)
+    values = [told.get(name) if isinstance(told, dict) else None for name in Reading._fields]
+    return Reading(*(tuple(value) if isinstance(value, list) else None for value in values))
 
 
 def remove_results(folder: Path) -> set[Path]:
