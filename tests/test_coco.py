@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from datasets.label_formats.annotations import (
     AS_RECTANGLE,
     BY_FOLDER,
+    UNREAD_SCORES,
     AnnotatedSet,
     Ledger,
     Picture,
@@ -175,7 +176,8 @@ def test_an_annotation_to_be_ignored_is_an_ignore_region(tmp_path: Path) -> None
         ({"segmentation": [], "bbox": [1, 2, 3, -4, 5]}, "a box of size 3 x -4"),
         ({"segmentation": [], "bbox": [1, 2, 3, 4], "attributes": {"rotation": "x"}}, "\"rotation\" is 'x'"),
         ({"image_id": 8}, '"image_id" is 8, which no sound entry has'),
-        ({"image_id": "7"}, "\"image_id\" is '7'"),
+        ({"image_id": "seven"}, "\"image_id\" is 'seven'"),
+        ({"image_id": 7.5}, '"image_id" is 7.5'),
         ({"category_id": [3]}, '"category_id" is a list'),
         ({"iscrowd": 2}, '"iscrowd" is 2'),
         ({"ignore": "yes"}, '"ignore" is '),
@@ -189,6 +191,19 @@ def test_a_bad_annotation_is_named_with_its_line_or_left_out(tmp_path: Path, cha
     reported: list[LabelError] = []
     assert len(read_coco(path, reported.append).pictures[0].labels.names) == 1
     assert [error.line for error in reported] == [FIRST_LINE + 1]
+
+
+@pytest.mark.parametrize("number", [7.0, "7"])
+def test_numbers_as_tables_and_texts_hold_them_are_known(tmp_path: Path, number: object) -> None:
+    """A picture whose only objects had such a number became one without objects."""
+    (picture, _) = read_coco(write(tmp_path / "a.json", coco_text(annotation(image_id=number)))).pictures
+    assert len(picture.labels.names) == 1
+
+
+def test_scores_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    changed: Counter[str] = Counter()
+    read_coco(write(tmp_path / "a.json", coco_text(annotation(score=0.5), annotation())), changed=changed)
+    assert changed == {UNREAD_SCORES: 1}
 
 
 def test_bad_pictures_and_categories_take_their_objects_with_them(tmp_path: Path) -> None:

@@ -148,6 +148,13 @@ def test_an_object_of_many_times_the_size_of_its_picture_is_left_out(tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
+def test_an_object_outside_of_its_picture_is_no_blank_cut(tmp_path: Path, capsys) -> None:
+    src = data_in(tmp_path / "data", "-90 -90 -80 -90 -80 -80 -90 -80 car 0\n1 1 9 1 9 9 1 9 car 0\n")
+    assert main([str(src), str(tmp_path / "out"), "--from", "dota"]) == 1
+    assert "left out: 1 objects of which their picture shows nothing" in capsys.readouterr().err
+    assert [row["file"] for row in rows_of(tmp_path / "out")] == ["car/图 1_0001.png"]
+
+
 def test_what_cannot_be_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     src = data_in(tmp_path / "data", LINES)
     (tmp_path / "used").mkdir()

@@ -212,6 +212,35 @@ def test_where_no_object_can_be_used_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "bad", [{"class": None}, {"class": "car", "ring": [0, 2, 1, 3]}, {"class": "car", "difficult": 5}]
+)
+def test_a_picture_whose_only_outline_is_faulty_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture, bad: dict
+) -> None:
+    """It became a picture without objects, and a training learnt that there is none."""
+    geotiff(tmp_path / "images" / "a.tif", DEGREES, "EPSG:4326")
+    geotiff(tmp_path / "images" / "b.tif", from_origin(10, 48.8, 1e-5, 1e-5), "EPSG:4326")
+    order = bad.pop("ring", [0, 1, 2, 3])
+    there = [[ON_THE_MAP[k][0] + 1, ON_THE_MAP[k][1]] for k in order]
+    src = write(tmp_path / "in.geojson", collection(feature(ON_THE_MAP, label="car"), feature(there, **bad)))
+    flags = ["--from", "geojson", "--to", "dota", "--images", str(tmp_path / "images")]
+    assert main([str(src), str(tmp_path / "out"), *flags]) == 1
+    said = capsys.readouterr().err
+    assert "in.geojson:5: no label of 'b' can be used, and the picture is left out" in said
+    assert "without an outline" not in said
+    assert [path.name for path in (tmp_path / "out" / "labelTxt").iterdir()] == ["a.txt"]
+
+
+def test_where_no_picture_tells_where_it_lies_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """It was said that the objects lie on none of the pictures, as of a wrong zone."""
+    geotiff(tmp_path / "images" / "a.tif", DEGREES, None)
+    src = write(tmp_path / "in.geojson", collection(feature(ON_THE_MAP, label="car")))
+    flags = ["--from", "geojson", "--to", "dota", "--images", str(tmp_path / "images")]
+    assert main([str(src), str(tmp_path / "out"), *flags]) == 1
+    assert re.search(r"no object can be used.*a\.tif:1: .*in which coordinate system", capsys.readouterr().err)
+
+
 def test_a_folder_without_pictures_is_refused_and_one_below_named(tmp_path: Path) -> None:
     geotiff(tmp_path / "flights" / "day1" / "a.tif", DEGREES, "EPSG:4326")
     src = write(tmp_path / "in.geojson", collection())

@@ -243,6 +243,20 @@ def test_sizes_that_differ_from_the_pictures_are_told(tmp_path: Path, capsys: py
     assert document["images"] == [{"id": 1, "file_name": "图 1.png", "height": 160, "width": 200}]
 
 
+@pytest.mark.parametrize("to", ["dota", "csv"])
+@pytest.mark.parametrize("flags", [(), ("--link_images",)])
+def test_sizes_that_differ_are_told_by_formats_that_hold_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture, to: str, flags: tuple[str, ...]
+) -> None:
+    """Boxes of pictures that were made smaller after they had been labelled were taken as they were, without a word."""
+    src = source(tmp_path, "cvat")
+    write(src / "annotations.xml", cvat_text(CVAT_POLYGON).replace('width="200"', 'width="100"'))
+    if to == "csv" and flags:
+        return
+    assert convert(src, tmp_path / ("out" if to == "dota" else "out.csv"), "cvat", to, *flags) == 0
+    assert "1 pictures have another size than their labels say; were they resized?" in capsys.readouterr().err
+
+
 def labelled(folder: Path, labels: dict[str, str | None]) -> Path:
     """images/ and labelTxt/, where None stands for no label file."""
     for name, text in labels.items():

@@ -39,6 +39,20 @@ def test_where_nothing_tells_the_place_nothing_is_shared(tmp_path: Path) -> None
     assert shared_ground(paths, of_all=True).shape == (0, 2)
 
 
+def test_pictures_that_do_not_tell_where_they_lie_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    data_dir = tmp_path / "data"
+    for name in "abc":
+        (geotiff(data_dir / "images" / f"{name}.tif", None, None))
+        write(data_dir / "labelTxt" / f"{name}.txt", "10 10 50 10 50 50 10 50 car 0\n")
+    flags = [str(data_dir), "--out", str(tmp_path / "lists"), "--group_by_ground"]
+    assert main(flags) == 2
+    assert "none of the 3 pictures tells where it lies (such as" in capsys.readouterr().err
+    assert not (tmp_path / "lists").exists()
+    at(data_dir / "images", "b", 0)
+    assert main(flags) == 0
+    assert "knows nothing of 2 of the 3 pictures, such as" in capsys.readouterr().err
+
+
 def test_pictures_of_one_ground_are_told_of_in_two_lists_and_kept_together_when_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

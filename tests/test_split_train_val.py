@@ -330,6 +330,16 @@ def test_a_name_that_no_list_can_hold_is_refused_before_anything_is_written(
     assert not (tmp_path / "列表 1").exists()
 
 
+@pytest.mark.parametrize("folder", ["labelTxt", "images/lists"])
+def test_lists_are_not_written_among_labels_or_pictures(
+    data_dir: Path, capsys: pytest.CaptureFixture, folder: str
+) -> None:
+    assert main([str(data_dir), "--out", str(data_dir / folder)]) == 2
+    assert "where nothing is written" in capsys.readouterr().err
+    assert not list((data_dir / folder).glob("train.txt"))
+    assert main([str(data_dir), "--out", str(data_dir)]) == 0
+
+
 def test_a_missing_folder_and_a_missing_label_file_are_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main([str(tmp_path / "nowhere"), "--out", str(tmp_path)]) == 2
     data_dir = make_data(tmp_path / "data", {f"{k}": ["car"] for k in range(4)})

@@ -22,6 +22,7 @@ from datasets.label_formats.yolo_obb import (
     IGNORED,
     OUTSIDE,
     SCORED,
+    UNLABELLED,
     UNLISTED,
     keep_holdable,
     read_yolo_folder,
@@ -218,6 +219,17 @@ def write_and_read(folder: Path, *rows: Row, hw: tuple[int, int]) -> tuple[str, 
     path.write_bytes(bitmap_header(hw))
     label_path = folder / "labels" / "train" / "图 1.txt"
     return label_path.read_text(encoding="utf-8"), read_yolo_obb(label_path).quads
+
+
+def test_pictures_without_a_label_file_are_counted_and_a_folder_without_any_is_refused(tmp_path: Path) -> None:
+    """Of labels in the wrong folder every picture became one without objects."""
+    changed: Counter[str] = Counter()
+    folder = yolo_folder(tmp_path / "some", {"train/a": YOLO_LINE, "val/b": None})
+    assert len(read_yolo_folder(folder, changed=changed).pictures) == 2
+    assert changed == {UNLABELLED: 1}
+    folder = yolo_folder(tmp_path / "none", {"train/a": None, "val/b": None})
+    with pytest.raises(ValueError, match=r"none of the 2 pictures has a label file, such as .*a\.txt"):
+        read_yolo_folder(folder)
 
 
 def bitmap_header(hw: tuple[int, int]) -> bytes:

@@ -13,7 +13,7 @@ from datasets.label_formats import TARGETS
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture, names_file
 from datasets.label_formats.detections import without_scores
 from datasets.label_formats.label_folders import write_lists
-from datasets.label_formats.places import locate_pictures, measure_pictures
+from datasets.label_formats.places import count_other_sizes, locate_pictures, measure_pictures
 from tools.conversion_flags import parse_conversion, settle_target
 from tools.label_sources import read_labels_of, settle_source, warn_of_losses
 from tools.picture_links import copy_picture, link_or_copy
@@ -57,9 +57,11 @@ def convert(options: argparse.Namespace, ledger: Ledger) -> AnnotatedSet:
         from datasets.label_formats.map_overlaps import without_repeated
 
         annotated = without_repeated(annotated, ledger, options.nms_thresh)
+    track = partial(progress_bar, desc="measuring", unit="picture")
     if target.tells_size:
-        track = partial(progress_bar, desc="measuring", unit="picture")
         annotated = measure_pictures(annotated, ledger, track, target.needs_size, target.shows_turned)
+    else:
+        count_other_sizes(annotated, options.src, options.pictures, ledger, track)
     annotated = target.keep(annotated, ledger, options.drop_ignored)
     if is_placed:
         folder = options.dst.parent if names_file(options.dst, target.file_suffixes) else options.dst

@@ -19,6 +19,7 @@ from datasets.picture_files.images import ImageError
 from datasets.picture_files.layouts import Reading
 from datasets.picture_files.picture_windows import open_picture
 from DOTA_devkit.atomic import write_csv
+from DOTA_devkit.clipping import clip_quads
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.task_files import quoted
 from tools.label_sources import add_source_flags, read_labels_of, settle_source, warn_of_losses
@@ -35,6 +36,7 @@ IGNORED = "ignore regions were not cut out"
 TOO_SMALL = "objects with a side shorter than {} px were left out, as asked"
 MOST_PIXELS = 16  # of a cut, times those of its picture
 BEYOND = "objects of many times the size of their picture"
+OUTSIDE = "objects of which their picture shows nothing were not cut out"
 TOO_LONG = f"objects longer than {LONGEST_CUT} px, which no cut can be"
 
 
@@ -90,7 +92,12 @@ def _cut_all(picture: Picture, options: argparse.Namespace, ledger: Ledger) -> I
         return
     pixels = open_picture(picture.path, reading=Reading(options.value_range, options.bands))
     rows = list(rows_of(objects))
+    height, width = pixels.shape[:2]
+    is_seen = clip_quads(objects.labels.quads, 0, 0, width, height)[1] > 0
     for number, box in wanted:
+        if not is_seen[number]:
+            (ledger.left_out if picture.scores is None else ledger.changed)[OUTSIDE] += 1
+            continue
         folder = quoted(objects.labels.names[number])
         if math.prod(cut_size(box, options.margin)) > MOST_PIXELS * math.prod(pixels.shape[:2]):
             ledger.left_out[BEYOND] += 1

@@ -18,7 +18,7 @@ from datasets.near_duplicates import (
 from datasets.picture_files.image_folders import no_picture_in
 from datasets.picture_files.rasters import why_no_rasterio
 from datasets.picture_files.shared_ground import shared_ground
-from datasets.readers import FORMATS, Sample, detect_format, list_images, read_classes, read_samples
+from datasets.readers import FORMATS, Sample, detect_format, get_format, list_images, read_classes, read_samples
 from datasets.splits import ListError
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.tile_index import INDEX_NAME
@@ -27,6 +27,7 @@ from tools.data import none_readable
 from tools.picture_groups import Pictures, Twins, group_pictures, part_pictures, print_twins
 from tools.picture_lists import FOLD, LISTS, lists_of_folds, lists_of_split, print_shares, write_lists
 from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.destinations import refuse_data_folder
 from tools.running.flag_types import whole
 from tools.running.messages import report_bad_labels, warn, warn_of_dead_links
 from tools.running.progress import progress_bar
@@ -56,7 +57,10 @@ def split_folder(options: argparse.Namespace) -> None:
     ground = np.zeros((0, 2), np.int64)
     if not (options.data_dir / INDEX_NAME).is_file():  # tiles of one picture stay together, or are parted by place
         track = partial(progress_bar, desc="places on the map", unit="picture")
-        ground = shared_ground(pictures.paths, track, of_all=options.group_by_ground)
+        unplaced: list[Path] = []
+        ground = shared_ground(pictures.paths, track, options.group_by_ground, unplaced)
+        if options.group_by_ground:
+            _tell_of_unplaced(unplaced, len(pictures.paths))
     groups, list_of, twins = _share_out(pictures, options, ground, fractions)
     if options.folds:
         lists = lists_of_folds(pictures.names, list_of, options.folds)
@@ -102,6 +106,11 @@ def read_pictures(options: argparse.Namespace) -> Pictures:
     images = list_images(dataset, options.data_dir)
     if not images:
         raise ListError(no_picture_in(options.data_dir))
+    label_path = get_format(dataset).label_path
+    inputs = (path for name, image in images.items() for path in (image, label_path(options.data_dir, name)))
+    for folder in {path.parent for path in inputs}:
+        if folder.resolve() != options.data_dir.resolve():
+            refuse_data_folder(options.out, folder, "--out")
     warn_of_dead_links(images.values())
     names = sorted(images)
     for name in names:
@@ -126,6 +135,16 @@ def read_pictures(options: argparse.Namespace) -> Pictures:
     names = [sample.name for sample in samples]
     counts = np.array([_count_objects(sample, len(class_names)) for sample in samples])
     return Pictures(names, [images[name] for name in names], class_names, counts)
+
+
+def _tell_of_unplaced(unplaced: Sequence[Path], num_pictures: int) -> None:
+    """Warn of pictures that --group_by_ground knows nothing of. Raises SettingsError where it knows nothing of any."""
+    if len(unplaced) == num_pictures:
+        what = f"none of the {num_pictures} pictures tells where it lies (such as {unplaced[0]})"
+        raise SettingsError(f"--group_by_ground: {what}; only GeoTIFF and JPEG 2000 files can")
+    if unplaced:
+        what = f"knows nothing of {len(unplaced)} of the {num_pictures} pictures, such as {unplaced[0]}"
+        warn(f"--group_by_ground {what}, which do not tell where they lie; each is a group of its own")
 
 
 def _warn_of_shared_ground(

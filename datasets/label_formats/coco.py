@@ -18,6 +18,7 @@ import numpy as np
 
 from datasets.label_formats.annotations import (
     ROLES,
+    UNREAD_SCORES,
     AnnotatedSet,
     Ledger,
     Picture,
@@ -80,10 +81,12 @@ def _read_file(path: Path, on_bad: OnBad, changed: Counter[str]) -> AnnotatedSet
             name = _known(fields, "category_id", names)
             quad, flag = annotation_quad(fields, changed, angles), _flag(fields)
             _known(fields, "image_id", objects).append(Row(quad, name, flag, line))
+            if fields.get("score") is not None:
+                changed[UNREAD_SCORES] += 1
         except ValueError as error:
             faults.append(LabelError(path, line, str(error)))
-            if isinstance(item, dict) and type(item.get("image_id")) is int:
-                last_fault[item["image_id"]] = line
+            if isinstance(item, dict) and (key := _whole(item.get("image_id"))) is not None:
+                last_fault[key] = line
     if any(angles) and max(map(abs, angles)) <= 3.15:
         changed[RADIANS] += len(angles)
     annotated = []
@@ -95,8 +98,8 @@ def _read_file(path: Path, on_bad: OnBad, changed: Counter[str]) -> AnnotatedSet
         else:
             annotated.append(picture._replace(labels=as_labels(rows)))
     report_faults(faults, on_bad)
-    told = [item.get("category_id") for _, item in document.entries("annotations") if isinstance(item, dict)]
-    used = {key for key in told if type(key) is int}
+    told = (item.get("category_id") for _, item in document.entries("annotations") if isinstance(item, dict))
+    used = {key for key in map(_whole, told) if key is not None}
     return AnnotatedSet(annotated, _classes(categories, used, changed))
 
 
@@ -200,9 +203,9 @@ def _by_id(document: Document, key: str, faults: list[LabelError], read: Callabl
     for line, item in document.entries(key):
         try:
             fields = fields_of(item, f"the entry of {key}")
-            key_id = fields.get("id")
-            if type(key_id) is not int:
-                raise ValueError(f'"id" is {shown(key_id)}, not a whole number; correct it')
+            key_id = _whole(fields.get("id"))
+            if key_id is None:
+                raise ValueError(f'"id" is {shown(fields.get("id"))}, not a whole number; correct it')
             if key_id in found:
                 raise ValueError(f'the "id" {key_id} stands twice in "{key}"; which is meant cannot be known')
             found[key_id] = read(fields)
@@ -249,10 +252,20 @@ def _picture(fields: dict[str, Any]) -> Picture:
 
 def _known(fields: dict[str, Any], key: str, known: Mapping[int, Any]) -> Any:
     """What the number under `key` stands for."""
-    value = fields.get(key)
-    if type(value) is not int or value not in known:
-        raise ValueError(f'"{key}" is {shown(value)}, which no sound entry has as its id; correct it')
+    value = _whole(fields.get(key))
+    if value not in known:
+        raise ValueError(f'"{key}" is {shown(fields.get(key))}, which no sound entry has as its id; correct it')
     return known[value]
+
+
+def _whole(value: Any) -> int | None:
+    """A number that tells entries apart, also as tables write it that have gaps (7.0), and as text; None for what is no
+    whole number."""
+    if type(value) is float and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    return value if type(value) is int else None
 
 
 def _flag(fields: dict[str, Any]) -> int:

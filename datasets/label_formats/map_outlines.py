@@ -18,9 +18,11 @@ from datasets.label_formats.annotations import (
     as_labels,
     clean_name,
     files_in,
+    is_unusable,
     outline_to_quad,
     shown,
     sound_rows,
+    without_picture,
 )
 from datasets.label_formats.geojson import SUFFIXES
 from datasets.label_formats.json_documents import Document, difficult_flag, fields_of, read_document
@@ -80,33 +82,41 @@ def read_geojson(
     groups = [_read_outlines(path, class_field, crs, ledger) for path in _files(src)]
     bad_features = ledger.faults[num_before:]
     used = [np.zeros(len(group.outlines), bool) for group in groups]
-    pictures = []
+    pictures: list[Picture] = []
+    unplaced: list[LabelError] = []
     for name, path in track(list(images.items())):
         try:
             place, valid = read_georeference(path), _valid_pixels(path)
         except GeoreferenceError as error:
-            ledger.faults.append(LabelError(path, 1, str(error)))
+            unplaced.append(LabelError(path, 1, str(error)))
             continue
         rows: list[Row] = []
+        on_picture: list[LabelError] = []
         for group, seen in zip(groups, used, strict=True):
-            rows += _rows_on(place, valid, group, seen, ledger)
+            rows += _rows_on(place, valid, group, seen, on_picture, ledger)
         labels = _distinct(as_labels(rows), ledger)
-        pictures.append(Picture(name, labels, path.name, place.size, path=path))
+        if is_unusable(labels, on_picture):
+            ledger.faults.append(without_picture(on_picture[0].path, int(on_picture[0].line), name))
+        else:
+            pictures.append(Picture(name, labels, path.name, place.size, path=path))
+    ledger.faults += unplaced
     num_elsewhere = sum(int((~seen).sum()) for seen in used)
-    if (bad_features or num_elsewhere) and not any(seen.any() for seen in used):
-        why = f"{num_elsewhere} {ELSEWHERE}" if num_elsewhere else f"{bad_features[0]}, and so on"
-        raise ValueError(f"{src}: no object can be used, and nothing was written; {why}")
+    if (bad_features or num_elsewhere) and not any(picture.labels.names for picture in pictures):
+        told = [f"{num_elsewhere} {ELSEWHERE}"] * bool(num_elsewhere)
+        told += [f"{faults[0]}, and so on" for faults in (unplaced, bad_features) if faults]
+        raise ValueError(f"{src}: no object can be used, and nothing was written; {'; '.join(told)}")
     ledger.left_out[ELSEWHERE] += num_elsewhere
     return AnnotatedSet(pictures)
 
 
 class _Outlines(NamedTuple):
-    """The outlines of one file, (P, 2) each, in the coordinates of `crs`, with what is told of each."""
+    """The outlines of one file, (P, 2) each, in the coordinates of `crs`, with what is told of each: its class, or what
+    is wrong with it, and then nothing else counts than where it lies."""
 
     path: Path
     crs: Any
     outlines: list[np.ndarray]
-    names: list[str]
+    names: list[str | LabelError]
     difficult: list[int]
     lines: list[int]
 
@@ -128,10 +138,15 @@ def _read_outlines(path: Path, class_field: str | None, crs: str | None, ledger:
             fields = fields_of(feature, "the feature")
             properties = fields_of(fields.get("properties") or {}, '"properties"')
             rings = _rings(fields_of(fields.get("geometry") or {}, '"geometry"'))
-            name, flag = _class_of(properties, class_field), _difficult_of(properties.get("difficult"))
         except ValueError as error:
             ledger.faults.append(LabelError(path, line, str(error)))
             continue
+        name: str | LabelError
+        try:
+            name, flag = _class_of(properties, class_field), _difficult_of(properties.get("difficult"))
+        except ValueError as error:
+            name, flag = LabelError(path, line, str(error)), 0
+            ledger.faults.append(name)
         if len(rings) > 1:
             ledger.changed[PARTS] += len(rings)
         if properties.get("score") is not None:
@@ -228,9 +243,15 @@ def _valid_pixels(path: Path) -> ValidPixels | None:
 
 
 def _rows_on(
-    place: Georeference, valid: ValidPixels | None, group: _Outlines, seen: np.ndarray, ledger: Ledger
+    place: Georeference,
+    valid: ValidPixels | None,
+    group: _Outlines,
+    seen: np.ndarray,
+    on_picture: list[LabelError],
+    ledger: Ledger,
 ) -> list[Row]:
-    """The objects of a file on one picture; those that it shows, wholly or in part, are marked in `seen` (N,)."""
+    """The objects of a file on one picture; those that it shows, wholly or in part, are marked in `seen` (N,), and what
+    is wrong with them goes to `on_picture`."""
     if not group.outlines:
         return []
     starts = np.cumsum([0, *(len(outline) for outline in group.outlines[:-1])])
@@ -240,6 +261,7 @@ def _rows_on(
     touches = np.isfinite(low).all(1) & np.isfinite(high).all(1) & (low < (width, height)).all(1) & (high > 0).all(1)
     rows: list[Row] = []
     faults: list[LabelError] = []
+    known: list[LabelError] = []  # which have been told
     for index in np.flatnonzero(touches).tolist():
         outline = points[starts[index] : starts[index] + len(group.outlines[index])]
         share = 1.0 if valid is None else valid.share(outline)
@@ -255,12 +277,16 @@ def _rows_on(
         if not clip_quads(np.array([quad], np.float64), 0, 0, width, height)[1].any():
             touches[index] = False  # it passes a corner
             continue
+        if isinstance(name := group.names[index], LabelError):
+            known.append(name)
+            continue
         ledger.changed[HALF_BLANK] += share < 0.5
         flag = IGNORE_FLAG if share < 0.5 else group.difficult[index]
-        rows.append(Row(quad, group.names[index], flag, group.lines[index]))
+        rows.append(Row(quad, name, flag, group.lines[index]))
     rows = sound_rows(group.path, rows, faults)
     seen |= touches
     ledger.faults += faults
+    on_picture += [*known, *faults]
     return [_as_seen(row, place.size, ledger) for row in rows]
 
 

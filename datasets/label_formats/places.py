@@ -32,7 +32,7 @@ UNLABELLED = "pictures without a label file, not taken; --unlabelled empty takes
 AS_EMPTY = "pictures without a label file were taken as pictures without objects, as asked"
 TAKEN_FOR_EMPTY = "pictures without an outline were taken as ones without objects; --unlabelled leave_out drops them"
 EMPTY_LEFT_OUT = "pictures without an outline were left out, as asked"
-OTHER_SIZE = "pictures have another size than their labels say; the pictures' own counts"
+OTHER_SIZE = "pictures have another size than their labels say; were they resized? objects may lie elsewhere in them"
 
 
 def locate_pictures(
@@ -175,6 +175,21 @@ def refuse_turned(
         else:
             kept.append(picture)
     return annotated._replace(pictures=kept)
+
+
+def count_other_sizes(
+    annotated: AnnotatedSet, src: Path, images: Path | Mapping[str, Path] | None, ledger: Ledger, track: Track
+) -> None:
+    """Count the pictures that have another size than their labels say, as far as they are found and can be read: for a
+    format that tells no size, whose pictures need not be there."""
+    if not any(picture.hw for picture in annotated.pictures):
+        return
+    with suppress(ImageError):  # pictures of one name, for instance, which is told of where they are needed
+        for picture in track(locate_pictures(annotated, src, images, Ledger()).pictures):
+            with suppress(ImageError):
+                if picture.path and picture.hw:
+                    header = read_header(picture.path)
+                    ledger.changed[OTHER_SIZE] += (header.height, header.width) != picture.hw
 
 
 def measure_pictures(

@@ -58,6 +58,7 @@ CUT = (
 )
 UNLISTED = "pictures of no split lie in images/rest, which data.yaml does not name"
 NO_TEST = "entries of data.yaml for test pictures were passed over, such as {}, which is not there"
+UNLABELLED = "pictures without a label file were taken as pictures without objects, as Ultralytics takes them"
 NO_SPLIT = "no split is known: val repeats train; tools.split_train_val makes one"
 
 
@@ -102,12 +103,13 @@ def read_yolo_folder(
     data_dir: Path, on_bad: OnBad = None, track: Track = iter, changed: Counter[str] | None = None
 ) -> AnnotatedSet:
     """All pictures of a folder, those without a label file as pictures without objects, as Ultralytics takes them;
-    label files without a picture are faults. Folders of test pictures that are missing are counted in `changed`."""
+    label files without a picture are faults. Folders of test pictures that are missing, and pictures without a label
+    file, are counted in `changed`. Raises ValueError where no picture has one."""
     folder = open_yolo(data_dir, by_path=True)
     if folder.missing and changed is not None:
         changed[NO_TEST.format(folder.missing[0])] += len(folder.missing)
     split_of = {key: split for split in reversed(folder.splits) for key in folder.splits[split]}
-    pictures = []
+    pictures, unlabelled = [], []
     faults = [LabelError(path, 1, NO_PICTURE) for path in folder.labels_without_picture()]
     for key, path in track(list(folder.images.items())):
         label_path, found = label_of(path), []
@@ -115,6 +117,8 @@ def read_yolo_folder(
             labels = NO_LABELS
             if label_path.exists():
                 labels = read_yolo_obb(label_path, on_bad and found.append, folder.class_names, changed)
+            else:
+                unlabelled.append(label_path)
         except LabelError as error:
             faults.append(error)
             continue
@@ -123,6 +127,12 @@ def read_yolo_folder(
             faults.append(without_picture(label_path, found[0].line, path.stem))
             continue
         pictures.append(Picture(path.stem, labels, path.name, None, split_of.get(key, ""), path))
+    if unlabelled and len(unlabelled) == len(folder.images):
+        raise ValueError(
+            f"{data_dir}: none of the {len(unlabelled)} pictures has a label file, such as {unlabelled[0]}"
+        )
+    if changed is not None:
+        changed[UNLABELLED] += len(unlabelled)
     report_faults(faults, on_bad)
     folders = [folders_of(str(picture.path)) for picture in pictures]
     return AnnotatedSet(

@@ -21,18 +21,24 @@ LEAST_SHARE = 0.1  # of the smaller picture's ground; less is what adjoining pic
 
 
 def shared_ground(
-    paths: Sequence[Path], track: Callable[[Sequence[Path]], Iterable[Path]] = iter, of_all: bool = False
+    paths: Sequence[Path],
+    track: Callable[[Sequence[Path]], Iterable[Path]] = iter,
+    of_all: bool = False,
+    unplaced: list[Path] | None = None,
 ) -> np.ndarray:
     """Pairs (M, 2) of the pictures, by number, that show the same ground: more than a tenth of that of the smaller one.
 
     TIFF and JPEG 2000 files alone are opened, and, unless it is asked `of_all`, none where the first of them does not
-    tell where it lies or rasterio is missing. Pictures across the antimeridian share ground with none.
+    tell where it lies or rasterio is missing. Pictures across the antimeridian share ground with none. Those of which
+    it is not known where they lie go to `unplaced`, if it is asked `of_all`.
     """
     places = [number for number, path in enumerate(paths) if path.suffix.lower() in SCENE_SUFFIXES]
-    if not places or (not of_all and _outline(paths[places[0]]) is None):
+    if not of_all and (not places or _outline(paths[places[0]]) is None):
         return np.zeros((0, 2), np.int64)
     outlines = [_outline(path) for path in track([paths[number] for number in places])]
     known = [row for row, outline in enumerate(outlines) if outline is not None]
+    if unplaced is not None:
+        unplaced += [paths[number] for number in sorted({*range(len(paths))} - {places[row] for row in known})]
     if not known:
         return np.zeros((0, 2), np.int64)
     polygons = shapely.polygons([outlines[row] for row in known])

@@ -54,7 +54,7 @@ KINDS = {
     "not-a-number": Kind("error", "not a number", "correct the value; blanks separate, and a point starts decimals"),
     "not-finite": Kind("error", "NaN, infinite or far too large", "draw the box again or remove the line"),
     "zero-area": Kind("error", "no area", "draw the box again or remove the line"),
-    "self-crossing": Kind("error", "crosses itself", "give the corners in order around the object; --fix does"),
+    "self-crossing": Kind("error", "crosses itself", "give the corners in their order; in DOTA's form --fix does"),
     "no-class": Kind("error", "no class name", "add the name after the eight numbers"),
     "bad-flag": Kind("error", "unknown difficult flag", "0 is normal, 1 difficult, 2 an ignore region"),
     "encoding": Kind("error", "not UTF-8", "save the file as UTF-8"),
