@@ -17,7 +17,9 @@ from tools.detect_video import main
 
 
 @pytest.mark.slow
-def test_objects_are_followed_and_drawn_with_their_numbers(finding_checkpoint: Path, tmp_path: Path, capsys) -> None:
+def test_objects_are_followed_and_drawn_with_their_numbers(
+    finding_checkpoint: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
     clip, out = write_clip(tmp_path / "a.mp4", 8, rate=10.0), tmp_path / "out"
     command = [str(finding_checkpoint), str(clip), str(out), "--draw_score", "0.06"]
     assert main(command) == 0
@@ -50,7 +52,11 @@ def test_objects_are_followed_and_drawn_with_their_numbers(finding_checkpoint: P
     assert max(np.abs(a - b).mean() for a, b in zip(drawn, plain, strict=True)) > 1
     capsys.readouterr()
     assert main([*command, "--track", "--track_frames", "99"]) == 0
-    assert re.search(r"warning: (\d+) of \1 boxes are of no object: .*; a smaller --every may", capsys.readouterr().err)
+    said = capsys.readouterr().err
+    assert re.search(r"(\d+) of \1 boxes are of no object: an object is seen in 99 frames .*, and there are 8", said)
+    monkeypatch.setattr("tools.detect_video.LEAST_TAKEN", 1.1)
+    assert main([*command, "--track"]) == 0
+    assert "a smaller --every may help" in capsys.readouterr().err
     assert main(command) == 0  # the tables of the run before would be of other results
     assert not (out / "tracks.csv").exists()
     assert not (out / "objects.csv").exists()

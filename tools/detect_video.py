@@ -67,6 +67,8 @@ def _run(options: argparse.Namespace) -> int:
     if work.following is not None and work.following.num_taken < LEAST_TAKEN * work.following.num_boxes:
         lost = work.following.num_boxes - work.following.num_taken
         why = "what moves farther between two frames than it extends is not followed; a smaller --every may help"
+        if len(work.rows) < (least_frames := work.following.how.least_frames):
+            why = f"an object is seen in {least_frames} frames (--track_frames), and there are {len(work.rows)}"
         warn(f"{lost} of {work.following.num_boxes} boxes are of no object: {why}")
     if work.is_stopped:
         print("stopped; what is written is of the frames so far", file=sys.stderr)
