@@ -176,12 +176,7 @@ def _make_parser() -> argparse.ArgumentParser:
         help="class names, one a line; others do not count [default: all that stand in the labels or have a result "
         "file]",
     )
-    parser.add_argument(
-        "--missing_labels",
-        choices=("error", "empty"),
-        default="error",
-        help="a picture of the list without a label file is an error, or empty [default: %(default)s]",
-    )
+    parser.add_missing_labels(where=", of --image_set,")
     parser.add_argument(
         "--on_bad_line",
         choices=("error", "skip"),

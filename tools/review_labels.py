@@ -169,12 +169,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         help="doubts of a kind that the page shows [default: %(default)s]",
     )
-    add(
-        "--missing_labels",
-        choices=("error", "empty"),
-        default="error",
-        help="a picture without a label file is left out and told, or has no objects [default: %(default)s]",
-    )
+    parser.add_missing_labels("is left out and told, or has no objects")
     parser.add_bands(", as the results tell where neither this nor --value_range is given")
     parser.add_value_range(", as the results tell where neither this nor --bands is given")
     options = parser.parse_args(arguments)

@@ -276,13 +276,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="folder of the lists, such as tools.split_train_val writes [default: those of SRC]",
     )
-    add(
-        "--missing_labels",
-        choices=("error", "empty"),
-        default="error",
-        help="a picture without a label file, where there is a folder labelTxt/, is an error, or empty "
-        "[default: %(default)s]",
-    )
+    parser.add_missing_labels(where=", where there is a folder labelTxt/,")
     add(
         "--on_bad_label",
         choices=("error", "skip"),

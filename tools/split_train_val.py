@@ -263,12 +263,7 @@ def _make_parser() -> Parser:
         help="bits of 64 in which the hashes of near twins differ at most [default: %(default)s]",
     )
     add("--seed", type=whole(0), default=0, metavar="N", help="another seed, another split [default: %(default)s]")
-    add(
-        "--missing_labels",
-        choices=("error", "empty"),
-        default="error",
-        help="a picture without a label file is an error, or has no objects [default: %(default)s]",
-    )
+    parser.add_missing_labels()
     add("--overwrite", action="store_true", help="replace lists that are in LISTS_DIR already and read otherwise")
     parser.add_bands()
     parser.add_workers("threads that hash pictures")

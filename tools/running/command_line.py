@@ -108,6 +108,15 @@ class Parser(argparse.ArgumentParser):
             f"such a pair for each band, in their order{effect} [default: percentiles 0.5 and 99.5 of each picture]",
         )
 
+    def add_missing_labels(self, effect: str = "is an error, or has no objects", where: str = "") -> None:
+        """Add --missing_labels: error or empty."""
+        self.add_argument(
+            "--missing_labels",
+            choices=("error", "empty"),
+            default="error",
+            help=f"a picture without a label file{where} {effect} [default: %(default)s]",
+        )
+
     def add_workers(self, what: str = "processes; 0 works in the main process") -> None:
         """Add --workers, by default one for each core that this process may use, which may be less than there are."""
         has_affinity = hasattr(os, "sched_getaffinity")
