@@ -112,7 +112,7 @@ def test_the_percentiles_of_a_large_deep_picture_are_those_of_the_decoded_one(
 ) -> None:
     """So large that they are estimated by every so many pixels; strips of the file are not a multiple of that."""
     monkeypatch.setattr("datasets.picture_files.layouts.MOST_SAMPLES", 300)
-    monkeypatch.setattr(picture_windows, "AT_ONCE", 16 * HW[1])
+    monkeypatch.setattr(picture_windows, "PIXELS_AT_ONCE", 16 * HW[1])
     pixels = drawn(3, "uint16")
     pixels[:, 50:90] //= 3
     path = raster(tmp_path / "a.tif", pixels, photometric="rgb")
@@ -239,7 +239,7 @@ def test_a_window_is_two_slices_without_steps(tmp_path: Path) -> None:
 def test_a_small_scale_is_made_of_strips_with_the_same_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scaled = ScaledWindows(PictureWindows(raster(tmp_path / "a.tif", drawn(3), photometric="rgb")), 0.13)
     at_once = scaled[0:20, 3:25]
-    monkeypatch.setattr(picture_windows, "AT_ONCE", 999)
+    monkeypatch.setattr(picture_windows, "PIXELS_AT_ONCE", 999)
     assert np.array_equal(scaled[0:20, 3:25], at_once)
 
 

@@ -36,7 +36,7 @@ from datasets.picture_files.layouts import (
     spread_of,
 )
 from datasets.picture_files.rasters import open_raster, why_no_rasterio
-from datasets.picture_files.scaled_windows import AT_ONCE, ScaledWindows, window_ends
+from datasets.picture_files.scaled_windows import PIXELS_AT_ONCE, ScaledWindows, window_ends
 from datasets.picture_files.tiff_blocks import FOREIGN, emptied
 from DOTA_devkit.reasons import first_line
 
@@ -189,7 +189,7 @@ class PictureWindows:
     def _samples(self, num_wanted: int, is_raw: bool = False) -> np.ndarray:
         """The values by which the picture is spread, the same as of the decoded picture; of all bands if `is_raw`."""
         height, width = self.shape[:2]
-        step, num_rows = sample_step((height, width, num_wanted)), max(1, AT_ONCE // width)
+        step, num_rows = sample_step((height, width, num_wanted)), max(1, PIXELS_AT_ONCE // width)
         strips = []
         for top in range(0, height, num_rows):
             raw = self._read(top, 0, min(num_rows, height - top), width)

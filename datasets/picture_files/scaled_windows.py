@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from datasets.picture_files.picture_windows import PictureWindows
 
-AT_ONCE = 1 << 22  # pixels that are read at once where much of the picture is looked at
+PIXELS_AT_ONCE = 1 << 22  # pixels that are read at once where much of the picture is looked at
 
 
 class ScaledWindows:
@@ -31,7 +31,7 @@ class ScaledWindows:
         """As of `PictureWindows`."""
         (top, bottom), (left, right) = window_ends(key, self.shape)
         window = np.empty((max(0, bottom - top), max(0, right - left), self.shape[2]), np.uint8)
-        num_rows = max(1, int(AT_ONCE * min(1.0, self._scale) ** 2 / max(1, right - left)))
+        num_rows = max(1, int(PIXELS_AT_ONCE * min(1.0, self._scale) ** 2 / max(1, right - left)))
         for row in range(top, bottom if right > left else top, num_rows):
             window[row - top : row - top + num_rows] = self._strip(row, min(row + num_rows, bottom), left, right)
         return window
