@@ -200,6 +200,17 @@ def test_numbers_as_tables_and_texts_hold_them_are_known(tmp_path: Path, number:
     assert len(picture.labels.names) == 1
 
 
+def test_the_folder_of_a_picture_tells_its_split(tmp_path: Path) -> None:
+    """Training pictures became those that validate, too, for want of a split."""
+    images = [
+        {"id": 7, "file_name": "train/cam1/a.jpg"},
+        {"id": 8, "file_name": "data\\valid\\b.jpg"},
+        {"id": 9, "file_name": "c.jpg"},
+    ]
+    pictures = read_coco(write(tmp_path / "a.json", coco_text(images=images))).pictures
+    assert [(picture.name, picture.split) for picture in pictures] == [("a", "train"), ("b", "val"), ("c", "")]
+
+
 def test_scores_that_are_not_read_are_counted(tmp_path: Path) -> None:
     changed: Counter[str] = Counter()
     read_coco(write(tmp_path / "a.json", coco_text(annotation(score=0.5), annotation())), changed=changed)

@@ -29,6 +29,7 @@ from datasets.label_formats.annotations import (
     name_fault,
     names_file,
     picture_name,
+    role_of,
     shown,
     sound_rows,
     tell_apart,
@@ -52,7 +53,8 @@ NO_SIZE = "pictures of unknown size stand without width and height; name their f
 
 def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = None) -> AnnotatedSet:
     """All pictures of a COCO file, those without objects too; class names in the order of the category ids, without
-    the root category that Roboflow puts above its classes.
+    the root category that Roboflow puts above its classes. A picture named in a folder `train`, `val` or `test` is of
+    that split.
 
     An object is its one polygon of four corners, else its `bbox` of five numbers, else the minimum-area rectangle
     around its polygons (counted in `changed`), else its `bbox` of four, turned by `rotation`. `iscrowd` makes an ignore
@@ -118,7 +120,7 @@ def read_coco_folder(folder: Path, on_bad: OnBad = None, changed: Counter[str] |
         part = _read_file(path, on_bad, changed)
         class_names |= dict.fromkeys(part.class_names)
         if own:
-            pictures += [picture._replace(split=_split_of(path)) for picture in part.pictures]
+            pictures += [picture._replace(split=_split_of(path) or picture.split) for picture in part.pictures]
             continue
         place = path.parent.name
         for picture in part.pictures:
@@ -247,7 +249,8 @@ def _classes(categories: Mapping[int, _Category], used: Set[int], changed: Count
 
 def _picture(fields: dict[str, Any]) -> Picture:
     file_name = fields.get("file_name")
-    return Picture(picture_name(file_name), file_name=file_name, hw=picture_hw(fields, "height", "width"))
+    name, hw = picture_name(file_name), picture_hw(fields, "height", "width")
+    return Picture(name, file_name=file_name, hw=hw, split=role_of(folders_of(file_name)))
 
 
 def _known(fields: dict[str, Any], key: str, known: Mapping[int, Any]) -> Any:
