@@ -19,6 +19,7 @@ from DOTA_devkit.labels import LabelError, OnBad, is_text, numbered_lines, repor
 from DOTA_devkit.names import composed_form
 
 DETECTIONS, ORIGIN = "detections.json", "origin.json"  # beside Task1 files: the boxes by picture; what they are of
+LONGEST_FILE_NAME = 255  # bytes, of nearly all file systems
 HELD_LINES = 50_000  # result lines, of a hundred bytes or so, that are written at once
 NOT_IN_FILE_NAMES = re.compile(r'[%/\\:*?"<>|\x00-\x1f\x7f]|^\.')
 
@@ -174,6 +175,14 @@ def write_results(
 def result_path(folder: Path, class_name: str, task: Literal[1, 2] = 1) -> Path:
     """Where the results of a class go, its name written as `quoted` has it."""
     return Path(folder) / f"Task{task}_{quoted(class_name)}.txt"
+
+
+def class_name_fault(class_name: str) -> str | None:
+    """Why no result file can be of this class; None for a good name."""
+    num_bytes = len(result_path(Path(), class_name).name.encode("utf-8", "surrogateescape"))
+    if num_bytes > LONGEST_FILE_NAME:
+        return f"the class name '{class_name[:20]}...' is too long for the name of a result file; shorten it"
+    return None
 
 
 def quoted(class_name: str) -> str:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Container, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -24,6 +24,9 @@ from datasets.picture_files.picture_windows import read_whole
 from datasets.targets import IGNORED, Targets, make_targets
 from datasets.tiles import TileSet
 from datasets.training_set import TrainingSet
+
+# What reaches the workers, too, when their parent is to stop, which then finishes its step.
+_STOPPING = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
 
 
 class Batch(NamedTuple):
@@ -122,7 +125,7 @@ def make_training_loader(
     batches = EpochBatches(len(training_set), batch_size, training_set.seed, rank, num_ranks)
     num_workers = min(num_workers, len(batches))
     _before_workers(num_workers)
-    return DataLoader(
+    return _Loader(
         training_set,
         batch_sampler=batches,
         num_workers=num_workers,
@@ -160,7 +163,7 @@ def make_picture_loader(picture_set: PictureSet, batch_size: int, num_workers: i
     """Loader of PictureBatch, in order, by no more processes than there are batches."""
     num_workers = min(num_workers, math.ceil(len(picture_set) / batch_size))
     _before_workers(num_workers)
-    return DataLoader(
+    return _Loader(
         picture_set,
         batch_size=batch_size,
         num_workers=num_workers,
@@ -173,7 +176,7 @@ def tile_batches(tile_set: TileSet, batch_size: int, num_workers: int) -> Iterat
     """(inputs (B, input_h, input_w, channels) float32, numbers of the tiles (B,)), in order; of `batch_size` tiles,
     blank ones left out. Raises ImageError as the set."""
     _before_workers(num_workers)
-    batches = DataLoader(
+    batches = _Loader(
         _ShownTiles(tile_set),
         batch_size=batch_size,
         num_workers=num_workers,
@@ -203,6 +206,19 @@ class _ShownTiles(Dataset):
             return error
 
 
+class _Loader(DataLoader):
+    """A loader whose workers are not ended by a signal that comes while they start, before they can ignore it."""
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.num_workers or not hasattr(signal, "pthread_sigmask"):
+            return super().__iter__()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # which they inherit
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _before_workers(num_workers: int) -> None:
     """Make OpenCV safe for workers that are forked: its threads do not come along, and they would wait for them for
     ever at its first call. More workers than cores are no matter for a warning: the default is two."""
@@ -213,11 +229,14 @@ def _before_workers(num_workers: int) -> None:
 
 
 def _start_worker(worker: int) -> None:
-    """The workers are the parallelism, so that OpenCV needs no threads in them, forked or not. Ctrl-C, and SIGTERM from
-    torchrun or a cluster, reach them too; were they to die of it, the parent could not finish its step and save."""
+    """The workers are the parallelism, so that OpenCV needs no threads in them, forked or not. Ctrl-C, SIGTERM from
+    torchrun or a cluster, and the end of the terminal reach them too; were they to die of it, the parent could not
+    finish its step and save."""
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in _STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 
 
 @cache

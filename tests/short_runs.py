@@ -17,8 +17,9 @@ def arguments(data_dir: Path, out: Path, *more: str) -> list[str]:
     """Flags of a training run that takes a second or two."""
     return [
         *("--phase", "train", "--data_dir", str(data_dir), "--out", str(out), "--pretrained", "none"),
-        *("--input_h", "64", "--input_w", "64", "--batch_size", "2", "--num_workers", "0", "--num_epoch", "2"),
-        *("--precision", "fp32", *more),
+        *("--input_h", "64", "--input_w", "64", "--batch_size", "2", "--num_workers", "0", "--precision", "fp32"),
+        *(() if "--num_images" in more else ("--num_epoch", "2")),
+        *more,
     ]
 
 

@@ -158,3 +158,14 @@ def test_a_run_that_is_named_twice_stands_once_and_names_that_are_the_same_are_t
         str(tmp_path / "p1" / "demo"),
         str(tmp_path / "p2" / "demo"),
     ]
+
+
+@pytest.mark.parametrize("flag", ["--csv", "--plot"])
+def test_what_others_have_written_is_not_replaced(runs: Path, tmp_path: Path, capsys, flag: str) -> None:
+    path = tmp_path / ("table.csv" if flag == "--csv" else "plot.svg")
+    for _ in range(2):
+        assert main([str(runs), flag, str(path)]) == 0
+    path.write_text("somebody's own")
+    assert main([str(runs), flag, str(path)]) == 2
+    assert f"{flag} {path} is there, and was not written by this command" in capsys.readouterr().err
+    assert path.read_text() == "somebody's own"

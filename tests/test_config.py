@@ -43,11 +43,37 @@ def test_tiles_are_not_for_training_which_would_shrink_the_pictures_in_silence()
         (["--input", "x.png", "--phase", "eval"], "--input is for --phase test"),
         (["--resume", "a.pth", "--resume_train", "b"], "one of them"),
         (["--dataset", "demo", "--data_dir", "x"], "draws its own data"),
+        (["--box_weight", "inf"], "--box_weight is inf; it must be finite"),
+        (["--seed", "99999999999999999999"], "--seed is 9+; it must lie between 0 and"),
+        (["--phase", "eval", "--resume_train", "x"], "--phase eval takes a run by --resume"),
+        (["--phase", "test", "--overlap", "5"], "--overlap goes with --tile"),
+        (["--phase", "test", "--input", "x", "--split", "val"], "--input names the pictures, and --split others"),
+        (["--num_epoch", "1", "--num_images", "3"], "both tell how long to train"),
+        (["--out", ""], "--out is empty; give it, or leave the flag out"),
+        (["--split", " "], "--split is empty"),
+        (["--resume_train", ""], "--resume_train is empty"),
     ],
 )
 def test_contradictions_name_the_flag(arguments, message):
     with pytest.raises(SettingsError, match=message):
         parse_settings(arguments)
+
+
+@pytest.mark.parametrize("line", ['out = ""', 'split = " "', 'data_dir = "a\\u0000b"'])
+def test_an_empty_text_in_a_file_is_refused(tmp_path, line):
+    file = tmp_path / "run.toml"
+    file.write_text(line, encoding="utf-8")
+    with pytest.raises(SettingsError, match=rf"run\.toml: {line.split()[0]} is .*; give it, or leave the line out"):
+        parse_settings(["--config", str(file)])
+
+
+def test_epochs_as_a_flag_come_above_pictures_in_the_file(tmp_path):
+    """The flag was given, and passed over without a word."""
+    file = tmp_path / "run.toml"
+    file.write_text("num_images = 20", encoding="utf-8")
+    config = parse_settings(["--config", str(file), "--num_epoch", "5"])
+    assert (config.num_epoch, config.num_images) == (5, None)
+    assert parse_settings(["--config", str(file)]).num_images == 20
 
 
 def test_settings_file_reads_back_the_same(tmp_path):

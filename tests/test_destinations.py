@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tools.running.command_line import SettingsError
-from tools.running.destinations import refuse_data_folder, refuse_inputs, require_free
+from tools.running.destinations import refuse_data_folder, refuse_inputs, refuse_to_replace, require_free
 
 
 @pytest.mark.parametrize("out", ["data", "data/run", "data/../data", "link/run"])
@@ -38,3 +38,20 @@ def test_a_copy_goes_to_a_new_or_empty_folder(tmp_path):
     for used in (tmp_path, tmp_path / "file"):
         with pytest.raises(SettingsError, match=rf"^{used} is in use; name a new or empty folder or a new file$"):
             require_free(used, or_file=" or a new file")
+
+
+@pytest.mark.parametrize("kind", ["other", "folder"])
+def test_a_file_of_somebody_else_is_not_replaced(tmp_path, kind):
+    """A plot took the place of a training picture, and scores that of a checkpoint."""
+    path = tmp_path / "a.json"
+    refuse_to_replace(None, "--json", ["mine"])
+    refuse_to_replace(path, "--json", ["mine"])
+    path.mkdir() if kind == "folder" else path.write_text('{"yours": 1}')
+    with pytest.raises(SettingsError, match=r"^--json .*a.json is there, and was not written by this command"):
+        refuse_to_replace(path, "--json", ["mine"])
+
+
+@pytest.mark.parametrize("text", ["", '{"mine": 1}'])
+def test_an_earlier_file_of_ours_and_an_empty_one_are_replaced(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    refuse_to_replace(tmp_path / "a.json", "--json", ["mine"])

@@ -28,6 +28,13 @@ def test_the_table_opens_in_a_spreadsheet_and_the_plot_is_a_picture(tmp_path: Pa
     assert plot.std() > 10
 
 
+def test_classes_called_as_the_headings_are_told_apart_from_them(tmp_path: Path) -> None:
+    write_confusion(tmp_path, Confusion(np.eye(3, dtype=int), {}), ["missed", "background"])
+    rows = list(csv.reader((tmp_path / CONFUSION_CSV).read_text(encoding="utf-8-sig").splitlines()))
+    assert rows[0] == ["truth", "missed", "background", "(missed)"]
+    assert [row[0] for row in rows[1:]] == ["missed", "background", "(background)"]
+
+
 @pytest.mark.slow
 def test_three_hundred_classes_and_no_class_can_be_plotted(tmp_path: Path) -> None:
     for count in (300, 0):

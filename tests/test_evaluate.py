@@ -356,3 +356,14 @@ def test_labels_of_another_format_are_told_how_to_convert(files: Files, capsys: 
     assert (
         "of the format yolo_obb; make DOTA's of them first: python -m tools.convert_labels" in capsys.readouterr().err
     )
+
+
+def test_scores_do_not_take_the_place_of_another_file(files: Files, capsys: pytest.CaptureFixture) -> None:
+    """A checkpoint of 29 MB became 1,887 bytes of JSON, and so did a label file."""
+    path = files.label("a", f"{SQUARE} ship 0")
+    files.result("ship", f"a 0.9 {SQUARE}")
+    before = path.read_text()
+    assert files.run("--json", str(path)) == 2
+    assert f"--json {path} is there, and was not written by this command" in capsys.readouterr().err
+    assert path.read_text() == before
+    assert files.run() == files.run() == 0

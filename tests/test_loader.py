@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from signal import SIGINT, SIGTERM
 
 import cv2
 import numpy as np
@@ -15,10 +14,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 from datasets.augment import Augmentation
 from datasets.letterbox import letterbox_image, letterbox_scale
 from datasets.loader import (
+    _STOPPING,
     Batch,
     EpochBatches,
     PictureBatch,
@@ -330,9 +331,24 @@ def test_the_children_of_a_program_that_loads_without_workers_are_its_own(sample
     assert (ended.returncode, ended.stdout) == (0, "at work\ncleaned up\n"), ended.stderr
 
 
+def test_a_signal_while_workers_start_does_not_end_them(pictures: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once in twenty times SIGTERM to the whole group came before a worker could ignore it: "for want of memory"."""
+    blocked = []
+    start = DataLoader.__iter__
+
+    def starts(self: DataLoader) -> Iterator:
+        blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        return start(self)
+
+    monkeypatch.setattr(DataLoader, "__iter__", starts)
+    assert len(list(make_picture_loader(PictureSet(pictures, INPUT_HW, FILL), 2, 2))) == 2
+    assert blocked[0] >= _STOPPING
+    assert not _STOPPING & signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def test_opencv_has_no_threads_in_a_worker_however_it_is_started(samples: list[Sample]) -> None:
     """A worker that is not forked begins with as many as there are cores, and so did every one of them."""
-    before, handlers = cv2.getNumThreads(), {number: signal.getsignal(number) for number in (SIGINT, SIGTERM)}
+    before, handlers = cv2.getNumThreads(), {number: signal.getsignal(number) for number in _STOPPING}
     loaders = [
         make_training_loader(training_set(samples), 2, 2),
         make_picture_loader(PictureSet([samples[0].image_path], INPUT_HW, FILL), 1, 2),

@@ -389,3 +389,18 @@ def test_results_are_not_overwritten(results, capsys):
 
 
 # -------------------------------------------------------------------------------------------- pictures there and back
+
+
+@pytest.mark.parametrize("there", ["Task1_ship.txt", "a.txt", "images/a.png", "tiles.json"])
+def test_results_are_not_written_among_data_or_labels_nor_over_those_of_others(results, capsys, there):
+    """Among the labels they were read as such, and a stranger's file of that name was gone."""
+    out = results.parent / "out"
+    (out / there).parent.mkdir(parents=True)
+    (out / there).write_text("mine")
+    assert main([str(results), str(out), "--index", str(results.parent / "tiles.json"), "--workers", "0"]) == 2
+    assert str(out) in capsys.readouterr().err
+    assert [path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()] in (
+        [there],
+        [".lock", there],
+    )
+    assert (out / there).read_text() == "mine"

@@ -179,7 +179,8 @@ def test_the_commands_of_main_run_in_the_order_of_the_readme(
         if "--num_images" in command:
             command[command.index("--num_images") + 1] = "3"
         window = ["--window_h", "32", "--window_w", "64"] if "--window_h" in command else []
-        arguments = [*command, "--num_workers", "0", *(SHORT + window if is_new_run else [])]
+        short = SHORT[2:] if "--num_images" in command else SHORT  # which of the two tells how long
+        arguments = [*command, "--num_workers", "0", *(short + window if is_new_run else [])]
         assert main.main(arguments) == 0, (arguments, capsys.readouterr().err)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -52,3 +54,46 @@ def test_outside_the_main_thread_it_does_nothing():
     thread.start()
     thread.join()
     assert not raised
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_a_closed_terminal_is_a_stop_unless_it_is_to_be_ignored(monkeypatch):
+    """Work since the last save was lost where ssh was cut; what nohup starts goes on."""
+    left = []
+    monkeypatch.setattr("tools.running.stop_request._leave_terminal", lambda: left.append(True))
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert (stop.is_requested, stop.exit_code, left) == (True, 128 + signal.SIGHUP, [True])
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.is_requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+CLOSED = """
+import os, pty, signal, sys, time
+from tools.running.stop_request import StopRequest
+child, terminal = pty.fork()
+if child == 0:
+    with StopRequest() as stop:
+        print("ready", flush=True)
+        for _ in range(200):
+            time.sleep(0.05)
+            if stop.is_requested:
+                print("said to nobody", flush=True)
+                os._exit(stop.exit_code)
+    os._exit(9)
+while b"ready" not in os.read(terminal, 99):
+    pass
+os.close(terminal)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_what_is_said_when_the_terminal_is_gone_is_no_error():
+    done = subprocess.run([sys.executable, "-c", CLOSED], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split()[-1] == str(128 + signal.SIGHUP), done.stderr

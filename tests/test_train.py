@@ -45,6 +45,32 @@ def test_a_run_stops_with_the_names_after_too_many_bad_steps(dota_folder, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_in_which_nothing_was_learnt_is_not_done(dota_folder, tmp_path, monkeypatch, capsys):
+    """It ended with "done" and 0, and best.pth held random weights."""
+    data_dir = dota_folder(lists=LISTS)
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingStep, "__call__", lambda *_: StepResult({"total": math.nan}, False, False))
+        assert main.main(arguments(data_dir, tmp_path / "run", "--num_epoch", "1")) == 1
+    assert "no step was taken, since every loss or gradient was not finite" in capsys.readouterr().err
+    for name in LISTS["train"]:
+        (data_dir / "images" / f"{name}.png").write_bytes(b"damaged")
+    assert main.main(arguments(data_dir, tmp_path / "other", "--on_bad_label", "skip")) == 1
+    assert "none of the training pictures of an epoch can be read" in capsys.readouterr().err
+    assert "done" not in (tmp_path / "other" / "log.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_class_whose_name_no_file_can_bear_is_refused_before_the_training(dota_folder, tmp_path, capsys):
+    """It was noticed after hours, by the evaluation."""
+    data_dir = dota_folder(lists=LISTS)
+    (data_dir / "classes.txt").write_text(f"car\nboat\n{'船' * 90}\n", encoding="utf-8")
+    assert main.main(arguments(data_dir, tmp_path / "run")) == 1
+    assert "is too long for the name of a result file; shorten it" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
 def test_bad_steps_that_a_good_one_parts_do_not_stop_a_run(dota_folder, tmp_path, monkeypatch):
     """Defect 3: after several in a row; 38 of 40 are bad here, but never twenty in a row."""
     good, bad = StepResult({"total": 1.0}, True, False), StepResult({"total": math.nan}, False, False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import main
-from tests.short_runs import LISTS, arguments, assert_same_weights
+from tests.short_runs import LISTS, NAMES, arguments, assert_same_weights
 from tools import train
 from tools.checkpoint import load_file
 from tools.detection.detect import Inference
@@ -65,13 +65,14 @@ def test_where_nothing_can_be_or_is_found_the_newest_weights_are_the_best(dota_f
 
 
 @pytest.mark.slow
-def test_where_no_validation_picture_can_be_read_there_is_no_loss(dota_folder, tmp_path):
-    """It was 0.000, as if all were found."""
+def test_where_no_validation_picture_can_be_read_nothing_is_measured(dota_folder, tmp_path, capsys):
+    """The score was 0, by which the best checkpoint was chosen, and the loss 0.000, as if all were found."""
     data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
     (data_dir / "images" / "scene_2.png").write_bytes(b"")
-    assert main.main(arguments(data_dir, run_dir, "--on_bad_label", "skip", "--num_epoch", "1")) == 0
-    assert "in validation no loss" in (run_dir / "log.txt").read_text(encoding="utf-8")
-    assert "val_total" not in (run_dir / "history.csv").read_text(encoding="utf-8-sig")
+    assert main.main(arguments(data_dir, run_dir, "--on_bad_label", "skip", "--num_epoch", "1")) == 1
+    assert "none of the 1 validation pictures can be read, so nothing is measured: " in capsys.readouterr().err
+    assert load_file(run_dir / "last.pth")["progress"]["num_images"] == 3
+    assert not (run_dir / "best.pth").exists()
 
 
 @pytest.mark.slow
@@ -105,7 +106,8 @@ def test_validation_takes_few_pictures_at_once_though_training_takes_many_window
 
 @pytest.mark.slow
 def test_a_bad_validation_picture_does_not_cost_the_epoch(dota_folder, tmp_path, capsys):
-    data_dir, run_dir = dota_folder(lists=LISTS), tmp_path / "run"
+    lists = {"train": ("scene_0", "scene_1", "scene_4"), "val": ("scene_2", "scene_3")}
+    data_dir, run_dir = dota_folder(names=NAMES[:5], lists=lists), tmp_path / "run"
     (data_dir / "images" / "scene_2.png").write_bytes(b"damaged")
     assert main.main(arguments(data_dir, run_dir, "--num_epoch", "1")) == 1
     assert "scene_2.png" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.running.command_line import Parser, exit_code
+from tools.running.destinations import refuse_to_replace
 from tools.running.flag_types import share, whole
 
 OWN_BACKBONE = "of a run on a backbone of your own, whose file is run only if you name it"
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         options = _make_parser().parse_args(arguments)
+        refuse_to_replace(getattr(options, "json", None), "--json", ['"rounds":'])
         # Most of them need torch, some more.
         room = importlib.import_module(f"tools.benchmarks.benchmark_{options.name}")
         room.run(options)

@@ -18,6 +18,7 @@ from tools.config import Config, settings_dict
 from tools.drawings.plots import figure_file, plot_text
 from tools.run_folder import LOG, RUNS_DIR, SETTINGS
 from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.destinations import refuse_to_replace
 from tools.running.messages import warn
 from tools.training.history import CSV, read_history
 
@@ -227,6 +228,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.plot is not None and options.plot.suffix.lower() not in _PLOTS:
         parser.error(f"argument --plot: {options.plot} must end in {', '.join(_PLOTS)}")
+    refuse_to_replace(options.csv, "--csv", [",".join(_HEADING[1:4])])
+    refuse_to_replace(options.plot, "--plot", ["atplotlib"])  # which names itself in all of them
     return options
 
 

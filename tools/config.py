@@ -13,7 +13,7 @@ from pathlib import Path
 from DOTA_devkit.names import as_class_name
 from tools.recipes import RECIPES
 from tools.running.command_line import SettingsError
-from tools.setting_rules import LEAST_TILE, MOST_LINE_WIDTH, check_settings
+from tools.setting_rules import LEAST_TILE, MOST_LINE_WIDTH, MOST_SEED, OVERLAP, check_settings
 
 PHASES = ("train", "test", "eval")
 PRETRAINED = ("auto", "imagenet", "none")
@@ -73,7 +73,9 @@ class Config:
         "tiles are scaled to fit the input, so that it should be about the side of the training pictures",
         least=LEAST_TILE,
     )
-    overlap: int = _setting(100, "with --tile: what neighbouring tiles share, pixels of the scaled picture", least=0)
+    overlap: int = _setting(
+        OVERLAP, "with --tile: what neighbouring tiles share, pixels of the scaled picture", least=0
+    )
     scales: tuple[float, ...] = _setting((1.0,), "with --tile: factors on a big picture, which is cut at each of them")
     on_bad_label: str = _setting(
         "error", "a bad label or picture stops the run, or is left out and counted", ("error", "skip")
@@ -287,7 +289,7 @@ class Config:
         "arithmetic; auto: in training bf16 where the machine has it, in validation, test and eval fp32",
         ("auto", *PRECISIONS),
     )
-    seed: int = _setting(0, "of weights, order, augmentation and splits", least=0)
+    seed: int = _setting(0, "of weights, order, augmentation and splits", least=0, most=MOST_SEED)
     # which flags the user gave, on the command line or in the file; not a flag itself
     explicit: frozenset[str] = frozenset()
 
@@ -360,6 +362,8 @@ def converted(item: Field, value: object, where: str) -> object:
     fitting = {float: (int, float), Path: (str,)}.get(kind, (kind,))
     if not isinstance(value, fitting) or (isinstance(value, bool) and kind is not bool):
         raise SettingsError(f"{where} is {value!r}, not of the kind {kind.__name__}")
+    if kind in (str, Path) and (not value.strip() or "\0" in value):
+        raise SettingsError(f"{where} is {value!r}; give it, or leave the line out")
     return kind(value)
 
 

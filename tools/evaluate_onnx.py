@@ -21,7 +21,9 @@ from tools.detection.detector_flags import add_detector_flags, open_detector, ti
 from tools.detection.whole_pictures import whole_pictures_of
 from tools.onnx_detector import OnnxDetector, detect_pictures
 from tools.outcomes import Tiling
+from tools.run_folder import METRICS_MARK
 from tools.running.command_line import Parser, exit_code
+from tools.running.destinations import refuse_to_replace
 from tools.running.flag_types import share, whole
 from tools.running.messages import report_problems
 from tools.running.progress import progress_bar
@@ -121,7 +123,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--json", type=Path, metavar="FILE", help="write the numbers here as well")
     add_detector_flags(parser)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    refuse_to_replace(options.json, "--json", [METRICS_MARK])
+    return options
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.destinations import refuse_to_replace
 
 if TYPE_CHECKING:
     from torch import nn
@@ -201,7 +202,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--no_timing", action="store_true", help="leave the latency out, which takes most of the time")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to this file as well")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    refuse_to_replace(options.markdown, "--markdown", ["| backbone |"])
+    return options
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from DOTA_devkit.merging import merge_pictures
 from DOTA_devkit.names import spelling_in
 from DOTA_devkit.task_files import ImageDetections, read_results, result_files, result_path, write_results
 from DOTA_devkit.tile_index import INDEX_NAME, TileIndex, read_index
-from tools.detection.results import MERGED_BY_HAND, ORIGIN, read_origin, remove_results, warn_if_stopped
+from tools.detection.results import MERGED_BY_HAND, ORIGIN, own_results, read_origin, remove_results, warn_if_stopped
+from tools.run_folder import LOG
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import share
 from tools.running.folder_lock import locked
@@ -106,6 +107,7 @@ def merge_folder(
     tasks.sort(key=lambda task: task.num_bytes, reverse=True)
     own = {result_path(out_dir, name) for name in sources}
     with locked(out_dir, "writing results into"):
+        _refuse_strange(own - own_results(out_dir))
         outdated = remove_results(out_dir) - own
         try:
             merged = run_tasks(merge_classes, tasks, num_workers, stop, desc="merging", unit="class")
@@ -131,6 +133,7 @@ def _sources(results_dir: Path, out_dir: Path, index: TileIndex) -> dict[str, Pa
     Raises SettingsError or ValueError for results that cannot be merged there, or by this index."""
     if out_dir.resolve() == results_dir.resolve():
         raise SettingsError(f"{out_dir}: is the folder of the results on tiles; name another to write to")
+    _refuse_others(out_dir)
     found = _file_of_each_class(results_dir)
     classes = index.class_names or tuple(sorted(found))
     strange = [name for name in sorted(found) if name not in classes and found[name].read_bytes().strip()]
@@ -142,6 +145,21 @@ def _sources(results_dir: Path, out_dir: Path, index: TileIndex) -> dict[str, Pa
     sources = {name: found.get(name) for name in classes}
     _refuse_other_tiles(sources.values(), index)
     return sources
+
+
+def _refuse_others(out_dir: Path) -> None:
+    """Raises SettingsError for a folder of data or labels, among which Task1 files would be taken for labels."""
+    if (out_dir / INDEX_NAME).is_file() or (out_dir / "images").is_dir():
+        raise SettingsError(f"{out_dir}: is a data folder, where nothing is written; name another")
+    texts = (path for path in sorted(out_dir.glob("*.txt")) if not path.name.startswith("Task"))
+    if (strange := next((path for path in texts if path.name != LOG), None)) is not None:
+        raise SettingsError(f"{out_dir}: holds other texts, such as {strange.name}; name a folder for the results")
+
+
+def _refuse_strange(paths: Iterable[Path]) -> None:
+    """Raises SettingsError for Task1 files that would be replaced, and that nobody here has written."""
+    if (path := next((path for path in sorted(paths) if path.exists()), None)) is not None:
+        raise SettingsError(f"{path} is there, and was not written by this command; name another folder")
 
 
 def _print_counts(merged: Sequence[Merged], sources: Mapping[str, Path | None]) -> None:

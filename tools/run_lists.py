@@ -100,4 +100,7 @@ def _kept_list(run_dir: Path | None, name: str) -> list[str]:
     if run_dir is None or not (run_dir / SETTINGS).is_file():
         return []
     path = run_dir / LISTS / f"{name}.txt"
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    try:
+        return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 text ({error.reason}); copy the run's list again") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from tools.config import AUTO, Config, converted, entry_of, kind_of, setting_fields
 from tools.recipes import RECIPES
 from tools.running.command_line import Parser, SettingsError
+from tools.running.flag_types import filled
 
 
 def parse_settings(arguments: Sequence[str]) -> Config:
@@ -26,6 +27,9 @@ def parse_settings(arguments: Sequence[str]) -> Config:
     if from_file.get("phase") == "train" and (given.get("phase", "train") != "train" or "resume_train" in given):
         # Where that training began and what it wrote are its own; other work has its own.
         from_file = {name: value for name, value in from_file.items() if name not in ("resume", "resume_train", "out")}
+    if "num_epoch" in given and "num_images" not in given:
+        from_file.pop("num_images", None)  # either tells how long; a flag comes above the file
+    _refuse_together(given)
     values = {**from_file, **given}
     recipe = values.get("recipe", "default")
     if recipe not in RECIPES:
@@ -33,6 +37,16 @@ def parse_settings(arguments: Sequence[str]) -> Config:
     # A recipe given as a flag comes above the file, as every flag does.
     values = {**from_file, **RECIPES[recipe], **given} if "recipe" in given else {**RECIPES[recipe], **values}
     return Config(**values, explicit=frozenset({**from_file, **given}))
+
+
+def _refuse_together(given: Collection[str]) -> None:
+    """Raises SettingsError for flags of which one would have no effect, which those of a file may well have."""
+    if "num_epoch" in given and "num_images" in given:
+        raise SettingsError("--num_epoch and --num_images both tell how long to train; give one of them")
+    if "input" in given:
+        idle = [name for name in ("data_dir", "dataset", "lists", "split") if name in given]
+        if idle:
+            raise SettingsError(f"--input names the pictures, and --{idle[0]} others; give one of them")
 
 
 def split_settings(arguments: Sequence[str], others: Collection[str] = ()) -> tuple[list[str], list[str]]:
@@ -99,7 +113,8 @@ def _make_parser() -> argparse.ArgumentParser:
         elif kind is tuple:
             options |= {"type": entry_of(item), "nargs": "+", "metavar": item.metadata["metavar"] or "X"}
         else:
-            options |= {"type": _count if item.name in AUTO else kind, "choices": item.metadata["choices"]}
+            of_text = filled(kind) if kind in (str, Path) and not item.metadata["choices"] else kind
+            options |= {"type": _count if item.name in AUTO else of_text, "choices": item.metadata["choices"]}
             options["metavar"] = None if item.metadata["choices"] else item.metadata["metavar"] or _METAVARS[kind]
         if item.name == "resume_train":
             options |= {"nargs": "?", "const": "newest", "metavar": "RUN"}

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from tools.config import Config
 
 MOST_LINE_WIDTH = 1000  # pixels
+OVERLAP = 100  # of tiles, pixels, where nothing else is said
 LEAST_TILE, LEAST_SCALE = 32, 0.01  # pixels; what is smaller yet are no pictures any more
+MOST_SEED = 2**63 - 1  # that torch takes
+MAY_BE_INFINITE = ("clip_norm", "save_every")  # which then have no effect
 MOST_COLOUR = 3  # beyond, the contrast of --augment_colour can turn round
 
 
@@ -59,7 +62,11 @@ def _check_value(item: Field, value: object) -> None:
     choices, least, most = (item.metadata.get(key) for key in ("choices", "least", "most"))
     if choices and value not in choices:
         raise SettingsError(f"--{item.name} is '{value}'; it can be {', '.join(map(str, choices))}")
-    if value is None or least is None or least <= value <= (math.inf if most is None else most):
+    if value is None or least is None:
+        return
+    if value == math.inf and most is None and item.name not in MAY_BE_INFINITE:
+        raise SettingsError(f"--{item.name} is {value}; it must be finite")
+    if least <= value <= (math.inf if most is None else most):
         return
     if most is not None:
         raise SettingsError(f"--{item.name} is {value}; it must lie between {least} and {most}")
@@ -89,6 +96,8 @@ def _check_sizes(config: Config) -> None:
     check_scales(config.scales)
     if config.tile is None and config.phase != "train" and "scales" in config.explicit and config.scales != (1.0,):
         raise SettingsError("--scales goes with --tile; without tiles a picture is made to fit the input")
+    if config.tile is None and config.phase != "train" and "overlap" in config.explicit and config.overlap != OVERLAP:
+        raise SettingsError("--overlap goes with --tile; without tiles a picture is made to fit the input")
 
 
 def _check_training(config: Config) -> None:
@@ -130,6 +139,8 @@ def _check_sources(config: Config) -> None:
     """Of pictures, data and weights."""
     if config.input is not None and config.phase != "test":
         raise SettingsError(f"--input is for --phase test; --phase {config.phase} takes its pictures from --data_dir")
+    if config.resume_train is not None and config.phase != "train" and "resume_train" in config.explicit:
+        raise SettingsError(f"--resume_train goes on with a training; --phase {config.phase} takes a run by --resume")
     if config.dataset == "demo" and config.data_dir is not None and "data_dir" in config.explicit:
         raise SettingsError(
             "--dataset demo draws its own data; leave --data_dir out, or name the format of that folder"

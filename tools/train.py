@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from contextlib import ExitStack
@@ -80,6 +81,9 @@ def _train(run: Run) -> int:
         if not run.in_step and (run.progress.epoch, run.progress.step) != start:
             run.save(LAST)
         raise
+    if not run.progress.num_images:
+        why = f"lower --init_lr ({run.config.init_lr}), or give --precision fp32"
+        raise ValueError(f"no step was taken, since every loss or gradient was not finite: {why}")
     best, metric = run.progress.best_map, run.config.best_by
     if run.is_stale and not run.is_done:
         run.log(f"no better {metric} in {run.progress.since_best} validations (--patience); stopped")
@@ -91,6 +95,8 @@ def _train_epoch(run: Run) -> None:
     """One epoch (or the rest of one), its validation when due, its checkpoint."""
     config, schedule, progress, meter = run.config, run.schedule, run.progress, run.meter
     rate = _train_steps(run)
+    if not meter.num_images and not run.last_terms:
+        raise ValueError("none of the training pictures of an epoch can be read, so nothing is learnt")
     epoch, is_last = progress.epoch + 1, progress.epoch + 1 >= schedule.num_epochs
     row = {
         "epoch": epoch,
@@ -180,12 +186,12 @@ def _validate(run: Run, row: dict) -> str:
     started = time.perf_counter()
     run.average.catch_up(run.network)
     run.engine.copy_from_main(run.average.module)
-    outcome = validate(run)
+    outcome, config = validate(run), run.config
     report_problems(outcome.problems, "validation pictures cannot be read and count as empty")
     row |= validation_columns(outcome.metrics, outcome.losses)
     if run.history is not None and outcome.page is not None:
         run.history.page(row["epoch"], outcome.page)
-    metric = run.config.best_by
+    metric = config.best_by
     found, other = outcome.metrics[metric], outcome.metrics[TIE_BREAKERS.get(metric, "mAP50")]
     score, second = (-1.0 if value is None else value for value in (found, other))
     progress = run.progress
@@ -199,6 +205,8 @@ def _validate(run: Run, row: dict) -> str:
     if found is not None and (run.is_stale or progress.epoch + 1 == run.schedule.num_epochs):
         run.log(format_table(outcome.metrics))
     loss = f"in validation total {outcome.losses['total']:.3f}" if outcome.losses else "in validation no loss"
+    if not math.isfinite(outcome.losses.get("total", 0.0)):
+        warn(f"the loss in validation is not finite; the weights have gone astray: lower --init_lr ({config.init_lr})")
     if found is None:
         return f"{loss}, mAP50 n/a (the validation pictures hold no object)"
     others = "" if metric == "mAP50" else f"mAP50 {outcome.metrics['mAP50']:.4f}, "

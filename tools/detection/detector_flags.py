@@ -18,7 +18,7 @@ from tools.outcomes import PictureDetector, Tiling, cut_hint
 from tools.running.command_line import SettingsError
 from tools.running.flag_types import share, whole
 from tools.running.messages import warn
-from tools.setting_rules import LEAST_TILE, MOST_LINE_WIDTH, check_scales
+from tools.setting_rules import LEAST_TILE, MOST_LINE_WIDTH, OVERLAP, check_scales
 
 Detects = TypeVar("Detects", bound=PictureDetector)
 THRESHOLDS = ("conf_thresh", "nms_thresh")
@@ -55,7 +55,13 @@ def add_detector_flags(parser: argparse.ArgumentParser) -> None:
         metavar="PX",
         help="cut pictures into tiles of this side, pixels of the scaled picture",
     )
-    add("--overlap", type=int, default=100, metavar="PX", help="what neighbouring tiles share [default: %(default)s]")
+    add(
+        "--overlap",
+        type=int,
+        default=OVERLAP,
+        metavar="PX",
+        help="what neighbouring tiles share [default: %(default)s]",
+    )
     add("--scales", type=float, nargs="+", default=[1.0], metavar="X", help="scales to cut at [default: 1]")
     add("--batch_size", type=whole(1), default=1, metavar="N", help="tiles at a time [default: %(default)s]")
 

@@ -176,6 +176,16 @@ def reading_in(folder: Path) -> Reading:
 def remove_results(folder: Path) -> set[Path]:
     """Remove the results of a test, an evaluation or a merge, and of these alone: whoever reads the folder would take
     them for the ones that come. Returns the Task1 files that are gone."""
+    own = own_results(folder)
+    for name in (ORIGIN, DETECTIONS, MERGED_BY_HAND):
+        (folder / name).unlink(missing_ok=True)
+    for path in own:
+        path.unlink()
+    return own
+
+
+def own_results(folder: Path) -> set[Path]:
+    """The Task1 files in a folder that a test, an evaluation or a merge wrote."""
     origin = read_origin(folder) or {}
     names = origin.get("classes")
     if isinstance(names, list):
@@ -183,12 +193,7 @@ def remove_results(folder: Path) -> set[Path]:
     else:  # of an earlier version, or killed before it could tell
         own = set(folder.glob("Task1_*.txt")) if origin or (folder / DETECTIONS).is_file() else set()
     own |= {folder / name for name in read_merge(folder).get("files", ())}
-    for name in (ORIGIN, DETECTIONS, MERGED_BY_HAND):
-        (folder / name).unlink(missing_ok=True)
-    there = {path for path in own if path.is_file()}
-    for path in there:
-        path.unlink()
-    return there
+    return {path for path in own if path.is_file()}
 
 
 def read_merge(folder: Path) -> dict:

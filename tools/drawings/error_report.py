@@ -25,8 +25,9 @@ NUMBERED_UP_TO = 25  # classes; the squares of more are too small for numbers
 
 def write_confusion(run_dir: Path, found: Confusion, class_names: Sequence[str]) -> None:
     """confusion.csv (a row an object's class, a column what it was taken for) and its plot."""
-    rows = zip([*class_names, BACKGROUND], found.matrix.tolist(), strict=True)
-    write_csv(run_dir / CONFUSION_CSV, [["truth", *class_names, MISSED], *([name, *row] for name, row in rows)])
+    missed, background = (f"({name})" if name in class_names else name for name in (MISSED, BACKGROUND))
+    rows = zip([*class_names, background], found.matrix.tolist(), strict=True)
+    write_csv(run_dir / CONFUSION_CSV, [["truth", *class_names, missed], *([name, *row] for name, row in rows)])
     _draw(run_dir / CONFUSION_PLOT, found.matrix, class_names)
 
 

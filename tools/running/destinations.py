@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.running.command_line import SettingsError
+
+LOOKED_AT = 1 << 20  # bytes
 
 
 def refuse_data_folder(out: Path, data_dir: Path, flag: str = "") -> None:
@@ -23,6 +26,19 @@ def refuse_inputs(out: Path, inputs: Path, flag: str = "") -> None:
     if source in (folder, folder / "drawings", folder / "results"):
         said = f"{flag} {out}".strip()
         raise SettingsError(f"{said} lies in the inputs, {inputs}, beside which nothing is written; name another")
+
+
+def refuse_to_replace(path: Path | None, flag: str, marks: Sequence[str]) -> None:
+    """Raises SettingsError where the file that `flag` names is there and holds none of the `marks` by which an earlier
+    one of ours is known: it may be somebody's only copy. An empty one is nobody's; None is no file."""
+    if path is None or not path.exists():
+        return
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(LOOKED_AT)
+        if not head or any(mark.encode() in head for mark in marks):
+            return
+    raise SettingsError(f"{flag} {path} is there, and was not written by this command; name another file")
 
 
 def require_free(out: Path, flag: str = "", or_file: str = "") -> None:

@@ -24,6 +24,18 @@ def whole(least: int = 0, most: int | None = None) -> Callable[[str], int]:
     return value_of
 
 
+def filled(kind: type) -> Callable[[str], object]:
+    """Texts or paths with something in them: an empty one, as of a shell's variable that is not set, would be the
+    folder in which one stands."""
+
+    def value_of(text: str) -> object:
+        if not text.strip():
+            raise ArgumentTypeError("is empty; give it, or leave the flag out")
+        return kind(text)
+
+    return value_of
+
+
 def seconds(text: str) -> float:
     """Lengths of time, 0 or more."""
     value = _number(text)

@@ -1,10 +1,11 @@
-"""Ctrl-C and SIGTERM as a request that a loop grants where it is safe to stop."""
+"""Ctrl-C, SIGTERM and a closed terminal as a request that a loop grants where it is safe to stop."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Callable
@@ -13,9 +14,10 @@ SECONDS_TO_STOP = 20  # torchrun kills ten seconds later
 
 
 class StopRequest:
-    """Context manager that makes the first Ctrl-C or SIGTERM a request, which `check` grants between two steps of the
-    work, where all that is held agrees, weights and optimiser for instance; a second one stops at once, wherever that
-    is (`at_once`). `exit_code`: 128 + the signal's number."""
+    """Context manager that makes the first Ctrl-C, SIGTERM or SIGHUP (its terminal was closed, unless `nohup` lets that
+    pass) a request, which `check` grants between two steps of the work, where all that is held agrees, weights and
+    optimiser for instance; a second one stops at once, wherever that is (`at_once`). `exit_code`: 128 + the signal's
+    number."""
 
     def __init__(self) -> None:
         self.exit_code = 128 + signal.SIGINT
@@ -25,7 +27,7 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handler
-            self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._before = {number: signal.signal(number, self._note) for number in _signals()}
         else:
             self._before = {}
         return self
@@ -54,6 +56,8 @@ class StopRequest:
             raise KeyboardInterrupt
 
     def _note(self, number: int, frame: object) -> None:
+        if number == getattr(signal, "SIGHUP", None):
+            _leave_terminal()
         if self._requested:
             self.at_once = True
             raise KeyboardInterrupt
@@ -64,3 +68,20 @@ class StopRequest:
             self._timer.daemon = True
             self._timer.start()
         print("\nstopping after this step; once more stops at once", file=sys.stderr, flush=True)
+
+
+def _signals() -> list[int]:
+    """Those that ask for a stop; SIGHUP, which Windows has not, unless somebody wants it to be ignored."""
+    hangup = getattr(signal, "SIGHUP", None)
+    is_meant = hangup is not None and signal.getsignal(hangup) == signal.SIG_DFL
+    return [signal.SIGINT, signal.SIGTERM, *([hangup] if is_meant else [])]
+
+
+def _leave_terminal() -> None:
+    """What is said from now on goes nowhere: the terminal is gone, and to write to it would be an error. Files and
+    pipes stay as they are."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        if stat.S_ISCHR(os.fstat(number).st_mode):
+            os.dup2(nowhere, number)
+    os.close(nowhere)

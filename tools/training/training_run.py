@@ -19,6 +19,7 @@ from datasets.picture_files.images import ImageError
 from datasets.readers import Sample
 from datasets.splits import Split
 from DOTA_devkit.atomic import write_lines, write_text
+from DOTA_devkit.task_files import class_name_fault
 from models import CTRBOX
 from models.shared_norms import share_norms
 from tools.architecture import READING_FLAGS, Architecture
@@ -109,6 +110,8 @@ def _read_data(config: Config, engine: Engine) -> _Lists:
     with engine.main_first():  # it may draw the demo set
         data = open_data(config)
     class_names = data_classes(config, data)
+    if fault := next(filter(None, map(class_name_fault, class_names)), None):
+        raise ValueError(f"{data.data_dir}: {fault}")
     train, val = (read_split(config, data, role, class_names) for role in ("train", "val"))
     warn_of_shared_pictures(train[0], val[0], index_in(data.data_dir, [*train[0].names, *val[0].names]))
     return _Lists(data, class_names, *train, *val)

@@ -56,6 +56,9 @@ def validate(run: Run) -> Outcome:
             items.append(PageItem(sample.name, as_bgr(found.picture), truths[sample.name], found.detections))
         if run.engine.num_ranks == 1:
             run.stop.check()
+    if run.engine.from_main(lambda: bool(samples) and len(problems) == len(samples)):
+        told = run.engine.from_main(lambda: problems[0])
+        raise ImageError(f"none of the {len(samples)} validation pictures can be read, so nothing is measured: {told}")
     metrics = run.engine.from_main(
         lambda: metrics_dict(evaluate(detections, truths, names, ignore_overlap=config.ignore_overlap))
     )
