@@ -70,6 +70,28 @@ def test_several_convolutions_side_by_side_are_all_adapted_and_weights_of_a_file
     assert changed == ["stages.0.weight", "beside.weight"]
 
 
+def test_inner_convolutions_of_as_many_channels_are_left_alone() -> None:
+    """Four bands from three turned the weights of a squeeze and excitation of four channels to zeros, too."""
+
+    class Excited(OddBackbone):
+        def __init__(self) -> None:
+            super().__init__()
+            width = self.out_channels[0]
+            self.squeeze, self.excite = nn.Conv2d(width, 4, 1), nn.Conv2d(4, width, 1)
+
+        def forward(self, images):
+            c1, *others = super().forward(images)
+            return c1 * self.excite(self.squeeze(c1.mean((2, 3), keepdim=True))), *others
+
+    source, target = Excited(), Excited()
+    adapt_input(target, 4)
+    weights = source.state_dict()
+    fitted = adapt_weights(weights, target, 4, sources=[2, 0, 1, None])
+    assert [name for name, value in fitted.items() if not torch.equal(value, weights.get(name))] == ["stages.0.weight"]
+    assert torch.equal(fitted["stages.0.weight"][:, 0], weights["stages.0.weight"][:, 2])
+    assert not fitted["stages.0.weight"][:, 3].any()
+
+
 def test_training_mode_and_what_is_frozen_stay() -> None:
     backbone = OddBackbone()
     backbone.freeze_parts([backbone.stages[0]])
