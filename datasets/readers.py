@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -174,15 +174,16 @@ def read_samples(
     file as one without objects, "error" raises.
     """
     reader, images = get_format(dataset), list_images(dataset, data_dir)
-    read = label_reader(dataset, data_dir)
     index = {name: label for label, name in enumerate(class_names)} | {IGNORED_CLASS: EVERY_CLASS}
+    read = partial(read_known, label_reader(dataset, data_dir), index, left_out)
     samples = []
     for name in names:
         path = reader.label_path(data_dir, name)
         is_empty = missing_labels == "empty" or reader.missing_is_empty
         labels = read_objects(images[name], path, read, on_bad_label, missing_is_empty=is_empty)
         if labels is not None:
-            samples.append(_make_sample(images[name], path, labels, index, left_out, on_bad_label))
+            numbers = np.array([index[name] for name in labels.names], np.int64)
+            samples.append(Sample(images[name], labels.quads.astype(np.float32), numbers, labels.difficult))
     return samples
 
 
@@ -213,6 +214,18 @@ def read_objects(
     return labels
 
 
+def read_known(
+    read: Read, class_names: Collection[str], left_out: Counter[str] | None, label_path: Path, on_bad: OnBad
+) -> Labels:
+    """The objects in a label file, read by `read`, that are of known classes; those of classes that `left_out` has are
+    counted there, any other is a bad label."""
+    labels = read(label_path, on_bad)
+    if left_out:
+        left_out.update(name for name in labels.names if name in left_out)
+        labels = labels.at([row for row, name in enumerate(labels.names) if name not in left_out])
+    return of_known_classes(labels, class_names, label_path, partial(unknown_class, class_names=class_names), on_bad)
+
+
 def get_format(dataset: str) -> Format:
     """The registered format of this name. Raises ValueError with the known names."""
     if dataset == "coco":
@@ -220,26 +233,6 @@ def get_format(dataset: str) -> Format:
     if dataset not in FORMATS:
         raise ValueError(f"unknown dataset '{dataset}'; known: {', '.join(['auto', *FORMATS])}")
     return FORMATS[dataset]
-
-
-def _make_sample(
-    image_path: Path,
-    label_path: Path,
-    labels: Labels,
-    index: dict[str, int],
-    left_out: Counter[str] | None,
-    on_bad: OnBad,
-) -> Sample:
-    if left_out:
-        left_out.update(name for name in labels.names if name in left_out)
-        labels = labels.at([row for row, name in enumerate(labels.names) if name not in left_out])
-    labels = of_known_classes(labels, index, label_path, partial(unknown_class, class_names=index), on_bad)
-    return Sample(
-        image_path,
-        labels.quads.astype(np.float32),
-        np.array([index[name] for name in labels.names], np.int64),
-        labels.difficult,
-    )
 
 
 def _dota_classes(data_dir: Path, label_paths: Sequence[Path]) -> tuple[str, ...]:

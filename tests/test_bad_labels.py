@@ -63,10 +63,12 @@ def test_a_picture_of_which_no_label_can_be_used_is_left_out(tmp_path: Path, tex
     assert reported[0].reason.endswith("; 图 1.png is left out")
 
 
-def test_labels_of_unknown_classes_alone_leave_a_picture_without_objects(tmp_path: Path) -> None:
+def test_labels_of_unknown_classes_alone_take_their_picture_along(tmp_path: Path) -> None:
+    """A class that was misspelt throughout would be background; with --classes those that are not named are."""
     reported: list[LabelError] = []
-    sample = read_one(dota(tmp_path, {"图 1": f"{SQUARE} zebra 0\nbad\n"}), on_bad_label=reported.append)
-    assert (len(reported), sample.quads.shape, sample.labels.shape, sample.ignored.shape) == (2, (0, 4, 2), (0,), (0,))
+    data_dir = dota(tmp_path, {"图 1": f"{SQUARE} zebra 0\nbad\n"})
+    assert read_samples("dota", data_dir, ["图 1"], CLASSES, on_bad_label=reported.append) == []
+    assert [str(error).rpartition("; ")[2] for error in reported] == ["图 1.png is left out"]
 
 
 @pytest.mark.parametrize("text", ["", "<annotation>", "<coco/>"])

@@ -90,6 +90,12 @@ def test_only_listed_classes_are_kept_in_the_order_of_the_list() -> None:
     assert [(str(fault.path), fault.line) for fault in ledger.faults] == [("a", 2)]
 
 
+def test_a_picture_of_misspelt_classes_alone_does_not_become_one_without_objects() -> None:
+    ledger = Ledger()
+    assert [picture.name for picture in keep_classes(annotated("bota", "bota"), ["boat"], ledger).pictures] == ["b"]
+    assert "no label of 'a' can be used, and the picture is left out" in ledger.faults[-1].reason
+
+
 def test_classes_that_a_list_leaves_out_are_no_faults_but_slips_of_the_pen_are() -> None:
     """To convert two classes of a data set ended with exit code 1, `left out without being asked for`."""
     ledger = Ledger()

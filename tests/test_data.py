@@ -90,6 +90,17 @@ def test_a_bad_label_stops_with_file_and_line_or_is_counted(dota_folder, capsys)
         assert f"scene_0.txt:{count + 2}: unknown class 'plane'" in said
 
 
+def test_a_picture_of_unknown_classes_alone_is_no_negative_example(dota_folder, capsys):
+    """A class that was misspelt in all of its lines taught that what the picture shows is background."""
+    data_dir = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2"]})
+    path = data_dir / "labelTxt" / "scene_0.txt"
+    path.write_text(path.read_text().replace("car", "cra").replace("boat", "baot"))
+    config = parse_settings(["--data_dir", str(data_dir), "--on_bad_label", "skip"])
+    split, samples = read_split(config, open_data(config), "train", ("car", "boat"))
+    assert split.names == [sample.name for sample in samples] == ["scene_1"]
+    assert "scene_0.png is left out" in capsys.readouterr().err
+
+
 def test_pictures_whose_label_file_cannot_be_read_are_left_out_and_counted(dota_folder, capsys):
     data_dir = dota_folder(lists={"train": ["scene_0", "scene_1", "scene_3"], "val": ["scene_2"]})
     (data_dir / "xml").mkdir()

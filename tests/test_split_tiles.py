@@ -284,13 +284,16 @@ def test_bad_labels_stop_with_file_and_line_or_are_counted(dota_folder, tmp_path
     assert "2 bad labels left out" in shown
 
 
-def test_a_picture_of_which_no_label_can_be_used_is_not_cut(dota_folder, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("line", "said"), [("1 2 car\n", "only 2 numbers"), ("1 1 9 1 9 9 1 9 cra 0\n", "unknown class")]
+)
+def test_a_picture_of_which_no_label_can_be_used_is_not_cut(dota_folder, tmp_path, capsys, line, said):
     """Its tiles had no labels, and taught that what they show is background."""
     src = dota_folder(names=("a", "b"), lists={"train": ["a"], "val": ["b"]})
-    (src / "labelTxt" / "a.txt").write_text("1 2 car\n")
+    (src / "labelTxt" / "a.txt").write_text(line)
     assert main([str(src), str(tmp_path / "tiles"), *SMALL, "--on_bad_label", "skip"]) == 0
-    assert "a.txt:1: only 2 numbers" in (said := capsys.readouterr().err)
-    assert "a.png is left out" in said
+    assert f"a.txt:1: {said}" in (shown := capsys.readouterr().err)
+    assert "a.png is left out" in shown
     index = read_index(tmp_path / "tiles")
     assert {tile.picture for tile in index.tiles.values()} == {"b"}
     assert read_list(tmp_path / "tiles" / "val.txt", find_images(tmp_path / "tiles" / "images"))

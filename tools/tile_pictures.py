@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from datasets.class_lists import of_known_classes, unknown_class
 from datasets.picture_files.layouts import BY_THE_FILE, MOST_IN_COLOURS, Reading
 from datasets.picture_files.picture_windows import PictureWindows, open_picture
 from datasets.picture_files.scaled_windows import ScaledWindows
-from datasets.readers import read_objects
+from datasets.readers import read_known, read_objects
 from datasets.tiles import scale_picture
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels, read_labels, write_labels
@@ -182,13 +181,10 @@ def _read_objects(task: PictureTask) -> tuple[Labels | None, list[str]]:
     problems: list[LabelError] = []
     on_bad = problems.append if settings.on_bad_label == "skip" else None
     is_empty = settings.missing_labels == "empty"
-    labels = read_objects(task.image_path, path, read_labels, on_bad, missing_is_empty=is_empty)
-    if labels is None:
-        return None, [str(problem) for problem in problems]
+    read = read_labels
     if settings.class_names:
-        known = {*settings.class_names, IGNORED_CLASS}
-        reason = partial(unknown_class, class_names=settings.class_names)
-        labels = of_known_classes(labels, known, path, reason, on_bad)
+        read = partial(read_known, read_labels, (*settings.class_names, IGNORED_CLASS), None)
+    labels = read_objects(task.image_path, path, read, on_bad, missing_is_empty=is_empty)
     return labels, [str(problem) for problem in problems]
 
 

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from datasets.class_lists import UnknownClassError, slips, strangers
-from datasets.label_formats.annotations import AnnotatedSet, Ledger, name_fault, take_objects
+from datasets.label_formats.annotations import (
+    AnnotatedSet,
+    Ledger,
+    is_unusable,
+    name_fault,
+    take_objects,
+    without_picture,
+)
 from DOTA_devkit.labels import IGNORED_CLASS, Labels, did_you_mean, nearest_class
 
 NOT_LISTED = "objects of class '{}', which is not in the list of --classes, were left out"
@@ -47,6 +54,7 @@ def keep_classes(annotated: AnnotatedSet, known: Sequence[str], ledger: Ledger) 
     for picture in annotated.pictures:
         labels = picture.labels
         found = unlisted(labels, known, Path(picture.name))
+        faults = [error for error in found.values() if error.name in slipped]
         for error in found.values():
             if error.name in slipped:
                 ledger.faults.append(error)
@@ -54,7 +62,11 @@ def keep_classes(annotated: AnnotatedSet, known: Sequence[str], ledger: Ledger) 
                 meant = nearest_class(error.name, unused)
                 doubt = f"; is '{meant}' of the list meant to be that class?" if meant else ""
                 ledger.changed[NOT_LISTED.format(error.name) + doubt] += 1
-        pictures.append(take_objects(picture, np.setdiff1d(np.arange(len(labels.names)), [*found])))
+        kept = take_objects(picture, np.setdiff1d(np.arange(len(labels.names)), [*found]))
+        if is_unusable(kept.labels, faults):
+            ledger.faults.append(without_picture(Path(picture.name), int(faults[0].line), picture.name))
+        else:
+            pictures.append(kept)
     return AnnotatedSet(pictures, tuple(known))
 
 
