@@ -39,7 +39,7 @@ def write_run(
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("tools.training.history.draw_history", lambda path, rows: None)
+    monkeypatch.setattr("tools.training.history.draw_history", lambda *_: None)
     write_run(tmp_path / "runs" / "slow", "--init_lr 1e-4", (0.2, 0.3, None))
     write_run(tmp_path / "runs" / "船", "--backbone mobilenetv2 --augment_scale 0.5 2", (0.6, 0.5))
     write_run(tmp_path / "runs" / "deep" / "other", "--num_workers 7", (0.4,), val="c")
@@ -169,3 +169,12 @@ def test_what_others_have_written_is_not_replaced(runs: Path, tmp_path: Path, ca
     assert main([str(runs), flag, str(path)]) == 2
     assert f"{flag} {path} is there, and was not written by this command" in capsys.readouterr().err
     assert path.read_text() == "somebody's own"
+
+
+@pytest.mark.parametrize("best_by", ["mAP50", "mAP50_95"])
+def test_the_best_epoch_is_that_of_the_best_checkpoint(tmp_path: Path, best_by: str) -> None:
+    folder = write_run(tmp_path / "a", f"--best_by {best_by}", ())
+    history = History(folder, tensorboard="off")
+    for epoch, (score, other) in enumerate(((0.5, 0.3), (0.5, 0.2), (0.4, 0.4)), 1):
+        history.add({"epoch": epoch, "total": 1.0, "mAP50": score, "mAP50_95": other})
+    assert read_run(folder, "a").best_epoch == {"mAP50": 1, "mAP50_95": 3}[best_by]

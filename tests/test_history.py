@@ -16,7 +16,7 @@ from DOTA_devkit.evaluation import evaluate
 from DOTA_devkit.metrics import metrics_dict
 from tools.running.command_line import SettingsError
 from tools.training import history as history_module
-from tools.training.history import DAMAGED, History, validation_columns
+from tools.training.history import DAMAGED, History, best_row, validation_columns
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -36,7 +36,7 @@ def _off(folder: Path, start_epoch: int = 0) -> History:
 
 @pytest.fixture
 def no_plot(monkeypatch):
-    monkeypatch.setattr(history_module, "draw_history", lambda path, rows: None)
+    monkeypatch.setattr(history_module, "draw_history", lambda *_: None)
 
 
 def test_one_epoch_is_a_table_and_a_plot(tmp_path):
@@ -53,7 +53,7 @@ def test_of_short_epochs_not_every_row_is_drawn_but_the_last_one_is(tmp_path, mo
     """A plot takes a second, an epoch on a GPU perhaps three."""
     clock, drawn = [0.0], []
 
-    def draw(path, rows):
+    def draw(path, rows, best_by):
         drawn.append(len(rows))
         clock[0] += 1.0
 
@@ -75,7 +75,7 @@ def test_a_plot_that_cannot_be_written_at_the_end_is_a_warning(tmp_path, no_plot
     history.add(_row(1))
     history.add(_row(2))
 
-    def full(path, rows):
+    def full(path, rows, best_by):
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(history_module, "draw_history", full)
@@ -232,14 +232,17 @@ def test_tensorboard_holds_scalars_and_pages_and_a_resumed_run_voids_what_came_l
 
 
 @pytest.mark.parametrize(
-    ("scores", "others", "row"),
+    ("best_by", "first", "second", "best"),
     [
-        ([0.1, 0.9, 0.5], [0.9, 0.1, 0.9], 1),
-        ([1.0, 1.0, 1.0, 1.0], [0.42, 0.52, 0.57, 0.55], 2),
-        ([1.0, math.nan, 1.0], [0.5, math.nan, 0.5], 2),
-        ([0.0, 0.0], [math.nan, math.nan], 1),
+        ("mAP50", (0.5, 0.3), (0.5, 0.2), 0),
+        ("mAP50", (0.5, 0.3), (0.5, 0.3), 1),
+        ("mAP50_95", (0.5, 0.4), (0.6, 0.3), 0),
+        ("mAP50_95", (0.5, 0.4), (0.6, 0.4), 1),
+        ("mAP75", (0.5, 0.4), (0.4, 0.5), 0),
     ],
 )
-def test_the_best_that_is_marked_is_the_best_checkpoint(scores: list[float], others: list[float], row: int) -> None:
-    """Of equal ones the plot marked the first, and best.pth was the last."""
-    assert history_module._best_row(np.array(scores), np.array(others)) == row
+def test_the_best_row_is_that_of_the_best_checkpoint(best_by, first, second, best):
+    """The plot marked another epoch than that of best.pth, and the comparison of runs told a third."""
+    rows = [{"epoch": 1 + k, "mAP50": a, "mAP50_95": b} for k, (a, b) in enumerate((first, second))]
+    assert best_row([*rows, {"epoch": 3}], best_by) == best
+    assert best_row([{"epoch": 1}], best_by) is None

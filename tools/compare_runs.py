@@ -20,7 +20,7 @@ from tools.run_folder import LOG, RUNS_DIR, SETTINGS
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import refuse_to_replace
 from tools.running.messages import warn
-from tools.training.history import CSV, read_history
+from tools.training.history import CSV, best_row, read_history
 
 # Settings that say where and how a run works, and not what it learns.
 _NOT_LEARNT = frozenset(
@@ -70,8 +70,8 @@ def read_run(folder: Path, name: str) -> RunSummary:
     if settings.get("num_images") is not None:
         settings.pop("num_epoch")  # it had no effect
     scored = [row for row in rows if row.get("mAP50") is not None]
-    best_by = settings["best_by"]  # what best.pth was chosen by
-    best = max(scored, key=lambda row: (row.get(best_by, row["mAP50"]), row["epoch"]), default={})
+    number = best_row(rows, settings["best_by"])
+    best = {} if number is None else rows[number]
     return RunSummary(
         name,
         {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()},

@@ -21,7 +21,7 @@ from tools.running.messages import report_problems, warn
 from tools.running.progress import progress_bar
 from tools.running.ranks import is_main_process
 from tools.running.stop_request import StopRequest
-from tools.training.history import validation_columns
+from tools.training.history import TIE_BREAKERS, validation_columns
 from tools.training.optimizer import set_rate
 from tools.training.run_state import BadSteps, Run
 from tools.training.stopped_run import find_run, run_checkpoint
@@ -30,7 +30,6 @@ from tools.training.validation import validate
 
 MAX_BAD_STEPS = 20  # in a row
 SHOWN_EVERY = 20  # steps between TensorBoard's points
-TIE_BREAKERS = {"mAP50": "mAP50_95"}  # by which other score the best of equal checkpoints is; else by mAP50
 
 
 def run(config: Config) -> int:

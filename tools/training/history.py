@@ -7,7 +7,7 @@ import importlib.util
 import io
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +28,7 @@ LOSS_TERMS = ("total", "hm", "wh", "reg", "cls_theta", "box")
 CLASS_PREFIX, LOSS_PREFIX = "AP50 ", "val_"
 PLOT_PAUSE = 19  # times as long as the last plot took, until the next
 LOG_SCALE_FROM = 30.0  # ratio of the largest to the smallest loss shown, from which on a logarithmic scale tells more
+TIE_BREAKERS = {"mAP50": "mAP50_95"}  # by which other score the best of equal checkpoints is; else by mAP50
 MARKED_UP_TO = 40  # epochs: fewer points get a dot each
 
 Value = float | int | None
@@ -43,15 +44,22 @@ class History:
 
     start_epoch: epochs that are done; rows of later ones, of a run that went further before it was resumed from here,
     are cut off. tensorboard: "auto" where it is installed, "on" (raises SettingsError where it is not), "off".
+    best_by: the score that chooses best.pth, which the plot marks.
     """
 
-    def __init__(self, run_dir: Path, start_epoch: int = 0, tensorboard: Literal["auto", "on", "off"] = "auto") -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        start_epoch: int = 0,
+        tensorboard: Literal["auto", "on", "off"] = "auto",
+        best_by: str = "mAP50",
+    ) -> None:
         has_package = tensorboard != "off" and importlib.util.find_spec("tensorboard") is not None
         if tensorboard == "on" and not has_package:
             raise SettingsError(
                 "--tensorboard on: the package is not installed; pip install -r requirements-tensorboard.txt"
             )
-        self.run_dir = Path(run_dir)
+        self.run_dir, self.best_by = Path(run_dir), best_by
         self._rows = [row for row in _rows_so_far(self.run_dir) if row["epoch"] <= start_epoch]
         self._columns = list(dict.fromkeys(name for row in self._rows for name in row))
         self._uses_tensorboard = has_package
@@ -112,7 +120,7 @@ class History:
 
     def _draw(self) -> None:
         started = time.monotonic()
-        draw_history(self.run_dir / PLOT, self._rows)
+        draw_history(self.run_dir / PLOT, self._rows, self.best_by)
         ended = time.monotonic()
         self._drawn, self._draw_from = len(self._rows), ended + PLOT_PAUSE * (ended - started)
 
@@ -144,6 +152,20 @@ def read_history(run_dir: Path) -> list[dict[str, Value]]:
     return rows
 
 
+def best_row(rows: Sequence[Mapping[str, Value]], best_by: str) -> int | None:
+    """The number of the row that best.pth is of: of the best score, of equal ones by the other (TIE_BREAKERS), and of
+    those the last; None where no row was scored. Rows of an older version have mAP50 alone."""
+    scored = [number for number, row in enumerate(rows) if row.get("mAP50") is not None]
+
+    def rank(number: int) -> tuple[Value, Value, int]:
+        row = rows[number]
+        scores = (row.get(name) for name in (best_by, TIE_BREAKERS.get(best_by, "mAP50")))
+        first, second = (row["mAP50"] if score is None else score for score in scores)
+        return first, second, number
+
+    return max(scored, key=rank, default=None)
+
+
 def validation_columns(metrics: Mapping[str, Any], losses: Mapping[str, float]) -> dict[str, Value]:
     """The columns of a row that come of a validation: of `metrics_dict` the means and the AP50 of each class, and the
     terms of the loss."""
@@ -152,9 +174,9 @@ def validation_columns(metrics: Mapping[str, Any], losses: Mapping[str, float]) 
     return {name: metrics[name] for name in ("mAP50", "mAP75", "mAP50_95")} | classes | terms
 
 
-def draw_history(path: Path, rows: list[Mapping[str, Value]]) -> None:
-    """Plot the rows of a history: loss terms above, and their sum in validation, mAP50 and learning rate below. Raises
-    OSError."""
+def draw_history(path: Path, rows: list[Mapping[str, Value]], best_by: str = "mAP50") -> None:
+    """Plot the rows of a history: loss terms above, and their sum in validation, mAP50 and learning rate below, and
+    which row was the best by `best_by`. Raises OSError."""
     from matplotlib.ticker import MaxNLocator
 
     with figure_file(path, (9, 7)) as figure:
@@ -162,7 +184,7 @@ def draw_history(path: Path, rows: list[Mapping[str, Value]]) -> None:
         epochs = _column(rows, "epoch")
         marker = "o" if len(rows) <= MARKED_UP_TO else ""
         _draw_losses(upper, rows, epochs, marker)
-        _draw_accuracy(lower, rows, epochs, marker)
+        _draw_accuracy(lower, rows, epochs, marker, best_by)
         lower.set_xlabel("epoch")
         lower.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         lower.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -201,7 +223,7 @@ def _draw_losses(axes: Axes, rows: list[Mapping[str, Value]], epochs: np.ndarray
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
 
-def _draw_accuracy(axes: Axes, rows: list[Mapping[str, Value]], epochs: np.ndarray, marker: str) -> None:
+def _draw_accuracy(axes: Axes, rows: list[Mapping[str, Value]], epochs: np.ndarray, marker: str, best_by: str) -> None:
     rates, scores = _column(rows, "lr"), _column(rows, "mAP50")
     if np.isfinite(rates).any():
         right = axes.twinx()
@@ -220,18 +242,11 @@ def _draw_accuracy(axes: Axes, rows: list[Mapping[str, Value]], epochs: np.ndarr
         axes.text(0.5, 0.5, "not validated yet", transform=axes.transAxes, ha="center", color="0.4")
         return
     axes.plot(epochs[scored], scores[scored], marker="o", markersize=3.5, color="C0", linewidth=1.8)
-    best = _best_row(scores, _column(rows, "mAP50_95"))
+    best = best_row(rows, best_by)
     axes.set_ylim(0, max(0.01, 1.2 * float(scores[best])))
     side = "center" if len(rows) == 1 else "right" if best > 0.8 * len(rows) else "left" if best < 2 else "center"
     place = (epochs[best], scores[best])
     axes.annotate(f"best {scores[best]:.3f}", place, (0, 6), textcoords="offset points", ha=side, color="C0")
-
-
-def _best_row(scores: np.ndarray, others: np.ndarray) -> int:
-    """The row of the best score; of equal ones that with the better other score, and of those the last, as best.pth."""
-    return max(
-        np.flatnonzero(np.isfinite(scores)).tolist(), key=lambda row: (scores[row], np.nan_to_num(others[row]), row)
-    )
 
 
 def _column(rows: list[Mapping[str, Value]], name: str) -> np.ndarray:

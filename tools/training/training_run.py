@@ -264,7 +264,7 @@ def _assemble(
         meter=meter,
     )
     run.reopen_epoch()
-    run.history = History(run_dir, progress.epoch, config.tensorboard) if engine.is_main else None
+    run.history = History(run_dir, progress.epoch, config.tensorboard, config.best_by) if engine.is_main else None
     return run
 
 
