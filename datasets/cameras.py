@@ -133,6 +133,12 @@ class Camera:
             wait = min(2 * wait, _LONGEST_WAIT)
 
 
+def next_due(due: float, seconds: float, every: float) -> float:
+    """When the next frame is due, every so many seconds, after the one that was due and came at `seconds`: in step with
+    those before, or anew where frames have failed to come for longer."""
+    return due + every if due + every > seconds else seconds + every
+
+
 def without_secrets(address: str) -> str:
     """An address to be told and kept: without the name and password before its host, and without what its query calls
     so."""

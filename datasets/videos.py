@@ -68,7 +68,7 @@ class Video:
 
         Raises VideoError where not even the first can be decoded.
         """
-        before, due = 0.0, 0
+        before, due, has_picture = 0.0, 0, False
         while self._capture.grab():
             told = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             if self.num_read:
@@ -84,8 +84,9 @@ class Video:
             done, picture = self._capture.retrieve()
             if not done:
                 break
+            has_picture = True
             yield Frame(number, self.seconds, picture)
-        if not self.num_read:
+        if not has_picture:
             raise VideoError(f"{self.path}: no frame can be decoded; is it damaged?")
 
     def num_chosen(self, every: float = 0.0) -> int | None:

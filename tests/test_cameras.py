@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import datasets.cameras
-from datasets.cameras import Camera, CameraError, without_secrets
+from datasets.cameras import Camera, CameraError, next_due, without_secrets
 from datasets.videos import Frame
 from tests.camera_servers import camera_server
 from tests.video_clips import clip_frames
@@ -139,3 +139,20 @@ def test_whatever_ends_the_thread_reaches_who_waits(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(cv2, "VideoCapture", capture)
     with Camera("0") as camera, pytest.raises(MemoryError, match="no room for a frame"):
         frames_of(camera, 100)
+
+
+@pytest.mark.parametrize(
+    ("times", "taken"),
+    [
+        ((0.02, 0.5, 1.01, 1.5, 2.02), (0.02, 1.01, 2.02)),  # in step: not later by the delay of each
+        ((2.5, 2.53, 3.5, 3.51, 9.0, 9.03, 10.0), (2.5, 3.5, 9.0, 10.0)),
+    ],
+)
+def test_one_frame_is_due_after_a_stall_and_not_two(times, taken):
+    due, found = 0.0, []
+    for seconds in times:
+        if seconds >= due:
+            found.append(seconds)
+            due = next_due(due, seconds, 1.0)
+    assert tuple(found) == taken
+    assert next_due(5.0, 5.0, 0.0) == 5.0

@@ -211,6 +211,14 @@ def test_the_folder_of_a_picture_tells_its_split(tmp_path: Path) -> None:
     assert [(picture.name, picture.split) for picture in pictures] == [("a", "train"), ("b", "val"), ("c", "")]
 
 
+def test_a_picture_of_which_ignore_regions_alone_can_be_used_is_left_out(tmp_path: Path) -> None:
+    reported: list[LabelError] = []
+    bad, crowd = annotation(segmentation="x"), annotation(iscrowd=1)
+    pictures = read_coco(write(tmp_path / "a.json", coco_text(bad, crowd)), reported.append).pictures
+    assert [len(picture.labels.names) for picture in pictures] == [0]
+    assert "no label of" in reported[-1].reason
+
+
 def test_scores_that_are_not_read_are_counted(tmp_path: Path) -> None:
     changed: Counter[str] = Counter()
     read_coco(write(tmp_path / "a.json", coco_text(annotation(score=0.5), annotation())), changed=changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 
 import pytest
@@ -57,6 +58,12 @@ def test_tiles_are_not_for_training_which_would_shrink_the_pictures_in_silence()
 def test_contradictions_name_the_flag(arguments, message):
     with pytest.raises(SettingsError, match=message):
         parse_settings(arguments)
+
+
+def test_a_path_that_is_no_text_is_refused_before_the_work():
+    """It was noticed when the settings were written, after data and network had been read."""
+    with pytest.raises(SettingsError, match=r"--data_dir 'a.udce4' is not UTF-8 text"):
+        parse_settings(["--data_dir", os.fsdecode(b"a\xe4")])
 
 
 @pytest.mark.parametrize("line", ['out = ""', 'split = " "', 'data_dir = "a\\u0000b"'])

@@ -12,6 +12,7 @@ import pytest
 from datasets.label_formats import places
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 from datasets.label_formats.places import OTHER_SIZE, locate_pictures, measure_pictures
+from datasets.picture_files.images import ImageError
 from DOTA_devkit.names import spellings
 from tests.label_documents import (
     CVAT_POLYGON,
@@ -241,6 +242,12 @@ def test_sizes_that_differ_from_the_pictures_are_told(tmp_path: Path, capsys: py
     assert "1 pictures have another size than their labels say" in capsys.readouterr().err
     document = json.loads((tmp_path / "out" / "annotations" / "instances_train.json").read_text("utf-8"))
     assert document["images"] == [{"id": 1, "file_name": "图 1.png", "height": 160, "width": 200}]
+
+
+def test_a_folder_of_pictures_that_is_not_there_is_no_other_folder(tmp_path: Path) -> None:
+    src = source(tmp_path, "dota")
+    with pytest.raises(ImageError, match="nowhere: no such folder of pictures"):
+        locate_pictures(AnnotatedSet([Picture("图 1")]), src, src / "nowhere", Ledger())
 
 
 @pytest.mark.parametrize("to", ["dota", "csv"])

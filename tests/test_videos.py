@@ -139,3 +139,23 @@ def test_a_colon_in_a_name_is_no_address(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_folder_is_told_from_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="a folder; name one of its files"):
         Video(tmp_path)
+
+
+def test_a_video_of_which_no_frame_can_be_decoded_is_told_of(tmp_path, monkeypatch):
+    """Its frames could be found and not be decoded, and it passed as one without any."""
+    with Video(write_clip(tmp_path / "a.mp4", 3)) as video:
+        capture = video._capture
+        monkeypatch.setattr(video, "_capture", Undecodable(capture))
+        with pytest.raises(VideoError, match="no frame can be decoded"):
+            list(video.frames())
+
+
+class Undecodable:
+    def __init__(self, capture):
+        self._capture = capture
+
+    def __getattr__(self, name):
+        return getattr(self._capture, name)
+
+    def retrieve(self):
+        return False, None

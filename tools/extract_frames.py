@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.cameras import Camera
+from datasets.cameras import Camera, next_due
 from datasets.near_duplicates import MAX_DISTANCE, NO_HASH, are_twins, image_hash
 from datasets.videos import Video, VideoError, frame_name
 from DOTA_devkit.atomic import write_json
@@ -88,7 +88,7 @@ def _watch(source: str, options: argparse.Namespace) -> int:
             frame = camera.newest()
             if frame is None or frame.seconds < due:
                 continue
-            due = max(due + options.every, frame.seconds)
+            due = next_due(due, frame.seconds, options.every)
             if sieve.holds_back(frame.picture):
                 counts["alike"] += 1
                 continue

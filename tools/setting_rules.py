@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import Field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from DOTA_devkit.labels import is_text
 from DOTA_devkit.value_ranges import are_ranges
 from tools.running.command_line import SettingsError
 
@@ -62,6 +64,8 @@ def _check_value(item: Field, value: object) -> None:
     choices, least, most = (item.metadata.get(key) for key in ("choices", "least", "most"))
     if choices and value not in choices:
         raise SettingsError(f"--{item.name} is '{value}'; it can be {', '.join(map(str, choices))}")
+    if isinstance(value, str | Path) and not is_text(str(value)):
+        raise SettingsError(f"--{item.name} {str(value)!r} is not UTF-8 text, which a run's files hold; rename it")
     if value is None or least is None:
         return
     if value == math.inf and most is None and item.name not in MAY_BE_INFINITE:

@@ -26,6 +26,7 @@ from datasets.label_formats.annotations import (
     as_labels,
     clean_name,
     files_in,
+    is_unusable,
     name_fault,
     names_file,
     picture_name,
@@ -75,7 +76,7 @@ def _read_file(path: Path, on_bad: OnBad, changed: Counter[str]) -> AnnotatedSet
     names = {key: category.name for key, category in categories.items()}
     pictures = _by_id(document, "images", faults, _picture)
     objects: dict[int, list[Row]] = {key: [] for key in pictures}
-    last_fault: dict[int, int] = {}  # of each picture that has one, its line
+    faults_of: dict[int, list[LabelError]] = {}  # by picture
     angles: list[float] = []
     for line, item in document.entries("annotations"):
         try:
@@ -88,17 +89,19 @@ def _read_file(path: Path, on_bad: OnBad, changed: Counter[str]) -> AnnotatedSet
         except ValueError as error:
             faults.append(LabelError(path, line, str(error)))
             if isinstance(item, dict) and (key := _whole(item.get("image_id"))) is not None:
-                last_fault[key] = line
+                faults_of.setdefault(key, []).append(faults[-1])
     if any(angles) and max(map(abs, angles)) <= 3.15:
         changed[RADIANS] += len(angles)
     annotated = []
     for key, picture in pictures.items():
-        rows = sound_rows(path, objects[key], faults)
-        line = objects[key][-1].line if objects[key] else last_fault.get(key)
-        if line is not None and not rows:
-            faults.append(without_picture(path, line, picture.name))
+        unsound: list[LabelError] = []
+        labels = as_labels(sound_rows(path, objects[key], unsound))
+        faults += unsound
+        own = [*faults_of.get(key, ()), *unsound]
+        if is_unusable(labels, own):
+            faults.append(without_picture(path, int(own[-1].line), picture.name))
         else:
-            annotated.append(picture._replace(labels=as_labels(rows)))
+            annotated.append(picture._replace(labels=labels))
     report_faults(faults, on_bad)
     told = (item.get("category_id") for _, item in document.entries("annotations") if isinstance(item, dict))
     used = {key for key in map(_whole, told) if key is not None}

@@ -54,6 +54,8 @@ def locate_pictures(
         located = [_placed(picture, picture.path or _named(images, picture)) for picture in annotated.pictures]
         _tell_of_missing(located, ledger, are_needed)
         return annotated._replace(pictures=located)
+    if images is not None and not images.is_dir():
+        raise ImageError(f"{images}: no such folder of pictures")
     folders = list(_likely_folders(images or src, beside=images is None))
     are_predictions = any(picture.scores is not None for picture in annotated.pictures)
     found = (find_images(folder, skips_previews=are_predictions) for folder in reversed(folders))

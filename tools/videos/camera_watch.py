@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.cameras import Camera, CameraError
+from datasets.cameras import Camera, CameraError, next_due
 from datasets.videos import Frame
 from DOTA_devkit.task_files import ImageDetections
 from tools.drawing import looks_of
@@ -98,7 +98,7 @@ class CameraWatch:
                         num_lost = camera.num_lost
                         self._list(self._tracker.take_all())
                     if frame is not None and frame.seconds >= look_at:
-                        look_at = max(look_at + options.every, frame.seconds)
+                        look_at = next_due(look_at, frame.seconds, options.every)
                         is_drawn = options.picture_every > 0 and frame.seconds >= draw_at
                         self._look(frame, is_drawn)
                         draw_at = frame.seconds + options.picture_every if is_drawn else draw_at
