@@ -133,7 +133,8 @@ def test_many_classes_that_are_not_in_every_list_are_not_told_one_by_one(
 def test_ignore_regions_and_bad_labels_are_not_counted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     data_dir = make_data(tmp_path / "data", {f"{k}": ["car", "DontCare"] for k in range(10)})
     (data_dir / "classes.txt").write_text("car\n")
-    (data_dir / "labelTxt" / "3.txt").write_text("1 1 5 1 5 4 1 4 car 2\n1 1 5 1 5 4 car 0\n1 1 5 1 5 4 1 4 cart 0\n")
+    bad = "1 1 5 1 5 4 1 4 car 2\n1 1 5 1 5 4 car 0\n1 1 5 1 5 4 1 4 cart 0\n"
+    (data_dir / "labelTxt" / "3.txt").write_text(f"{bad}1 1 5 1 5 4 1 4 car 0\n")
     code, _ = split(data_dir)
     assert code == 0
     out, err = capsys.readouterr()

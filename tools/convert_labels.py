@@ -15,7 +15,7 @@ from datasets.label_formats.detections import without_scores
 from datasets.label_formats.label_folders import write_lists
 from datasets.label_formats.places import count_other_sizes, locate_pictures, measure_pictures
 from tools.conversion_flags import parse_conversion, settle_target
-from tools.label_sources import read_labels_of, settle_source, warn_of_losses
+from tools.label_sources import lines_of_counts, read_labels_of, settle_source, warn_of_losses
 from tools.picture_links import copy_picture, link_or_copy
 from tools.running.command_line import exit_code
 from tools.running.messages import counted
@@ -106,11 +106,7 @@ def _print_summary(annotated: AnnotatedSet, options: argparse.Namespace, ledger:
     splits = Counter(picture.split for picture in annotated.pictures if picture.split)
     parts = f" ({', '.join(f'{count} {split}' for split, count in splits.items())})" if splits else ""
     print(f"{counted(len(annotated.pictures), 'picture')}{parts}, {num_empty} of them without objects")
-    width = max(map(len, ("all classes", *objects)))
-    for name in [*annotated.class_names, *sorted(objects.keys() - {*annotated.class_names})]:
-        if objects[name]:
-            print(f"{name:{width}}{objects[name]:10}")
-    print(f"{'all classes':{width}}{objects.total():10}")
+    print("\n".join(lines_of_counts(objects, annotated.class_names)))
     num_lost = sum(ledger.left_out.values())
     if num_lost or ledger.faults:
         faults = counted(len(ledger.faults), "fault")

@@ -22,7 +22,7 @@ from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.clipping import clip_quads
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.task_files import quoted
-from tools.label_sources import add_source_flags, read_labels_of, settle_source, warn_of_losses
+from tools.label_sources import add_source_flags, lines_of_counts, read_labels_of, settle_source, warn_of_losses
 from tools.picture_coding import write_pixels
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import refuse_data_folder, require_free
@@ -67,10 +67,7 @@ def _run(options: argparse.Namespace) -> int:
             write_csv(options.out / TABLE, [("file", *COLUMNS), *rows])
     warn_of_losses(ledger)
     counts = Counter(str(row[2]) for row in rows)
-    width = max(map(len, ("all classes", *counts)))
-    for name in (name for name in annotated.class_names if counts[name]):
-        print(f"{name:{width}}{counts[name]:10}")
-    print(f"{'all classes':{width}}{counts.total():10}")
+    print("\n".join(lines_of_counts(counts, annotated.class_names)))
     print(f"written: {options.out}, with {TABLE}" if rows else "nothing was cut")
     return 1 if ledger.faults or ledger.left_out.total() else 0
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from datasets.picture_files.image_folders import find_matching, from_home, is_pa
 from datasets.picture_files.images import IMAGE_SUFFIXES, ImageError
 from DOTA_devkit.labels import IGNORED_CLASS, read_class_names
 from DOTA_devkit.names import as_class_name
+from DOTA_devkit.text_table import aligned
 from tools.class_scores import read_scores
 from tools.config import SCORES_HELP
 from tools.running.command_line import SettingsError
@@ -238,6 +240,13 @@ def _with_classes(annotated: AnnotatedSet, options: argparse.Namespace, ledger: 
     if not known and options.source == "dota" and not options.rename:
         known = next((names for names in DOTA_CLASSES.values() if found <= {*names}), ())
     return annotated._replace(class_names=(*known, *sorted(found - {*known})))
+
+
+def lines_of_counts(counts: Counter[str], class_names: Sequence[str]) -> list[str]:
+    """A table of how many objects there are of each class that has some, and of all."""
+    names = [*class_names, *sorted(counts.keys() - {*class_names})]
+    rows = [(name, str(counts[name])) for name in names if counts[name]]
+    return aligned([*rows, ("all classes", str(counts.total()))])
 
 
 def warn_of_losses(ledger: Ledger) -> None:

@@ -17,6 +17,7 @@ from DOTA_devkit.atomic import write_json
 from DOTA_devkit.merging import merge_pictures
 from DOTA_devkit.names import spelling_in
 from DOTA_devkit.task_files import ImageDetections, read_results, result_files, result_path, write_results
+from DOTA_devkit.text_table import aligned
 from DOTA_devkit.tile_index import INDEX_NAME, TileIndex, read_index
 from tools.detection.results import MERGED_BY_HAND, ORIGIN, own_results, read_origin, remove_results, warn_if_stopped
 from tools.run_folder import LOG
@@ -173,9 +174,8 @@ def _print_counts(merged: Sequence[Merged], sources: Mapping[str, Path | None]) 
     if unknown:
         names = ", ".join(f"'{name}'" for name in sorted(unknown)[:SHOWN_TILES])
         warn(f"{unknown.total()} boxes of {len(unknown)} tiles that are not in the index are left out, such as {names}")
-    width = max(map(len, sources))
-    for name in sources:
-        print(f"{name:{width}}  {num_found[name]:9} boxes in tiles -> {num_merged[name]}")
+    rows = [(name, str(num_found[name]), "boxes in tiles ->", str(num_merged[name])) for name in sources]
+    print("\n".join(aligned(rows, to_the_left=(0, 2, 3))))
 
 
 def merge_classes(task: MergeTask) -> Merged:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from DOTA_devkit.atomic import write_text
+from DOTA_devkit.text_table import aligned
 from tools.picture_groups import Pictures
 from tools.running.command_line import SettingsError
 from tools.running.messages import warn
@@ -57,11 +58,11 @@ def print_shares(pictures: Pictures, groups: np.ndarray, list_of: np.ndarray, ti
     rows += [("groups", [len(set(groups[part].tolist())) for part in chosen])]
     for label, name in enumerate(pictures.class_names):
         rows.append((name, [int(pictures.counts[part, label].sum()) for part in chosen]))
-    width = max(len(name) for name, _ in rows)
-    print(" " * width + "".join(f"{title:>18}" for title in titles))
+    table = [["", *(cell for title in titles for cell in (title, ""))]]
     for name, numbers in rows:
         total = max(sum(numbers), 1)
-        print(f"{name:{width}}" + "".join(f"{number:10} {number / total:6.1%}" for number in numbers))
+        table.append([name, *(cell for number in numbers for cell in (str(number), f"{number / total:.1%}"))])
+    print("\n".join(aligned(table)))
     lacking = []
     for label, name in enumerate(pictures.class_names):
         holders = len(set(groups[pictures.counts[:, label] > 0].tolist()))

@@ -28,6 +28,7 @@ from DOTA_devkit.labels import (
     read_labels,
     write_labels,
 )
+from DOTA_devkit.text_table import aligned
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.messages import report_problems, warn
 from tools.running.progress import progress_bar
@@ -241,18 +242,15 @@ def _print_objects(written: Counter[tuple[str, str]]) -> None:
     kinds = [kind for kind in KINDS if any(written[key] for key in written if key[1] == kind)]
     classes = sorted({name for name, _ in written})
     objects = [name for name in classes if name != IGNORED_CLASS]
-    width = max(map(len, ("ignore regions", *classes)))
 
-    def line(title: str, names: Sequence[str]) -> str:
+    def row(title: str, names: Sequence[str]) -> list[str]:
         numbers = [sum(written[name, kind] for name in names) for kind in kinds]
-        return f"{title:{width}}" + "".join(f"{number:12}" for number in (*numbers, sum(numbers)))
+        return [title, *map(str, (*numbers, sum(numbers)))]
 
-    print(" " * width + "".join(f"{kind:>12}" for kind in (*kinds, "objects")))
-    for name in objects:
-        print(line(name, [name]))
-    print(line("all classes", objects))
+    rows = [["", *kinds, "objects"], *(row(name, [name]) for name in objects), row("all classes", objects)]
     if IGNORED_CLASS in classes:
-        print(line(IGNORED_CLASS, [IGNORED_CLASS]) + "  (ignore regions)")
+        rows.append(row(f"{IGNORED_CLASS} (ignore regions)", [IGNORED_CLASS]))
+    print("\n".join(aligned(rows)))
 
 
 def _warn_of_partners(what: str, names: set[str]) -> None:
