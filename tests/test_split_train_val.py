@@ -138,7 +138,7 @@ def test_ignore_regions_and_bad_labels_are_not_counted(tmp_path: Path, capsys: p
     code, _ = split(data_dir)
     assert code == 0
     out, err = capsys.readouterr()
-    assert re.search(r"car +8  88.9% +1  11.1%", out)
+    assert re.search(r"car +9  90.0% +1  10.0%", out)
     assert "2 bad labels, which are not counted" in err
     assert "3.txt:2: " in err
 
