@@ -61,11 +61,12 @@ def test_a_closed_terminal_is_a_stop_unless_it_is_to_be_ignored(monkeypatch):
     """Work since the last save was lost where ssh was cut; what nohup starts goes on."""
     left = []
     monkeypatch.setattr("tools.running.stop_request._leave_terminal", lambda: left.append(True))
-    with StopRequest() as stop:
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert (stop.is_requested, stop.exit_code, left) == (True, 128 + signal.SIGHUP, [True])
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may be under nohup
     try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert (stop.is_requested, stop.exit_code, left) == (True, 128 + signal.SIGHUP, [True])
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         with StopRequest() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
             assert not stop.is_requested
@@ -78,6 +79,7 @@ import os, pty, signal, sys, time
 from tools.running.stop_request import StopRequest
 child, terminal = pty.fork()
 if child == 0:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with StopRequest() as stop:
         print("ready", flush=True)
         for _ in range(200):
