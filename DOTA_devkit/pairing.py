@@ -31,7 +31,7 @@ def pair(
     across_classes: bool = False,
 ) -> Pairing:
     """Pair detections with objects of their class: the best score chooses first, and takes the free object of the
-    largest IoU, at least `min_iou`. With `across_classes` what is left over is then paired whatever its class.
+    largest IoU, if above `min_iou`. With `across_classes` what is left over is then paired whatever its class.
 
     A detection without an object of its class is hidden, as in `evaluate`, where more than `ignore_overlap` of its area
     lies in an ignore region of its class, or of every class, or where the object of its class that it overlaps most

@@ -175,12 +175,12 @@ def load_weights(model: CTRBOX, weights: Mapping[str, Tensor], path: Path, backb
     copy_matched(model, weights, report, str(path))
 
 
-def check_run_state(content: Mapping, path: Path, names: Sequence[str] = RUN_STATE) -> None:
+def check_run_state(content: Mapping, path: Path) -> None:
     """Raises CheckpointError unless all that a run needs to go on is there, and of the right kind; the entries of
     `progress` are numbers."""
     if "architecture" not in content or "optimizer_state_dict" not in content:
         raise CheckpointError(f"{path}: holds weights but no training run to go on with; start from it with --resume")
-    missing = [name for name in names if content.get(name) is None]
+    missing = [name for name in RUN_STATE if content.get(name) is None]
     if missing:
         raise CheckpointError(
             f"{path}: the training run in it cannot go on, {', '.join(missing)} missing; start from its weights with "

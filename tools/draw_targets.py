@@ -56,8 +56,9 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
         read_split,
         reading_of,
     )
+    from tools.data_check.data_checks import HORIZONTAL_SHARE
     from tools.drawing import numbered_classes
-    from tools.target_statistics import MOSTLY_HORIZONTAL, MeasuredSet, format_summary, summarize
+    from tools.target_statistics import MeasuredSet, format_summary, summarize
 
     data = open_data(config)
     class_names = data_classes(config, data)
@@ -86,7 +87,7 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
     if drawn and (numbered := numbered_classes(class_names)):
         print(numbered)
     print(f"written: {out_dir}, {counted(len(drawn), 'picture')} and {SUMMARY}")
-    if summary["horizontal"] is not None and summary["horizontal"] > MOSTLY_HORIZONTAL:
+    if summary["horizontal"] is not None and summary["horizontal"] > HORIZONTAL_SHARE:
         warn(
             f"{summary['horizontal']:.1%} of the labelled boxes are horizontal. Were they drawn as horizontal boxes? "
             "The network learns boxes as they are labelled, and horizontal ones do not tell it where objects point to"

@@ -14,7 +14,6 @@ from datasets.training_set import MIN_SIDE, Shown, TrainingSet
 from DOTA_devkit.boxes import encode_vectors, rectangle_sides
 from tools.drawings.target_picture import share_ignored
 
-MOSTLY_HORIZONTAL = 0.95
 PERCENTILES = (5, 50, 95)
 
 

@@ -272,8 +272,8 @@ def read_splits(src: Path) -> Callable[[Sequence[str]], str]:
             if path.is_file() and _is_list(path):
                 for entry, line in read_names(path).items():
                     # Whether shot.jpg is the picture's file, or its name, that of shot.jpg.png, the list does not tell.
-                    for name in dict.fromkeys(name_in_list(path, line, entry, has) for has in (False, True)):
-                        listed.setdefault(name, []).append((folders_of(entry), ROLES[path.stem]))
+                    for called in dict.fromkeys(name_in_list(path, line, entry, has) for has in (False, True)):
+                        listed.setdefault(called, []).append((folders_of(entry), ROLES[path.stem]))
         if listed:
             break
 

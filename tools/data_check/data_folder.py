@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.label_formats.annotations import ROLES as SPLITS
+from datasets.label_formats.annotations import ROLES
 from datasets.label_formats.dota_folder import IMAGES, label_dir_in, names_of_val, parts_of
 from datasets.picture_files.image_folders import dead_links, no_picture_in
 from datasets.picture_files.images import IMAGE_SUFFIXES, ImageError
@@ -19,7 +19,7 @@ from DOTA_devkit.tiling import check_picture_name
 from tools.data_check.data_checks import LABELTXT, Finding, escaped
 from tools.tile_folder import unfinished_tiles
 
-ROLES = {"train": TRAIN_LISTS, "val": VAL_LISTS}
+LISTS_OF = {"train": TRAIN_LISTS, "val": VAL_LISTS}
 DEAD = "the link leads to no file"
 Paths = dict[str, Path]
 
@@ -66,7 +66,7 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
         findings.append(Finding("unfinished-tiles", "", escaped(str(data_dir)), 0, fault))
     images, labels, parts = (_find_yolo if dataset == "yolo_obb" else _find_files)(dataset, data_dir, findings)
     listed, others = _read_parts(lists_dir or lists_in(data_dir), images, findings)
-    for part, names in ROLES.items() if lists_dir is not None else ():  # training fills in nothing there
+    for part, names in LISTS_OF.items() if lists_dir is not None else ():  # training fills in nothing there
         if part not in listed:
             what = f"no such list, and training needs it; looked for {' or '.join(names)}"
             findings.append(Finding("no-list", "", escaped(str(lists_dir / names[0])), 0, what))
@@ -172,14 +172,14 @@ def _folders(dataset: str, data_dir: Path) -> list[tuple[str, Path, Path]]:
     if parts == (data_dir,):
         return [("", reader.image_dir(data_dir), reader.label_path(data_dir, "name").parent)]
     labelled = [part for part in parts if label_dir_in(part).is_dir()] or parts
-    return [(SPLITS[part.name], part / IMAGES, label_dir_in(part)) for part in labelled]
+    return [(ROLES[part.name], part / IMAGES, label_dir_in(part)) for part in labelled]
 
 
 def _read_parts(lists_dir: Path, images: Paths, findings: list[Finding]) -> tuple[dict[str, Part], list[Part]]:
     """The lists that training would read in a folder, and the others there: every text that names a picture, since
     --split takes any name."""
     parts, others = {}, []
-    for part, names in ROLES.items():
+    for part, names in LISTS_OF.items():
         for path in (lists_dir / name for name in names if (lists_dir / name).is_file()):
             members, missing = read_members(path, images)
             findings += missing

@@ -159,7 +159,7 @@ def _legend(class_names: Sequence[str], labels: Sequence[int], min_score: float,
     entries = [LegendEntry(title, WHITE, "none")] if title else []
     entries += [
         LegendEntry(f"left: truth; right: predictions, score {min_score:.2f} and more", WHITE, "none"),
-        LegendEntry(f"has a counterpart of its class (IoU {HIT_IOU} or more)", WHITE, "line"),
+        LegendEntry(f"has a counterpart of its class (IoU above {HIT_IOU})", WHITE, "line"),
         LegendEntry("missed", MISSED_COLOR, "dashed"),
         LegendEntry("false alarm", FALSE_COLOR, "dashed"),
         LegendEntry("does not count", GREY, "line"),

@@ -16,12 +16,11 @@ from models import Maps
 from tools.data import truths_of
 from tools.detection.detect import Inference
 from tools.drawing import as_bgr
-from tools.drawings.comparison_page import PageItem, draw_page
+from tools.drawings.comparison_page import MOST_PICTURES, PageItem, draw_page
 from tools.outcomes import DetectionSettings, Found
 from tools.training.run_state import Run
 from tools.training.validation_loss import ValidationLoss
 
-PAGE_PICTURES = 8
 MOST_AT_ONCE = 8  # whole pictures, in fp32; training may have been on many small windows
 
 
@@ -38,7 +37,7 @@ class Outcome(NamedTuple):
 def validate(run: Run) -> Outcome:
     """Detect with the averaged network and score. Every process must call it and gets the same metrics."""
     samples, config = run.val_samples, run.config
-    shown = set(np.linspace(0, len(samples) - 1, min(PAGE_PICTURES, len(samples))).round().astype(int).tolist())
+    shown = set(np.linspace(0, len(samples) - 1, min(MOST_PICTURES, len(samples))).round().astype(int).tolist())
     truths = truths_of(samples)
     detections: dict[str, ImageDetections] = {}
     items: list[PageItem] = []

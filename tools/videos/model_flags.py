@@ -47,7 +47,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
 def detector_of(options: argparse.Namespace, tiling: Tiling | None) -> tuple[PictureDetector, list[float]]:
     """The detector of MODEL, of which a run folder becomes its weights, and the score of each class from which on its
     boxes are drawn and counted. Warns of tiles that do not suit it. Raises SettingsError for flags that it does not
-    know, and for one of four channels."""
+    know, and for a network that reads neither colours nor grey."""
     options.model = weights_in(options.model)
     detector = _open(options)
     least = [max(score, detector.settings.conf_thresh) for score in least_scores_of(options, detector.class_names)]
