@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import main
 from datasets.augment import jitter_colours
 from datasets.splits import ListError, Split
 from DOTA_devkit.labels import EVERY_CLASS, LabelError
@@ -278,3 +279,16 @@ def test_a_split_without_any_object_has_no_classes_to_leave_out(tmp_path, capsys
     samples = [read_split(config, open_data(config), role, ("boat",))[1] for role in ("train", "val")]
     assert [[len(sample.labels) for sample in part] for part in samples] == [[1], [0]]
     assert "objects that are background (--classes): 3 car" in capsys.readouterr().out
+
+
+def test_bands_of_pictures_that_have_none_to_choose_from_are_warned_of(dota_folder, capsys):
+    """They were without effect, and nothing said so."""
+    config = parse_settings(["--data_dir", str(dota_folder()), "--bands", "9", "9", "9"])
+    data_module.reading_of(config, open_data(config))
+    assert "--bands says which bands of TIFF files are read, and none of the pictures is one" in capsys.readouterr().err
+
+
+def test_a_link_that_leads_back_to_itself_is_a_sentence(tmp_path, capsys):
+    (tmp_path / "loop").symlink_to("loop")
+    assert main.main(["--phase", "train", "--data_dir", str(tmp_path / "loop"), "--num_epoch", "1"]) == 1
+    assert "error: a link leads back to itself" in capsys.readouterr().err

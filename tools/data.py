@@ -12,6 +12,7 @@ import numpy as np
 from datasets.augment import Augmentation
 from datasets.class_lists import UnknownClassError, slips
 from datasets.demo import SCENE_SIZE, ensure_demo
+from datasets.picture_files.image_folders import SCENE_SUFFIXES
 from datasets.picture_files.layouts import BY_THE_FILE, MOST_IN_COLOURS, Reading
 from datasets.readers import (
     NoClassError,
@@ -95,6 +96,9 @@ def reading_of(config: Config, data: DataFolder) -> Reading:
         if index is not None and asked is not None and cut_by is None:
             what = "of 8 bits" if flag == "value_range" else "that are no TIFF files"
             warn(f"--{flag} says nothing of tiles {what}; python -m tools.split_tiles takes it, when they are cut")
+    is_told = any(path.suffix.lower() in SCENE_SUFFIXES for path in data.images.values())
+    if index is None and bands is not None and not is_told:
+        warn("--bands says which bands of TIFF files are read, and none of the pictures is one")
     check_tiles(reading, data, "what is asked for")
     return reading
 

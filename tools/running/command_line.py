@@ -31,6 +31,7 @@ RUNTIME_REMEDIES = {
     "reset by peer": "another process of this job has ended; its own message says why",
     "finished reduction": "parts of the backbone have no part in the four maps, which several processes cannot train; "
     "python -m tools.check_backbone names them",
+    "symlink loop": "a link leads back to itself; name the folder that it was meant for",
     "dataloader worker": "a process that loads data was killed, for want of memory perhaps; try --num_workers 0",
 }
 
