@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from datasets.picture_files.image_folders import find_images
-from datasets.picture_files.images import read_image
+from datasets.picture_files.images import ImageError, read_image
 from datasets.readers import detect_format, read_classes, read_samples
 from datasets.splits import read_list
 from DOTA_devkit.labels import read_labels
@@ -305,6 +305,41 @@ def test_a_damaged_picture_is_named(dota_folder, tmp_path, capsys):
     (src / "images" / "scene_1.png").write_bytes(data[: len(data) // 2])
     assert main([str(src), str(tmp_path / "tiles"), *SMALL]) == 1
     assert "scene_1.png: the file is cut off" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_damaged_picture_is_left_out_as_bad_labels_are(dota_folder, tmp_path, capsys, workers):
+    src = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2"]})
+    data = (src / "images" / "scene_1.png").read_bytes()
+    (src / "images" / "scene_1.png").write_bytes(data[: len(data) // 2])
+    flags = [*SMALL, "--on_bad_label", "skip", "--workers", workers]
+    assert main([str(src), str(tmp_path / "tiles"), *flags]) == 0
+    assert "scene_1.png is left out" in capsys.readouterr().err
+    index = read_index(tmp_path / "tiles")
+    assert "scene_1" not in index.pictures
+    assert {tile.picture for tile in index.tiles.values()} == {"scene_0", "scene_2", "scene_3"}
+    assert not list((tmp_path / "tiles").rglob("scene_1__*"))
+    assert main([str(src), str(tmp_path / "tiles"), *flags]) == 0
+    assert "4 of 4 pictures were split before" in capsys.readouterr().out
+
+
+def test_a_picture_that_breaks_off_leaves_no_tile(dota_folder, tmp_path, monkeypatch, capsys):
+    """A survey that is read in windows may be damaged in its middle."""
+    write, written = tile_pictures._write_tile, []
+
+    def breaks(path, *more):
+        written.append(path)
+        if path.name.startswith("scene_1__") and len(written) % 3 == 0:
+            raise ImageError(f"{path.name}: cannot be read")
+        return write(path, *more)
+
+    monkeypatch.setattr(tile_pictures, "_write_tile", breaks)
+    flags = [*SMALL, "--on_bad_label", "skip", "--workers", "0"]
+    assert main([str(dota_folder()), str(tmp_path / "tiles"), *flags]) == 0
+    assert any(path.name.startswith("scene_1__") for path in written)
+    assert "scene_1.png is left out" in capsys.readouterr().err
+    assert not list((tmp_path / "tiles" / "images").glob("scene_1__*"))
+    assert not list((tmp_path / "tiles" / "labelTxt").glob("scene_1__*"))
 
 
 def test_the_marker_and_the_settings_are_json(dota_folder, tmp_path):

@@ -164,7 +164,8 @@ def _report(src: Path, dst: Path, settings: SplitSettings, records: Mapping[str,
             f"{total['num_objects']} objects -> {total['num_labels']} labels, and {total['num_hidden']} ignore regions "
             f"where a tile shows less than {settings.min_visible:g} of an object"
         )
-    report_problems([problem for record in records.values() for problem in record["problems"]], "bad labels left out")
+    problems = [problem for record in records.values() for problem in record["problems"]]
+    report_problems(problems, "bad labels left out, or pictures that cannot be read")
     unlearnt = [(name, *item) for name, record in records.items() for item in record["unlearnt"]]
     if unlearnt:
         counts = ", ".join(f"{name} {count}" for name, count in Counter(item[2] for item in unlearnt).most_common())
@@ -281,7 +282,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--on_bad_label",
         choices=("error", "skip"),
         default="error",
-        help="a bad label line stops, or is left out and counted [default: %(default)s]",
+        help="a bad label line or a picture that cannot be read stops, or is left out and counted [default: "
+        "%(default)s]",
     )
     parser.add_workers()
     return parser.parse_args(arguments)

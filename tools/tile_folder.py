@@ -118,7 +118,8 @@ def clear_leftovers(dst: Path) -> None:
 
 
 def make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict]) -> TileIndex:
-    """The index of all tiles. Classes: classes.txt, else as in training those that the names found stand for."""
+    """The index of all tiles; a picture that could not be read, of height 0, is not in it. Classes: classes.txt, else
+    as in training those that the names found stand for."""
     tiles = {
         name: Tile(name, picture, float(scale), x, y)
         for picture, record in records.items()
@@ -126,7 +127,7 @@ def make_index(src: Path, settings: SplitSettings, records: Mapping[str, dict]) 
     }
     found = {name for record in records.values() for name in record["classes"]}
     classes = settings.class_names or (dota_classes(found) if found else ())
-    pictures = {name: (record["height"], record["width"]) for name, record in records.items()}
+    pictures = {name: (record["height"], record["width"]) for name, record in records.items() if record["height"]}
     skipped = {name: record["num_skipped"] for name, record in records.items() if record["num_skipped"]}
     return TileIndex(
         settings.size,
@@ -147,7 +148,7 @@ def write_lists(dst: Path, lists: Mapping[str, Sequence[str]], index: TileIndex)
     for tile in index.tiles.values():
         of_picture[tile.picture].append(tile.name)
     for name, pictures in lists.items():
-        tiles = [tile for picture in pictures for tile in of_picture[picture]]
+        tiles = [tile for picture in pictures for tile in of_picture.get(picture, ())]
         if not tiles:
             are_skipped = all(picture in index.num_skipped for picture in pictures)
             why = "the tiles of all its pictures are empty and skipped" if are_skipped else "its pictures are left out"

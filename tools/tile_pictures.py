@@ -7,10 +7,11 @@ import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from datasets.picture_files.images import ImageError
 from datasets.picture_files.layouts import BY_THE_FILE, MOST_IN_COLOURS, Reading
 from datasets.picture_files.picture_windows import PictureWindows, open_picture
 from datasets.picture_files.scaled_windows import ScaledWindows
@@ -83,29 +84,21 @@ class PictureTask:
 
 def split_picture(task: PictureTask) -> dict[str, Any]:
     """Write the tiles of a picture, with their labels, and its marker last; returns what the marker holds."""
-    settings, stamp = task.settings, _stamp(task)  # a file that changes while it is worked on is of another stamp
+    stamp = _stamp(task)  # a file that changes while it is worked on is of another stamp
     _remove_outdated(task)
     labels, problems = _read_objects(task)
-    picture = read_picture(task.image_path, settings.in_channels, settings.reading)
-    hw = picture.shape[:2]
-    cuts: list[CutLabels] = []
-    tiles: dict[str, list[float | None]] = {}
-    num_skipped = 0
-    for scale in settings.scales if labels is not None else ():
-        scaled = scale_picture(picture, scale)
-        laid = lay_tiles(task.name, *hw, settings.size, settings.overlap, [scale])
-        cut_all = cut_all_labels(labels.quads, labels.difficult, laid, settings.size, hw, settings.min_visible)
-        for tile, cut in zip(laid, cut_all, strict=True):
-            cuts.append(cut)
-            if not len(cut.rows) and _fraction_of(tile.name) < task.skip_empty:
-                num_skipped += 1
-                continue
-            image_path, label_path = task.paths(tile.name)
-            if label_path is not None:
-                names = [labels.names[row] for row in cut.rows.tolist()]
-                write_labels(label_path, cut.quads, names, cut.difficult, sync=False)
-            num_bytes = [_write_tile(image_path, scaled, tile, settings), label_path and label_path.stat().st_size]
-            tiles[tile.name] = [scale, tile.x, tile.y, *num_bytes]
+    written = _Written((0, 0), {}, [], 0)
+    try:
+        picture = read_picture(task.image_path, task.settings.in_channels, task.settings.reading)
+        written = written._replace(hw=picture.shape[:2])
+        if labels is not None:
+            written = _write_tiles(task, picture, labels)
+    except ImageError as error:
+        if task.settings.on_bad_label == "error":
+            raise
+        problems.append(f"{error}; {task.image_path.name} is left out")
+        labels, written = None, _Written((0, 0), {}, [], 0)
+    hw, tiles, cuts, num_skipped = written
     labels = labels or NO_LABELS
     unlearnt = [
         (int(labels.lines[row]), labels.names[row])
@@ -128,6 +121,48 @@ def split_picture(task: PictureTask) -> dict[str, Any]:
     with atomic_write(task.marker, sync=False) as file:
         json.dump(record, file, ensure_ascii=False)
     return record
+
+
+class _Written(NamedTuple):
+    """Of a picture of this height and width, (0, 0) where it cannot be read: its tiles, as a record holds them, the
+    labels cut for each, and how many empty ones were skipped."""
+
+    hw: tuple[int, int]
+    tiles: dict[str, list[float | None]]
+    cuts: list[CutLabels]
+    num_skipped: int
+
+
+def _write_tiles(task: PictureTask, picture: np.ndarray | PictureWindows, labels: Labels) -> _Written:
+    """Write the tiles of a picture and their labels. Where it cannot be read to its end, ImageError is raised, and no
+    tile stays."""
+    settings, hw = task.settings, picture.shape[:2]
+    cuts: list[CutLabels] = []
+    tiles: dict[str, list[float | None]] = {}
+    num_skipped = 0
+    paths: list[Path] = []
+    try:
+        for scale in settings.scales:
+            scaled = scale_picture(picture, scale)
+            laid = lay_tiles(task.name, *hw, settings.size, settings.overlap, [scale])
+            cut_all = cut_all_labels(labels.quads, labels.difficult, laid, settings.size, hw, settings.min_visible)
+            for tile, cut in zip(laid, cut_all, strict=True):
+                cuts.append(cut)
+                if not len(cut.rows) and _fraction_of(tile.name) < task.skip_empty:
+                    num_skipped += 1
+                    continue
+                image_path, label_path = task.paths(tile.name)
+                paths += [path for path in (image_path, label_path) if path is not None]
+                if label_path is not None:
+                    names = [labels.names[row] for row in cut.rows.tolist()]
+                    write_labels(label_path, cut.quads, names, cut.difficult, sync=False)
+                num_bytes = [_write_tile(image_path, scaled, tile, settings), label_path and label_path.stat().st_size]
+                tiles[tile.name] = [scale, tile.x, tile.y, *num_bytes]
+    except ImageError:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
+    return _Written(hw, tiles, cuts, num_skipped)
 
 
 def finished_record(task: PictureTask) -> dict[str, Any] | None:
