@@ -38,6 +38,24 @@ def test_both_directions_are_told(dota_folder):
     assert [(pair.name, pair.label_path is None) for pair in layout.pairs] == [("b", False), ("图 1", True)]
 
 
+@pytest.mark.parametrize("is_yolo", [False, True])
+def test_a_picture_of_a_kind_that_is_not_read_is_named(dota_folder, tmp_path, is_yolo):
+    """Its labels were said to be without a picture, which was to be found or the file to be removed."""
+    if is_yolo:
+        data_dir = yolo_folder(tmp_path / "yolo", {"train/a": YOLO_LINE, "val/b": YOLO_LINE})
+        picture = data_dir / "images" / "train" / "c.gif"
+        write(data_dir / "labels" / "train" / "c.txt", YOLO_LINE)
+    else:
+        data_dir = dota_folder()
+        picture = data_dir / "images" / "c.gif"
+        write(data_dir / "labelTxt" / "c.txt", "")
+    picture.write_bytes(b"GIF89a")
+    (finding,) = (
+        item for item in lay_out("yolo_obb" if is_yolo else "dota", data_dir).findings if item.kind == "no-picture"
+    )
+    assert (Path(finding.path).stem, finding.what) == ("c", "c.gif is of a kind that is not read; save it as PNG")
+
+
 def test_pictures_that_differ_in_their_suffix_are_told_and_the_rest_is_looked_at(dota_folder):
     data_dir = dota_folder()
     (data_dir / "images" / "scene_1.JPG").write_bytes(b"")

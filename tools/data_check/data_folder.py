@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from DOTA_devkit.tiling import check_picture_name
 from tools.data_check.data_checks import LABELTXT, Finding, escaped
 from tools.tile_folder import unfinished_tiles
 
+_NO_PICTURES = (".txt", ".xml", ".json", ".yaml", ".csv")  # beside pictures
 LISTS_OF = {"train": TRAIN_LISTS, "val": VAL_LISTS}
 DEAD = "the link leads to no file"
 Paths = dict[str, Path]
@@ -81,8 +82,9 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
     kind = "taken-for-empty" if missing_is_empty else "no-labels"
     for name in sorted(images.keys() - labels.keys()):
         findings.append(Finding(kind, name, escaped(str(images[name])), 0, "no label file has this name"))
+    strange = _other_files(images.values())
     for name in sorted(labels.keys() - images.keys()):
-        findings.append(Finding("no-picture", name, escaped(str(labels[name])), 0, "no picture has this name"))
+        findings.append(_without_picture(name, labels[name], strange))
     if len(parts) == 2:
         for name in sorted(parts["train"].members.keys() & parts["val"].members.keys()):
             path, line = parts["val"].path, parts["val"].members[name]
@@ -200,6 +202,21 @@ def _read_parts(lists_dir: Path, images: Paths, findings: list[Finding]) -> tupl
     return parts, others
 
 
+def _other_files(pictures: Iterable[Path]) -> dict[str, str]:
+    """Files beside the pictures that may be some, of kinds that are not read (.gif, .heic), by their names without
+    suffix."""
+    folders = {path.parent for path in pictures}
+    others = (path for folder in sorted(folders) for path in folder.iterdir() if path.is_file())
+    return {path.stem: path.name for path in others if path.suffix.lower() not in {*IMAGE_SUFFIXES, *_NO_PICTURES}}
+
+
+def _without_picture(name: str, path: Path, strange: Mapping[str, str]) -> Finding:
+    what = "no picture has this name"
+    if name in strange:
+        what = f"{strange[name]} is of a kind that is not read; save it as PNG"
+    return Finding("no-picture", name, escaped(str(path)), 0, what)
+
+
 def _find_yolo(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[Paths, Paths, dict[str, Part]]:
     """As `_find_files`, with parts, of a folder in Ultralytics' layout. Two pictures of one name raise ValueError."""
     from datasets.label_formats.yolo_folder import label_of, open_yolo
@@ -208,8 +225,8 @@ def _find_yolo(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[P
     if not folder.images:
         raise ImageError(no_picture_in(data_dir))
     labels = {name: path for name, image in folder.images.items() if (path := label_of(image)).is_file()}
-    for path in folder.labels_without_picture():
-        findings.append(Finding("no-picture", path.stem, escaped(str(path)), 0, "no picture has this name"))
+    strange = _other_files(folder.images.values())
+    findings += [_without_picture(path.stem, path, strange) for path in folder.labels_without_picture()]
     for path in folder.missing:
         findings.append(Finding("no-test", "", escaped(str(path)), 0, "data.yaml names it for test"))
     for path in folder.unread_pictures():
