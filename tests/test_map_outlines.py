@@ -63,6 +63,29 @@ def test_metres_without_a_system_are_refused_and_read_in_one_that_is_named(tmp_p
     assert annotated.pictures[0].labels.quads[0] == pytest.approx(np.array(QUAD), abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:4326", from_origin(179.999, -16.8, 1e-5, 1e-5)),
+        ("EPSG:3857", from_origin(20_037_508.34 - 100, -1_900_000, 1, 1)),
+        ("EPSG:32601", from_origin(180_000, 8_140_000, 1, 1)),
+        ("EPSG:3832", from_origin(3_339_584 - 100, -1_900_000, 1, 1)),
+    ],
+)
+def test_objects_on_both_sides_of_the_antimeridian_come_back(tmp_path: Path, crs: str, transform: object) -> None:
+    """Those beyond it were on none of the pictures: 179.9999 degrees west is 180.0001 east there."""
+    path = geotiff(tmp_path / "images" / "a.tif", transform, crs)
+    quads = [np.array(QUAD) + np.array(shift) for shift in ((0, 0), (90, 20), (-40, -10))]
+    before = labels(*quads)
+    write_geojson(tmp_path / "out.geojson", AnnotatedSet([Picture("a", before, path=path)]), Ledger())
+    ledger = Ledger()
+    (back,) = read_geojson(tmp_path / "out.geojson", ledger, path.parent).pictures
+    assert not +ledger.left_out
+    assert len(back.labels.quads) == 3
+    for quad in back.labels.quads:
+        assert min(np.abs(quad[:, None] - one).max(axis=-1).min(axis=0).max() for one in quads) < 0.02
+
+
 def test_one_bad_point_does_not_cost_a_file_and_two_systems_are_refused(tmp_path: Path) -> None:
     away = [[9, 95], [9.1, 95], [9.1, 95.1], [9, 95.1]]
     features = [feature(ON_THE_MAP, label=name) for name in ("car", "truck")] + [feature(away, label="car")]

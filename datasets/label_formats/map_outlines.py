@@ -255,7 +255,7 @@ def _rows_on(
     if not group.outlines:
         return []
     starts = np.cumsum([0, *(len(outline) for outline in group.outlines[:-1])])
-    points = place.to_pixels(between(group.crs, place.crs, np.concatenate(group.outlines)))
+    points = place.to_pixels(place.nearest(between(group.crs, place.crs, np.concatenate(group.outlines))))
     height, width = place.size
     low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
     touches = np.isfinite(low).all(1) & np.isfinite(high).all(1) & (low < (width, height)).all(1) & (high > 0).all(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,6 +37,16 @@ class Georeference(NamedTuple):
         """Coordinates (N, 2) of `crs` -> pixels (N, 2)."""
         with np.errstate(invalid="ignore"):  # of what has no place in `crs`
             return (points - self.affine[:, 2]) @ np.linalg.inv(self.affine[:, :2]).T
+
+    def nearest(self, points: np.ndarray) -> np.ndarray:
+        """Coordinates (N, 2) of `crs` -> those of the same places that are nearest to the picture: 179 degrees west is
+        181 east of one that lies across the antimeridian."""
+        turn = _whole_turn(self.crs)
+        if turn is None:
+            return points
+        middle = self.to_map(np.array([self.size[::-1]]) / 2)[0, 0]
+        with np.errstate(invalid="ignore"):
+            return points + np.stack([np.round((middle - points[:, 0]) / turn) * turn, np.zeros(len(points))], axis=1)
 
 
 def read_georeference(path: Path) -> Georeference:
@@ -85,6 +96,16 @@ def between(source: CRS, target: CRS, points: np.ndarray) -> np.ndarray:
             return np.full((1, 2), np.inf)
         halves = np.array_split(points, 2)
         return np.concatenate([between(source, target, half) for half in halves])
+
+
+@lru_cache
+def _whole_turn(crs: CRS) -> float | None:
+    """How far it is once round the Earth in a system in which x tells the longitude; None in any other."""
+    if not (crs.is_geographic or crs.to_dict().get("proj") in ("merc", "webmerc")):
+        return None
+    degrees = np.array([[west + step, 0.0] for west in (-120, 0, 120) for step in (0, 1)])
+    x = between(read_crs(LONGITUDE_LATITUDE), crs, degrees)[:, 0]
+    return 360 * float(np.median(x[1::2] - x[::2]))  # of three degrees one may hold the seam
 
 
 def _rasterio() -> ModuleType:
