@@ -19,7 +19,7 @@ import numpy as np
 
 from DOTA_devkit.atomic import atomic_write
 from DOTA_devkit.boxes import polygon_area, self_crossing
-from DOTA_devkit.names import as_class_name
+from DOTA_devkit.names import as_class_name, is_text
 
 HEADERS = ("imagesource:", "gsd:")
 IGNORED_CLASS = "DontCare"  # its objects are ignore regions: neither objects, of any class, nor background
@@ -297,15 +297,6 @@ def _is_number(word: str) -> bool:
     try:
         float(word)
     except ValueError:
-        return False
-    return True
-
-
-def is_text(text: str) -> bool:
-    """Whether UTF-8 can hold the string (bytes that were not UTF-8 are in it as lone surrogates)."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
         return False
     return True
 

@@ -36,3 +36,12 @@ def spellings(name: str) -> tuple[str, ...]:
 def spelling_in(names: Container[str], name: str) -> str | None:
     """The first of the `spellings` of a name that is among `names`; None where none is."""
     return next((spelt for spelt in spellings(name) if spelt in names), None)
+
+
+def is_text(text: str) -> bool:
+    """Whether UTF-8 can hold the string (bytes that were not UTF-8 are in it as lone surrogates)."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

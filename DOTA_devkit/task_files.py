@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from DOTA_devkit.atomic import atomic_appends
-from DOTA_devkit.labels import LabelError, OnBad, is_text, numbered_lines, report_faults
-from DOTA_devkit.names import composed_form
+from DOTA_devkit.labels import LabelError, OnBad, numbered_lines, report_faults
+from DOTA_devkit.names import composed_form, is_text
 
 DETECTIONS, ORIGIN = "detections.json", "origin.json"  # beside Task1 files: the boxes by picture; what they are of
 LONGEST_FILE_NAME = 255  # bytes, of nearly all file systems

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from DOTA_devkit.atomic import write_text
-from DOTA_devkit.labels import is_text
-from DOTA_devkit.names import spelling_in
+from DOTA_devkit.names import is_text, spelling_in
 from DOTA_devkit.tiling import Tile, check_grid, num_tiles, scaled_size
 from DOTA_devkit.value_ranges import are_ranges
 

@@ -79,12 +79,13 @@ def adapt_kernel(kernel: Tensor, num_channels: int) -> Tensor:
 
 
 def _input_convolutions(backbone: Backbone, num_channels: int) -> dict[str, nn.Conv2d]:
-    """Find what reads the image of so many channels: convolutions of as many, at the image's own size, where inner ones
-    of as many channels are not. Most networks have one, some several side by side."""
+    """Find what reads the image of so many channels: convolutions of as many, at its own size or half of it, where
+    inner ones of as many channels are not. Most networks have one, some several side by side. Raises ValueError for a
+    network that takes no such image."""
     seen: set[nn.Module] = set()
 
     def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if inputs[0].shape[1] == num_channels and min(inputs[0].shape[2:]) >= _PROBE_SIDE:
+        if inputs[0].shape[1] == num_channels and min(inputs[0].shape[2:]) >= _PROBE_SIDE // 2:
             seen.add(module)
 
     convolutions = {
@@ -94,7 +95,7 @@ def _input_convolutions(backbone: Backbone, num_channels: int) -> dict[str, nn.C
     }
     hooks = [module.register_forward_pre_hook(look) for module in convolutions.values()]
     try:
-        _probe(backbone, num_channels)
+        _check(backbone, num_channels)
     finally:
         for hook in hooks:
             hook.remove()
@@ -102,21 +103,15 @@ def _input_convolutions(backbone: Backbone, num_channels: int) -> dict[str, nn.C
 
 
 def _check(backbone: Backbone, num_channels: int) -> None:
-    """Raises ValueError unless the backbone takes an image of so many channels."""
+    """Show the backbone, which stays as it is, an image of so many channels. Raises ValueError unless it takes it."""
+    weight, was_training = next(backbone.parameters()), backbone.training
     try:
-        _probe(backbone, num_channels)
+        with torch.no_grad():
+            backbone.eval()(torch.zeros(1, num_channels, _PROBE_SIDE, _PROBE_SIDE, device=weight.device))
     except RuntimeError as error:
         raise ValueError(
             f"{type(backbone).__name__} cannot be made to read {num_channels} channels: something beside convolutions "
             f"of {_COLOURS} channels reads its image ({first_line(error)})"
         ) from error
-
-
-def _probe(backbone: Backbone, num_channels: int) -> None:
-    """Show the backbone an image of so many channels; it stays as it is."""
-    weight, was_training = next(backbone.parameters()), backbone.training
-    try:
-        with torch.no_grad():
-            backbone.eval()(torch.zeros(1, num_channels, _PROBE_SIDE, _PROBE_SIDE, device=weight.device))
     finally:
         backbone.train(was_training)

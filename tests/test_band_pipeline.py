@@ -110,6 +110,9 @@ def test_chosen_bands_hold_in_training_testing_tiles_and_the_exported_file(dota_
     found, exported = (_detections(tmp_path / folder)[0]["boxes"][0] for folder in ("a", "b"))
     assert found["score"] == pytest.approx(exported["score"], abs=1e-4)
     assert {reading_in(tmp_path / folder / "results") for folder in ("a", "b")} == {Reading(bands=(5, 3, 2))}
+    capsys.readouterr()
+    assert main.main(["--phase", "eval", "--resume", str(tmp_path / "run_whole"), "--num_workers", "0"]) == 0
+    assert "scoring the results in" in capsys.readouterr().out
 
     capsys.readouterr()
     assert main.main([*again, "--bands", "3", "2", "1"]) == 2

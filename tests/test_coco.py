@@ -209,6 +209,9 @@ def test_the_folder_of_a_picture_tells_its_split(tmp_path: Path) -> None:
     ]
     pictures = read_coco(write(tmp_path / "a.json", coco_text(images=images))).pictures
     assert [(picture.name, picture.split) for picture in pictures] == [("a", "train"), ("b", "val"), ("c", "")]
+    images = [{"id": 7, "file_name": "/home/me/test/a.jpg"}, {"id": 8, "file_name": "/home/me/test/b.jpg"}]
+    pictures = read_coco(write(tmp_path / "b.json", coco_text(images=images))).pictures
+    assert {picture.split for picture in pictures} == {""}, "one folder of all parts nothing"
 
 
 def test_a_picture_of_which_ignore_regions_alone_can_be_used_is_left_out(tmp_path: Path) -> None:

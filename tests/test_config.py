@@ -74,6 +74,15 @@ def test_an_empty_text_in_a_file_is_refused(tmp_path, line):
         parse_settings(["--config", str(file)])
 
 
+def test_what_a_file_holds_of_other_work_is_no_contradiction(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('overlap = 50\nresume_train = "x"', encoding="utf-8")
+    config = parse_settings(["--config", str(file), "--phase", "test", "--resume", "y"])
+    assert (config.overlap, config.resume_train) == (50, None)
+    with pytest.raises(SettingsError, match="takes a run by --resume"):
+        parse_settings(["--config", str(file), "--phase", "test"])
+
+
 def test_epochs_as_a_flag_come_above_pictures_in_the_file(tmp_path):
     """The flag was given, and passed over without a word."""
     file = tmp_path / "run.toml"

@@ -38,6 +38,14 @@ def test_both_directions_are_told(dota_folder):
     assert [(pair.name, pair.label_path is None) for pair in layout.pairs] == [("b", False), ("图 1", True)]
 
 
+def test_a_yolo_folder_without_any_label_file_is_an_error(tmp_path):
+    """Training refuses it, and it was called sound."""
+    data_dir = yolo_folder(tmp_path / "yolo", {"train/a": None, "val/b": None})
+    assert told(lay_out("yolo_obb", data_dir), "nothing-labelled") == [("yolo", 0)]
+    data_dir = yolo_folder(tmp_path / "some", {"train/a": YOLO_LINE, "val/b": None})
+    assert told(lay_out("yolo_obb", data_dir), "nothing-labelled") == []
+
+
 @pytest.mark.parametrize("is_yolo", [False, True])
 def test_a_picture_of_a_kind_that_is_not_read_is_named(dota_folder, tmp_path, is_yolo):
     """Its labels were said to be without a picture, which was to be found or the file to be removed."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tools.running.command_line import SettingsError
@@ -49,6 +51,12 @@ def test_a_file_of_somebody_else_is_not_replaced(tmp_path, kind):
     path.mkdir() if kind == "folder" else path.write_text('{"yours": 1}')
     with pytest.raises(SettingsError, match=r"^--json .*a.json is there, and was not written by this command"):
         refuse_to_replace(path, "--json", ["mine"])
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="Windows has none")
+def test_a_device_is_not_replaced():
+    with pytest.raises(SettingsError, match=r"^--json /dev/null is a device, and no file"):
+        refuse_to_replace(Path("/dev/null"), "--json", ["mine"])
 
 
 @pytest.mark.parametrize("text", ["", '{"mine": 1}'])

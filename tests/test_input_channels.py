@@ -92,6 +92,33 @@ def test_inner_convolutions_of_as_many_channels_are_left_alone() -> None:
     assert not fitted["stages.0.weight"][:, 3].any()
 
 
+def test_a_branch_that_reads_every_other_pixel_is_adapted_too() -> None:
+    """As in timm's RepVGG, MobileOne and FastViT."""
+
+    class Strided(OddBackbone):
+        def __init__(self) -> None:
+            super().__init__()
+            self.beside = nn.Conv2d(3, 7, 1, stride=2)
+
+        def forward(self, images):
+            c1, *others = super().forward(images)
+            return c1 + self.beside(images[..., ::2, ::2]), *others
+
+    backbone = Strided()
+    adapt_input(backbone, 4)
+    assert backbone.beside.in_channels == 4
+    assert backbone(torch.zeros(1, 4, 64, 64))[0].shape[1] == backbone.out_channels[0]
+
+
+def test_a_network_that_reads_no_colours_is_refused() -> None:
+    class Grey(OddBackbone):
+        def forward(self, images):
+            return super().forward(images[:, 1:4])
+
+    with pytest.raises(ValueError, match="Grey cannot be made to read"):
+        adapt_input(Grey(), 4)
+
+
 def test_training_mode_and_what_is_frozen_stay() -> None:
     backbone = OddBackbone()
     backbone.freeze_parts([backbone.stages[0]])

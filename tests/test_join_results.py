@@ -55,6 +55,14 @@ def test_joined_results_hold_every_box_and_picture_of_each_to_the_last_digit(run
     assert "checkpoint" not in origin
 
 
+def test_joined_results_can_be_joined_again(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert join(runs, tmp_path / "joined") == 0
+    third = write_part(tmp_path / "third", ["x", "y"])
+    assert join([tmp_path / "joined", third], tmp_path / "all") == 0
+    assert capsys.readouterr().err == ""
+    assert len(read_origin(tmp_path / "all" / "results")["images"]) == 7
+
+
 def test_a_picture_that_stands_in_two_is_named(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     runs.append(write_part(tmp_path / "third", ["x", "c"]))
     assert join(runs, tmp_path / "joined") == 2

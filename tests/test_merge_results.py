@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -389,6 +390,32 @@ def test_results_are_not_overwritten(results, capsys):
 
 
 # -------------------------------------------------------------------------------------------- pictures there and back
+
+
+def test_a_merge_that_was_killed_can_be_made_again(results, monkeypatch, capsys):
+    """Its own files were refused as those of somebody else."""
+    folder, merged = results.parent, results.parent / "merged"
+
+    def killed(*_: object, **__: object) -> None:
+        (merged / "Task1_ship.txt").write_text("half\n")
+        os._exit(137)
+
+    process = multiprocessing.get_context("fork").Process(target=_merge_killed, args=(arguments(results), killed))
+    process.start()
+    process.join()
+    assert process.exitcode == 137
+    assert (merged / "Task1_ship.txt").is_file()
+    warn_if_stopped(merged)
+    assert "of a detection that was stopped" in capsys.readouterr().err
+    assert main(arguments(results)) == 0
+    assert (folder / "merged" / "Task1_ship.txt").read_text() != "half\n"
+    (merged / "classes.txt").touch()  # as a run folder has it
+    assert main(arguments(results)) == 0
+
+
+def _merge_killed(flags: Sequence[str], killed: Callable[..., None]) -> None:
+    merge_results.run_tasks = killed
+    main(flags)
 
 
 @pytest.mark.parametrize("there", ["Task1_ship.txt", "a.txt", "images/a.png", "tiles.json"])

@@ -68,3 +68,5 @@ def test_folds_of_another_split_are_not_left_among_the_new_ones(tmp_path: Path) 
     with pytest.raises(SettingsError, match="fold_3: is of another split"):
         write_lists(tmp_path, lists_of_folds(names, np.arange(9) % 2, 2), overwrite=True)
     assert (tmp_path / "fold_1" / "val.txt").read_text().split() == ["p0", "p3", "p6"]
+    (tmp_path / "fold_notes.txt").touch()
+    write_lists(tmp_path, {"train": names[:5], "val": names[5:]}, overwrite=False)  # which nobody takes for folds

@@ -66,6 +66,8 @@ def test_a_closed_terminal_is_a_stop_unless_it_is_to_be_ignored(monkeypatch):
         with StopRequest() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
             assert (stop.is_requested, stop.exit_code, left) == (True, 128 + signal.SIGHUP, [True])
+            os.kill(os.getpid(), signal.SIGHUP)  # of the shell, and of the kernel
+            assert not stop.at_once
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         with StopRequest() as stop:
             os.kill(os.getpid(), signal.SIGHUP)

@@ -19,7 +19,7 @@ from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import require_free
 from tools.running.messages import counted, warn
 
-OWN = ("pictures", "files", "checkpoint", "sha256", "classes", "images")  # what each part has of its own
+OWN = ("pictures", "files", "checkpoint", "sha256", "classes", "images", "joined")  # what each part has of its own
 
 
 class Part(NamedTuple):

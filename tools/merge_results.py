@@ -31,6 +31,7 @@ from tools.running.stop_request import StopRequest
 SHOWN_TILES = 3
 LOOKED_AT = 1000  # lines of each file, before anything is written
 NMS_THRESH = 0.3
+_OF_A_RUN = (LOG, "classes.txt")  # texts that a run folder has
 
 
 @dataclass(frozen=True)
@@ -110,15 +111,16 @@ def merge_folder(
     with locked(out_dir, "writing results into"):
         _refuse_strange(own - own_results(out_dir))
         outdated = remove_results(out_dir) - own
+        said = {"files": sorted(path.name for path in own)}
+        write_json(out_dir / MERGED_BY_HAND, said | {"stopped": True})  # whatever ends it, these are ours
         try:
             merged = run_tasks(merge_classes, tasks, num_workers, stop, desc="merging", unit="class")
         except BaseException:
-            for path in own:  # some classes without the others are no results
+            for path in (*own, out_dir / MERGED_BY_HAND):  # some classes without the others are no results
                 path.unlink(missing_ok=True)
             raise
         is_stopped = bool((read_origin(results_dir) or {}).get("stopped"))
-        said = {"files": sorted(path.name for path in own)} | ({"stopped": True} if is_stopped else {})
-        write_json(out_dir / MERGED_BY_HAND, said)
+        write_json(out_dir / MERGED_BY_HAND, said | ({"stopped": True} if is_stopped else {}))
     if outdated:
         print(f"removed: {counted(len(outdated), 'Task1 file')} of other classes, of earlier results")
     _warn_of_others(out_dir, own)
@@ -153,14 +155,14 @@ def _refuse_others(out_dir: Path) -> None:
     if (out_dir / INDEX_NAME).is_file() or (out_dir / "images").is_dir():
         raise SettingsError(f"{out_dir}: is a data folder, where nothing is written; name another")
     texts = (path for path in sorted(out_dir.glob("*.txt")) if not path.name.startswith("Task"))
-    if (strange := next((path for path in texts if path.name != LOG), None)) is not None:
+    if (strange := next((path for path in texts if path.name not in _OF_A_RUN), None)) is not None:
         raise SettingsError(f"{out_dir}: holds other texts, such as {strange.name}; name a folder for the results")
 
 
 def _refuse_strange(paths: Iterable[Path]) -> None:
     """Raises SettingsError for Task1 files that would be replaced, and that nobody here has written."""
     if (path := next((path for path in sorted(paths) if path.exists()), None)) is not None:
-        raise SettingsError(f"{path} is there, and was not written by this command; name another folder")
+        raise SettingsError(f"{path} is there, and nothing tells that this command wrote it; name another folder")
 
 
 def _print_counts(merged: Sequence[Merged], sources: Mapping[str, Path | None]) -> None:

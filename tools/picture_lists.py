@@ -37,15 +37,16 @@ def lists_of_folds(names: Sequence[str], fold_of: np.ndarray, num_folds: int) ->
 
 
 def write_lists(out: Path, lists: dict[str, list[str]], overwrite: bool) -> None:
-    """Write each list to `out`. Raises SettingsError where other lists are there, which only `overwrite` replaces, or
-    folds that would not be replaced: taken together they would be of two splits."""
+    """Write each list to `out`. Raises SettingsError where other lists are there, which only `overwrite` replaces, or,
+    of folds, others that would not be replaced: taken together they would be of two splits."""
     texts = {out / f"{name}.txt": "".join(f"{entry}\n" for entry in names) for name, names in lists.items()}
     others = [path for path, text in texts.items() if path.exists() and path.read_bytes() != text.encode()]
     if others and not overwrite:
         raise SettingsError(f"{others[0]}: is there with other content; name another --out, or give --overwrite")
-    strange = sorted({*out.glob(FOLD.format("*"))} - {path.parent for path in texts})
-    if strange:
-        raise SettingsError(f"{strange[0]}: is of another split; name another --out, or remove it")
+    folds = {path.parent for path in texts} - {out}
+    left = sorted(path.parent for path in out.glob(f"{FOLD.format('*')}/train.txt") if path.parent not in folds)
+    if folds and left:
+        raise SettingsError(f"{left[0]}: is of another split; name another --out, or remove it")
     for path, text in texts.items():
         write_text(path, text)
 

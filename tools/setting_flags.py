@@ -6,7 +6,7 @@ import argparse
 import difflib
 import tomllib
 import typing
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from tools.config import AUTO, Config, converted, entry_of, kind_of, setting_fields
@@ -29,8 +29,10 @@ def parse_settings(arguments: Sequence[str]) -> Config:
         from_file = {name: value for name, value in from_file.items() if name not in ("resume", "resume_train", "out")}
     if "num_epoch" in given and "num_images" not in given:
         from_file.pop("num_images", None)  # either tells how long; a flag comes above the file
-    _refuse_together(given)
+    if "resume" in given:
+        from_file.pop("resume_train", None)  # and either of these where a run is
     values = {**from_file, **given}
+    _refuse_together(given, values)
     recipe = values.get("recipe", "default")
     if recipe not in RECIPES:
         raise SettingsError(f"--recipe is '{recipe}'; it can be {', '.join(RECIPES)}")
@@ -39,8 +41,11 @@ def parse_settings(arguments: Sequence[str]) -> Config:
     return Config(**values, explicit=frozenset({**from_file, **given}))
 
 
-def _refuse_together(given: Collection[str]) -> None:
-    """Raises SettingsError for flags of which one would have no effect, which those of a file may well have."""
+def _refuse_together(given: Collection[str], values: Mapping[str, object]) -> None:
+    """Raises SettingsError for flags of which one would have no effect, which settings of a file may well have; values:
+    of both."""
+    if "overlap" in given and values.get("phase", "train") != "train" and values.get("tile") is None:
+        raise SettingsError("--overlap goes with --tile; without tiles a picture is made to fit the input")
     if "num_epoch" in given and "num_images" in given:
         raise SettingsError("--num_epoch and --num_images both tell how long to train; give one of them")
     if "input" in given:

@@ -8,7 +8,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from DOTA_devkit.labels import is_text
+from DOTA_devkit.names import is_text
 from DOTA_devkit.value_ranges import are_ranges
 from tools.running.command_line import SettingsError
 
@@ -100,8 +100,6 @@ def _check_sizes(config: Config) -> None:
     check_scales(config.scales)
     if config.tile is None and config.phase != "train" and "scales" in config.explicit and config.scales != (1.0,):
         raise SettingsError("--scales goes with --tile; without tiles a picture is made to fit the input")
-    if config.tile is None and config.phase != "train" and "overlap" in config.explicit and config.overlap != OVERLAP:
-        raise SettingsError("--overlap goes with --tile; without tiles a picture is made to fit the input")
 
 
 def _check_training(config: Config) -> None:
@@ -143,7 +141,7 @@ def _check_sources(config: Config) -> None:
     """Of pictures, data and weights."""
     if config.input is not None and config.phase != "test":
         raise SettingsError(f"--input is for --phase test; --phase {config.phase} takes its pictures from --data_dir")
-    if config.resume_train is not None and config.phase != "train" and "resume_train" in config.explicit:
+    if config.resume_train is not None and config.phase != "train" and config.resume is None:
         raise SettingsError(f"--resume_train goes on with a training; --phase {config.phase} takes a run by --resume")
     if config.dataset == "demo" and config.data_dir is not None and "data_dir" in config.explicit:
         raise SettingsError(

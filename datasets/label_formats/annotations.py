@@ -15,8 +15,8 @@ import numpy as np
 from datasets.outlines import outline_quad
 from datasets.picture_files.image_folders import last_part, names_apart
 from datasets.picture_files.images import IMAGE_SUFFIXES
-from DOTA_devkit.labels import BAD_LABEL, NO_LABELS, LabelError, LabelFault, Labels, geometry_faults, is_text
-from DOTA_devkit.names import as_class_name, spellings
+from DOTA_devkit.labels import BAD_LABEL, NO_LABELS, LabelError, LabelFault, Labels, geometry_faults
+from DOTA_devkit.names import as_class_name, is_text, spellings
 
 ROLES = {"train": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 BY_FOLDER = (

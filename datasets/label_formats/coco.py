@@ -45,6 +45,7 @@ from DOTA_devkit.labels import IGNORE_FLAG, IGNORED_CLASS, LabelError, OnBad, re
 
 SUFFIXES = (".json",)
 ROBOFLOW = "_annotations.coco.json"
+LONGEST_ID = 18  # digits of a number that is written as text
 RADIANS = "rotated boxes have angles that all lie within 3.15: radians? they were read as degrees"
 OWN_KEY = "difficult flags stand in a key of their own, which COCO does not know"
 ONLY_ABOVE = "categories without an object that only stand above others, as supercategory, are no classes"
@@ -65,7 +66,7 @@ def read_coco(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = N
     """
     changed = Counter() if changed is None else changed
     annotated = _read_file(path, on_bad, changed)
-    return annotated._replace(pictures=_told_apart(annotated.pictures, path, changed))
+    return annotated._replace(pictures=_told_apart(_parted(annotated.pictures), path, changed))
 
 
 def _read_file(path: Path, on_bad: OnBad, changed: Counter[str]) -> AnnotatedSet:
@@ -118,18 +119,30 @@ def read_coco_folder(folder: Path, on_bad: OnBad = None, changed: Counter[str] |
         raise ValueError(f"{folder}: {why}; name the COCO file itself")
     changed = Counter() if changed is None else changed
     pictures: list[Picture] = []
+    of_file: list[str] = []  # the split that a file's name tells, of each picture in it
     class_names: dict[str, None] = {}
     for path in paths:
         part = _read_file(path, on_bad, changed)
         class_names |= dict.fromkeys(part.class_names)
         if own:
-            pictures += [picture._replace(split=_split_of(path) or picture.split) for picture in part.pictures]
+            pictures += part.pictures
+            of_file += [_split_of(path)] * len(part.pictures)
             continue
         place = path.parent.name
         for picture in part.pictures:
             named = {"split": ROLES.get(place.lower(), ""), "file_name": f"{place}/{picture.file_name}"}
             pictures.append(picture._replace(**named))
+    if own:
+        pairs = zip(_parted(pictures), of_file, strict=True)
+        pictures = [picture._replace(split=split or picture.split) for picture, split in pairs]
     return AnnotatedSet(_told_apart(pictures, folder, changed), tuple(class_names))
+
+
+def _parted(pictures: Sequence[Picture]) -> list[Picture]:
+    """The pictures in the splits that their folders tell; in none where that is one and the same for all, as of a path
+    like /home/me/test/flight/1.jpg, which parts nothing."""
+    is_parted = len({picture.split for picture in pictures}) > 1
+    return [picture if is_parted else picture._replace(split="") for picture in pictures]
 
 
 def _told_apart(pictures: Sequence[Picture], path: Path, changed: Counter[str]) -> list[Picture]:
@@ -269,7 +282,7 @@ def _whole(value: Any) -> int | None:
     whole number."""
     if type(value) is float and value.is_integer():
         return int(value)
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= LONGEST_ID:
         return int(value)
     return value if type(value) is int else None
 

@@ -86,6 +86,7 @@ KINDS = {
     "unlisted-picture": Kind(
         "warning", "picture in no split", "name its folder in data.yaml, or move it to one; it is never read"
     ),
+    "nothing-labelled": Kind("error", "no label file", "put the label files where the format has them"),
     "no-picture": Kind("warning", "labels without picture", "find the picture or remove the file; it is never read"),
     "no-test": Kind("warning", "test pictures missing", "copy them there, or remove the entry; training needs none"),
     "near-duplicate-lists": Kind(

@@ -82,6 +82,8 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
     kind = "taken-for-empty" if missing_is_empty else "no-labels"
     for name in sorted(images.keys() - labels.keys()):
         findings.append(Finding(kind, name, escaped(str(images[name])), 0, "no label file has this name"))
+    if missing_is_empty and images and not labels:
+        findings.append(Finding("nothing-labelled", "", escaped(str(data_dir)), 0, "no picture has a label file"))
     strange = _other_files(images.values())
     for name in sorted(labels.keys() - images.keys()):
         findings.append(_without_picture(name, labels[name], strange))

@@ -135,7 +135,8 @@ def origin_of(
 ) -> dict:
     """What results are results of, for `ResultFiles`: the weights, the pictures (or videos) of a `source`, and all that
     decides what is found in them."""
-    told = {} if reading == BY_THE_FILE else {READING: reading._asdict()}
+    lists = {name: value and list(value) for name, value in reading._asdict().items()}  # as a file has them
+    told = {} if reading == BY_THE_FILE else {READING: lists}
     return {"pictures": source, "files": stamp_of(pictures), **model_facts(model, settings, tiling), **told}
 
 

@@ -38,6 +38,8 @@ def refuse_to_replace(path: Path | None, flag: str, marks: Sequence[str]) -> Non
             head = file.read(LOOKED_AT)
         if not head or any(mark.encode() in head for mark in marks):
             return
+    elif not path.is_dir():
+        raise SettingsError(f"{flag} {path} is a device, and no file; name a file")
     raise SettingsError(f"{flag} {path} is there, and was not written by this command; name another file")
 
 

@@ -57,6 +57,8 @@ class StopRequest:
 
     def _note(self, number: int, frame: object) -> None:
         if number == getattr(signal, "SIGHUP", None):
+            if self._requested:  # a shell and the kernel both send it when a terminal is closed
+                return
             _leave_terminal()
         if self._requested:
             self.at_once = True
