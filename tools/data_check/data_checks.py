@@ -49,6 +49,7 @@ KINDS = {
         "error", "tiles not finished", "run tools.split_tiles again with the same flags: it goes on"
     ),
     "both-lists": Kind("error", "picture in both lists", "keep it in one: what is trained on cannot be scored on"),
+    "nothing-labelled": Kind("error", "no label file", "put the label files where the format has them"),
     "unknown-class": Kind("error", "unknown class", "correct the name, or name all classes in classes.txt"),
     "short-line": Kind("error", "line too short", "give x and y of four corners, a class name and the flag"),
     "not-a-number": Kind("error", "not a number", "correct the value; blanks separate, and a point starts decimals"),
@@ -86,7 +87,6 @@ KINDS = {
     "unlisted-picture": Kind(
         "warning", "picture in no split", "name its folder in data.yaml, or move it to one; it is never read"
     ),
-    "nothing-labelled": Kind("error", "no label file", "put the label files where the format has them"),
     "no-picture": Kind("warning", "labels without picture", "find the picture or remove the file; it is never read"),
     "no-test": Kind("warning", "test pictures missing", "copy them there, or remove the entry; training needs none"),
     "near-duplicate-lists": Kind(
