@@ -172,7 +172,8 @@ class _Compared:
 
     def curves(self, threshold: float) -> list[Curve]:
         """The curve of each class at an overlap."""
-        return self._curves(self._outcome(threshold, self.counted, self.in_region), self.counted)
+        outcome = self._outcome(threshold, self.counted, self.in_region)
+        return self._curves(outcome, self._num_truths(self.counted))
 
     def hits(self) -> list[Hits]:
         """What was found of each class at `HIT_IOU`."""
@@ -189,8 +190,9 @@ class _Compared:
         scores = []
         for number in range(len(SIZE_BOUNDS) + 1):
             counted = self.counted & (self.truth_size == number)
-            curves = self._curves(self._outcome(HIT_IOU, counted, self.in_region | (self.size != number)), counted)
-            counts = np.bincount(self.truth.labels[counted], minlength=self.num_classes).tolist()
+            outcome = self._outcome(HIT_IOU, counted, self.in_region | (self.size != number))
+            counts = self._num_truths(counted)
+            curves = self._curves(outcome, counts)
             scores.append([SizeScore(count, item.ap, item.ap_07) for count, item in zip(counts, curves, strict=True)])
         return list(zip(*scores, strict=True))
 
@@ -205,8 +207,12 @@ class _Compared:
         outcome[over] = np.where(counted[truth], first[truth] == over, -1)
         return outcome
 
-    def _curves(self, outcome: np.ndarray, counted: np.ndarray) -> list[Curve]:
-        counts = np.bincount(self.truth.labels[counted], minlength=self.num_classes).tolist()
+    def _num_truths(self, counted: np.ndarray) -> list[int]:
+        """How many objects of each class are among those of a mask (R,)."""
+        return np.bincount(self.truth.labels[counted], minlength=self.num_classes).tolist()
+
+    def _curves(self, outcome: np.ndarray, counts: Sequence[int]) -> list[Curve]:
+        """The curve of each class, of which there are so many objects, from what becomes of the detections."""
         edges = np.searchsorted(self.found.labels, np.arange(self.num_classes + 1))
         parts = [slice(*ends) for ends in zip(edges[:-1], edges[1:], strict=True)]
         return [

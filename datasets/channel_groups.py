@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-OPENCV_CHANNELS = (
-    4  # channels; with more OpenCV refuses, or fills what lies beyond a border with the first four values again
-)
+# With more of them OpenCV refuses, or fills what lies beyond a border with the first four values again.
+OPENCV_CHANNELS = 4
 
 
 def by_fours(pixels: np.ndarray, change: Callable[[np.ndarray, slice], np.ndarray]) -> np.ndarray:

@@ -52,16 +52,19 @@ def test_kernels_are_those_of_timm() -> None:
         torch.testing.assert_close(adapt_kernel(kernel, num_channels), timm.adapt_input_conv(num_channels, kernel))
 
 
+class Branches(OddBackbone):
+    """A second convolution beside the first, which reads every so manieth pixel."""
+
+    def __init__(self, every: int = 1) -> None:
+        super().__init__()
+        self.every, self.beside = every, nn.Conv2d(3, 7, 1, stride=4 // every)
+
+    def forward(self, images):
+        c1, *others = super().forward(images)
+        return c1 + self.beside(images[..., :: self.every, :: self.every]), *others
+
+
 def test_several_convolutions_side_by_side_are_all_adapted_and_weights_of_a_file_fit() -> None:
-    class Branches(OddBackbone):
-        def __init__(self) -> None:
-            super().__init__()
-            self.beside = nn.Conv2d(3, 7, 1, stride=4)
-
-        def forward(self, images):
-            c1, *others = super().forward(images)
-            return c1 + self.beside(images), *others
-
     source, target = Branches(), Branches()
     adapt_input(target, 4)
     fitted = adapt_weights(source.state_dict(), target, 4)
@@ -94,17 +97,7 @@ def test_inner_convolutions_of_as_many_channels_are_left_alone() -> None:
 
 def test_a_branch_that_reads_every_other_pixel_is_adapted_too() -> None:
     """As in timm's RepVGG, MobileOne and FastViT."""
-
-    class Strided(OddBackbone):
-        def __init__(self) -> None:
-            super().__init__()
-            self.beside = nn.Conv2d(3, 7, 1, stride=2)
-
-        def forward(self, images):
-            c1, *others = super().forward(images)
-            return c1 + self.beside(images[..., ::2, ::2]), *others
-
-    backbone = Strided()
+    backbone = Branches(every=2)
     adapt_input(backbone, 4)
     assert backbone.beside.in_channels == 4
     assert backbone(torch.zeros(1, 4, 64, 64))[0].shape[1] == backbone.out_channels[0]

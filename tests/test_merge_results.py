@@ -1,4 +1,4 @@
-"""The merging command as a user meets it, and the road from whole pictures to tiles and back on files."""
+"""The merging command as a user meets it."""
 
 from __future__ import annotations
 
@@ -387,9 +387,6 @@ def test_results_are_not_overwritten(results, capsys):
     assert main(arguments(results, "results")) == 2
     assert "is the folder of the results on tiles" in capsys.readouterr().err
     assert read_tree(results) == before
-
-
-# -------------------------------------------------------------------------------------------- pictures there and back
 
 
 def test_a_merge_that_was_killed_can_be_made_again(results, monkeypatch, capsys):

@@ -96,8 +96,8 @@ def reading_of(config: Config, data: DataFolder) -> Reading:
         if index is not None and asked is not None and cut_by is None:
             what = "of 8 bits" if flag == "value_range" else "that are no TIFF files"
             warn(f"--{flag} says nothing of tiles {what}; python -m tools.split_tiles takes it, when they are cut")
-    is_told = any(path.suffix.lower() in SCENE_SUFFIXES for path in data.images.values())
-    if index is None and bands is not None and not is_told:
+    may_hold_bands = (path.suffix.lower() in SCENE_SUFFIXES for path in data.images.values())
+    if index is None and bands is not None and not any(may_hold_bands):
         warn("--bands says which bands of TIFF files are read, and none of the pictures is one")
     check_tiles(reading, data, "what is asked for")
     return reading

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,8 @@ from DOTA_devkit.tiling import check_picture_name
 from tools.data_check.data_checks import LABELTXT, Finding, escaped
 from tools.tile_folder import unfinished_tiles
 
-_NO_PICTURES = (".txt", ".xml", ".json", ".yaml", ".csv")  # beside pictures
+# Of files beside pictures that are read as such, or are none.
+_OF_OTHER_USE = {*IMAGE_SUFFIXES, ".txt", ".xml", ".json", ".yaml", ".csv"}
 LISTS_OF = {"train": TRAIN_LISTS, "val": VAL_LISTS}
 DEAD = "the link leads to no file"
 Paths = dict[str, Path]
@@ -84,9 +85,9 @@ def lay_out(dataset: str, data_dir: Path, lists_dir: Path | None = None) -> Data
         findings.append(Finding(kind, name, escaped(str(images[name])), 0, "no label file has this name"))
     if missing_is_empty and images and not labels:
         findings.append(Finding("nothing-labelled", "", escaped(str(data_dir)), 0, "no picture has a label file"))
-    strange = _other_files(images.values())
-    for name in sorted(labels.keys() - images.keys()):
-        findings.append(_without_picture(name, labels[name], strange))
+    findings += _without_picture(
+        [(name, labels[name]) for name in sorted(labels.keys() - images.keys())], images.values()
+    )
     if len(parts) == 2:
         for name in sorted(parts["train"].members.keys() & parts["val"].members.keys()):
             path, line = parts["val"].path, parts["val"].members[name]
@@ -204,19 +205,17 @@ def _read_parts(lists_dir: Path, images: Paths, findings: list[Finding]) -> tupl
     return parts, others
 
 
-def _other_files(pictures: Iterable[Path]) -> dict[str, str]:
-    """Files beside the pictures that may be some, of kinds that are not read (.gif, .heic), by their names without
-    suffix."""
-    folders = {path.parent for path in pictures}
-    others = (path for folder in sorted(folders) for path in folder.iterdir() if path.is_file())
-    return {path.stem: path.name for path in others if path.suffix.lower() not in {*IMAGE_SUFFIXES, *_NO_PICTURES}}
-
-
-def _without_picture(name: str, path: Path, strange: Mapping[str, str]) -> Finding:
-    what = "no picture has this name"
-    if name in strange:
-        what = f"{strange[name]} is of a kind that is not read; save it as PNG"
-    return Finding("no-picture", name, escaped(str(path)), 0, what)
+def _without_picture(labels: Sequence[tuple[str, Path]], pictures: Iterable[Path]) -> list[Finding]:
+    """The findings of label files, by name, that have no picture among `pictures`; one of a kind that is not read
+    (.gif, .heic) may lie beside these."""
+    folders = sorted({path.parent for path in pictures}) if labels else []
+    others = (path for folder in folders for path in folder.iterdir() if path.suffix.lower() not in _OF_OTHER_USE)
+    strange = {path.stem: path.name for path in others if path.is_file()}
+    kinds = {name: f"{file_name} is of a kind that is not read; save it as PNG" for name, file_name in strange.items()}
+    return [
+        Finding("no-picture", name, escaped(str(path)), 0, kinds.get(name, "no picture has this name"))
+        for name, path in labels
+    ]
 
 
 def _find_yolo(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[Paths, Paths, dict[str, Part]]:
@@ -227,8 +226,9 @@ def _find_yolo(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[P
     if not folder.images:
         raise ImageError(no_picture_in(data_dir))
     labels = {name: path for name, image in folder.images.items() if (path := label_of(image)).is_file()}
-    strange = _other_files(folder.images.values())
-    findings += [_without_picture(path.stem, path, strange) for path in folder.labels_without_picture()]
+    findings += _without_picture(
+        [(path.stem, path) for path in folder.labels_without_picture()], folder.images.values()
+    )
     for path in folder.missing:
         findings.append(Finding("no-test", "", escaped(str(path)), 0, "data.yaml names it for test"))
     for path in folder.unread_pictures():
