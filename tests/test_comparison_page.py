@@ -48,7 +48,7 @@ def test_difficult_objects_and_ignore_regions_do_not_count():
 
 
 def test_nothing_matches_nothing():
-    assert [part.shape for part in match(NOTHING, NO_DETECTIONS)] == [(0,), (0,)]
+    assert [part.shape for part in match(NOTHING, NO_DETECTIONS)] == [(0,)] * 3
     assert match(NOTHING, _found((0, 0, 0.9))).of_found.tolist() == [0]
     assert match(_truth((0, 0, 0)), NO_DETECTIONS).of_truth.tolist() == [0]
 

@@ -14,13 +14,13 @@ from datasets.label_formats.annotations import AnnotatedSet, Ledger
 from datasets.label_formats.class_names import keep_classes, rename_classes
 from datasets.label_formats.places import add_unlabelled, keep_located, refuse_turned, settle_empty
 from datasets.picture_files.georeference import GeoreferenceError, read_crs
-from datasets.picture_files.image_folders import find_matching, from_home, is_pattern
-from datasets.picture_files.images import IMAGE_SUFFIXES, ImageError
 from DOTA_devkit.labels import IGNORED_CLASS, read_class_names
 from DOTA_devkit.names import as_class_name
 from DOTA_devkit.text_table import aligned
 from tools.class_scores import read_scores
 from tools.config import SCORES_HELP
+from tools.detection.looked_at import pictures_asked_for, pictures_told
+from tools.detection.results import MERGED, MERGED_BY_HAND, RESULTS, read_origin, warn_if_stopped
 from tools.running.command_line import SettingsError
 from tools.running.flag_types import share
 from tools.running.messages import warn
@@ -28,7 +28,6 @@ from tools.running.progress import progress_bar
 
 MIN_SCORE = 0.3
 PREDICTIONS = [name for name, source in SOURCES.items() if source.is_prediction]
-LIST = ".txt"  # of pictures, in the folder of the data
 SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
 
 
@@ -120,7 +119,7 @@ def settle_source(options: argparse.Namespace) -> None:
         raise SettingsError("--rename: an old name stands there twice")
     options.rename = dict(options.rename)
     options.min_score = MIN_SCORE if options.min_score is None else options.min_score
-    _settle_pictures(options)
+    options.images = options.pictures = options.images and pictures_asked_for(options.images)
     if SOURCES[options.source].is_prediction:
         _settle_results(options)
     _check_source(options)
@@ -134,25 +133,9 @@ def refuse_flags(options: argparse.Namespace, word: str, chosen: str, goes_with:
             raise SettingsError(f"--{flag} goes with --{word} {', '.join(formats)}, not {chosen}")
 
 
-def _settle_pictures(options: argparse.Namespace) -> None:
-    """Of a pattern the pictures that match it are --images. Raises SettingsError where none does."""
-    try:
-        options.images = options.pictures = options.images and _pictures_at(options.images)
-    except ImageError as error:
-        raise SettingsError(f"--images {error}") from error
-
-
-def _pictures_at(place: Path) -> Path | dict[str, Path]:
-    """The place, or the pictures that match it if it is a pattern. Raises ImageError where none does."""
-    place = from_home(place)
-    return find_matching(place) if is_pattern(place) else place
-
-
 def _settle_results(options: argparse.Namespace) -> None:
     """Of a run folder its results are the source, of tiles the merged ones; and pictures are looked for where those lie
     that they are of, if no folder is named."""
-    from tools.detection.results import MERGED, MERGED_BY_HAND, RESULTS, read_origin, warn_if_stopped
-
     results, merged = options.src / RESULTS, options.src / MERGED
     if read_origin(merged) or (options.source == "task1" and (merged / MERGED_BY_HAND).is_file()):
         options.src = merged
@@ -162,18 +145,8 @@ def _settle_results(options: argparse.Namespace) -> None:
         options.src = results
     folder = options.src if options.src.is_dir() else options.src.parent
     warn_if_stopped(folder)
-    origin = read_origin(folder)
-    told = (origin or {}).get("pictures")
-    if options.pictures is not None or not isinstance(told, str) or not told:
-        return
-    try:
-        pictures = _pictures_at(Path(told))
-        if isinstance(pictures, Path):
-            pictures = pictures.parent if pictures.suffix.lower() in (*IMAGE_SUFFIXES, LIST) else pictures
-            pictures = pictures if pictures.is_dir() else None
-        options.pictures = pictures
-    except (OSError, ImageError) as error:  # of a text that is no path, or no longer matches any
-        warn(f"the pictures of these results: {error}; --images DIR tells where they are")
+    if options.pictures is None:
+        options.pictures = pictures_told(folder)
 
 
 def _check_source(options: argparse.Namespace) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from datasets.picture_files.image_folders import no_picture_in
 from datasets.picture_files.images import ImageError
@@ -18,13 +16,11 @@ from datasets.picture_files.picture_windows import open_picture
 from datasets.readers import FORMATS, detect_format, get_format, label_reader, list_images, read_classes
 from DOTA_devkit.atomic import write_csv, write_lines, write_text
 from DOTA_devkit.labels import LabelError
-from DOTA_devkit.names import spelling_in
-from DOTA_devkit.task_files import ImageDetections, read_results, result_files
 from tools.class_scores import least_scores, read_scores, shown_scores
 from tools.config import SCORES_HELP
 from tools.data_check.data_checks import escaped
-from tools.detection.results import read_origin, reading_in, results_in
-from tools.file_scores import called_as
+from tools.detection.looked_at import looked_at
+from tools.detection.results import reading_in, results_in
 from tools.label_review.doubts import KINDS
 from tools.label_review.review import COLUMNS, Item, Review, review, worst_first
 from tools.label_review.review_page import review_page
@@ -63,14 +59,16 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     if not images:
         raise ImageError(no_picture_in(data_dir))
     results = results_in(options.results, of_tiles=index_in(data_dir) is not None)
-    detections, names, class_names, found_classes = _looked_at(results, dataset, data_dir, images)
-    items = [Item(name, images[name], reader.label_path(data_dir, name)) for name in names]
-    least = least_scores(class_names, scores, options.min_score)
+    seen = looked_at(results, images, data_dir)
+    found = seen.among(read_classes(dataset, data_dir, seen.names))
+    items = [Item(name, images[name], reader.label_path(data_dir, name)) for name in seen.names]
+    least = least_scores(found.class_names, scores, options.min_score)
     problems: list[LabelError] = []
     is_empty = reader.missing_is_empty or options.missing_labels == "empty"
     track = partial(progress_bar, unit="picture", desc="comparing")
     read = label_reader(dataset, data_dir)
-    done = review(track(items), read, is_empty, detections, class_names, found_classes, least, problems.append)
+    what = (found.detections, found.class_names, seen.class_names, least)
+    done = review(track(items), read, is_empty, *what, problems.append)
     stop.check()
     if done.num_pictures and not done.num_labels:
         warn(f"{data_dir}: no picture has a label; is its format {dataset} (--dataset)?")
@@ -81,31 +79,6 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     report_problems([escaped(str(problem)) for problem in problems], "bad labels were left out")
     _tell(done, options.out)
     return 1 if problems else 0
-
-
-def _looked_at(
-    results: Path, dataset: str, data_dir: Path, images: Mapping[str, Path]
-) -> tuple[dict[str, ImageDetections], list[str], list[str], list[str]]:
-    """What was found, the pictures of the data that were looked at, the classes of labels and results, and those of the
-    results. Raises ValueError where the results are of none of the pictures."""
-    origin = read_origin(results)
-    told = (origin or {}).get("images")
-    found_classes = sorted({*result_files(results).values()})
-    detections = called_as(read_results(results, found_classes).images, images, results)
-    seen = told if isinstance(told, list) else [*detections]
-    names = sorted({name for entry in seen if (name := spelling_in(images, str(entry))) is not None})
-    if not names:
-        what = f"is of none of the {len(images)} pictures of {data_dir}; name the results on these"
-        raise ValueError(f"{results}: {what if seen else 'holds no box, and does not tell what was looked at'}")
-    if not isinstance(told, list):
-        warn(
-            f"{results}: does not tell what was looked at; the {counted(len(names), 'picture')} with boxes are reviewed"
-        )
-    labelled = read_classes(dataset, data_dir, names)
-    class_names = [*labelled, *(name for name in found_classes if name not in labelled)]
-    number_of = np.array([class_names.index(name) for name in found_classes], np.int64)
-    detections = {name: boxes._replace(labels=number_of[boxes.labels]) for name, boxes in detections.items()}
-    return detections, names, class_names, found_classes
 
 
 def _write(options: argparse.Namespace, done: Review, results: Path, scores: str) -> None:

@@ -58,8 +58,7 @@ def locate_pictures(
         raise ImageError(f"{images}: no such folder of pictures")
     folders = list(_likely_folders(images or src, beside=images is None))
     are_predictions = any(picture.scores is not None for picture in annotated.pictures)
-    found = (find_images(folder, skips_previews=are_predictions) for folder in reversed(folders))
-    by_name = {name: path for images in found for name, path in images.items()}
+    by_name = _pictures_in(folders, skips_previews=are_predictions)
     located = []
     for picture in annotated.pictures:
         named = (_below(folder, picture.file_name) for folder in folders if picture.file_name)
@@ -67,6 +66,12 @@ def locate_pictures(
         located.append(_placed(picture, path or _named(by_name, picture)))
     _tell_of_missing(located, ledger, are_needed)
     return annotated._replace(pictures=located)
+
+
+def predicted_pictures(place: Path) -> dict[str, Path]:
+    """The pictures by name that predictions may be of, in a folder or where such a folder mostly has them. Raises
+    ImageError for pictures in a folder that differ in their suffix only."""
+    return _pictures_in(list(_likely_folders(place, beside=False)), skips_previews=True)
 
 
 def add_unlabelled(
@@ -262,6 +267,12 @@ def _below(folder: Path, file_name: str) -> Path | None:
     told = Path(file_name.replace("\\", "/"))
     path = folder / told
     return path if ".." not in told.parts and path.is_relative_to(folder) else None
+
+
+def _pictures_in(folders: Sequence[Path], skips_previews: bool) -> dict[str, Path]:
+    """The pictures in all of the folders, by name; of one name that in the first of them."""
+    found = (find_images(folder, skips_previews=skips_previews) for folder in reversed(folders))
+    return {name: path for images in found for name, path in images.items()}
 
 
 def _likely_folders(place: Path, beside: bool) -> Iterator[Path]:

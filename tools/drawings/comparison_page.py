@@ -49,10 +49,12 @@ class Matches(NamedTuple):
 
     of_truth (n,): 1 found, 0 missed, -1 does not count (difficult, or an ignore region).
     of_found (d,): 1 right, 0 false, -1 does not count (on a difficult object, or mostly in an ignore region).
+    truth_of (d,): the number of the object that it is of, -1 for none.
     """
 
     of_truth: np.ndarray
     of_found: np.ndarray
+    truth_of: np.ndarray
 
 
 def draw_page(
@@ -90,7 +92,7 @@ def match(truth: ImageTruth, found: ImageDetections, ignore_overlap: float = 0.5
     is_paired = pairing.truth_of >= 0
     of_found = np.where(pairing.is_hidden, -1, 0)
     of_found[is_paired] = np.where(counts[pairing.truth_of[is_paired]], 1, -1)
-    return Matches(np.where(counts, np.where(pairing.is_missed, 0, 1), -1), of_found)
+    return Matches(np.where(counts, np.where(pairing.is_missed, 0, 1), -1), of_found, pairing.truth_of)
 
 
 def _scale(picture: np.ndarray, cell_width: int) -> float:

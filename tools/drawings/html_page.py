@@ -1,9 +1,11 @@
-"""Pages for a browser: one file each, no script, no address outside itself."""
+"""Pages for a browser, with no address outside of their folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+from tools.drawings.lettering import Color
 
 
 def render_page(template: Path, **values: Any) -> str:
@@ -20,3 +22,9 @@ def render_page(template: Path, **values: Any) -> str:
     )
     environment.filters["number"] = lambda value: f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     return environment.get_template(template.name).render(**values)
+
+
+def css_color(color: Color) -> str:
+    """A BGR colour as style sheets write it."""
+    blue, green, red = color
+    return f"rgb({red} {green} {blue})"

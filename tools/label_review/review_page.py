@@ -12,7 +12,7 @@ from datasets.picture_files.images import ImageError
 from datasets.picture_files.picture_windows import PictureWindows
 from tools.data_check.data_checks import escaped
 from tools.drawing import Color, draw_quad
-from tools.drawings.html_page import render_page
+from tools.drawings.html_page import css_color, render_page
 from tools.drawings.thumbnails import WIDTH, cut_window, data_address, window_around
 from tools.label_review.doubts import KINDS
 from tools.label_review.review import Remark
@@ -64,7 +64,7 @@ def review_page(
         }
         for name, kind in KINDS.items()
     ]
-    colours = {"label_colour": _css(LABEL_BGR), "found_colour": _css(FOUND_BGR)}
+    colours = {"label_colour": css_color(LABEL_BGR), "found_colour": css_color(FOUND_BGR)}
     return render_page(TEMPLATE, kinds=kinds, data_dir=escaped(str(data_dir)), **colours, **facts)
 
 
@@ -79,8 +79,3 @@ def _drawn(remark: Remark, picture: np.ndarray | PictureWindows) -> np.ndarray:
         if quad is not None:
             draw_quad(thumbnail, (quad - window[:2]) * scale, colour, LINE, dashed=dashed)
     return thumbnail
-
-
-def _css(colour: Color) -> str:
-    blue, green, red = colour
-    return f"rgb({red} {green} {blue})"
