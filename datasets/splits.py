@@ -212,9 +212,10 @@ def _needed_list(lists_dir: Path, candidates: Sequence[str]) -> Path:
         raise ListError(f"{lists_dir}: no such folder of lists; tools.split_train_val makes one")
     path = _first_list(lists_dir, candidates)
     if path is None:
-        there = sorted(path.name for path in lists_dir.glob("*.txt"))
         looked_for = " or ".join(candidates)
-        raise ListError(f"{lists_dir / candidates[0]}: no such list; looked for {looked_for}, found {there or 'none'}")
+        raise ListError(
+            f"{lists_dir / candidates[0]}: no such list; looked for {looked_for}, found {_lists_in([lists_dir])}"
+        )
     return path
 
 
@@ -227,5 +228,11 @@ def _named_list(folders: Sequence[Path], split: str) -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    there = sorted(path.name for folder in folders for path in folder.glob("*.txt"))
-    raise ListError(f"{candidates[0]}: no such list; the folder holds {there or 'no list'}")
+    remedy = "tools.split_train_val writes lists"
+    raise ListError(f"{candidates[0]}: no such list; the folder holds {_lists_in(folders)}; {remedy}")
+
+
+def _lists_in(folders: Sequence[Path]) -> str:
+    """The lists that lie in folders, for people."""
+    there = sorted(path.name for folder in folders for path in folder.glob("*.txt") if path.name != "classes.txt")
+    return ", ".join(there) or "none"

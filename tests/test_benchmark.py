@@ -20,6 +20,10 @@ from tools import benchmark
         (["train", "--device", "nowhere"], "--device nowhere is not here"),
         (["data", "--sise", "3"], "--sise"),
         (["deploy", "--size", "100"], "--size is 100; it must be a multiple of 32"),
+        (["deploy", "--num", "0"], "--num is 0; it must be at least 1"),
+        (["data", "--size", "0"], "--size is 0; it must be at least 1"),
+        (["data", "--rounds", "0"], "--rounds is 0; it must be at least 1"),
+        (["windows", "--side", "0"], "--side is 0; it must be at least 64"),
         ([], "{data,train,network,deploy,devkit,nms,check,windows,review}"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import numpy as np
@@ -12,10 +11,9 @@ import torch
 from datasets.picture_files.images import read_image
 from DOTA_devkit import poly_iou
 from tools import benchmark
-from tools.benchmarks.benchmark_deploy import BASE, EagerDetector, crowd, job_from
+from tools.benchmarks.benchmark_deploy import BASE, EagerDetector, crowd
 from tools.checkpoint import load_checkpoint
 from tools.onnx_detector import OnnxDetector
-from tools.running.command_line import SettingsError
 
 
 @pytest.mark.slow
@@ -34,21 +32,6 @@ def test_torch_finds_what_the_exported_file_finds(finding_checkpoint, exported, 
 def test_a_crowd_is_crowded() -> None:
     overlap = poly_iou(*[crowd(np.random.default_rng(0), 200)] * 2)
     assert 2 < (overlap > 0.1).sum(1).mean() - 1 < 40
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"size": 100}, "--size is 100; it must be a multiple of 32"),
-        ({"rounds": 0}, "--rounds is 0; it must be at least 1"),
-        ({"num": 0}, "--num is 0"),
-    ],
-)
-def test_a_flag_out_of_range_is_refused(changes, said, finding_checkpoint) -> None:
-    flags = {"resume": finding_checkpoint, "data_dir": None, "size": 64, "rounds": 1, "batch_size": 1, "num": 1}
-    options = argparse.Namespace(**{**flags, "num_pictures": 0, "quick": False, **changes})
-    with pytest.raises(SettingsError, match=said):
-        job_from(options)
 
 
 @pytest.mark.long

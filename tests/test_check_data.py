@@ -108,7 +108,7 @@ def test_a_report_replaces_nothing_but_a_report(dota_folder, tmp_path, capsys, f
     for path in (tmp_path / "notes", tmp_path):
         assert main([str(data_dir), "--workers", "0", flag, str(path)]) == 2
         out, err = capsys.readouterr()
-        assert (out, "is no earlier report; name another file" in err) == ("", True)
+        assert (out, "was not written by this command; name another file" in err) == ("", True)
     assert (tmp_path / "notes").read_text() == "mine"
     for _ in range(2):
         assert main([str(data_dir), "--workers", "0", flag, str(report)]) == 0

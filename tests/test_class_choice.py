@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -57,3 +60,11 @@ def test_a_choosing_detector_is_the_other_in_all_else() -> None:
     detector.settings = DetectionSettings(conf_thresh=0.4)  # it set the wrapper's own, which nobody reads
     assert detector.settings.conf_thresh == fake.settings.conf_thresh == 0.4
     assert detector.detect_tiled(picture, Tiling(32, 8), 2).scores.tolist() == [FOUND.scores[1] / 2]
+
+
+def test_a_choosing_detector_can_be_copied_and_sent_to_another_process() -> None:
+    """It asked the copy, which had nothing yet, for the detector that it chooses from, without an end."""
+    detector = ChoosingDetector(Fake(), ["car"], "a.pth")
+    for twin in (copy.copy(detector), pickle.loads(pickle.dumps(detector))):
+        assert twin.class_names == ("car",)
+        assert twin.settings == detector.settings

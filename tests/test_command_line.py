@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from DOTA_devkit.atomic import atomic_write, write_text
-from tools.running.command_line import exit_code
+from tools.running.command_line import Parser, exit_code
 
 
 def test_a_file_in_the_way_is_a_sentence_without_the_number_of_the_system(
@@ -123,3 +123,17 @@ def test_what_opencv_cannot_allocate_is_a_sentence(capsys: pytest.CaptureFixture
 
     assert exit_code(work) == 1
     assert capsys.readouterr().err.startswith("error: not enough memory; lower --batch_size")
+
+
+@pytest.mark.parametrize("words", [["", "out"], ["data", " "], ["data", "out", "--lists", ""]])
+def test_an_empty_path_is_not_the_folder_one_stands_in(words: list[str], capsys: pytest.CaptureFixture) -> None:
+    """Lists were written into the working folder, for a shell's variable that was not set."""
+
+    def work() -> None:
+        parser = Parser("x")
+        for name in ("data", "out", "--lists"):
+            parser.add_argument(name, type=Path)
+        parser.parse_args(words)
+
+    assert exit_code(work) == 2
+    assert "is empty" in capsys.readouterr().err

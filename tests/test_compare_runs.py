@@ -13,6 +13,7 @@ import pytest
 import main as program
 from tools.compare_runs import differing_settings, main, read_run
 from tools.config import settings_toml
+from tools.drawings.plots import figure_file
 from tools.setting_flags import parse_settings
 from tools.training.history import History
 
@@ -158,6 +159,20 @@ def test_a_run_that_is_named_twice_stands_once_and_names_that_are_the_same_are_t
         str(tmp_path / "p1" / "demo"),
         str(tmp_path / "p2" / "demo"),
     ]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
+def test_a_plot_of_other_things_is_not_replaced(runs: Path, tmp_path: Path, capsys, suffix: str) -> None:
+    """The loss of a run became a comparison, for matplotlib had drawn it, too."""
+    path = tmp_path / f"loss{suffix}"
+    with figure_file(path, (3, 2)) as figure:
+        figure.add_subplot().plot([1, 2])
+    before = path.read_bytes()
+    assert main([str(runs), "--plot", str(path)]) == 2
+    assert "was not written by this command" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    path.unlink()
+    assert main([str(runs), "--plot", str(path)]) == main([str(runs), "--plot", str(path)]) == 0
 
 
 @pytest.mark.parametrize("flag", ["--csv", "--plot"])

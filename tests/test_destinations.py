@@ -46,20 +46,20 @@ def test_a_copy_goes_to_a_new_or_empty_folder(tmp_path):
 def test_a_file_of_somebody_else_is_not_replaced(tmp_path, kind):
     """A plot took the place of a training picture, and scores that of a checkpoint."""
     path = tmp_path / "a.json"
-    refuse_to_replace(None, "--json", ["mine"])
-    refuse_to_replace(path, "--json", ["mine"])
-    path.mkdir() if kind == "folder" else path.write_text('{"yours": 1}')
+    refuse_to_replace(None, "--json", ['{"mine'])
+    refuse_to_replace(path, "--json", ['{"mine'])
+    path.mkdir() if kind == "folder" else path.write_text('{"yours": {"mine": 1}}')  # a mark within is no head
     with pytest.raises(SettingsError, match=r"^--json .*a.json is there, and was not written by this command"):
-        refuse_to_replace(path, "--json", ["mine"])
+        refuse_to_replace(path, "--json", ['{"mine'], ["other"])
 
 
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="Windows has none")
 def test_a_device_is_not_replaced():
     with pytest.raises(SettingsError, match=r"^--json /dev/null is a device, and no file"):
-        refuse_to_replace(Path("/dev/null"), "--json", ["mine"])
+        refuse_to_replace(Path("/dev/null"), "--json")
 
 
-@pytest.mark.parametrize("text", ["", '{"mine": 1}'])
+@pytest.mark.parametrize("text", ["", '{"mine": 1}', '\ufeff{"mine": 1}', "a plot that bears the mark"])
 def test_an_earlier_file_of_ours_and_an_empty_one_are_replaced(tmp_path, text):
-    (tmp_path / "a.json").write_text(text)
-    refuse_to_replace(tmp_path / "a.json", "--json", ["mine"])
+    (tmp_path / "a.json").write_text(text, encoding="utf-8")
+    refuse_to_replace(tmp_path / "a.json", "--json", ['{"mine'], ["the mark"])

@@ -14,7 +14,7 @@ def test_auto_takes_what_is_there():
     assert pick_device("cpu").type == "cpu"
 
 
-@pytest.mark.parametrize("name", ["cuda:77", "abacus"])
+@pytest.mark.parametrize("name", ["cuda:77", "abacus", "hpu"])
 def test_a_device_that_is_not_there_is_a_sentence(name):
     with pytest.raises(SettingsError, match=f"--device {name} is not here"):
         pick_device(name)

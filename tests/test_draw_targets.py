@@ -155,13 +155,13 @@ def test_pictures_of_others_are_never_drawn_over(dota_folder, capsys):
     assert {path: path.read_bytes() for path in (others / "images").iterdir()} == before
 
 
-@pytest.mark.parametrize("text", ['{"mine": 1}', "", '{\n  "source": "mine"\n}'])
+@pytest.mark.parametrize("text", ['{"mine": 1}', '{\n  "source": "mine"\n}'])
 def test_a_summary_of_others_is_never_written_over(dota_folder, tmp_path, capsys, text):
     out = tmp_path / "out"
     out.mkdir()
     (out / "summary.json").write_text(text)
     assert main([str(dota_folder()), str(out), *SMALL]) == 2
-    assert "summary.json is there and is no earlier summary" in capsys.readouterr().err
+    assert "summary.json is there, and was not written by this command; name another folder" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["summary.json"]
     assert (out / "summary.json").read_text() == text
     (out / "summary.json").unlink()
@@ -186,6 +186,7 @@ def test_nothing_is_written_into_the_data_folder(dota_folder, capsys, inside):
         (["--split", "nowhere"], 1, "no such list"),
         (["--dataset", "dotta"], 1, "unknown dataset 'dotta'"),
         (["--nom", "1"], 2, "unknown flag --nom"),
+        (["third"], 2, "third: DATA_DIR and OUT_DIR are all"),
     ],
 )
 def test_a_wrong_flag_is_one_sentence(dota_folder, tmp_path, capsys, flags, code, message):

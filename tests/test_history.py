@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -245,3 +246,21 @@ def test_the_best_row_is_that_of_the_best_checkpoint(best_by, first, second, bes
     rows = [{"epoch": 1 + k, "mAP50": a, "mAP50_95": b} for k, (a, b) in enumerate((first, second))]
     assert best_row([*rows, {"epoch": 3}], best_by) == best
     assert best_row([{"epoch": 1}], best_by) is None
+
+
+def test_the_whole_curve_is_on_the_plot_whatever_best_is_by(tmp_path, monkeypatch):
+    """By mAP75 the best epoch may have a lower mAP50 than others, whose points were cut off."""
+    limits, draw = [], history_module.figure_file
+
+    @contextmanager
+    def watched(*arguments, **options):
+        with draw(*arguments, **options) as figure:
+            yield figure
+            limits.extend(axes.get_ylim()[1] for axes in figure.axes if "mAP50" in axes.get_ylabel())
+
+    monkeypatch.setattr(history_module, "figure_file", watched)
+    history = History(tmp_path, tensorboard="off", best_by="mAP75")
+    for epoch, (score, strict) in enumerate([(0.5, 0.1), (0.8, 0.2), (0.6, 0.3)], 1):
+        history.add(_row(epoch, mAP50=score, mAP75=strict))
+    history.close()
+    assert limits[-1] > 0.8

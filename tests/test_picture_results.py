@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import cv2
@@ -121,3 +122,14 @@ def test_what_was_found_is_told_with_the_numbers_that_stand_for_classes(tmp_path
     assert list(report.lines(tmp_path, ["car", private], 0.01, 2.5, num_drawn=0, num_pictures=50)) == told[:1]
     some = list(report.lines(tmp_path, ["car"], 0.01, 2.5, num_drawn=50, num_pictures=70))
     assert some[1].startswith("drawings of the first 50 of 70 pictures (--num_drawings), score 0.3 and more: ")
+
+
+def test_a_stop_before_the_first_picture_leaves_the_earlier_results(tmp_path: Path) -> None:
+    """Asked for while the network was loaded, it was granted after the results of yesterday had gone."""
+    work(tmp_path, [Found(0, BOX, (9, 9))])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with StopRequest() as stop:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            work(tmp_path, [Found(0, BOX, (9, 9))], stop=stop)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

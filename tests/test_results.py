@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +130,30 @@ def test_what_results_are_of_is_written_before_another_process_may_begin(tmp_pat
         pass
     assert seen == [True]
     assert (tmp_path / "Task1_car.txt").is_file()
+
+
+def test_a_result_file_that_others_wrote_is_not_replaced(tmp_path):
+    """Made by hand, or by another program, it was taken for an earlier one of ours."""
+    (tmp_path / "Task1_car.txt").write_text("theirs", encoding="utf-8")
+    with (
+        pytest.raises(SettingsError, match=r"Task1_car\.txt is there, and nothing tells"),
+        ResultFiles(tmp_path, ("car",), {}),
+    ):
+        pass
+    assert (tmp_path / "Task1_car.txt").read_text(encoding="utf-8") == "theirs"
+
+
+def test_results_of_a_process_killed_between_two_files_are_known(tmp_path, monkeypatch):
+    """Of which nothing but detections.json, the first to appear, tells whose they are."""
+    with ResultFiles(tmp_path, ("car", "boat"), {}) as files:
+        files.write(Path("a.png"), _found(0))
+    for name in ("Task1_boat.txt", "origin.json"):
+        (tmp_path / name).unlink()
+    with ResultFiles(tmp_path, ("car", "boat"), {}):
+        pass
+    assert (tmp_path / "Task1_boat.txt").is_file()
+    order, replace = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda old, new: (order.append(Path(new).name), replace(old, new)))
+    with ResultFiles(tmp_path, ("car",), {}):
+        pass
+    assert order.index("detections.json") < order.index("Task1_car.txt")

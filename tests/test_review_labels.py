@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import signal
 import warnings
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from DOTA_devkit.task_files import ImageDetections, write_results
 from tests.conftest import CLASS_NAMES
 from tests.label_documents import source
 from tools import review_labels
+from tools.label_review import review as review_module
 from tools.review_labels import main
 
 
@@ -282,3 +284,25 @@ def test_a_stop_leaves_nothing_half_written(dota_folder, tmp_path, monkeypatch) 
     monkeypatch.setattr(review_labels, "review_page", stopped)
     assert main([str(as_found(data_dir, tmp_path / "run")), str(data_dir), str(tmp_path / "out")]) == 130
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("part", ["read_objects", "open_picture"])
+def test_a_stop_is_granted_between_two_pictures(dota_folder, tmp_path, monkeypatch, part) -> None:
+    """It was swallowed: everything was finished, with exit code 0."""
+    data_dir, run_dir = dota_folder(), tmp_path / "run"
+    as_found(data_dir, run_dir)
+    for path in (data_dir / "labelTxt").iterdir():
+        spoil(path, lambda quads, names: ([quad + 300 for quad in quads], names))
+    module = review_module if part == "read_objects" else review_labels
+    whole, calls = getattr(module, part), []
+
+    def stopped(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(module, part, stopped)
+    assert main([str(run_dir), str(data_dir), str(tmp_path / "out")]) == 130
+    assert len(calls) == 1
+    assert not (tmp_path / "out" / "review.html").exists()

@@ -178,10 +178,10 @@ def test_a_named_list_is_taken_for_either_role(tmp_path: Path, role: str) -> Non
 
 
 def test_a_named_list_that_is_not_there_tells_which_are(tmp_path: Path) -> None:
-    with pytest.raises(ListError, match=r"night\.txt: no such list; the folder holds no list"):
+    with pytest.raises(ListError, match=r"night\.txt: no such list; the folder holds none; tools.split"):
         choose_split(tmp_path, pictures(), "val", split="night")
     write_list(tmp_path, "day.txt", ["P01"])
-    with pytest.raises(ListError, match=r"night\.txt: no such list; the folder holds \['day\.txt'\]"):
+    with pytest.raises(ListError, match=r"night\.txt: no such list; the folder holds day\.txt;"):
         choose_split(tmp_path, pictures(), "val", split="night")
 
 
@@ -245,9 +245,9 @@ def test_a_folder_without_the_needed_list_is_an_error_that_names_it(tmp_path: Pa
     with pytest.raises(ListError, match=rf"{needed}: no such list; looked for {needed} or .*, found none"):
         choose_split(tmp_path, pictures(), role, lists_dir=lists_dir)
     write_list(lists_dir, "night.txt", TWENTY)
-    with pytest.raises(ListError, match=r"found \['night\.txt'\]"):
+    with pytest.raises(ListError, match=r"found night\.txt$"):
         choose_split(tmp_path, pictures(), role, lists_dir=lists_dir)
-    with pytest.raises(ListError, match=r"day\.txt: no such list; the folder holds \['night\.txt'\]"):
+    with pytest.raises(ListError, match=r"day\.txt: no such list; the folder holds night\.txt;"):
         choose_split(tmp_path, pictures(), role, split="day", lists_dir=lists_dir)
 
 
@@ -279,7 +279,7 @@ def test_a_folder_of_lists_must_hold_the_named_one_though_the_format_knows_it(tm
     lists_dir.mkdir()
     write_list(lists_dir, "val.txt", ["P01"])
     known = {"test": ["P02"]}
-    with pytest.raises(ListError, match=r"test\.txt: no such list; the folder holds \['val\.txt'\]"):
+    with pytest.raises(ListError, match=r"test\.txt: no such list; the folder holds val\.txt;"):
         choose_split(tmp_path, pictures(), "val", split="test", lists_dir=lists_dir, known=known)
     write_list(lists_dir, "test.txt", ["P03"])
     assert choose_split(tmp_path, pictures(), "val", split="test", lists_dir=lists_dir, known=known).names == ["P03"]

@@ -101,3 +101,12 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_what_is_said_when_the_terminal_is_gone_is_no_error():
     done = subprocess.run([sys.executable, "-c", CLOSED], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split()[-1] == str(128 + signal.SIGHUP), done.stderr
+
+
+def test_between_two_items_a_stop_is_granted():
+    seen = []
+    with StopRequest() as stop, pytest.raises(KeyboardInterrupt):
+        for item in stop.between("abc"):
+            seen.append(item)
+            os.kill(os.getpid(), signal.SIGINT)
+    assert seen == ["a"]

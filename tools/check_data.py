@@ -13,12 +13,12 @@ from DOTA_devkit.atomic import write_json, write_text
 from tools.data_check.data_checks import KINDS, Finding, escaped
 from tools.data_check.data_folder import DataLayout, lay_out
 from tools.data_check.data_repair import BY_HAND, CHANGES, repair_folder
-from tools.data_check.data_report import is_report, report_page, report_values, terminal_lines
+from tools.data_check.data_report import JSON_HEAD, PAGE_MARK, report_page, report_values, terminal_lines
 from tools.data_check.data_survey import Survey, SurveySettings, survey_folder
 from tools.data_check.data_thumbnails import Thumbnails
 from tools.data_check.data_twins import find_shared_ground, find_twins
 from tools.running.command_line import Parser, SettingsError, exit_code
-from tools.running.destinations import refuse_data_folder, require_free
+from tools.running.destinations import refuse_data_folder, refuse_to_replace, require_free
 from tools.running.flag_types import whole
 from tools.running.stop_request import StopRequest
 from tools.setting_rules import check_bands
@@ -63,7 +63,11 @@ def check_folder(options: argparse.Namespace, stop: StopRequest) -> int:
         print(f"written: {options.json}")
     if options.html is not None:
         thumbnails = Thumbnails(dataset, {pair.name: pair for pair in layout.pairs}, layout.read, reading)
-        draw = thumbnails.draw if settings.pictures != "none" else _draw_nothing
+
+        def draw(finding: Finding) -> str:
+            stop.check()
+            return thumbnails.draw(finding) if settings.pictures != "none" else ""
+
         write_text(options.html, report_page(report, survey, draw))
         print(f"written: {options.html}")
     if options.fix is not None:
@@ -82,8 +86,7 @@ def check_folder(options: argparse.Namespace, stop: StopRequest) -> int:
 def _check_report(flag: str, path: Path, data_dir: Path) -> None:
     """Raises SettingsError for a report in the data folder, and for one in place of another file."""
     refuse_data_folder(path, data_dir, flag)
-    if path.exists() and not (path.is_file() and is_report(path)):
-        raise SettingsError(f"{flag} {path} is there and is no earlier report; name another file")
+    refuse_to_replace(path, flag, [JSON_HEAD], [PAGE_MARK])
 
 
 def _check_places(places: dict[str, Path | None]) -> None:
@@ -108,10 +111,6 @@ def _add_twins(
     else:
         what = "near-twin pictures; --near_duplicates decodes all pictures to find them"
         survey.add([Finding("not-looked", "", escaped(str(options.data_dir)), 0, what)])
-
-
-def _draw_nothing(finding: Finding) -> str:
-    return ""
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

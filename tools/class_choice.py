@@ -68,4 +68,6 @@ class ChoosingDetector:
         self._detector.settings = settings
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # asked for of a copy that has nothing yet
+            raise AttributeError(name)
         return getattr(self._detector, name)

@@ -30,6 +30,7 @@ _NOT_LEARNT = frozenset(
 # Settings that decide what a validation finds, besides its pictures and classes.
 _VALIDATING = ("data_dir", "K", "conf_thresh", "nms_thresh", "agnostic_nms", "ignore_overlap", "tta_views")
 _PLOTS = (".png", ".pdf", ".svg")
+_PLOT_TITLE = "runs compared, mAP50 over pictures"  # by which such a plot is known
 _HEADING = ("run", "mAP50", "at epoch", "epochs", "pictures", "training, min", "validated on")
 
 
@@ -191,7 +192,7 @@ def _plain(value: Any) -> str:
 
 def _draw(path: Path, runs: Sequence[RunSummary]) -> None:
     """Plot mAP50 over the pictures trained on, a curve a run, the best on top of the legend. Raises OSError."""
-    with figure_file(path, (9, 5.5), [run.name for run in runs]) as figure:
+    with figure_file(path, (9, 5.5), [run.name for run in runs], title=_PLOT_TITLE) as figure:
         axes = figure.subplots()
         for number, run in enumerate(run for run in runs if run.scores):
             style = ("-", "--", ":")[number // 10 % 3]
@@ -228,8 +229,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.plot is not None and options.plot.suffix.lower() not in _PLOTS:
         parser.error(f"argument --plot: {options.plot} must end in {', '.join(_PLOTS)}")
-    refuse_to_replace(options.csv, "--csv", [",".join(_HEADING[1:4])])
-    refuse_to_replace(options.plot, "--plot", ["atplotlib"])  # which names itself in all of them
+    refuse_to_replace(options.csv, "--csv", [",".join(_HEADING[:4])])
+    refuse_to_replace(options.plot, "--plot", marks=[_PLOT_TITLE])
     return options
 
 

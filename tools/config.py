@@ -58,8 +58,8 @@ class Config:
     )
     classes: tuple[str, ...] | None = _setting(
         None,
-        "train on these classes of the data alone; objects of others are background. In test and eval: write and score "
-        "these of the network alone [default: all]",
+        "train on these classes of the data alone; objects of others are background. In test: write these of the "
+        "network alone; in eval: score these alone [default: all]",
         metavar="NAME",
     )
     input: Path | None = _setting(

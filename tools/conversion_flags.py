@@ -87,5 +87,5 @@ def settle_target(options: argparse.Namespace) -> None:
         own = " or ".join(f"*{suffix}" for suffix in TARGETS[options.to].file_suffixes)
         remedy = f"name a folder, or a file called {own}" if own else "name a folder"
         raise SettingsError(f"{options.dst}: {options.to} is not written to a file of that kind; {remedy}")
-    refuse_data_folder(options.dst, options.src)
+    refuse_data_folder(options.dst, options.src, what="the source")
     require_free(options.dst, or_file=" or a new file" * bool(TARGETS[options.to].file_suffixes))

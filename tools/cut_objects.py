@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     settle_source(options)
     require_free(options.out)
-    refuse_data_folder(options.out, options.src)
+    refuse_data_folder(options.out, options.src, what="the source")
     ledger = Ledger()
     annotated = read_labels_of(options, ledger, as_stored=True)
     annotated = locate_pictures(annotated, options.src, options.pictures, ledger, are_needed=True)

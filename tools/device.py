@@ -28,7 +28,7 @@ def pick_device(name: str, local_rank: int | None = None, local_ranks: int = 1) 
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         if name.isdigit():
             raise SettingsError(
                 f"--device {name}: GPUs are called cuda:{name}; auto takes one where there is one"

@@ -23,12 +23,11 @@ from tools.drawings.truth_drawing import draw_truth
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import refuse_data_folder
 from tools.running.flag_types import whole
-from tools.running.messages import warn, warn_of_dead_links
+from tools.running.messages import report_problems, warn, warn_of_dead_links
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
 from tools.setting_rules import check_bands
 
-SHOWN_PROBLEMS = 5
 LONGEST_JPEG = 65_500  # pixels that libjpeg writes
 
 
@@ -73,10 +72,7 @@ def draw_folder(options: argparse.Namespace, stop: StopRequest) -> int:
         strange |= {*labels.names} - {*class_names, IGNORED_CLASS}
         num_drawn, num_objects = num_drawn + 1, num_objects + len(labels.names)
         stop.check()
-    for problem in problems[:SHOWN_PROBLEMS]:
-        warn(escaped(str(problem)))
-    if len(problems) > SHOWN_PROBLEMS:
-        warn(f"and {len(problems) - SHOWN_PROBLEMS} more; python -m tools.check_data {data_dir} lists them")
+    report_problems([escaped(str(problem)) for problem in problems], "labels or pictures could not be read")
     if strange:
         warn(f"not among the classes: {escaped(', '.join(sorted(strange)))}")
     if numbered := numbered_classes(class_names):

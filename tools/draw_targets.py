@@ -12,8 +12,8 @@ import numpy as np
 
 from DOTA_devkit.atomic import write_json
 from tools.config import Config
-from tools.running.command_line import Parser, SettingsError, exit_code
-from tools.running.destinations import refuse_data_folder
+from tools.running.command_line import Parser, exit_code
+from tools.running.destinations import refuse_data_folder, refuse_to_replace
 from tools.running.flag_types import whole
 from tools.running.messages import counted, warn
 from tools.running.progress import progress_bar
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datasets.training_set import TrainingSet
 
 SUMMARY = "summary.json"
-SUMMARY_HEAD = 10_000  # bytes of it that tell it
+SUMMARY_HEAD = '{\n  "input_hw": ['  # by which it is known
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> None:
         options = _parse(arguments)
         refuse_data_folder(options.out_dir, options.data_dir)
-        _check_summary(options.out_dir / SUMMARY)
+        refuse_to_replace(options.out_dir / SUMMARY, "", [SUMMARY_HEAD], remedy="name another folder")
         config = _config_of(options)
         draw_folder(config, options.out_dir, options.num, options.augment)
 
@@ -80,7 +80,7 @@ def draw_folder(config: Config, out_dir: Path, num_drawn: int, augment: bool) ->
     drawn = choose_rows(samples, num_drawn, config.seed)
     inputs = _draw_and_count(config, training_set, class_names, out_dir, drawn)
     summary = summarize(training_set.counts, inputs, class_names)
-    settings = {"source": split.source, "input_hw": input_hw, "augment": augment, "recipe": config.recipe}
+    settings = {"input_hw": input_hw, "source": split.source, "augment": augment, "recipe": config.recipe}
     settings |= {"min_visible": config.min_visible, "seed": config.seed}
     write_json(out_dir / SUMMARY, settings | summary)
     print(format_summary(summary, config.min_visible))
@@ -155,19 +155,6 @@ def _draw_and_count(
     return counts
 
 
-def _check_summary(path: Path) -> None:
-    """Raises SettingsError when the file is there and no earlier summary: it may be somebody's only copy."""
-    if not path.exists():
-        return
-    is_ours = False
-    if path.is_file():
-        with path.open("rb") as file:
-            head = file.read(SUMMARY_HEAD)
-        is_ours = head.startswith(b'{\n  "source": ') and b'\n  "input_hw": ' in head
-    if not is_ours:
-        raise SettingsError(f"{path} is there and is no earlier summary; name another folder")
-
-
 def _config_of(options: argparse.Namespace) -> Config:
     """The settings of a training run on this data, checked as they would be there."""
     from tools.data import DEMO_DIR
@@ -210,6 +197,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     # Taken out first: the folders may stand behind a flag that the parser does not know to have a value.
     settings, rest = split_settings(sys.argv[1:] if arguments is None else arguments, others=("dataset",))
     options, unknown = parser.parse_known_args(rest)
+    if unknown and not unknown[0].startswith("--"):  # what follows a flag may be its value
+        parser.error(f"{unknown[0]}: DATA_DIR and OUT_DIR are all that is taken beside flags")
     options.settings = [*settings, *unknown]
     return options
 

@@ -20,7 +20,7 @@ from DOTA_devkit.labels import LabelError, read_class_names
 from DOTA_devkit.metrics import format_report
 from tools.detection.results import results_in
 from tools.file_scores import score_files, score_metrics
-from tools.run_folder import METRICS_MARK
+from tools.run_folder import METRICS_HEAD
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import refuse_to_replace
 from tools.running.flag_types import share, whole
@@ -104,7 +104,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         options.metric = "07" if options.published else "area"
     if not all(0 <= threshold < 1 for threshold in options.iou):
         parser.error(f"argument --iou: {options.iou} must lie within 0 and 1, 1 left out")
-    refuse_to_replace(options.json, "--json", [METRICS_MARK])
+    refuse_to_replace(options.json, "--json", [METRICS_HEAD])
     for name in ("bootstrap", "against"):
         if getattr(options, name) and 0.5 not in options.iou:
             parser.error(f"argument --{name}: the intervals are of AP50; add 0.5 to --iou")

@@ -21,7 +21,7 @@ from tools.detection.detector_flags import add_detector_flags, open_detector, ti
 from tools.detection.whole_pictures import whole_pictures_of
 from tools.onnx_detector import OnnxDetector, detect_pictures
 from tools.outcomes import Tiling
-from tools.run_folder import METRICS_MARK
+from tools.run_folder import METRICS_HEAD
 from tools.running.command_line import Parser, exit_code
 from tools.running.destinations import refuse_to_replace
 from tools.running.flag_types import share, whole
@@ -124,7 +124,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE", help="write the numbers here as well")
     add_detector_flags(parser)
     options = parser.parse_args(arguments)
-    refuse_to_replace(options.json, "--json", [METRICS_MARK])
+    refuse_to_replace(options.json, "--json", [METRICS_HEAD])
     return options
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from tools.config import Config
 from tools.exported.onnx_facts import FileFacts, read_properties
+from tools.outcomes import MOST_PEAKS
 from tools.run_folder import checkpoint_path
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import share, whole
-
-MOST_PEAKS = 3840  # TensorRT's TopK takes no more
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -26,6 +26,7 @@ from tools.detection.picture_results import STOPPED, Report, draw_found, write_f
 from tools.detection.results import DRAWINGS, RESULTS, ResultFiles, check_outputs, origin_of
 from tools.drawing import looks_of
 from tools.onnx_detector import detect_pictures
+from tools.outcomes import export_with
 from tools.running.command_line import Parser, exit_code
 from tools.running.flag_types import whole
 from tools.running.messages import counted
@@ -73,7 +74,7 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     floor = detector.settings.conf_thresh
     print(*report.lines(options.out, class_names, floor, speed, options.num_drawings, len(images)), sep="\n")
     most = detector.settings.num_peaks
-    report.warn(most, f"export it with --K {2 * most}")
+    report.warn(most, export_with(2 * most))
     return int(bool(report.problems))
 
 

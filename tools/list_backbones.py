@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SIDE = 608
+NOTE_HEAD = "Of the whole detector with"  # by which a table of this command is known
 NUM_CLASSES = 15  # of DOTA-v1.0
 ROUNDS = 3  # timed passes, after one that is not
 COLUMNS = ("backbone", "channels of C1 .. C4", "M parameters", "GFLOP", "CPU ms", "ImageNet weights")
@@ -184,7 +185,7 @@ def _note(found: Sequence[Listed]) -> str:
     threads = torch.get_num_threads()
     timed = f" CPU ms: the median of {ROUNDS}, on {threads} thread{'s' * (threads > 1)} of this machine."
     return (
-        f"Of the whole detector with {NUM_CLASSES} classes, for one image of {SIDE} x {SIDE}; a multiplication and an "
+        f"{NOTE_HEAD} {NUM_CLASSES} classes, for one image of {SIDE} x {SIDE}; a multiplication and an "
         "addition are two FLOP." + (timed if any(listed.latency is not None for listed in found) else "")
     )
 
@@ -203,7 +204,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--no_timing", action="store_true", help="leave the latency out, which takes most of the time")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to this file as well")
     options = parser.parse_args(arguments)
-    refuse_to_replace(options.markdown, "--markdown", ["| backbone |"])
+    refuse_to_replace(options.markdown, "--markdown", [NOTE_HEAD])
     return options
 
 

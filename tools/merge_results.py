@@ -19,7 +19,15 @@ from DOTA_devkit.names import spelling_in
 from DOTA_devkit.task_files import ImageDetections, read_results, result_files, result_path, write_results
 from DOTA_devkit.text_table import aligned
 from DOTA_devkit.tile_index import INDEX_NAME, TileIndex, read_index
-from tools.detection.results import MERGED_BY_HAND, ORIGIN, own_results, read_origin, remove_results, warn_if_stopped
+from tools.detection.results import (
+    MERGED_BY_HAND,
+    ORIGIN,
+    own_results,
+    read_origin,
+    refuse_strange_results,
+    remove_results,
+    warn_if_stopped,
+)
 from tools.run_folder import LOG
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import share
@@ -109,7 +117,7 @@ def merge_folder(
     tasks.sort(key=lambda task: task.num_bytes, reverse=True)
     own = {result_path(out_dir, name) for name in sources}
     with locked(out_dir, "writing results into"):
-        _refuse_strange(own - own_results(out_dir))
+        refuse_strange_results(own - own_results(out_dir))
         outdated = remove_results(out_dir) - own
         said = {"files": sorted(path.name for path in own)}
         write_json(out_dir / MERGED_BY_HAND, said | {"stopped": True})  # whatever ends it, these are ours
@@ -157,12 +165,6 @@ def _refuse_others(out_dir: Path) -> None:
     texts = (path for path in sorted(out_dir.glob("*.txt")) if not path.name.startswith("Task"))
     if (strange := next((path for path in texts if path.name not in _OF_A_RUN), None)) is not None:
         raise SettingsError(f"{out_dir}: holds other texts, such as {strange.name}; name a folder for the results")
-
-
-def _refuse_strange(paths: Iterable[Path]) -> None:
-    """Raises SettingsError for Task1 files that would be replaced, and that nobody here has written."""
-    if (path := next((path for path in sorted(paths) if path.exists()), None)) is not None:
-        raise SettingsError(f"{path} is there, and nothing tells that this command wrote it; name another folder")
 
 
 def _print_counts(merged: Sequence[Merged], sources: Mapping[str, Path | None]) -> None:

@@ -17,6 +17,7 @@ from tools.setting_rules import LEAST_SCALE
 
 SOUND_SCORE = 0.1  # what lies below are guesses, of which a few more or less are no loss
 MOST_RESIZED = 1.5  # factor on objects' sizes that a network bears; by 1.33 one of the demo lost two fifths of mAP50
+MOST_PEAKS = 3840  # of an exported file; TensorRT's TopK takes no more
 LONGEST_DRAWN = 4096  # pixels; of a picture that is too large to be held
 MUCH_LARGER = 2.5  # times the input's side: what a picture shrinks by, and small objects with it
 
@@ -150,6 +151,11 @@ def cut_hint(num_cut: int, num_peaks: int, what: str, remedy: str) -> str:
         f"in {num_cut} {what}s all {num_peaks} boxes that are kept of a {what} score {SOUND_SCORE} and more, so that "
         f"others may be missing; {remedy}, or cut smaller tiles with --tile"
     )
+
+
+def export_with(num_peaks: int) -> str:
+    """What to do where more boxes are to be kept than an exported file does."""
+    return f"export it with --K {min(num_peaks, MOST_PEAKS)}"
 
 
 def is_much_larger(size: tuple[int, int], usual_hw: tuple[int, int]) -> bool:

@@ -70,7 +70,7 @@ def same_backbone(one: str, other: str) -> bool:
 
 
 def _run(path: Path) -> ModuleType:
-    """Run the file as a module. Its neighbours can be imported; no byte code is written beside it."""
+    """Run the file as a module. Its neighbours can be imported at its top; no byte code is written beside it."""
     try:
         source = path.read_bytes()
     except OSError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tools.exported.quantization import calibration_pictures, quantize_file
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.flag_types import whole
+from tools.running.messages import warn
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +30,7 @@ def _run(options: argparse.Namespace) -> None:
     sizes = [path.stat().st_size / 1e6 for path in (options.model, options.output)]
     print(f"written: {options.output} ({sizes[1]:.1f} MB, was {sizes[0]:.1f} MB), {count} convolutions in int8")
     if sizes[1] > 0.5 * sizes[0]:
-        print("warning: most of this network is no convolution and stays in float; int8 gains little", file=sys.stderr)
+        warn("most of this network is no convolution and stays in float; int8 gains little")
     print("compare the two on your data: python -m tools.evaluate_onnx FILE --data_dir DIR")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tools.data_check.data_checks import escaped
 from tools.detection.looked_at import looked_at
 from tools.detection.results import reading_in, results_in
 from tools.label_review.doubts import KINDS
-from tools.label_review.review import COLUMNS, Item, Review, review, worst_first
+from tools.label_review.review import COLUMNS, Item, Remark, Review, review, worst_first
 from tools.label_review.review_page import review_page
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import refuse_data_folder, require_free
@@ -50,8 +50,8 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     data_dir: Path = options.data_dir
     if not data_dir.is_dir():
         raise SettingsError(f"{data_dir}: no such data folder")
-    for folder in (data_dir, options.results):
-        refuse_data_folder(options.out, folder)
+    refuse_data_folder(options.out, data_dir)
+    refuse_data_folder(options.out, options.results, what="the results")
     require_free(options.out)
     scores = {} if options.scores is None else read_scores(options.scores)
     dataset = detect_format(data_dir) if options.dataset == "auto" else options.dataset
@@ -65,23 +65,22 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     least = least_scores(found.class_names, scores, options.min_score)
     problems: list[LabelError] = []
     is_empty = reader.missing_is_empty or options.missing_labels == "empty"
-    track = partial(progress_bar, unit="picture", desc="comparing")
+    items = stop.between(progress_bar(items, unit="picture", desc="comparing"))
     read = label_reader(dataset, data_dir)
     what = (found.detections, found.class_names, seen.class_names, least)
-    done = review(track(items), read, is_empty, *what, problems.append)
-    stop.check()
+    done = review(items, read, is_empty, *what, problems.append)
     if done.num_pictures and not done.num_labels:
         warn(f"{data_dir}: no picture has a label; is its format {dataset} (--dataset)?")
     if done.unknown:
         counts = ", ".join(f"{number} {name}" for name, number in done.unknown.most_common())
         warn(f"{results} knows nothing of some classes, whose labels are beyond doubt: {escaped(counts)}")
-    _write(options, done, results, shown_scores(least))
+    _write(options, done, results, shown_scores(least), stop)
     report_problems([escaped(str(problem)) for problem in problems], "bad labels were left out")
     _tell(done, options.out)
     return 1 if problems else 0
 
 
-def _write(options: argparse.Namespace, done: Review, results: Path, scores: str) -> None:
+def _write(options: argparse.Namespace, done: Review, results: Path, scores: str, stop: StopRequest) -> None:
     """The table of all doubts, the pictures in their order, and the page."""
     reading = Reading(options.value_range, options.bands)
     reading = reading_in(results) if reading == BY_THE_FILE else reading
@@ -92,7 +91,10 @@ def _write(options: argparse.Namespace, done: Review, results: Path, scores: str
         "scores": scores,
         "table": TABLE,
     }
-    track = partial(progress_bar, unit="picture", desc="drawing")
+
+    def track(remarks: Sequence[Remark]) -> Iterator[Remark]:
+        return stop.between(progress_bar(remarks, unit="picture", desc="drawing"))
+
     page = review_page(done.remarks, partial(open_picture, reading=reading), options.num, track, **facts)
     write_csv(options.out / TABLE, [COLUMNS, *(remark.row() for remark in done.remarks)])
     write_lines(options.out / PICTURES, worst_first(done.remarks))

@@ -15,7 +15,7 @@ from tools.running.ranks import is_main_process
 
 RUNS_DIR = Path("runs")
 LAST, BEST, SETTINGS, LOG, METRICS = "last.pth", "best.pth", "settings.toml", "log.txt", "metrics.json"
-METRICS_MARK = '"mAP50":'  # by which such a file is known
+METRICS_HEAD = '{\n  "mAP50":'  # by which such a file is known
 
 
 class Log:

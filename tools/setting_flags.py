@@ -13,6 +13,7 @@ from tools.config import AUTO, Config, converted, entry_of, kind_of, setting_fie
 from tools.recipes import RECIPES
 from tools.running.command_line import Parser, SettingsError
 from tools.running.flag_types import filled
+from tools.setting_rules import GOES_WITH_TILE
 
 
 def parse_settings(arguments: Sequence[str]) -> Config:
@@ -45,7 +46,7 @@ def _refuse_together(given: Collection[str], values: Mapping[str, object]) -> No
     """Raises SettingsError for flags of which one would have no effect, which settings of a file may well have; values:
     of both."""
     if "overlap" in given and values.get("phase", "train") != "train" and values.get("tile") is None:
-        raise SettingsError("--overlap goes with --tile; without tiles a picture is made to fit the input")
+        raise SettingsError(f"--overlap {GOES_WITH_TILE}")
     if "num_epoch" in given and "num_images" in given:
         raise SettingsError("--num_epoch and --num_images both tell how long to train; give one of them")
     if "input" in given:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MOST_LINE_WIDTH = 1000  # pixels
 OVERLAP = 100  # of tiles, pixels, where nothing else is said
+GOES_WITH_TILE = "goes with --tile; without tiles a picture is made to fit the input"
 LEAST_TILE, LEAST_SCALE = 32, 0.01  # pixels; what is smaller yet are no pictures any more
 MOST_SEED = 2**63 - 1  # that torch takes
 MAY_BE_INFINITE = ("clip_norm", "save_every")  # which then have no effect
@@ -99,7 +100,7 @@ def _check_sizes(config: Config) -> None:
         )
     check_scales(config.scales)
     if config.tile is None and config.phase != "train" and "scales" in config.explicit and config.scales != (1.0,):
-        raise SettingsError("--scales goes with --tile; without tiles a picture is made to fit the input")
+        raise SettingsError(f"--scales {GOES_WITH_TILE}")
 
 
 def _check_training(config: Config) -> None:

@@ -59,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     require_free(options.out)
-    for folder in (options.data_dir, options.results):
-        if folder is not None:
-            refuse_data_folder(options.out, folder)
+    refuse_data_folder(options.out, options.results, what="the results")
+    if options.data_dir is not None:
+        refuse_data_folder(options.out, options.data_dir)
     of_tiles = None if options.data_dir is None else index_in(options.data_dir) is not None
     results = results_in(options.results, of_tiles=of_tiles)
     problems: list[LabelError | ImageError] = []
@@ -69,18 +69,14 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     stop.check()
     found = looked.found
     compared = []
-    for name in progress_bar(found.names, unit="picture", desc="comparing"):
+    for name in stop.between(progress_bar(found.names, unit="picture", desc="comparing")):
         boxes, truth = found.detections.get(name, NO_DETECTIONS), (looked.truths or {}).get(name, NO_TRUTH)
         boxes = boxes.at(boxes.reach(options.min_score))
         compared.append(compare(name, boxes, truth, options.ignore_overlap))
-        stop.check()
     chosen = _choose(compared, options, has_truth=looked.truths is not None)
     reading = Reading(options.value_range, options.bands)
     reading = reading_in(results) if reading == BY_THE_FILE else reading
-    shown = []
-    for drawn in _write_pictures(chosen, compared, looked.images, options, reading, problems):
-        shown.append(drawn)
-        stop.check()
+    shown = [*stop.between(_write_pictures(chosen, compared, looked.images, options, reading, problems))]
     if not shown:
         raise ImageError(f"none of the pictures can be read, such as {problems[0]}")
     facts = {
@@ -122,7 +118,7 @@ def _without_labels(options: argparse.Namespace, results: Path) -> Looked:
     if isinstance(place, Path):
         if not place.is_dir():
             raise SettingsError(f"--images {place}: no such folder")
-        refuse_data_folder(options.out, place)
+        refuse_data_folder(options.out, place, what="the folder of the pictures")
     images = predicted_pictures(place) if isinstance(place, Path) else place
     return Looked(images, looked_at(results, images, place if isinstance(place, Path) else options.images), None)
 

@@ -28,12 +28,12 @@ from DOTA_devkit.tile_index import INDEX_NAME, TileIndex, write_index
 from DOTA_devkit.tiling import MIN_VISIBLE, check_grid, check_picture_name
 from tools.picture_coding import JPEG_QUALITY
 from tools.running.command_line import Parser, SettingsError, exit_code
-from tools.running.flag_types import share
+from tools.running.flag_types import share, whole
 from tools.running.folder_lock import locked
 from tools.running.messages import counted, report_problems, warn, warn_of_dead_links
 from tools.running.processes import run_tasks
 from tools.running.stop_request import StopRequest
-from tools.setting_rules import check_bands, check_scales, check_value_range
+from tools.setting_rules import LEAST_TILE, check_bands, check_scales, check_value_range
 from tools.tile_folder import (
     SETTINGS,
     check_destination,
@@ -222,7 +222,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("src", type=Path, metavar="SRC", help="folder of the whole pictures; nothing is written there")
     add("dst", type=Path, metavar="DST", help="folder of the tiles, new, or of an earlier run to go on with")
-    add("--size", type=int, default=600, metavar="PX", help="side of a tile, pixels [default: %(default)s]")
+    add(
+        "--size",
+        type=whole(LEAST_TILE),
+        default=600,
+        metavar="PX",
+        help="side of a tile, pixels [default: %(default)s]",
+    )
     add(
         "--overlap",
         type=int,

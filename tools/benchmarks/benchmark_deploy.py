@@ -83,12 +83,6 @@ def job_from(options: argparse.Namespace) -> DeployJob:
     """What the flags ask for. Raises SettingsError for one out of range."""
     if options.quick:
         options = argparse.Namespace(**{**vars(options), "size": 64, "rounds": 2, "batch_size": 2, "num": 2})
-    least = {"rounds": 1, "batch_size": 1, "num": 1, "num_pictures": 0}
-    for name, value in least.items():
-        if getattr(options, name) < value:
-            raise SettingsError(f"--{name} is {getattr(options, name)}; it must be at least {value}")
-    if options.size is not None and (options.size < 1 or options.size % CTRBOX.size_multiple):
-        raise SettingsError(f"--size is {options.size}; it must be a multiple of {CTRBOX.size_multiple}")
     if importlib.util.find_spec("onnxruntime") is None:
         raise SettingsError(f"ONNX Runtime, which calibrates int8, is not installed; {INSTALL}")
     if options.backbone is not None:

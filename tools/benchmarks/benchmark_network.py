@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from models import CTRBOX, IMAGENET
+from models import IMAGENET
 from tools.architecture import Architecture
 from tools.benchmarks.timing import in_turns
 from tools.running.command_line import SettingsError
@@ -61,12 +61,8 @@ def benchmark_network(names: Sequence[str], size: int, rounds: int, onnx: bool =
     """Print the table of the networks `NAME[,fpnWIDTH][,headsWIDTH]`, at size x size, one picture at a time, on
     the CPU threads that torch has. Ratios are to the first of them.
 
-    Raises SettingsError for a name that is no such thing, and for a size or a number that cannot be.
+    Raises SettingsError for a name that is no such thing.
     """
-    if size % CTRBOX.size_multiple or size < 1:
-        raise SettingsError(f"--size is {size}; it must be a multiple of {CTRBOX.size_multiple}")
-    if rounds < 1:
-        raise SettingsError(f"--rounds is {rounds}; it must be at least 1")
     choices = [_parse(name) for name in names]
     networks = [choice.build(size) for choice in choices]
     image = torch.randn(1, 3, size, size).contiguous(memory_format=torch.channels_last)

@@ -25,7 +25,7 @@ import torch
 from datasets.demo import CLASS_NAMES, SCENE_SIZE, draw_scene
 from DOTA_devkit.atomic import write_lines, write_text
 from DOTA_devkit.labels import write_labels
-from models import ALIASES, CTRBOX, known_backbones, timm_name
+from models import ALIASES, known_backbones, timm_name
 from tools.benchmarks.benchmark_table import format_table
 from tools.benchmarks.benchmark_trial import Job, Outcome, Setting, loaded_batches, serve
 from tools.device import pick_device
@@ -55,12 +55,6 @@ def job_from(options: argparse.Namespace) -> Job:
     """What the flags ask for. Raises SettingsError for one out of range."""
     if options.quick:
         options = argparse.Namespace(**{**vars(options), "size": 64, "batch_size": 2, "rounds": 2, "num_workers": 0})
-    least = {"size": CTRBOX.size_multiple, "batch_size": 1, "rounds": 1, "num_workers": 0}
-    for name, value in least.items():
-        if getattr(options, name) < value:
-            raise SettingsError(f"--{name} is {getattr(options, name)}; it must be at least {value}")
-    if options.size % CTRBOX.size_multiple:
-        raise SettingsError(f"--size is {options.size}; it must be a multiple of {CTRBOX.size_multiple}")
     if options.backbone not in known_backbones() and timm_name(options.backbone) is None:
         known = ", ".join([*known_backbones(), *ALIASES])
         raise SettingsError(f"--backbone is '{options.backbone}'; it can be {known} or timm/<name>")

@@ -18,7 +18,7 @@ from tools.running.messages import counted
 SHOWN_IN_TERMINAL = 3  # findings of a kind
 SHOWN_IN_PAGE = 40
 THUMBNAILS = 8  # of a kind
-HEAD = 1000  # bytes of a report that tell it
+JSON_HEAD, PAGE_MARK = '{\n  "data_dir":', "<title>Data report: "  # by which a report is known
 BAR_WIDTH = 24  # characters
 TEMPLATE = Path(__file__).with_name("data_report.html.j2")
 MARKS = {"error": "x", "warning": "!", "note": "-"}
@@ -70,13 +70,6 @@ def report_values(data_dir: Path, settings: SurveySettings, survey: Survey) -> d
         },
         "findings": [finding_values(finding) for finding in listed],
     }
-
-
-def is_report(path: Path) -> bool:
-    """Whether a file is a report that was written before, and may be replaced: one of these in JSON, or a page."""
-    with path.open("rb") as file:
-        head = file.read(HEAD)
-    return head.startswith(b'{\n  "data_dir":') or b"<title>Data report: " in head
 
 
 def finding_values(finding: Finding) -> dict[str, Any]:

@@ -37,9 +37,7 @@ def find_twins(
         findings.append(Finding("unreadable-picture", names[path], escaped(str(path)), 0, escaped(what)))
 
     def track(hashes: Iterable[int]) -> Iterator[int]:
-        for value in progress_bar(hashes, total=len(pairs), desc="looking for near-twins", unit="picture"):
-            stop.check()
-            yield value
+        return stop.between(progress_bar(hashes, total=len(pairs), desc="looking for near-twins", unit="picture"))
 
     hashes = picture_hashes([pair.image_path for pair in pairs], num_workers, on_bad, track, reading)
     return findings + _twin_findings(pairs, hashes, stop)

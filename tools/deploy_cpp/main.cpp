@@ -56,12 +56,17 @@ Arguments parse_arguments(int count, char** values) {
 }
 
 // Throws for a file that leaves to its user what this program does not do.
-void check_file(const Detector& detector, const std::string& path) {
+void check_file(const Detector& detector, const std::string& path, const std::string& picture) {
     if (detector.property("project") != "bbavectors") {
         throw std::runtime_error(path + ": is not a file of tools.export_onnx");
     }
     if (detector.property("color") != "bgr") {
         throw std::runtime_error(path + ": reads other pictures than colour; use tools.infer_onnx");
+    }
+    const std::string suffix = std::filesystem::path(picture).extension().string();
+    const bool is_tiff = suffix == ".tif" || suffix == ".tiff" || suffix == ".TIF" || suffix == ".TIFF";
+    if (is_tiff && detector.property("bands").rfind("[", 0) == 0) {
+        throw std::runtime_error(path + ": reads chosen bands of TIFF files; use tools.infer_onnx");
     }
     if (detector.property("nms") != "inside" || detector.property("letterbox") != "inside" ||
         detector.property("input_kind") != "uint8" || detector.property("dynamic") == "nothing") {
@@ -120,7 +125,7 @@ void draw_box(cv::Mat& picture, const float* corners, const std::string& text, c
 
 int run(const Arguments& arguments) {
     const auto detector = open_detector(arguments.model);
-    check_file(*detector, arguments.model);
+    check_file(*detector, arguments.model, arguments.picture);
     const auto names = parse_names(detector->property("classes"));
     cv::Mat picture = read_picture(arguments.picture);
     const Boxes found = detector->detect(picture.data, picture.rows, picture.cols);

@@ -14,11 +14,11 @@ from tools.class_scores import least_scores, read_scores
 from tools.config import SCORES_HELP
 from tools.exported.runtimes import PROVIDERS, RUNTIMES
 from tools.onnx_detector import OnnxDetector
-from tools.outcomes import PictureDetector, Tiling, cut_hint
+from tools.outcomes import PictureDetector, Tiling, cut_hint, export_with
 from tools.running.command_line import SettingsError
 from tools.running.flag_types import share, whole
 from tools.running.messages import warn
-from tools.setting_rules import LEAST_TILE, MOST_LINE_WIDTH, OVERLAP, check_scales
+from tools.setting_rules import GOES_WITH_TILE, LEAST_TILE, MOST_LINE_WIDTH, OVERLAP, check_scales
 
 Detects = TypeVar("Detects", bound=PictureDetector)
 THRESHOLDS = ("conf_thresh", "nms_thresh")
@@ -55,13 +55,7 @@ def add_detector_flags(parser: argparse.ArgumentParser) -> None:
         metavar="PX",
         help="cut pictures into tiles of this side, pixels of the scaled picture",
     )
-    add(
-        "--overlap",
-        type=int,
-        default=OVERLAP,
-        metavar="PX",
-        help="what neighbouring tiles share [default: %(default)s]",
-    )
+    add("--overlap", type=int, metavar="PX", help=f"what neighbouring tiles share [default: {OVERLAP}]")
     add("--scales", type=float, nargs="+", default=[1.0], metavar="X", help="scales to cut at [default: 1]")
     add("--batch_size", type=whole(1), default=1, metavar="N", help="tiles at a time [default: %(default)s]")
 
@@ -118,18 +112,19 @@ def warn_of_cuts(detector: PictureDetector, options: argparse.Namespace) -> None
     """Warn where there may have been more objects than are kept."""
     if detector.num_cut:
         most = detector.settings.num_peaks
-        way = "export it with" if options.model.suffix.lower() == ".onnx" else "give"
-        warn(cut_hint(detector.num_cut, most, "picture" if options.tile is None else "tile", f"{way} --K {2 * most}"))
+        remedy = export_with(2 * most) if options.model.suffix.lower() == ".onnx" else f"give --K {2 * most}"
+        warn(cut_hint(detector.num_cut, most, "picture" if options.tile is None else "tile", remedy))
 
 
 def tiling_of(options: argparse.Namespace) -> Tiling | None:
     """How pictures are to be cut, None if not. Raises SettingsError for tiles that make no progress."""
     if options.tile is None:
-        if options.scales != [1.0]:
-            raise SettingsError("--scales goes with --tile; without tiles a picture is made to fit the input")
+        for flag, is_given in (("overlap", options.overlap is not None), ("scales", options.scales != [1.0])):
+            if is_given:
+                raise SettingsError(f"--{flag} {GOES_WITH_TILE}")
         return None
     check_scales(options.scales)
     try:
-        return Tiling(options.tile, options.overlap, tuple(options.scales))
+        return Tiling(options.tile, OVERLAP if options.overlap is None else options.overlap, tuple(options.scales))
     except ValueError as error:
         raise SettingsError(f"--tile, --overlap, --scales: {error}") from error

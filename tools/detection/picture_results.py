@@ -105,6 +105,8 @@ def write_found(
     """
     ended: BaseException | None = None
     names, paths = list(images), list(images.values())
+    if stop is not None:
+        stop.check()  # before earlier results go
     with files or nullcontext():
         if files is not None:  # only now: another process may be at work there
             remove_drawings(drawings)

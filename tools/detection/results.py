@@ -49,8 +49,9 @@ class ResultFiles:
             if self.folder.name == RESULTS:
                 remove_merged(self.folder.parent)  # of the earlier results
             stack.push(lambda *error: None if error[0] else self._write_origin())
-            self._json = stack.enter_context(atomic_write(self.folder / DETECTIONS))
             self._writer = stack.enter_context(ResultWriter(self.folder, self.class_names))
+            # There before the Task1 files are: whatever ends this between the two, these are ours by it.
+            self._json = stack.enter_context(atomic_write(self.folder / DETECTIONS))
             stack.push(lambda *error: None if error[0] else self._json.write("\n]\n"))
             self._files = stack.pop_all()
         self._json.write("[")
@@ -58,7 +59,10 @@ class ResultFiles:
         return self
 
     def _clear(self) -> None:
-        """Remove earlier results of ours, and what a process that was killed left half written."""
+        """Remove earlier results of ours, and what a process that was killed left half written. Raises SettingsError
+        for files of others in the place of ours."""
+        wanted = {result_path(self.folder, name) for name in self.class_names}
+        refuse_strange_results(wanted - own_results(self.folder))
         remove_results(self.folder)
         for name in (DETECTIONS, "Task1_"):
             for leftover in self.folder.glob(f".{name}*.tmp"):
@@ -195,6 +199,12 @@ def own_results(folder: Path) -> set[Path]:
         own = set(folder.glob("Task1_*.txt")) if origin or (folder / DETECTIONS).is_file() else set()
     own |= {folder / name for name in read_merge(folder).get("files", ())}
     return {path for path in own if path.is_file()}
+
+
+def refuse_strange_results(paths: Iterable[Path]) -> None:
+    """Raises SettingsError for Task1 files that would be replaced, and that nobody here has written."""
+    if (path := next((path for path in sorted(paths) if path.exists()), None)) is not None:
+        raise SettingsError(f"{path} is there, and nothing tells that this command wrote it; name another folder")
 
 
 def read_merge(folder: Path) -> dict:

@@ -18,11 +18,17 @@ if TYPE_CHECKING:
 
 @contextmanager
 def figure_file(
-    path: Path, inches: tuple[float, float], names: Iterable[str] = (), *, dpi: int = 110, is_tight: bool = False
+    path: Path,
+    inches: tuple[float, float],
+    names: Iterable[str] = (),
+    *,
+    dpi: int = 110,
+    is_tight: bool = False,
+    title: str | None = None,
 ) -> Iterator[Figure]:
     """A block with a figure of this width and height, which is written when the block ends, whole or not at all, in the
-    format of the suffix. names: what it writes in other scripts. With `is_tight` its margins are cut off. Raises
-    OSError."""
+    format of the suffix. names: what it writes in other scripts. With `is_tight` its margins are cut off; `title` is
+    what the file tells of itself. Raises OSError."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -31,7 +37,9 @@ def figure_file(
         FigureCanvasAgg(figure)
         yield figure
         with atomic_write(path, "wb", sync=False) as file:
-            figure.savefig(file, format=path.suffix[1:].lower(), bbox_inches="tight" if is_tight else None)
+            tells = {"Title": title} if title else None
+            margins = "tight" if is_tight else None
+            figure.savefig(file, format=path.suffix[1:].lower(), bbox_inches=margins, metadata=tells)
 
 
 def plot_text(text: str) -> str:

@@ -13,9 +13,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from tools.running.flag_types import whole
+from tools.running.flag_types import filled, whole
 from tools.running.messages import forget_warnings
 from tools.running.stop_request import StopRequest
 
@@ -74,6 +75,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         what = re.sub(r"^argument (--\w+): is ", r"\1 is ", message)  # as the flags of main.py are told
         raise SettingsError(f"{what}; {self.prog} --help lists all flags")
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        """As argparse has it; a path is never empty."""
+        if options.get("type") is Path:
+            options["type"] = filled(Path)
+        return super().add_argument(*names, **options)
 
     def add_dataset(self, formats: Iterable[str]) -> None:
         """Add --dataset: the name of a format, or auto."""

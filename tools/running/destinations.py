@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from tools.running.command_line import SettingsError
 LOOKED_AT = 1 << 20  # bytes
 
 
-def refuse_data_folder(out: Path, data_dir: Path, flag: str = "") -> None:
-    """Raises SettingsError when `out`, a file or folder that `flag` names, is the folder of the data or lies in it."""
+def refuse_data_folder(out: Path, data_dir: Path, flag: str = "", what: str = "the data folder") -> None:
+    """Raises SettingsError when `out`, a file or folder that `flag` names, is the folder of the data, or of `what` else
+    is read, or lies in it."""
     if out.resolve().is_relative_to(data_dir.resolve()):
         raise SettingsError(
-            f"{f'{flag} {out}'.strip()} lies in the data folder, {data_dir}, where nothing is written; name another"
+            f"{f'{flag} {out}'.strip()} lies in {what}, {data_dir}, where nothing is written; name another"
         )
 
 
@@ -28,19 +30,30 @@ def refuse_inputs(out: Path, inputs: Path, flag: str = "") -> None:
         raise SettingsError(f"{said} lies in the inputs, {inputs}, beside which nothing is written; name another")
 
 
-def refuse_to_replace(path: Path | None, flag: str, marks: Sequence[str]) -> None:
-    """Raises SettingsError where the file that `flag` names is there and holds none of the `marks` by which an earlier
-    one of ours is known: it may be somebody's only copy. An empty one is nobody's; None is no file."""
+def refuse_to_replace(
+    path: Path | None,
+    flag: str,
+    heads: Sequence[str] = (),
+    marks: Sequence[str] = (),
+    remedy: str = "name another file",
+) -> None:
+    """Raises SettingsError where the file that `flag` names is there, begins with none of the `heads` and holds none of
+    the `marks` by which an earlier one of ours is known: it may be somebody's only copy. A mark is one that nothing
+    else holds. An empty file is nobody's; None is no file."""
     if path is None or not path.exists():
         return
+    said = f"{flag} {path}".strip()
     if path.is_file():
         with path.open("rb") as file:
-            head = file.read(LOOKED_AT)
-        if not head or any(mark.encode() in head for mark in marks):
+            start = file.read(LOOKED_AT).removeprefix(codecs.BOM_UTF8)
+        known_by = start.startswith(tuple(head.encode() for head in heads)) or any(
+            mark.encode() in start for mark in marks
+        )
+        if not start or known_by:
             return
     elif not path.is_dir():
-        raise SettingsError(f"{flag} {path} is a device, and no file; name a file")
-    raise SettingsError(f"{flag} {path} is there, and was not written by this command; name another file")
+        raise SettingsError(f"{said} is a device, and no file; name a file")
+    raise SettingsError(f"{said} is there, and was not written by this command; {remedy}")
 
 
 def require_free(out: Path, flag: str = "", or_file: str = "") -> None:

@@ -24,6 +24,18 @@ def whole(least: int = 0, most: int | None = None) -> Callable[[str], int]:
     return value_of
 
 
+def multiple(of: int) -> Callable[[str], int]:
+    """Whole numbers above 0 that are so many times `of`."""
+
+    def value_of(text: str) -> int:
+        value = whole(1)(text)
+        if value % of:
+            raise ArgumentTypeError(f"is {value}; it must be a multiple of {of}")
+        return value
+
+    return value_of
+
+
 def filled(kind: type) -> Callable[[str], object]:
     """Texts or paths with something in them: an empty one, as of a shell's variable that is not set, would be the
     folder in which one stands."""

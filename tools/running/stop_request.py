@@ -8,8 +8,10 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
+T = TypeVar("T")
 SECONDS_TO_STOP = 20  # torchrun kills ten seconds later
 
 
@@ -54,6 +56,12 @@ class StopRequest:
         """Raises KeyboardInterrupt if a stop was requested."""
         if self._requested:
             raise KeyboardInterrupt
+
+    def between(self, items: Iterable[T]) -> Iterator[T]:
+        """Goes through items; raises KeyboardInterrupt before the next one if a stop was requested."""
+        for item in items:
+            self.check()
+            yield item
 
     def _note(self, number: int, frame: object) -> None:
         if number == getattr(signal, "SIGHUP", None):

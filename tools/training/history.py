@@ -243,7 +243,7 @@ def _draw_accuracy(axes: Axes, rows: list[Mapping[str, Value]], epochs: np.ndarr
         return
     axes.plot(epochs[scored], scores[scored], marker="o", markersize=3.5, color="C0", linewidth=1.8)
     best = best_row(rows, best_by)
-    axes.set_ylim(0, max(0.01, 1.2 * float(scores[best])))
+    axes.set_ylim(0, max(0.01, 1.2 * float(np.nanmax(scores))))
     side = "center" if len(rows) == 1 else "right" if best > 0.8 * len(rows) else "left" if best < 2 else "center"
     place = (epochs[best], scores[best])
     axes.annotate(f"best {scores[best]:.3f}", place, (0, 6), textcoords="offset points", ha=side, color="C0")
