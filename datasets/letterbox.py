@@ -37,7 +37,8 @@ def letterbox_image(
         scale = letterbox_scale(image.shape[:2], input_hw)
     height, width = (max(1, int(side * scale + 1e-6)) for side in image.shape[:2])
     canvas = np.empty((*input_hw, image.shape[2]), np.float32)
-    canvas[:] = fill_bgr
+    canvas[:height, width:] = fill_bgr  # the margins alone: what is overwritten afterwards would take as long again
+    canvas[height:] = fill_bgr
     if (height, width) == image.shape[:2]:
         canvas[:height, :width] = image
         return canvas

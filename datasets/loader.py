@@ -174,7 +174,9 @@ def make_picture_loader(picture_set: PictureSet, batch_size: int, num_workers: i
 
 def tile_batches(tile_set: TileSet, batch_size: int, num_workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """(inputs (B, input_h, input_w, channels) float32, numbers of the tiles (B,)), in order; of `batch_size` tiles,
-    blank ones left out. Raises ImageError as the set."""
+    blank ones left out. No more workers than batches beyond the first, for which nobody needs to wait. Raises
+    ImageError as the set."""
+    num_workers = min(num_workers, -(-len(tile_set) // batch_size) - 1)
     _before_workers(num_workers)
     batches = _Loader(
         _ShownTiles(tile_set),

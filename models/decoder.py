@@ -66,10 +66,11 @@ def _peaks(heatmap: Tensor) -> Tensor:
     neighbourhood, makes every cell of a plateau a detection: duplicates, up to a map full of them.
     """
     lowest = -torch.inf
-    around = functional.max_pool2d(heatmap, 3, stride=1, padding=1)
-    above = functional.max_pool2d(functional.pad(heatmap, (1, 1, 1, 0), value=lowest)[..., :-1, :], (1, 3), stride=1)
-    left = functional.pad(heatmap, (1, 0, 0, 0), value=lowest)[..., :-1]
-    is_peak = (heatmap == around) & (heatmap > above) & (heatmap > left)
+    padded = functional.pad(heatmap, (1, 1, 1, 1), value=lowest)
+    # Slices and not max_pool2d, which takes several times as long on a CPU: the highest of three neighbours in a row.
+    rows = torch.maximum(torch.maximum(padded[..., :-2], padded[..., 1:-1]), padded[..., 2:])
+    is_above_earlier = (heatmap > rows[..., :-2, :]) & (heatmap > padded[..., 1:-1, :-2])
+    is_peak = is_above_earlier & (heatmap >= rows[..., 2:, :]) & (heatmap >= padded[..., 1:-1, 2:])
     return torch.where(is_peak, heatmap, lowest)
 
 

@@ -141,11 +141,11 @@ def focal_sum(logits: Tensor, heatmap: Tensor) -> Tensor:
     logits = logits.float()
     heatmap = heatmap.float()
     is_center = heatmap == 1
-    probability = logits.sigmoid()
-    # sigmoid(-x) and not 1 - sigmoid(x): the latter rounds to 0, and its gradient with it, long before the former.
-    at_center = torch.sigmoid(-logits).square() * functional.softplus(-logits)
-    elsewhere = (1 - heatmap).pow(4) * probability.square() * functional.softplus(logits)
-    return torch.where(is_center, at_center, torch.where(heatmap < 0, 0.0, elsewhere)).sum()
+    # Both branches are one function of the logit of being wrong. sigmoid(-x) and not 1 - sigmoid(x): the latter rounds
+    # to 0, and its gradient with it, long before the former.
+    wrong = torch.where(is_center, -logits, logits)
+    weight = torch.where(is_center, 1.0, torch.where(heatmap < 0, 0.0, (1 - heatmap).pow(4)))
+    return (weight * wrong.sigmoid().square() * functional.softplus(wrong)).sum()
 
 
 def _focal_divisor(num_centers: Tensor) -> Tensor:

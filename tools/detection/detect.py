@@ -94,7 +94,7 @@ class Inference:
         how many of these `is_cut` holds. With a `name` progress is shown. Raises ImageError where windows of the
         picture cannot be read."""
         cut = TiledPicture(picture, tiling, self.architecture.input_hw, self.architecture.preprocessing.fill_bgr, name)
-        batches = tile_batches(cut.tiles, batch_size, min(num_workers, len(cut.tiles) - 1))
+        batches = tile_batches(cut.tiles, batch_size, num_workers)
         if name is not None:
             batches = progress_bar(batches, total=-(-len(cut.tiles) // batch_size), unit="batch", desc=cut.title)
         num_cut = 0
