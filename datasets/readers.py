@@ -14,7 +14,7 @@ import numpy as np
 
 from datasets.class_lists import dota_classes, nearest_dota_classes, of_known_classes, unknown_class
 from datasets.label_formats.annotations import file_in, files_in, is_unusable
-from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
+from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota, unread_folders
 from datasets.label_formats.xml_labels import XML_FOLDERS, read_annotation, read_hrsc, read_rolabelimg, turned_fault
 from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo, picture_in
 from datasets.label_formats.yolo_obb import read_yolo_obb
@@ -73,7 +73,8 @@ class Format(NamedTuple):
     `images(data_dir)` are the pictures by name, where they do not all lie in one folder; `splits(data_dir)` are the
     names that the format itself has for `train`, `val` and `test`, {} where it has no such thing; `missing(data_dir)`
     are the places where it tells of test pictures and there are none. In some formats a picture without a label file is
-    one without objects (`missing_is_empty`); `orphans(data_dir)` are the label files there that have no picture.
+    one without objects (`missing_is_empty`); `orphans(data_dir)` are the label files there that have no picture;
+    `unread(data_dir)` are folders of pictures there that nothing reads.
     """
 
     image_dir: Callable[[Path], Path]
@@ -85,6 +86,7 @@ class Format(NamedTuple):
     splits: Callable[[Path], dict[str, list[str]]] = lambda data_dir: {}
     missing: Callable[[Path], Sequence[Path]] = lambda data_dir: ()
     orphans: Callable[[Path], Sequence[Path]] = lambda data_dir: ()
+    unread: Callable[[Path], Sequence[Path]] = lambda data_dir: ()
     missing_is_empty: bool = False
 
 
@@ -322,6 +324,7 @@ _DOTA = Format(
     class_names=_dota_classes,
     images=lambda data_dir: open_dota(data_dir).images,
     splits=lambda data_dir: open_dota(data_dir).splits,
+    unread=unread_folders,
 )
 
 FORMATS: dict[str, Format] = {

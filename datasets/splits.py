@@ -11,10 +11,11 @@ import numpy as np
 
 from datasets.picture_files.image_folders import folder_with_pictures, folders_of, last_part, may_be_one, no_picture_in
 from datasets.picture_files.images import IMAGE_SUFFIXES
+from DOTA_devkit.labels import LabelError, numbered_lines
 from DOTA_devkit.names import spelling_in
 
 TRAIN_LISTS = ("train.txt", "trainval.txt")
-VAL_LISTS = ("val.txt", "test.txt")
+VAL_LISTS = ("val.txt", "valid.txt", "validation.txt", "test.txt")
 ALL = "all"
 VAL_FRACTION = 0.1
 
@@ -46,15 +47,16 @@ def read_list(path: Path, images: Mapping[str, Path]) -> list[str]:
 
 def _read_listed(path: Path, images: Mapping[str, Path]) -> Split:
     """The pictures of a list file."""
+    faults: list[LabelError] = []
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = [*numbered_lines(path, faults)]
     except OSError as error:
         raise ListError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except UnicodeDecodeError as error:
-        raise ListError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    if faults:
+        raise ListError(str(faults[0]))
     folders: dict[str, list[str]] = {}  # that a picture is said to be in, whatever their capitals
     num_entries, elsewhere = 0, ""
-    for number, line in enumerate(lines, start=1):
+    for number, line in lines:
         entry = line.strip()
         if entry:
             num_entries += 1
@@ -167,8 +169,12 @@ def _listed_sides(data_dir: Path, images: Mapping[str, Path]) -> dict[str, _Side
 
 def _known_sides(data_dir: Path, known: Mapping[str, Sequence[str]]) -> dict[str, _Side]:
     """The roles that the format itself knows; `test` serves where there is no `val`."""
-    names = {"train": known.get("train"), "val": known.get("val") or known.get("test")}
-    return {role: partial(_listed, own, f"{data_dir}, its own {role} split") for role, own in names.items() if own}
+    name_of = {"train": "train", "val": "val" if known.get("val") else "test"}
+    return {
+        role: partial(_listed, known[name], f"{data_dir}, its own {name} split")
+        for role, name in name_of.items()
+        if known.get(name)
+    }
 
 
 def _named_split(

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota
+from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota, unread_folders
 from datasets.label_formats.label_folders import read_dota_folder
 from datasets.readers import detect_format, list_images, read_classes, read_samples
 from datasets.splits import ListError, choose_split
 from tests.label_documents import PNG, write
+from tools.config import Config
+from tools.data import open_data
 from tools.data_check.data_folder import lay_out
 
 LINE = "75 50 155 110 125 150 45 90 {} 0\n"
@@ -162,3 +164,52 @@ def test_a_test_without_labels_may_have_pictures_of_the_same_names(tmp_path: Pat
     assert folder.unlabelled == {"3"}
     with pytest.raises(ListError, match=r"test: has no labels, and so cannot be scored; --phase test --input .*images"):
         choose_split(tmp_path, folder.images, "val", "test", known=folder.splits)
+
+
+@pytest.mark.parametrize("name", ["valid", "validation"])
+def test_parts_of_other_names_are_read_too(tmp_path: Path, name: str) -> None:
+    """Roboflow's valid/ was passed over without a word, and test/ took its place."""
+    part(tmp_path / "train", ["a", "b"])
+    part(tmp_path / name, ["c"])
+    part(tmp_path / "test", ["d"])
+    assert sides(tmp_path) == (["a", "b"], ["c"])
+    assert unread_folders(tmp_path) == []
+    layout = lay_out("dota", tmp_path)
+    assert {part: sorted(found.members) for part, found in layout.parts.items()} == {"train": ["a", "b"], "val": ["c"]}
+    assert {picture.name: picture.split for picture in read_dota_folder(tmp_path).pictures}["c"] == "val"
+
+
+def test_two_parts_of_one_role_are_one_split(tmp_path: Path) -> None:
+    part(tmp_path / "train", ["a"])
+    part(tmp_path / "val", ["b"])
+    part(tmp_path / "valid", ["c"])
+    assert sides(tmp_path) == (["a"], ["b", "c"])
+    assert sorted(lay_out("dota", tmp_path).parts["val"].members) == ["b", "c"]
+
+
+def test_a_split_is_called_by_its_own_name(tmp_path: Path) -> None:
+    """Without val/, pictures of test/ were told to be those of its own val split."""
+    part(tmp_path / "train", ["a"])
+    part(tmp_path / "test", ["b"])
+    images = list_images("dota", tmp_path)
+    assert choose_split(tmp_path, images, "val", known=open_dota(tmp_path).splits).source.endswith("its own test split")
+
+
+@pytest.mark.parametrize("place", ["images/more", "val/images"])
+def test_folders_of_pictures_that_nothing_reads_are_told(tmp_path: Path, capsys, place: str) -> None:
+    """Half of the pictures were left out, and check_data found nothing."""
+    part(tmp_path, ["a", "b"])
+    (tmp_path / place).mkdir(parents=True)
+    assert unread_folders(tmp_path) == []
+    (tmp_path / place / "c.png").write_bytes(PNG)
+    assert unread_folders(tmp_path) == [tmp_path / place]
+    found = [finding for finding in lay_out("dota", tmp_path).findings if finding.kind == "unread-folder"]
+    assert [finding.path for finding in found] == [str(tmp_path / place)]
+    open_data(Config(data_dir=tmp_path))
+    assert f"{tmp_path / place}: its pictures are not read" in capsys.readouterr().err
+
+
+def test_a_trainval_beside_train_is_meant_to_be_passed_over(tmp_path: Path) -> None:
+    for name in ("train", "trainval", "val"):
+        part(tmp_path / name, [f"{name}_1"])
+    assert unread_folders(tmp_path) == []

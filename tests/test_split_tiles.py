@@ -204,7 +204,7 @@ def test_a_slip_of_the_pen_among_dotas_classes_stops_before_anything_is_cut(dota
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["--size", "0"], "the overlap must lie within"),
+        (["--size", "5"], "--size is 5; it must be at least 32"),
         (["--overlap", "64"], "the overlap must lie within"),
         (["--scales", "0"], "each must be at least 0.01"),
         (["--scales", "1", "1"], "stand there once"),

@@ -102,11 +102,18 @@ def test_a_list_with_nothing_in_it_is_an_error_and_so_is_one_for_no_pictures(tmp
         read_list(write_list(tmp_path, "a.txt", ["P01"]), {})
 
 
+def test_a_line_ends_where_an_editor_ends_it(tmp_path: Path) -> None:
+    """A separator within a name parted it, and a form feed shifted the numbers of the lines after it."""
+    path = write_list(tmp_path, "a.txt", ["P\u202801", "P02\f", "lost"])
+    with pytest.raises(ListError, match=r"a\.txt:3: no picture named 'lost'"):
+        read_list(path, {"P\u202801": Path("1.png"), "P02": Path("2.png")})
+
+
 def test_a_missing_list_and_one_that_is_not_text_are_named(tmp_path: Path) -> None:
     with pytest.raises(ListError, match=r"lost\.txt: cannot be read"):
         read_list(tmp_path / "lost.txt", pictures())
     (tmp_path / "latin.txt").write_bytes(b"P\xe901\n")
-    with pytest.raises(ListError, match=r"latin\.txt: is not UTF-8"):
+    with pytest.raises(ListError, match=r"latin\.txt:1: the line is not UTF-8 text"):
         read_list(tmp_path / "latin.txt", pictures())
 
 

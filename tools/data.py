@@ -71,6 +71,8 @@ def open_data(config: Config, run_dir: Path | None = None) -> DataFolder:
     reader = get_format(dataset)
     images = list_images(dataset, config.data_dir)
     warn_of_dead_links(images.values())
+    for path in reader.unread(config.data_dir) if is_main_process() else ():
+        warn(f"{path}: its pictures are not read; move them to images/, or to images/ of train/, val/ or test/")
     for path in reader.missing(config.data_dir):
         warn(f"{path}: is not there, though data.yaml names it for test; going on without it")
     return DataFolder(dataset, config.data_dir, images, run_dir)

@@ -1,4 +1,5 @@
-"""A folder as DOTA lays it out: `images/` and `labelTxt/`, or the two once in each of `train/`, `val/` and so on."""
+"""A folder as DOTA lays it out: `images/` and `labelTxt/`, or the two once in each of `train/`, `val/` and so on
+(`ROLES`)."""
 
 from __future__ import annotations
 
@@ -7,13 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.label_formats.annotations import ROLES, refuse_same_names
-from datasets.picture_files.image_folders import find_images
+from datasets.picture_files.image_folders import find_images, is_image
 
 IMAGES = "images"
 LABEL_FOLDERS = ("labelTxt", "annfiles")  # DOTA's own name, and that of mmrotate's tiles
 ARCHIVE_FOLDERS = "labelTxt-v*"  # as they unpack, some with a labelTxt of their own in them
 OTHER_LABELS = ("_hbb", "_reclabelTxt", "_Task2_gt")  # of horizontal boxes, which archives hold beside the oriented
-PART_FOLDERS = ("train", "val", "trainval", "test")
 
 
 class DotaFolder(NamedTuple):
@@ -41,6 +41,15 @@ def open_dota(data_dir: Path) -> DotaFolder:
     """
     parts = parts_of(data_dir)
     return _list_parts(parts, tuple(_stamp(part / IMAGES) for part in parts))
+
+
+def unread_folders(data_dir: Path) -> list[Path]:
+    """Folders with pictures that nothing reads: in a folder `images`, or called like a part beside one. A `trainval/`
+    beside `train/` is meant to be passed over."""
+    parts = parts_of(data_dir)
+    beside = [part for part in _parts_in(data_dir) if part not in parts]
+    below = [path for part in parts for path in sorted((part / IMAGES).glob("*/"))]
+    return [path for path in (*below, *(part / IMAGES for part in beside)) if any(map(is_image, path.glob("*")))]
 
 
 def label_dir_in(folder: Path) -> Path:
@@ -95,12 +104,14 @@ def parts_of(data_dir: Path) -> tuple[Path, ...]:
 
 def names_of_val(part: Path) -> frozenset[str]:
     """The pictures of a part that count as those of `val/`: what a `trainval/` holds once more."""
-    val = part.parent / "val" / IMAGES
-    return frozenset(find_images(val) if part.name == "trainval" and val.is_dir() else ())
+    if part.name != "trainval":
+        return frozenset()
+    folders = [part.parent / name / IMAGES for name, role in ROLES.items() if role == "val"]
+    return frozenset(name for folder in folders if folder.is_dir() for name in find_images(folder))
 
 
 def _parts_in(data_dir: Path) -> list[Path]:
-    parts = [data_dir / name for name in PART_FOLDERS if (data_dir / name / IMAGES).is_dir()]
+    parts = [data_dir / name for name in ROLES if (data_dir / name / IMAGES).is_dir()]
     has_train = any(part.name == "train" for part in parts)
     return [part for part in parts if not (has_train and part.name == "trainval")]
 
@@ -119,7 +130,9 @@ def _list_parts(parts: tuple[Path, ...], stamps: tuple[int, ...]) -> DotaFolder:
         if part not in read:  # its pictures are never scored; what is called like one that is read is passed over
             found[part] = {name: path for name, path in found[part].items() if name not in taken}
     images = {name: path for images in found.values() for name, path in images.items()}
-    splits = {ROLES[part.name]: list(found[part]) for part in labelled} if len(parts) > 1 else {}
+    splits: dict[str, list[str]] = {}
+    for part in labelled if len(parts) > 1 else ():
+        splits.setdefault(ROLES[part.name], []).extend(found[part])
     unlabelled = [name for part in parts if part not in read for name in found[part]]
     return DotaFolder(images, splits, frozenset(unlabelled))
 

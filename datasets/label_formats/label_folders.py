@@ -51,7 +51,7 @@ from DOTA_devkit.labels import (
 CLASS_LIST = "classes.txt"
 IMAGES_BESIDE = ("images", "Images", "JPEGImages")  # folders of pictures beside those of labels
 # Of two lists with one picture the first counts: trainval, which holds both, must not take the pictures of val.
-LIST_NAMES = ("train.txt", "val.txt", "trainval.txt", "test.txt")
+LIST_NAMES = ("train.txt", "val.txt", "valid.txt", "validation.txt", "trainval.txt", "test.txt")
 LABEL_WORDS = 8  # the least on a label line
 BLANKS = (
     "class names hold blanks, which this program reads and DOTA_devkit and mmrotate do not; for those rename them, as "

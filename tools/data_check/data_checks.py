@@ -87,6 +87,11 @@ KINDS = {
     "unlisted-picture": Kind(
         "warning", "picture in no split", "name its folder in data.yaml, or move it to one; it is never read"
     ),
+    "unread-folder": Kind(
+        "warning",
+        "folder of pictures that is not read",
+        "move its pictures to images/, or to images/ of train/, val/ or test/, and the labels likewise",
+    ),
     "no-picture": Kind("warning", "labels without picture", "find the picture or remove the file; it is never read"),
     "no-test": Kind("warning", "test pictures missing", "copy them there, or remove the entry; training needs none"),
     "near-duplicate-lists": Kind(

@@ -159,7 +159,10 @@ def _find_files(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[
             findings.append(Finding("dead-link", "", escaped(str(path)), 0, DEAD))
         labels |= {path.stem: path for path in _files(label_dir, {suffix.lower()}) if path.stem not in elsewhere}
         if part:
-            parts[part] = Part(data_dir / part, dict.fromkeys(found, 0))
+            members = parts[part].members if part in parts else {}
+            parts[part] = Part(image_dir.parent, members | dict.fromkeys(found, 0))
+    for path in get_format(dataset).unread(data_dir):
+        findings.append(Finding("unread-folder", "", escaped(str(path)), 0, "nothing reads the pictures in it"))
     if not images:
         raise ImageError(no_picture_in(folders[0][1]))
     unlabelled = images.keys() - labels.keys()
