@@ -24,10 +24,10 @@ def metrics_dict(evaluation: Evaluation) -> dict[str, Any]:
     """The numbers of metrics.json: fractions in [0, 1], unrounded; None where there is nothing to measure.
 
     Means are over the classes that have truth. precision, recall, f1 and score_threshold belong to the best F1 at
-    overlap 0.5: what a user gets who keeps the detections of at least that score. Of the objects that these find, the
-    `fit_` numbers tell how exact the boxes are (`exactness`): medians, and 95th percentiles of what is off. "sizes" has
-    AP50 and number of the objects of each range of sizes (square roots of areas in pixels, "16-32"); nothing where
-    overlap 0.5 was not measured.
+    overlap 0.5: what a user gets who keeps the detections of at least that score (`_best_f1`). Of the objects that
+    these find, the `fit_` numbers tell how exact the boxes are (`exactness`): medians, and 95th percentiles of what is
+    off. "sizes" has AP50 and number of the objects of each range of sizes (square roots of areas in pixels, "16-32");
+    nothing where overlap 0.5 was not measured.
     """
     classes = {name: _class_metrics(item, evaluation.iou_thresholds) for name, item in evaluation.classes.items()}
     keys = {"mAP50": "AP50", "mAP75": "AP75", "mAP50_95": "AP50_95", "mAP50_07": "AP50_07"}
@@ -142,7 +142,11 @@ def _class_metrics(item: ClassEvaluation, thresholds: tuple[float, ...]) -> dict
 
 
 def _best_f1(curve: Curve | None, num_truths: int) -> dict[str, float | None]:
-    """Precision, recall and F1 at the score that gives the best F1; zeros when there is no hit, None without truth."""
+    """Precision, recall and F1 at the score that gives the best F1; zeros when there is no hit, None without truth.
+
+    F1 is the same from there down to just above the next lower score. The threshold is the middle between the two, as
+    far as can be from what it parts: objects in other pictures score somewhat less than the weakest of these.
+    """
     if curve is None:
         return dict.fromkeys(("precision", "recall", "f1", "score_threshold"))
     # A threshold cannot cut between equal scores: only the last point of each run of them can be had.
@@ -153,8 +157,9 @@ def _best_f1(curve: Curve | None, num_truths: int) -> dict[str, float | None]:
     if not f1.any():
         return {"precision": 0.0, "recall": 0.0, "f1": 0.0, "score_threshold": None}
     k = int(f1.argmax())
-    values = {"precision": precision[k], "recall": recall[k], "f1": f1[k], "score_threshold": curve.scores[ends[k]]}
-    return {key: float(value) for key, value in values.items()}
+    next_lower = curve.scores[ends[k] + 1] if ends[k] + 1 < len(curve.scores) else 0.0
+    middle = (float(curve.scores[ends[k]]) + float(next_lower)) / 2
+    return {"precision": float(precision[k]), "recall": float(recall[k]), "f1": float(f1[k]), "score_threshold": middle}
 
 
 def _fit(hits: Hits | None, score_threshold: float | None) -> dict[str, float | None]:

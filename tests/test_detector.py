@@ -44,7 +44,9 @@ def test_a_picture_in_memory_has_the_boxes_that_phase_test_gives(
     ("picture", "what"),
     [
         (None, "not NoneType; was the file found"),  # what cv2.imread gives for a missing file
-        (np.zeros((5, 5), np.uint8), r"not uint8 \(5, 5\)"),
+        (np.zeros((5, 5, 2), np.uint8), r"not uint8 \(5, 5, 2\)"),
+        (np.zeros((5, 5, 3, 1), np.uint8), r"not uint8 \(5, 5, 3, 1\)"),
+        (np.zeros((0, 5), np.uint8), "without pixels"),
         (np.zeros((5, 5, 3), np.float32), "not float32"),
         (np.zeros((0, 5, 3), np.uint8), "without pixels"),
     ],

@@ -149,13 +149,23 @@ def test_the_class_names_are_at_hand_as_in_a_detector_of_torchs(exported) -> Non
     assert detector.class_names == tuple(detector.facts.class_names)
 
 
+def test_a_grey_picture_is_one_whose_colours_are_alike(exported) -> None:
+    detector = OnnxDetector(exported(nms=True))
+    grey = SCENE[:, :, 0]
+    frames = [grey, grey[:, :, None], np.repeat(grey[:, :, None], 3, axis=2)]
+    first, *others = detector.detect(frames)
+    assert len(first.scores)
+    for boxes in others:
+        np.testing.assert_array_equal(boxes.quads, first.quads)
+
+
 @pytest.mark.parametrize(
     ("picture", "what"),
     [
         (None, "not NoneType; was the file found"),
         (SCENE.astype(np.uint16) * 37, "not uint16"),  # its values were taken modulo 256
         (SCENE.astype(np.float32) / 255, "not float32"),
-        (SCENE[:, :, 0], "not uint8"),
+        (SCENE[:, :, :2], "not uint8"),
         (SCENE[:0], "without pixels"),
     ],
 )

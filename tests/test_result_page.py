@@ -103,7 +103,7 @@ def test_its_best_f1_is_that_of_the_evaluation(scenes, script) -> None:
     for label, name in enumerate(CLASSES):
         step, best = script(f"bestStep([{label}])")
         assert best == pytest.approx(metrics["classes"][name]["f1"], abs=0.02)  # thresholds of two digits
-        assert step / STEPS == pytest.approx(metrics["classes"][name]["score_threshold"], abs=0.02)
+        assert step / STEPS == pytest.approx(metrics["classes"][name]["score_threshold"], abs=0.04)
 
 
 def test_the_slider_the_classes_and_the_filters_choose(script) -> None:

@@ -15,7 +15,7 @@ from DOTA_devkit.task_files import ImageDetections
 from tools.checkpoint import load_named
 from tools.detection.detect import Inference, select
 from tools.device import pick_device, pick_precision
-from tools.outcomes import DetectionSettings, Tiling, check_batch_size, check_picture, is_cut
+from tools.outcomes import DetectionSettings, Tiling, as_network_sees, check_batch_size, is_cut
 from tools.run_folder import weights_in
 
 
@@ -80,8 +80,9 @@ class Detector:
         return self._architecture.open_picture(Path(path))
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[ImageDetections]:
-        """The boxes in pictures of any sizes, (H, W, 3) uint8 BGR as OpenCV reads them (or (H, W, channels) of the
-        network; files by `read`), each picture's best first: quads (n, 4, 2) in its pixels, scores (n,), labels (n,).
+        """The boxes in pictures of any sizes, (H, W, 3) uint8 BGR as OpenCV reads them, grey (H, W) or (H, W, 1),
+        or (H, W, channels) of the network (files by `read`), each picture's best first: quads (n, 4, 2) in its pixels,
+        scores (n,), labels (n,).
 
         Raises ValueError for another shape or kind.
         """
@@ -93,14 +94,14 @@ class Detector:
         """The boxes in a picture that is cut into tiles, at each of the scales, and merged; `batch_size` tiles at a
         time. With a `name` progress is shown. Raises ValueError as `detect`, ImageError where a picture that is read in
         windows is damaged."""
-        check_picture(picture, self.num_channels, is_tiled=True)
+        picture = as_network_sees(picture, self.num_channels, is_tiled=True)
         check_batch_size(batch_size)
         boxes, num_cut = self._inference.tiles(picture, tiling, batch_size=batch_size, name=name)
         self.num_cut += num_cut
         return boxes
 
     def _detect(self, picture: np.ndarray) -> ImageDetections:
-        check_picture(picture, self.num_channels)
+        picture = as_network_sees(picture, self.num_channels)
         hw = self._architecture.input_hw
         image = letterbox_image(picture, hw, self._architecture.preprocessing.fill_bgr)
         found = self._inference.batch(torch.from_numpy(image)[None])

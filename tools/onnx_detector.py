@@ -16,7 +16,16 @@ from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.detection.tiled_picture import TiledPicture
 from tools.exported.onnx_facts import FileFacts, read_properties
 from tools.exported.runtimes import open_runtime
-from tools.outcomes import DetectionSettings, Found, Tiling, check_batch_size, check_picture, is_cut, survivors, to_draw
+from tools.outcomes import (
+    DetectionSettings,
+    Found,
+    Tiling,
+    as_network_sees,
+    check_batch_size,
+    is_cut,
+    survivors,
+    to_draw,
+)
 from tools.running.command_line import SettingsError
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
@@ -69,8 +78,9 @@ class OnnxDetector:
         return self.facts.open_picture(Path(path))
 
     def detect(self, pictures: Sequence[np.ndarray], batch_size: int = 1) -> list[ImageDetections]:
-        """The boxes in pictures of any sizes, each (H, W, 3) uint8 BGR as OpenCV reads them (or with the channels of
-        the network; float32 of 0..255 where that is the file's input), in their pixels, best first.
+        """The boxes in pictures of any sizes, each (H, W, 3) uint8 BGR as OpenCV reads them, grey (H, W) or (H, W, 1),
+        or with the channels of the network (float32 of 0..255, too, where that is the file's input), in their pixels,
+        best first.
 
         Of those of one size so many go through the network at once (as many as the file takes, where that is fixed).
         Raises ValueError for another shape or kind, or no picture at a time.
@@ -78,8 +88,7 @@ class OnnxDetector:
         check_batch_size(batch_size)
         size = max(batch_size, self.batch or 1)
         kinds = tuple(dict.fromkeys((np.uint8, np.dtype(self.facts.input_kind).type)))
-        for picture in pictures:
-            check_picture(picture, self.num_channels, kinds)
+        pictures = [as_network_sees(picture, self.num_channels, kinds) for picture in pictures]
         found: list[ImageDetections] = [NO_DETECTIONS] * len(pictures)
         for hw in dict.fromkeys(picture.shape[:2] for picture in pictures):  # those of a size go together
             rows = [row for row, picture in enumerate(pictures) if picture.shape[:2] == hw]
@@ -117,7 +126,7 @@ class OnnxDetector:
     ) -> ImageDetections:
         """The boxes in a picture that is cut into tiles, at each of the scales, and merged; with a `name` progress is
         shown. Raises ValueError as `detect`, ImageError where a picture that is read in windows is damaged."""
-        check_picture(picture, self.num_channels, is_tiled=True)
+        picture = as_network_sees(picture, self.num_channels, is_tiled=True)
         check_batch_size(batch_size)
         cut = TiledPicture(picture, tiling, self.facts.input_hw, tuple(self.facts.fill_bgr), name)
         groups = (list(rows) for _, rows in groupby(range(len(cut.tiles)), key=cut.tiles.crop_hw))

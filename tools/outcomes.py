@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from datasets.picture_files.images import as_channels, brightness
 from datasets.picture_files.picture_windows import PictureWindows
 from DOTA_devkit import poly_nms
 from DOTA_devkit.task_files import ImageDetections
@@ -111,23 +112,35 @@ def check_batch_size(batch_size: int) -> None:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
 
 
-def check_picture(
+def as_network_sees(
     picture: object, num_channels: int, kinds: Sequence[type] = (np.uint8,), is_tiled: bool = False
-) -> None:
-    """Raises ValueError for anything but an array (H, W, num_channels) of one of the kinds, with pixels in it; one that
-    is cut into tiles may be `PictureWindows`."""
-    is_array = isinstance(picture, np.ndarray) or (is_tiled and isinstance(picture, PictureWindows))
-    if not is_array or picture.dtype not in kinds or picture.shape[2:] != (num_channels,):
-        what = f"{picture.dtype} {picture.shape}" if is_array else type(picture).__name__
-        kind = " or ".join(np.dtype(kind).name for kind in kinds)
-        raise ValueError(
-            f"a picture is (height, width, {num_channels}) {kind}, not {what}; was the file found and read, and are "
-            "pictures handed over in a list? (the detector's own read(path) reads a file as the network was taught, "
-            "frame[..., None] makes one of a grey frame (height, width), spread_values of "
-            "datasets.picture_files.layouts makes uint8 of deeper values)"
-        )
-    if 0 in picture.shape:
+) -> np.ndarray | PictureWindows:
+    """A picture (H, W, num_channels) of an array of one of the kinds, as reading a file would give it: of one that is
+    grey, (H, W) or (H, W, 1), its three colours are alike, and of colours a network of one channel sees the brightness.
+    What is cut into tiles may be `PictureWindows`.
+
+    Raises ValueError for anything else, and for one without pixels.
+    """
+    if isinstance(picture, np.ndarray) and picture.dtype in kinds and 0 not in picture.shape:
+        grey = picture[:, :, None] if picture.ndim == 2 else picture
+        if grey.ndim == 3 and grey.shape[2] == num_channels:
+            return grey
+        if grey.ndim == 3 and (grey.shape[2], num_channels) == (3, 1):
+            return brightness(grey)
+        if grey.ndim == 3 and (grey.shape[2], num_channels) == (1, 3):
+            return as_channels(grey, num_channels)
+    elif is_tiled and isinstance(picture, PictureWindows) and picture.shape[2] == num_channels:
+        return picture
+    elif isinstance(picture, np.ndarray) and 0 in picture.shape:
         raise ValueError("a picture without pixels; was it cut too small?")
+    is_array = isinstance(picture, (np.ndarray, PictureWindows))
+    what = f"{picture.dtype} {picture.shape}" if is_array else type(picture).__name__
+    kind = " or ".join(np.dtype(kind).name for kind in kinds)
+    raise ValueError(
+        f"a picture is (height, width, {num_channels}) {kind}, not {what}; was the file found and read, and are "
+        "pictures handed over in a list? (the detector's own read(path) reads a file as the network was taught, "
+        "spread_values of datasets.picture_files.layouts makes uint8 of deeper values)"
+    )
 
 
 def survivors(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.picture_files.images import brightness
 from DOTA_devkit.task_files import ImageDetections
 from tools.outcomes import PictureDetector, Tiling, is_much_larger, too_large_hint
 from tools.running.messages import warn
@@ -13,9 +12,7 @@ from tools.running.messages import warn
 def detect_in_frame(
     detector: PictureDetector, picture: np.ndarray, tiling: Tiling | None, batch_size: int = 1
 ) -> ImageDetections:
-    """The boxes of a frame (H, W, 3) uint8 BGR, whole or in tiles; a network for one channel gets its brightness."""
-    if detector.num_channels == 1:
-        picture = brightness(picture)
+    """The boxes of a frame (H, W, 3) uint8 BGR, whole or in tiles."""
     if tiling is None:
         return detector.detect([picture])[0]
     return detector.detect_tiled(picture, tiling, batch_size)
