@@ -18,7 +18,7 @@ from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, ope
 from datasets.label_formats.xml_labels import XML_FOLDERS, read_annotation, read_hrsc, read_rolabelimg, turned_fault
 from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo, picture_in
 from datasets.label_formats.yolo_obb import read_yolo_obb
-from datasets.picture_files.image_folders import find_images, first_folder_with
+from datasets.picture_files.image_folders import find_images, first_folder_with, is_image
 from DOTA_devkit.labels import (
     EVERY_CLASS,
     IGNORE_FLAG,
@@ -120,6 +120,12 @@ def detect_format(data_dir: Path) -> str:
     if _looks_like_coco(data_dir):
         remedy = conversion_to_dota(data_dir, "coco")
         raise ValueError(f"{data_dir}: holds labels in COCO's JSON, which are not trained on as they are; {remedy}")
+    if _looks_like_labelme(data_dir):
+        remedy = conversion_to_dota(data_dir, "labelme")
+        raise ValueError(
+            f"{data_dir}: holds JSON beside the pictures, as labelme and X-AnyLabeling write it, which is not trained "
+            f"on as it is; {remedy}, or --from xanylabeling"
+        )
     raise ValueError(
         f"{data_dir}: no known dataset; looked for labelTxt/ or annfiles/, also in train/ and val/ (dota), AllImages/ "
         "and Annotations/ (hrsc), *.xml as of roLabelImg in the folder itself, in xml/ or the like (rolabelimg), "
@@ -136,6 +142,17 @@ def _looks_like_coco(data_dir: Path) -> bool:
     """Whether there is JSON where COCO or Roboflow have it, or beside the pictures."""
     places = ("annotations/*.json", "*/_annotations.coco.json", "*.coco.json", "instances*.json")
     return any(next(data_dir.glob(place), None) is not None for place in places)
+
+
+def _looks_like_labelme(data_dir: Path) -> bool:
+    """Whether a picture has JSON of its name beside it, in the folder itself or in images/."""
+    names = {path.with_suffix("") for folder in (data_dir, data_dir / "images") for path in files_in(folder, ".json")}
+    return any(
+        path.with_suffix("") in names
+        for folder in {name.parent for name in names}
+        for path in folder.glob("*")
+        if is_image(path)
+    )
 
 
 def list_images(dataset: str, data_dir: Path) -> dict[str, Path]:

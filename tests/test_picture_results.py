@@ -53,7 +53,7 @@ def test_a_picture_that_cannot_be_read_ends_the_work_and_what_was_found_stays(tm
     origin = read_origin(tmp_path)
     assert (origin["images"], origin["stopped"]) == (["a"], True)
     report = work(tmp_path, found, "skip")
-    assert (report.num_boxes, report.num_shown, report.problems) == (2, 0, ["b.png: damaged"])
+    assert (report.num_boxes, report.num_shown.tolist(), report.problems) == (2, [0], ["b.png: damaged"])
     assert read_origin(tmp_path) == {"classes": ["car"], "images": ["a", "c"]}
 
 
@@ -120,8 +120,14 @@ def test_what_was_found_is_told_with_the_numbers_that_stand_for_classes(tmp_path
     assert told[1] == f"drawings, score 0.3 and more: {tmp_path / 'drawings'}"
     assert told[2].endswith(f": #1 is {private}")
     assert list(report.lines(tmp_path, ["car", private], 0.01, 2.5, num_drawn=0, num_pictures=50)) == told[:1]
-    some = list(report.lines(tmp_path, ["car"], 0.01, 2.5, num_drawn=50, num_pictures=70))
-    assert some[1].startswith("drawings of the first 50 of 70 pictures (--num_drawings), score 0.3 and more: ")
+    report = Report("error", "--on_bad", (64, 64), (64, 64), None, [0.3, 0.5])
+    assert report.takes(PATHS[0], Found(0, BOX._replace(labels=np.array([0])), (64, 64)))
+    assert report.takes(PATHS[1], Found(1, BOX._replace(labels=np.array([1])), (64, 64)))  # 0.4 is too little
+    some = list(report.lines(tmp_path, ["car", "bus"], 0.01, 2.5, num_drawn=50, num_pictures=70))
+    assert some[1] == "of score 0.3 to 0.5, by class, and more: 1 car"
+    assert some[2].startswith(
+        "drawings of the first 50 of 70 pictures (--num_drawings), score 0.3 to 0.5, by class, and more: "
+    )
 
 
 def test_a_stop_before_the_first_picture_leaves_the_earlier_results(tmp_path: Path) -> None:

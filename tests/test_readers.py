@@ -314,3 +314,16 @@ def test_hrsc2016_and_cvat_are_told_what_to_do(tmp_path):
     (tmp_path / "cvat" / "annotations.xml").write_text("<annotations/>")
     with pytest.raises(ValueError, match=r"CVAT's annotations.xml.*--from cvat --to dota"):
         detect_format(tmp_path / "cvat")
+
+
+@pytest.mark.parametrize("place", ["", "images"])
+def test_json_beside_pictures_is_known_for_labelme(tmp_path, place):
+    """`no known dataset` did not name the conversion."""
+    folder = tmp_path / place
+    folder.mkdir(exist_ok=True)
+    (folder / "a.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ValueError, match="no known dataset"):
+        detect_format(tmp_path)
+    (folder / "a.PNG").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"as labelme and .* --from labelme --to dota"):
+        detect_format(tmp_path)

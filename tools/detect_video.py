@@ -80,9 +80,9 @@ def _report(work: VideoDetection, paths: Sequence[Path], speed: float) -> None:
     """Say what was found, at so many frames a second, and where it lies."""
     out, detector = work.options.out, work.detector
     floor = detector.settings.conf_thresh
-    print(
-        f"boxes of score {floor} and more in {counted(len(work.rows), 'frame')}, {speed:.1f} frames/s: {out / RESULTS}"
-    )
+    often = f" (one in {work.options.every:g} s)" if work.options.every else ""
+    seen = f"{counted(len(work.rows), 'frame')}{often}, {speed:.1f} frames/s"
+    print(f"boxes of score {floor} and more in {seen}: {out / RESULTS}")
     print(f"how many of score {shown_scores(work.least)} and more: {out / COUNTS}")
     if work.following is not None:
         for line in work.following.summary():

@@ -7,21 +7,24 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from datasets.picture_files.images import ImageError
 from tools.class_scores import shown_scores
 from tools.detection.results import DRAWINGS, RESULTS, ResultFiles, drawing_path, named_picture
 from tools.drawing import as_bgr, draw_boxes, numbered_classes
 from tools.drawings.drawing_files import remove_drawings, write_picture
 from tools.outcomes import Found, Tiling, cut_hint, is_much_larger, tile_hint, too_large_hint
-from tools.running.messages import report_problems, warn
+from tools.running.messages import first_of, report_problems, warn
 from tools.running.stop_request import StopRequest
 
+SHOWN_CLASSES = 12
 STOPPED = "stopped; results, if there are any, are of the pictures so far"
 
 
 class Report:
-    """Counts what is found. problems: pictures that could not be read; num_boxes, and num_shown of these: as much as
-    `least` says for their class; best_score; num_cut: of `Found`."""
+    """Counts what is found. problems: pictures that could not be read; num_boxes; num_shown (C,): of each class
+    those that score as much as `least` says for it; best_score; num_cut: of `Found`."""
 
     def __init__(
         self,
@@ -39,7 +42,8 @@ class Report:
         if tiling is not None and (hint := tile_hint(tiling, usual_hw, input_hw)):
             warn(hint)
         self.problems: list[str] = []
-        self.num_boxes, self.num_shown, self.best_score, self.num_cut = 0, 0, 0.0, 0
+        self.num_boxes, self.best_score, self.num_cut = 0, 0.0, 0
+        self.num_shown = np.zeros(len(least), np.int64)  # of each class
 
     def takes(self, path: Path, item: Found) -> bool:
         """Whether the picture has results. Raises ImageError for an unreadable one, unless they are skipped."""
@@ -54,7 +58,8 @@ class Report:
         self.num_cut += item.num_cut
         scores = item.detections.scores
         self.num_boxes += len(scores)
-        self.num_shown += int(item.detections.reach(self._least).sum())
+        shown = item.detections.labels[item.detections.reach(self._least)]
+        self.num_shown += np.bincount(shown, minlength=len(self._least))
         self.best_score = max(self.best_score, float(scores.max(initial=0.0)))
         return True
 
@@ -71,6 +76,10 @@ class Report:
         num_drawn: most pictures to draw."""
         speed = f"{pictures_per_second:.1f} pictures/s"
         yield f"{self.num_boxes} boxes of score {floor} and more, {speed}: {out / RESULTS}"
+        if self.num_shown.any():
+            counts = zip(self.num_shown.tolist(), class_names, strict=True)
+            listed = [f"{count} {name}" for count, name in counts if count]
+            yield f"of score {shown_scores(self._least)} and more: {first_of(listed, SHOWN_CLASSES)}"
         if num_drawn:
             some = f" of the first {num_drawn} of {num_pictures} pictures (--num_drawings)"
             which = some if num_drawn < num_pictures else ""
@@ -83,7 +92,7 @@ class Report:
         report_problems(self.problems, "pictures could not be read and have no results")
         if self.num_cut:
             warn(cut_hint(self.num_cut, num_peaks, "tile" if self._is_tiled else "picture", remedy))
-        if self.num_boxes and not self.num_shown:
+        if self.num_boxes and not self.num_shown.any():
             warn(f"the best score is {self.best_score:.2f}, so no box was drawn; lower --draw_score, or train longer")
 
 
