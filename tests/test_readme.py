@@ -19,38 +19,62 @@ from rasterio.transform import from_origin
 import main
 from datasets.demo import write_demo
 from tests.camera_servers import camera_server
-from tests.label_documents import DATA_YAML, YOLO_LINE, yolo_folder
+from tests.label_documents import DATA_YAML, YOLO_LINE, source, yolo_folder
 from tests.test_geojson import collection, feature
 from tests.test_georeference import geotiff
 from tests.video_clips import clip_frames, write_clip
 from tools import data as data_module
+from tools.convert_labels import main as convert
 from tools.setting_flags import parse_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHORT = ["--num_epoch", "1", "--input_h", "64", "--input_w", "64", "--pretrained", "none", "--tensorboard", "off"]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+GUIDES = {path: path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "tools" / "guides").glob("*.md"))}
 
 
 def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    """Those of the README, then those of the guides."""
+    return re.findall(rf"```{language}\n(.*?)```", "\n".join([README, *GUIDES.values()]), flags=re.DOTALL)
+
+
+def _blocks_with(*words: str) -> list[str]:
+    return [block for block in _blocks("bash") if any(word in block for word in words)]
 
 
 def _commands(first_words: str) -> list[list[str]]:
-    apart = (TILE_BLOCK, DATA_BLOCK, DEPLOY_BLOCK, MAP_BLOCK, FORMAT_BLOCK, REVIEW_BLOCK, FOLD_BLOCK, *VIDEO_BLOCKS)
-    blocks = [block for block in _blocks("bash") if block not in apart]
+    apart = (*TILE_BLOCKS, *ROAD_BLOCKS, *DEPLOY_BLOCKS, *MAP_BLOCKS, *FORMAT_BLOCKS, *REVIEW_BLOCKS, *FOLD_BLOCKS)
+    blocks = [block for block in _blocks("bash") if block not in (*apart, *VIDEO_BLOCKS)]
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     lines += re.findall(r"`((?:make|python) [^`\n]+)`", README)  # in tables and in the text
     return [shlex.split(line) for line in lines if line.startswith(first_words)]
 
 
-TILE_BLOCK = next(block for block in _blocks("bash") if "tools.split_tiles" in block)
-DATA_BLOCK = next(block for block in _blocks("bash") if "tools.rolabelimg_to_txt" in block)
-FOLD_BLOCK = next(block for block in _blocks("bash") if "--folds" in block)
-DEPLOY_BLOCK = next(block for block in _blocks("bash") if "tools.export_onnx" in block)
-MAP_BLOCK = next(block for block in _blocks("bash") if "--to geojson" in block)
-VIDEO_BLOCKS = [block for block in _blocks("bash") if "tools.detect_video" in block]
-REVIEW_BLOCK = next(block for block in _blocks("bash") if "tools.benchmark review" in block)
-FORMAT_BLOCK = next(block for block in _blocks("bash") if "--from yolo_obb" in block)
+TILE_BLOCKS = _blocks_with("tools.split_tiles", "tools.merge_results")
+ROAD_BLOCKS = _blocks_with("--from labelme", "tools.review_labels runs/mine_all", "tools.cut_objects")
+FOLD_BLOCKS = _blocks_with("--folds")
+DEPLOY_BLOCKS = _blocks_with("tools.export_onnx")
+MAP_BLOCKS = _blocks_with("--to geojson")
+VIDEO_BLOCKS = _blocks_with("tools.detect_video", "tools.extract_frames")
+REVIEW_BLOCKS = _blocks_with("tools.benchmark review")
+FORMAT_BLOCKS = _blocks_with("--from yolo_obb")
+
+
+def test_every_guide_is_named_by_the_readme_and_all_links_lead_somewhere():
+    assert all(f"(tools/guides/{path.name}" in README for path in GUIDES)
+    texts = {REPOSITORY / "README.md": README, REPOSITORY / "tools" / "recipes.md": "", **GUIDES}
+    heads = {path: set(map(_anchor, re.findall("^#+ .*", text, re.MULTILINE))) for path, text in texts.items()}
+    for path, text in texts.items():
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            place, _, anchor = link.partition("#")
+            target = (path.parent / place).resolve() if place else path
+            assert target.exists(), (path, link)
+            assert not anchor or anchor in heads[target], (path, link)
+
+
+def _anchor(heading: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lstrip("# ").lower()).replace(" ", "-")
 
 
 def test_it_opens_with_a_sentence_a_picture_and_two_commands():
@@ -106,7 +130,7 @@ def test_the_commands_for_videos_run_one_after_the_other(finding_checkpoint, tmp
     # The network is not trained; and somebody must press Ctrl-C.
     further = {"tools.convert_labels": ["--min_score", "0.05"], "tools.detect_camera": ["--seconds", "1"]}
     with camera_server(clip_frames(25, hw=(360, 640))) as camera:
-        for line in (line for block in VIDEO_BLOCKS for line in block.splitlines()):
+        for line in _lines(VIDEO_BLOCKS):
             text = line.split("  #")[0].replace("/data/", f"{tmp_path}/").replace("rtsp://10.0.0.7/live", camera)
             words = shlex.split(text)
             flags = [*words[3:], *further.get(words[2], [])]
@@ -127,7 +151,7 @@ def test_the_commands_for_deployment_run_one_after_the_other(
     monkeypatch.chdir(tmp_path)
     folder = dota_folder(lists={"train": ["scene_0", "scene_1"], "val": ["scene_2", "scene_3"]})
     assert main.main(["--data_dir", str(folder), "--out", "runs/demo", "--num_workers", "0", *SHORT]) == 0
-    for line in DEPLOY_BLOCK.splitlines():
+    for line in _lines(DEPLOY_BLOCKS):
         text = line.split("  #")[0].replace("/data/new_pictures", str(folder / "images"))
         words = shlex.split(text.replace("/data/mine", str(folder)))
         code = importlib.import_module(words[2]).main(words[3:])
@@ -189,7 +213,7 @@ def test_the_commands_for_tiles_run_one_after_the_other(thin_backbones, dota_fol
     monkeypatch.chdir(tmp_path)
     lists = {"train": ["scene_0", "scene_1"], "val": ["scene_2", "scene_3"]}
     whole = dota_folder("whole", hw=(700, 640), lists=lists)
-    for line in TILE_BLOCK.splitlines():
+    for line in _lines(TILE_BLOCKS):
         text = line.split("  #")[0].replace("/data/dota_tiles", "tiles").replace("/data/dota", str(whole))
         words = shlex.split(text)
         if words[1] == "main.py":
@@ -209,7 +233,7 @@ def test_the_commands_for_maps_run_one_after_the_other(thin_backbones, dota_fold
     geotiff(tmp_path / "geotiffs" / "图 1.tif", from_origin(500_000, 5_400_000, 0.1, 0.1), hw=(700, 640))
     ring = [[9.00001, 48.7529], [9.00003, 48.7529], [9.00003, 48.7528], [9.00001, 48.7528]]
     (tmp_path / "outlines.geojson").write_text(collection(feature(ring, label="car")), encoding="utf-8")
-    for line in MAP_BLOCK.splitlines():
+    for line in _lines(MAP_BLOCKS):
         words = shlex.split(line.replace("/data/", f"{tmp_path}/"))
         more = ["--num_workers", "0"] if words[1] == "main.py" else []
         command = main.main if words[1] == "main.py" else importlib.import_module(words[2]).main
@@ -220,9 +244,11 @@ def test_the_commands_for_maps_run_one_after_the_other(thin_backbones, dota_fold
 def test_the_commands_for_other_formats_run_one_after_the_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     yaml = DATA_YAML.replace("船 船", "truck")
-    src = yolo_folder(tmp_path / "yolo", {"train/图 1": YOLO_LINE, "val/b": YOLO_LINE}, yaml)
-    for line in FORMAT_BLOCK.replace("/data/yolo", str(src)).splitlines():
-        words = shlex.split(line)
+    yolo_folder(tmp_path / "yolo", {"train/图 1": YOLO_LINE, "val/b": YOLO_LINE}, yaml)
+    xml = source(tmp_path, "rolabelimg")
+    for line in _lines(FORMAT_BLOCKS):
+        line = line.replace("/data/xml", str(xml / "Annotations")).replace("/data/images", str(xml / "images"))
+        words = shlex.split(line.replace("/data/", f"{tmp_path}/"))
         assert importlib.import_module(words[2]).main(words[3:]) == 0
     assert "vehicle" in (tmp_path / "runs" / "vehicles" / "classes.txt").read_text("utf-8").splitlines()
 
@@ -231,7 +257,7 @@ def test_the_commands_for_other_formats_run_one_after_the_other(tmp_path, monkey
 def test_the_commands_for_folds_run_one_after_the_other(thin_backbones, dota_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     folder = dota_folder()
-    for line in FOLD_BLOCK.splitlines():
+    for line in _lines(FOLD_BLOCKS):
         words = shlex.split(line.split("  #")[0].replace("/data/mine", str(folder)))
         if words[1] == "main.py":
             code = main.main([*words[2:], "--num_workers", "0", *(SHORT if "train" in words[3:4] else [])])
@@ -248,7 +274,7 @@ def test_the_commands_for_wrong_labels_run_one_after_the_other(thin_backbones, t
     """On a demo set of eight scenes, and a thin network that learns nothing of them."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tools.benchmarks.benchmark_review.ensure_demo", _small_demo)
-    for line in REVIEW_BLOCK.splitlines():
+    for line in _lines(REVIEW_BLOCKS):
         words = shlex.split(line)
         if words[1] == "main.py":
             code = main.main([*words[2:], "--num_workers", "0", *(SHORT if "train" in words[3:4] else [])])
@@ -280,42 +306,45 @@ def test_the_command_for_several_processes_runs(command, dota_folder, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", ["drawn", "hit-uav"])
-def test_the_road_from_xml_to_a_score_runs_line_by_line(
-    source, request, thin_backbones, dota_folder, tmp_path, monkeypatch, capsys
+@pytest.mark.parametrize("kind", ["drawn", "hit-uav"])
+def test_the_road_from_labels_to_a_score_runs_line_by_line(
+    kind, request, thin_backbones, dota_folder, tmp_path, monkeypatch, capsys
 ):
+    """From labelme's JSON of drawn scenes, or with real pictures from roLabelImg's XML."""
     monkeypatch.chdir(tmp_path)
-    mine, xml = tmp_path / "数据" / "mine", tmp_path / "数据" / "xml"
-    (mine / "images").mkdir(parents=True)
-    if source == "drawn":
-        from tools.convert_labels import main as convert
-
+    labelled, new = tmp_path / "数据" / "labelled", tmp_path / "数据" / "new_pictures"
+    if kind == "drawn":
         drawn = dota_folder(names=tuple(f"图 {number}" for number in range(8)))
-        assert convert([str(drawn), str(xml), "--from", "dota", "--to", "rolabelimg"]) == 0
-        xml = next(path.parent for path in xml.rglob("*.xml"))
-        pictures = sorted((drawn / "images").iterdir())
+        assert convert([str(drawn), str(labelled), "--from", "dota", "--to", "labelme", "--copy_images"]) == 0
     else:
         real = request.getfixturevalue("real_folder")("hit-uav")
-        pictures = sorted((real / "images").iterdir())[::34][:40]
-        xml.mkdir()
-        for picture in pictures:
-            shutil.copy(real / "xml" / f"{picture.stem}.xml", xml)
-    for picture in pictures:
-        shutil.copy(picture, mine / "images")
-    for line in DATA_BLOCK.splitlines():
-        words = shlex.split(line.split("  #")[0].split(" #")[0])
-        words = [word.replace("/data/mine", str(mine)).replace("/data/xml", str(xml)) for word in words]
+        for folder in ("images", "xml"):
+            (labelled / folder).mkdir(parents=True)
+        for picture in sorted((real / "images").iterdir())[::34][:40]:
+            shutil.copy(picture, labelled / "images")
+            shutil.copy(real / "xml" / f"{picture.stem}.xml", labelled / "xml")
+    for line in _lines(ROAD_BLOCKS):
+        words = shlex.split(line.split(" #")[0].replace("labelme", "labelme" if kind == "drawn" else "rolabelimg"))
+        words = [word.replace("/data/", f"{tmp_path}/数据/") for word in words]
         if words[1] == "main.py":
-            code = main.main([*words[2:], "--num_workers", "0", *(SHORT if "train" in words else [])])
+            few = SHORT if "train" in words else ["--conf_thresh", "0.001"] if "--input" in words else []
+            code = main.main([*words[2:], "--num_workers", "0", *few])
         else:
             few = ["--num", "3"] if "tools.draw_targets" in words else []  # large pictures, slow to write
             if "--against" in words:
                 shutil.copytree("runs/mine", words[words.index("--against") + 1])
             code = importlib.import_module(words[2]).main([*words[3:], *few])
         assert code == 0, (line, capsys.readouterr().err)
+        if not new.exists():
+            shutil.copytree(tmp_path / "数据" / "mine" / "images", new)
     assert (tmp_path / "runs" / "mine" / "metrics.json").is_file()
     assert (tmp_path / "runs" / "report.html").stat().st_size > 2000
+    assert (tmp_path / "runs" / "page" / "results.html").is_file()
     assert any((tmp_path / "runs" / "labels").glob("*.jpg"))
+
+
+def _lines(blocks: list[str]) -> list[str]:
+    return [line for block in blocks for line in block.splitlines()]
 
 
 def _small_demo(folder: Path) -> Path:
