@@ -23,7 +23,7 @@ from scipy.sparse.csgraph import connected_components
 
 from datasets.picture_files.images import ImageError
 from datasets.picture_files.layouts import BY_THE_FILE, Reading
-from datasets.picture_files.picture_windows import read_whole
+from datasets.picture_files.picture_windows import open_picture
 
 NO_HASH = 0  # of a picture that cannot be read or shows nothing; of any other 32 of the 64 bits are set, or nearly
 MAX_DISTANCE = 10  # bits in which near twins differ at most
@@ -50,7 +50,9 @@ def picture_hashes(
 
     def hash_file(path: Path) -> int:
         try:
-            return image_hash(read_whole(path, reading=reading))
+            picture = open_picture(path, reading=reading)
+            # One that is read in windows is not held whole, as many at a time as there are threads.
+            return image_hash(picture if isinstance(picture, np.ndarray) else picture.overview(4 * SIDE)[0])
         except ImageError as error:
             faults[path] = error
             return NO_HASH

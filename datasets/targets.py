@@ -13,6 +13,7 @@ from DOTA_devkit.boxes import encode_vectors
 from DOTA_devkit.jit import njit
 
 DOWN_RATIO = 4
+LEAST_OVERLAP = 0.7  # of the box with itself, moved by the radius of its Gaussian
 IGNORED = -1.0
 
 
@@ -64,7 +65,7 @@ def make_targets(
     )
 
 
-def gaussian_radius(height: np.ndarray, width: np.ndarray, overlap: float = 0.7) -> np.ndarray:
+def gaussian_radius(height: np.ndarray, width: np.ndarray) -> np.ndarray:
     """Radius (N,) int64, in cells, of the Gaussian of boxes of this height and width (N,), in cells.
 
     The formula that CornerNet published and CenterNet and BBAVectors took over: sides rounded up, the smallest of
@@ -76,9 +77,9 @@ def gaussian_radius(height: np.ndarray, width: np.ndarray, overlap: float = 0.7)
     total, area = height + width, height * width
     roots = []
     for a, b, c in (
-        (1.0, total, area * (1 - overlap) / (1 + overlap)),
-        (4.0, 2 * total, (1 - overlap) * area),
-        (4 * overlap, -2 * overlap * total, (overlap - 1) * area),
+        (1.0, total, area * (1 - LEAST_OVERLAP) / (1 + LEAST_OVERLAP)),
+        (4.0, 2 * total, (1 - LEAST_OVERLAP) * area),
+        (4 * LEAST_OVERLAP, -2 * LEAST_OVERLAP * total, (LEAST_OVERLAP - 1) * area),
     ):
         roots.append((b + np.sqrt(b * b - 4 * a * c)) / 2)
     return np.maximum(np.min(roots, axis=0), 0).astype(np.int64)

@@ -2,8 +2,9 @@
 
 A rectangle with half axes u and v about c is the Gaussian of mean c and covariance (u u^T + v v^T) / 3, that of a
 point drawn evenly from it. The distance is Hellinger's (ProbIoU: Llerena et al., "Gaussian Bounding Boxes and
-Probabilistic Intersection-over-Union for Object Detection", 2021, sections III and IV), which is 0 for equal boxes, 1
-for boxes far apart, and the same for two boxes and their enlargements: a small object's error counts as a large one's.
+Probabilistic Intersection-over-Union for Object Detection", 2021, sections III and IV), which is 0 for equal boxes
+(here 0.01, see `_LEAST`), 1 for boxes far apart, and the same for two boxes and their enlargements: a small object's
+error counts as a large one's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class _Gaussian(NamedTuple):
 
 
 def gaussian_distance(wh: Tensor, reg: Tensor, target_wh: Tensor, target_reg: Tensor) -> Tensor:
-    """Return the Hellinger distance, (P,) in [0, 1], of predicted and true boxes.
+    """Return the Hellinger distance, (P,) from 0.01 to 1 (`_LEAST`), of predicted and true boxes.
 
     Args:
         wh, target_wh: (P, 10) as `Maps.wh`; of these the vectors t, r, b, l, in cells.

@@ -21,13 +21,12 @@ class CombinationModule(nn.Module):
     Args:
         c_low: channels of the coarse map.
         c_up: channels of the fine map and of the output.
-        batch_norm: batch norm after both convolutions; the published weights have it.
     """
 
-    def __init__(self, c_low: int, c_up: int, batch_norm: bool = True) -> None:
+    def __init__(self, c_low: int, c_up: int) -> None:
         super().__init__()
-        self.up = _conv_relu(c_low, c_up, 3, batch_norm)
-        self.cat_conv = _conv_relu(2 * c_up, c_up, 1, batch_norm)
+        self.up = _conv_norm_relu(c_low, c_up, 3)
+        self.cat_conv = _conv_norm_relu(2 * c_up, c_up, 1)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Merge coarse (B, c_low, h', w') into fine (B, c_up, h, w): (B, c_up, h, w)."""
@@ -42,12 +41,11 @@ def channel_table(out_channels: Sequence[int]) -> dict[str, tuple[int, int]]:
     return {"dec_c4": (c4, c3), "dec_c3": (c3, c2), "dec_c2": (c2, c1)}
 
 
-def _conv_relu(c_in: int, c_out: int, kernel: int, batch_norm: bool) -> nn.Sequential:
+def _conv_norm_relu(c_in: int, c_out: int, kernel: int) -> nn.Sequential:
     conv = nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     nn.init.zeros_(conv.bias)
-    norm = [nn.BatchNorm2d(c_out)] if batch_norm else []
-    return nn.Sequential(conv, *norm, nn.ReLU(inplace=True))
+    return nn.Sequential(conv, nn.BatchNorm2d(c_out), nn.ReLU(inplace=True))
 
 
 def _run(layers: nn.Sequential, prepare: Callable[..., Tensor], *maps: Tensor) -> Tensor:

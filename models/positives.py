@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+SIGMA = 0.7  # cells
+
 
 class BatchTargets(Protocol):
     """What the loss reads: any object with these attributes. Lengths in cells of the stride-4 map."""
@@ -44,7 +46,7 @@ class Positives(NamedTuple):
     totals: Tensor  # (2,) number of objects, sum of the weights; those of the parts of a batch add up
 
 
-def find_positives(targets: BatchTargets, radius: int = 0, sigma: float = 0.7) -> Positives:
+def find_positives(targets: BatchTargets, radius: int = 0) -> Positives:
     """List the centres' cells and, where `radius` > 0, their (2 radius + 1)^2 neighbourhoods.
 
     A cell that several objects claim belongs to the one whose centre is nearest to the cell's middle; cells outside
@@ -53,7 +55,8 @@ def find_positives(targets: BatchTargets, radius: int = 0, sigma: float = 0.7) -
     Args:
         targets: of B images.
         radius: in cells; 0 is the published choice, the centres' cells alone.
-        sigma: of the Gaussian weight exp(-d^2 / (2 sigma^2)) at distance d from the centre's cell, in cells.
+
+    The weight at distance d from the centre's cell is exp(-d^2 / (2 SIGMA^2)).
     """
     height, width = targets.hm.shape[-2:]
     image, slot = targets.mask.nonzero(as_tuple=True)
@@ -73,7 +76,7 @@ def find_positives(targets: BatchTargets, radius: int = 0, sigma: float = 0.7) -
     inside = (all_y >= 0) & (all_y < height) & (all_x >= 0) & (all_x < width)
     chosen = _nearest_claims(place.flatten(), (all_reg - 0.5).square().sum(-1).flatten(), inside.flatten())
     owner = chosen // len(steps)
-    weight = torch.exp(-steps.square().sum(-1) / (2 * sigma**2))[chosen % len(steps)]
+    weight = torch.exp(-steps.square().sum(-1) / (2 * SIGMA**2))[chosen % len(steps)]
     cells = Cells(image[owner], all_y.flatten()[chosen], all_x.flatten()[chosen])
     totals = torch.stack((count, weight.sum()))
     return Positives(cells, wh[owner], all_reg.flatten(0, 1)[chosen], cls_theta[owner], weight, totals)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rasterio.transform import from_origin
 
+from datasets.label_formats import map_overlaps
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 from datasets.label_formats.map_overlaps import TWICE, without_repeated
 from DOTA_devkit.labels import Labels
@@ -121,3 +122,22 @@ def test_pictures_in_several_folders_are_found_by_a_pattern(tmp_path: Path, caps
 def test_a_wrong_flag_is_one_sentence(tmp_path: Path, capsys, flags: list[str], sentence: str) -> None:
     assert main([str(write(tmp_path / "in.json", "[]")), str(tmp_path / "out"), *flags]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_a_box_without_a_place_on_the_map_stays_and_disturbs_no_other(scenes: tuple[Path, Path], monkeypatch) -> None:
+    """Its longitude, no number, put the cut of the map between two boxes of one object."""
+    left = seen("left", scenes[0], (120, 0.6, "car"), (20, 0.9, "car"))
+    right = seen("right", scenes[1], (22, 0.7, "car"))
+    whole = map_overlaps.between
+
+    def lost(source: object, target: object, points: np.ndarray) -> np.ndarray:
+        found = whole(source, target, points)
+        if len(found) == 8:  # those of the left picture
+            found[4:] = np.inf
+        return found
+
+    monkeypatch.setattr(map_overlaps, "between", lost)
+    ledger = Ledger()
+    first, second = without_repeated(AnnotatedSet([left, right]), ledger, 0.3).pictures
+    assert (first.scores.tolist(), second.scores.tolist()) == ([0.9], [0.7])
+    assert ledger.changed == {TWICE: 1}

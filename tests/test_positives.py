@@ -67,7 +67,7 @@ def test_radius_0_keeps_two_objects_of_one_cell():
 
 @pytest.mark.parametrize("radius", [1, 2])
 def test_a_lone_object_is_seen_from_its_whole_neighbourhood(radius: int):
-    found = find_positives(targets_of([(3.25, 4.5)]), radius, sigma=0.7)
+    found = find_positives(targets_of([(3.25, 4.5)]), radius)
     assert len(found.weight) == (2 * radius + 1) ** 2
     seen_from = torch.stack((found.cells.x, found.cells.y), dim=-1) + found.reg
     torch.testing.assert_close(seen_from, torch.tensor([3.25, 4.5]).expand_as(seen_from))

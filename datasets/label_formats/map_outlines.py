@@ -111,7 +111,7 @@ def read_geojson(
 
 class _Outlines(NamedTuple):
     """The outlines of one file, (P, 2) each, in the coordinates of `crs`, with what is told of each: its class, or what
-    is wrong with it, and then nothing else counts than where it lies."""
+    is wrong with it, and then nothing else counts than where it lies. projected: of `points_in`."""
 
     path: Path
     crs: Any
@@ -119,6 +119,13 @@ class _Outlines(NamedTuple):
     names: list[str | LabelError]
     difficult: list[int]
     lines: list[int]
+    projected: dict[Any, np.ndarray]
+
+    def points_in(self, crs: Any) -> np.ndarray:
+        """The points of all outlines, one after the other, in another system; kept, as most pictures have the same."""
+        if crs not in self.projected:
+            self.projected[crs] = between(self.crs, crs, np.concatenate(self.outlines))
+        return self.projected[crs]
 
 
 def _files(src: Path) -> list[Path]:
@@ -132,7 +139,7 @@ def _files(src: Path) -> list[Path]:
 
 def _read_outlines(path: Path, class_field: str | None, crs: str | None, ledger: Ledger) -> _Outlines:
     document = read_document(path)
-    found = _Outlines(path, _crs_of(document, crs), [], [], [], [])
+    found = _Outlines(path, _crs_of(document, crs), [], [], [], [], {})
     for line, feature in document.entries("features"):
         try:
             fields = fields_of(feature, "the feature")
@@ -152,7 +159,7 @@ def _read_outlines(path: Path, class_field: str | None, crs: str | None, ledger:
         if properties.get("score") is not None:
             ledger.changed[UNREAD_SCORES] += len(rings)
         for ring in rings:
-            for values, value in zip(found[2:], (ring, name, flag, line), strict=True):
+            for values, value in zip(found[2:6], (ring, name, flag, line), strict=True):
                 values.append(value)
     if document.fields.get("crs") is None and crs is None:
         _check_degrees(found)
@@ -255,7 +262,7 @@ def _rows_on(
     if not group.outlines:
         return []
     starts = np.cumsum([0, *(len(outline) for outline in group.outlines[:-1])])
-    points = place.to_pixels(place.nearest(between(group.crs, place.crs, np.concatenate(group.outlines))))
+    points = place.to_pixels(place.nearest(group.points_in(place.crs)))
     height, width = place.size
     low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
     touches = np.isfinite(low).all(1) & np.isfinite(high).all(1) & (low < (width, height)).all(1) & (high > 0).all(1)

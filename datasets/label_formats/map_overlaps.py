@@ -35,7 +35,10 @@ def without_repeated(annotated: AnnotatedSet, ledger: Ledger, nms_thresh: float)
     names = np.array([name for picture in pictures for name in picture.labels.names])
     owner = np.repeat(placed, [len(picture.scores) for picture in pictures])
     index = np.concatenate([np.arange(len(picture.scores)) for picture in pictures])
-    best = np.sort(poly_nms(_flat(quads) * PER_DEGREE, scores, nms_thresh, names))
+    has_place = np.isfinite(quads).all(axis=(1, 2))  # those without one overlap nothing, and stay
+    sound = np.flatnonzero(has_place)
+    best = sound[poly_nms(_flat(quads[sound]) * PER_DEGREE, scores[sound], nms_thresh, names[sound])]
+    best = np.sort(np.concatenate([best, np.flatnonzero(~has_place)]))
     ledger.changed[TWICE] += len(scores) - len(best)
     kept = list(annotated.pictures)
     for row in placed:

@@ -67,6 +67,16 @@ class Backbone(Freezable):
         return list(self.stages)
 
 
+def init_convolutions(network: nn.Module) -> None:
+    """Initialise as torchvision does: He et al. (ICCV 2015) for ReLU, fan-out; batch norms are 1 and 0 by default.
+
+    Weights without memory (on the meta device) are passed over: to draw them takes torch a second of imports.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
 def check_declared(backbone: Backbone, name: str) -> None:
     """Raises BackboneError unless `out_channels` and `strides` are what the contract allows."""
     channels, strides = getattr(backbone, "out_channels", None), backbone.strides

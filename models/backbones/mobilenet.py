@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from models.backbones.contract import Backbone
+from models.backbones.contract import Backbone, init_convolutions
 
 # Table 2 of the paper: expansion, channels, blocks, stride of the first block.
 _SETTINGS = (
@@ -56,7 +56,7 @@ class MobileNetV2(Backbone):
                 widths.append(c_out)
         self.features = nn.Sequential(*blocks)
         self.out_channels = tuple(widths[end] for end in _MAP_ENDS)
-        _init_weights(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Map images (B, 3, H, W) to the maps after blocks 3, 6, 13 and 17."""
@@ -79,13 +79,3 @@ def _conv_bn_relu6(c_in: int, c_out: int, kernel: int, stride: int = 1, groups: 
         nn.BatchNorm2d(c_out),
         nn.ReLU6(inplace=True),
     )
-
-
-def _init_weights(network: nn.Module) -> None:
-    """Initialise as torchvision does: He et al. (ICCV 2015), fan-out; batch norms are 1 and 0 by default.
-
-    Weights without memory (on the meta device) are passed over: to draw them takes torch a second of imports.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
-            nn.init.kaiming_normal_(module.weight, mode="fan_out")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from models.backbones.contract import Backbone
+from models.backbones.contract import Backbone, init_convolutions
 from models.recompute import recomputed
 
 
@@ -107,7 +107,7 @@ class ResNet(Backbone):
 
         self.strides = tuple(strides)
         self.out_channels = tuple((64 << stage) * block.expansion for stage in range(4))
-        _init_weights(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Map images (B, 3, H, W) to the outputs of the four stages."""
@@ -139,13 +139,3 @@ def _shortcut(c_in: int, c_out: int, stride: int) -> nn.Sequential | None:
     if stride == 1 and c_in == c_out:
         return None
     return nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
-
-
-def _init_weights(network: nn.Module) -> None:
-    """Initialise as torchvision does: He et al. (ICCV 2015) for ReLU, fan-out; batch norms are 1 and 0 by default.
-
-    Weights without memory (on the meta device) are passed over: to draw them takes torch a second of imports.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
