@@ -35,7 +35,7 @@ def test_the_beginning_of_flags_names_them():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--phase", "train", "--data_dir", "no/such/folder"], "no/such/folder: no such folder"),
+        (["--phase", "train", "--data_dir", "no/such/folder"], "no/such/folder: no such data folder"),
         (["--phase", "train", "--dataset", "dota"], "--dataset dota needs --data_dir"),
         (["--phase", "test", "--resume", "no.pth"], "no.pth: no such file"),
     ],

@@ -47,7 +47,7 @@ def test_a_folder_is_recognised_and_trains_at_608(dota_folder):
 
 @pytest.mark.parametrize(
     ("flags", "message"),
-    [(["--dataset", "dota"], "needs --data_dir"), (["--data_dir", "no/where"], "no/where: no such folder")],
+    [(["--dataset", "dota"], "needs --data_dir"), (["--data_dir", "no/where"], "no/where: no such data folder")],
 )
 def test_a_wrong_folder_names_the_flag(flags, message):
     with pytest.raises(SettingsError, match=message):

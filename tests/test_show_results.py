@@ -121,7 +121,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_shown(dota_folder, tmp_path
         (["--dataset", "dota", "--images", "{data}"], "go with --data_dir"),
         (["--images", "{data}/nothing"], "no such folder"),
         (["--images", "{data}/*.none"], "no picture"),
-        (["--data_dir", "{data}/nothing"], "no such folder"),
+        (["--data_dir", "{data}/nothing"], "no such data folder"),
         (["--min_score", "2"], "--min_score"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from datasets.picture_files.layouts import BY_THE_FILE, MOST_IN_COLOURS, Reading
 from datasets.readers import (
     NoClassError,
     Sample,
-    detect_format,
     get_format,
     list_images,
     read_classes,
@@ -30,26 +29,17 @@ from DOTA_devkit.labels import LabelError, did_you_mean
 from DOTA_devkit.tile_index import TileIndex
 from DOTA_devkit.truths import ImageTruth
 from tools.config import Config
+from tools.data_folders import DataFolder, open_folder
 from tools.run_lists import held_out
 from tools.running.command_line import SettingsError
-from tools.running.messages import report_bad_labels, warn, warn_of_dead_links
+from tools.running.messages import report_bad_labels, warn
 from tools.running.ranks import is_main_process
-from tools.tile_folder import index_in, unfinished_tiles
+from tools.tile_folder import index_in
 
 DEMO_DIR = Path("data/demo")
 DEFAULT_SIDE = 608
 
 Set = TypeVar("Set", bound=TrainingSet)
-
-
-class DataFolder(NamedTuple):
-    """A data folder: its format, where it lies and its pictures by name; and the folder of the run whose network is
-    scored on it."""
-
-    dataset: str
-    data_dir: Path
-    images: Mapping[str, Path]
-    run_dir: Path | None = None
 
 
 def open_data(config: Config, run_dir: Path | None = None) -> DataFolder:
@@ -60,22 +50,7 @@ def open_data(config: Config, run_dir: Path | None = None) -> DataFolder:
         if is_main_process():
             print(f"data: the embedded demo set in {DEMO_DIR}", flush=True)
         return DataFolder("demo", DEMO_DIR, list_images("demo", ensure_demo(DEMO_DIR)), run_dir)
-    if config.data_dir.is_file():
-        remedy = f"name its folder, {config.data_dir.parent}"
-        raise SettingsError(f"--data_dir {config.data_dir}: is a file; {remedy} (a data.yaml there is read)")
-    if not config.data_dir.is_dir():
-        raise SettingsError(f"--data_dir {config.data_dir}: no such folder")
-    if fault := unfinished_tiles(config.data_dir):
-        raise SettingsError(f"--data_dir {config.data_dir}: {fault}")
-    dataset = detect_format(config.data_dir) if config.dataset == "auto" else config.dataset
-    reader = get_format(dataset)
-    images = list_images(dataset, config.data_dir)
-    warn_of_dead_links(images.values())
-    for path in reader.unread(config.data_dir) if is_main_process() else ():
-        warn(f"{path}: its pictures are not read; move them to images/, or to images/ of train/, val/ or test/")
-    for path in reader.missing(config.data_dir):
-        warn(f"{path}: is not there, though data.yaml names it for test; going on without it")
-    return DataFolder(dataset, config.data_dir, images, run_dir)
+    return open_folder(config.data_dir, config.dataset, "--data_dir")._replace(run_dir=run_dir)
 
 
 def default_input_hw(config: Config, data: DataFolder) -> tuple[int, int]:

@@ -9,21 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.picture_files.image_folders import no_picture_in
 from datasets.picture_files.images import ImageError
 from datasets.picture_files.layouts import Reading
 from datasets.picture_files.picture_windows import read_whole
-from datasets.readers import FORMATS, Read, detect_format, get_format, label_reader, list_images, read_classes
+from datasets.readers import FORMATS, Read, get_format, label_reader, read_classes
 from datasets.splits import choose_split
 from DOTA_devkit.labels import IGNORED_CLASS, NO_LABELS, LabelError, Labels
 from tools.data_check.data_checks import escaped
+from tools.data_folders import open_folder
 from tools.drawing import numbered_classes
 from tools.drawings.drawing_files import check_drawings, write_picture
 from tools.drawings.truth_drawing import draw_truth
-from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.command_line import Parser, exit_code
 from tools.running.destinations import refuse_data_folder
 from tools.running.flag_types import whole
-from tools.running.messages import report_problems, warn, warn_of_dead_links
+from tools.running.messages import report_problems, warn
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
 from tools.setting_rules import check_bands
@@ -42,14 +42,9 @@ def draw_folder(options: argparse.Namespace, stop: StopRequest) -> int:
     out. Returns the exit code, 1 when anything was."""
     data_dir, out_dir, split = options.data_dir, options.out_dir, options.split
     reading = Reading(bands=options.bands)
-    if not data_dir.is_dir():
-        raise SettingsError(f"{data_dir}: no such data folder")
     refuse_data_folder(out_dir, data_dir)
-    dataset = detect_format(data_dir) if options.dataset == "auto" else options.dataset
-    reader, images = get_format(dataset), list_images(dataset, data_dir)
-    if not images:
-        raise ImageError(no_picture_in(data_dir))
-    warn_of_dead_links(images.values())
+    dataset, _, images, _ = open_folder(data_dir, options.dataset)
+    reader = get_format(dataset)
     known = reader.splits(data_dir)
     names = choose_split(data_dir, images, "val", split, known=known).names if split else sorted(images)
     chosen = np.sort(np.random.default_rng(options.seed).permutation(len(names))[: options.num]).tolist()

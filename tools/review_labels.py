@@ -9,22 +9,21 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from datasets.picture_files.image_folders import no_picture_in
-from datasets.picture_files.images import ImageError
 from datasets.picture_files.layouts import BY_THE_FILE, Reading
 from datasets.picture_files.picture_windows import open_picture
-from datasets.readers import FORMATS, detect_format, get_format, label_reader, list_images, read_classes
+from datasets.readers import FORMATS, get_format, label_reader, read_classes
 from DOTA_devkit.atomic import write_csv, write_lines, write_text
 from DOTA_devkit.labels import LabelError
 from tools.class_scores import least_scores, read_scores, shown_scores
 from tools.config import SCORES_HELP
 from tools.data_check.data_checks import escaped
+from tools.data_folders import open_folder
 from tools.detection.looked_at import looked_at
 from tools.detection.results import reading_in, results_in
 from tools.label_review.doubts import KINDS
 from tools.label_review.review import COLUMNS, Item, Remark, Review, review, worst_first
 from tools.label_review.review_page import review_page
-from tools.running.command_line import Parser, SettingsError, exit_code
+from tools.running.command_line import Parser, exit_code
 from tools.running.destinations import refuse_data_folder, require_free
 from tools.running.flag_types import share, whole
 from tools.running.messages import counted, report_problems, warn
@@ -48,16 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     data_dir: Path = options.data_dir
-    if not data_dir.is_dir():
-        raise SettingsError(f"{data_dir}: no such data folder")
     refuse_data_folder(options.out, data_dir)
     refuse_data_folder(options.out, options.results, what="the results")
     require_free(options.out)
     scores = {} if options.scores is None else read_scores(options.scores)
-    dataset = detect_format(data_dir) if options.dataset == "auto" else options.dataset
-    images, reader = list_images(dataset, data_dir), get_format(dataset)
-    if not images:
-        raise ImageError(no_picture_in(data_dir))
+    dataset, _, images, _ = open_folder(data_dir, options.dataset)
+    reader = get_format(dataset)
     results = results_in(options.results, of_tiles=index_in(data_dir) is not None)
     seen = looked_at(results, images, data_dir)
     found = seen.among(read_classes(dataset, data_dir, seen.names))

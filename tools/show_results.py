@@ -11,17 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.label_formats.places import predicted_pictures
-from datasets.picture_files.image_folders import no_picture_in
 from datasets.picture_files.images import ImageError
 from datasets.picture_files.layouts import BY_THE_FILE, Reading
 from datasets.picture_files.picture_windows import open_picture
-from datasets.readers import FORMATS, detect_format, list_images, read_classes, read_samples
+from datasets.readers import FORMATS, read_classes, read_samples
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.task_files import NO_DETECTIONS
 from DOTA_devkit.truths import ImageTruth
 from tools.data import truths_of
 from tools.data_check.data_checks import escaped
+from tools.data_folders import open_folder
 from tools.detection.looked_at import LookedAt, looked_at, pictures_asked_for, pictures_told
 from tools.detection.results import reading_in, results_in
 from tools.drawing import as_bgr
@@ -96,12 +96,7 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
 def _labelled(options: argparse.Namespace, results: Path, problems: list) -> Looked:
     """The results beside the labels of --data_dir; bad labels go to `problems`."""
     data_dir: Path = options.data_dir
-    if not data_dir.is_dir():
-        raise SettingsError(f"--data_dir {data_dir}: no such folder")
-    dataset = detect_format(data_dir) if options.dataset == "auto" else options.dataset
-    images = list_images(dataset, data_dir)
-    if not images:
-        raise ImageError(no_picture_in(data_dir))
+    dataset, _, images, _ = open_folder(data_dir, options.dataset, "--data_dir")
     found = looked_at(results, images, data_dir)
     found = found.among(read_classes(dataset, data_dir, found.names))
     how = {"on_bad_label": problems.append, "missing_labels": options.missing_labels}

@@ -15,24 +15,23 @@ from datasets.balanced_split import split_balanced
 from datasets.near_duplicates import (
     MAX_DISTANCE,
 )
-from datasets.picture_files.image_folders import no_picture_in
 from datasets.picture_files.rasters import why_no_rasterio
 from datasets.picture_files.shared_ground import shared_ground
-from datasets.readers import FORMATS, Sample, detect_format, get_format, list_images, read_classes, read_samples
+from datasets.readers import FORMATS, Sample, get_format, read_classes, read_samples
 from datasets.splits import ListError
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.tile_index import INDEX_NAME
 from DOTA_devkit.tiling import check_picture_name
 from tools.data import none_readable
+from tools.data_folders import open_folder
 from tools.picture_groups import Pictures, Twins, group_pictures, part_pictures, print_twins
 from tools.picture_lists import FOLD, LISTS, lists_of_folds, lists_of_split, print_shares, write_lists
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import refuse_data_folder
 from tools.running.flag_types import whole
-from tools.running.messages import report_bad_labels, warn, warn_of_dead_links
+from tools.running.messages import report_bad_labels, warn
 from tools.running.progress import progress_bar
 from tools.setting_rules import check_bands
-from tools.tile_folder import unfinished_tiles
 
 USUAL_VAL = 0.1
 
@@ -98,20 +97,12 @@ def _share_out(
 def read_pictures(options: argparse.Namespace) -> Pictures:
     """Names and objects of the pictures in options.data_dir, by name; bad labels are reported and not counted, nor is
     a picture of which no label can be used."""
-    if not options.data_dir.is_dir():
-        raise SettingsError(f"{options.data_dir}: no such data folder")
-    if fault := unfinished_tiles(options.data_dir):
-        raise SettingsError(f"{options.data_dir}: {fault}")
-    dataset = detect_format(options.data_dir) if options.dataset == "auto" else options.dataset
-    images = list_images(dataset, options.data_dir)
-    if not images:
-        raise ListError(no_picture_in(options.data_dir))
+    dataset, _, images, _ = open_folder(options.data_dir, options.dataset)
     label_path = get_format(dataset).label_path
     inputs = (path for name, image in images.items() for path in (image, label_path(options.data_dir, name)))
     for folder in {path.parent for path in inputs}:
         if folder.resolve() != options.data_dir.resolve():
             refuse_data_folder(options.out, folder, "--out")
-    warn_of_dead_links(images.values())
     names = sorted(images)
     for name in names:
         try:
