@@ -13,12 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.class_lists import dota_classes, nearest_dota_classes, of_known_classes, unknown_class
-from datasets.label_formats.annotations import file_in, files_in, is_unusable
-from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota, unread_folders
-from datasets.label_formats.xml_labels import XML_FOLDERS, read_annotation, read_hrsc, read_rolabelimg, turned_fault
-from datasets.label_formats.yolo_folder import is_yolo_folder, label_of, open_yolo, picture_in
+from datasets.format_detection import conversion_to_dota, xml_dir
+from datasets.label_formats.annotations import file_in, is_unusable
+from datasets.label_formats.dota_folder import label_dir_of, open_dota, unread_folders
+from datasets.label_formats.xml_labels import read_annotation, read_hrsc, read_rolabelimg, turned_fault
+from datasets.label_formats.yolo_folder import label_of, open_yolo, picture_in
 from datasets.label_formats.yolo_obb import read_yolo_obb
-from datasets.picture_files.image_folders import find_images, first_folder_with, is_image
+from datasets.picture_files.image_folders import find_images
 from DOTA_devkit.labels import (
     EVERY_CLASS,
     IGNORE_FLAG,
@@ -33,7 +34,6 @@ from DOTA_devkit.labels import (
 )
 
 DEGREES = "the angle is beyond a full turn of 2 pi: degrees? roLabelImg's are radians, so multiply them by pi / 180"
-CVAT_FILE = "annotations.xml"  # the name in CVAT's own archives
 Read = Callable[[Path, OnBad], Labels]  # of one label file
 
 
@@ -88,71 +88,6 @@ class Format(NamedTuple):
     orphans: Callable[[Path], Sequence[Path]] = lambda data_dir: ()
     unread: Callable[[Path], Sequence[Path]] = lambda data_dir: ()
     missing_is_empty: bool = False
-
-
-def detect_format(data_dir: Path) -> str:
-    """The format of a data folder by what lies in it. Raises ValueError with what was looked for."""
-    if is_dota_folder(data_dir):
-        return "dota"
-    if (data_dir / "AllImages").is_dir():
-        return "hrsc"
-    xml_files = files_in(_xml_dir(data_dir), ".xml")
-    if xml_files and (data_dir / "JPEGImages-trainval").is_dir():
-        remedy = conversion_to_dota(data_dir, "dior")
-        raise ValueError(f"{data_dir}: the pictures of DIOR-R lie in two folders; bring them together: {remedy}")
-    if xml_files and [path.name for path in xml_files] != [CVAT_FILE]:
-        return "rolabelimg"
-    if is_yolo_folder(data_dir):
-        return "yolo_obb"
-    if not data_dir.is_dir():
-        raise ValueError(f"{data_dir}: no such data folder")
-    if (data_dir / "FullDataSet" / "AllImages").is_dir():
-        raise ValueError(f"{data_dir}: HRSC2016's pictures lie in {data_dir / 'FullDataSet'}; give that folder")
-    below = first_folder_with(_xml_dir(data_dir), lambda path: path.suffix.lower() == ".xml")
-    if below:
-        raise ValueError(
-            f"{data_dir}: labels lie in folders of it, such as {below}; name one of them, or bring them together: "
-            f"{conversion_to_dota(data_dir, 'rolabelimg')}"
-        )
-    if xml_files:
-        remedy = conversion_to_dota(data_dir, "cvat", "--copy_images")
-        raise ValueError(f"{data_dir}: holds CVAT's {CVAT_FILE}, which is not trained on as it is; {remedy}")
-    if _looks_like_coco(data_dir):
-        remedy = conversion_to_dota(data_dir, "coco")
-        raise ValueError(f"{data_dir}: holds labels in COCO's JSON, which are not trained on as they are; {remedy}")
-    if _looks_like_labelme(data_dir):
-        remedy = conversion_to_dota(data_dir, "labelme")
-        raise ValueError(
-            f"{data_dir}: holds JSON beside the pictures, as labelme and X-AnyLabeling write it, which is not trained "
-            f"on as it is; {remedy}, or --from xanylabeling"
-        )
-    raise ValueError(
-        f"{data_dir}: no known dataset; looked for labelTxt/ or annfiles/, also in train/ and val/ (dota), AllImages/ "
-        "and Annotations/ (hrsc), *.xml as of roLabelImg in the folder itself, in xml/ or the like (rolabelimg), "
-        "data.yaml or images/ and labels/ (yolo_obb); name it with --dataset or convert it with tools.convert_labels"
-    )
-
-
-def conversion_to_dota(folder: Path | str, source: str, placing: str = "--link_images") -> str:
-    """The command that makes a folder of another format one that is trained on."""
-    return f"python -m tools.convert_labels {folder} NEW_FOLDER --from {source} --to dota {placing}"
-
-
-def _looks_like_coco(data_dir: Path) -> bool:
-    """Whether there is JSON where COCO or Roboflow have it, or beside the pictures."""
-    places = ("annotations/*.json", "*/_annotations.coco.json", "*.coco.json", "instances*.json")
-    return any(next(data_dir.glob(place), None) is not None for place in places)
-
-
-def _looks_like_labelme(data_dir: Path) -> bool:
-    """Whether a picture has JSON of its name beside it, in the folder itself or in images/."""
-    names = {path.with_suffix("") for folder in (data_dir, data_dir / "images") for path in files_in(folder, ".json")}
-    return any(
-        path.with_suffix("") in names
-        for folder in {name.parent for name in names}
-        for path in folder.glob("*")
-        if is_image(path)
-    )
 
 
 def list_images(dataset: str, data_dir: Path) -> dict[str, Path]:
@@ -308,11 +243,6 @@ def _yolo_label_path(data_dir: Path, name: str) -> Path:
     return label_of(image_path)
 
 
-def _xml_dir(data_dir: Path) -> Path:
-    """XML lies beside the pictures, or in a folder of its own beside images/ or JPEGImages/."""
-    return next((data_dir / name for name in XML_FOLDERS if (data_dir / name).is_dir()), data_dir)
-
-
 def _image_dir(data_dir: Path) -> Path:
     return next((data_dir / name for name in ("images", "JPEGImages") if (data_dir / name).is_dir()), data_dir)
 
@@ -355,7 +285,7 @@ FORMATS: dict[str, Format] = {
     ),
     "rolabelimg": Format(
         image_dir=_image_dir,
-        label_path=lambda data_dir, name: file_in(_xml_dir(data_dir), name, ".xml"),
+        label_path=lambda data_dir, name: file_in(xml_dir(data_dir), name, ".xml"),
         read=read_rolabelimg,
         reader_in=_rolabelimg_reader,
         class_names=_found_classes,

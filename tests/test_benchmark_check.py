@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datasets.readers import detect_format
+from datasets.format_detection import detect_format
 from tools.benchmarks.benchmark_check import make_label_files
 from tools.check_data import main
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.readers import detect_format, read_classes, read_samples
+from datasets.format_detection import detect_format
+from datasets.readers import read_classes, read_samples
 from tools import benchmark
 from tools.benchmarks import benchmark_train
 from tools.benchmarks.benchmark_train import SETTINGS, TrialProcess, draw_data

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from datasets.format_detection import detect_format
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_of, open_dota, unread_folders
 from datasets.label_formats.label_folders import read_dota_folder
-from datasets.readers import detect_format, list_images, read_classes, read_samples
+from datasets.readers import list_images, read_classes, read_samples
 from datasets.splits import ListError, choose_split
 from tests.label_documents import PNG, write
 from tools.config import Config

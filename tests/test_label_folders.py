@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from datasets.format_detection import detect_format
 from datasets.label_formats.annotations import AS_RECTANGLE, AnnotatedSet, Ledger
 from datasets.label_formats.label_folders import (
     WIDE_ANGLES,
@@ -21,7 +22,7 @@ from datasets.label_formats.label_folders import (
     write_lists,
 )
 from datasets.label_formats.places import AS_EMPTY, UNLABELLED, add_unlabelled, locate_pictures
-from datasets.readers import detect_format, read_classes, read_samples
+from datasets.readers import read_classes, read_samples
 from DOTA_devkit.labels import LabelError, read_labels
 from tests import test_dota_folder as dota
 from tests.label_documents import (

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from datasets.format_detection import detect_format
 from datasets.picture_files.image_folders import find_images
 from datasets.picture_files.images import ImageError, read_image
-from datasets.readers import detect_format, read_classes, read_samples
+from datasets.readers import read_classes, read_samples
 from datasets.splits import read_list
 from DOTA_devkit.labels import read_labels
 from DOTA_devkit.tile_index import read_index

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets.format_detection import detect_format
 from datasets.picture_files.layouts import Reading
-from datasets.readers import FORMATS, detect_format
+from datasets.readers import FORMATS
 from DOTA_devkit.atomic import write_json, write_text
 from tools.data_check.data_checks import KINDS, Finding, escaped
 from tools.data_check.data_folder import DataLayout, lay_out

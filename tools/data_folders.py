@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets.format_detection import detect_format
 from datasets.picture_files.image_folders import no_picture_in
 from datasets.picture_files.images import ImageError
-from datasets.readers import detect_format, get_format, list_images
+from datasets.readers import get_format, list_images
 from tools.running.command_line import SettingsError
 from tools.running.messages import warn, warn_of_dead_links
 from tools.tile_folder import unfinished_tiles

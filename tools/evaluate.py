@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from datasets.class_lists import DOTA_CLASSES
+from datasets.format_detection import conversion_to_dota, detect_format
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_in, parts_of
-from datasets.readers import conversion_to_dota, detect_format
 from DOTA_devkit.atomic import write_json
 from DOTA_devkit.bootstrap import ap50_intervals, with_intervals
 from DOTA_devkit.evaluation import IOU_THRESHOLDS

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from datasets.class_lists import dota_classes, nearest_dota_classes, unknown_class
+from datasets.format_detection import conversion_to_dota, detect_format
 from datasets.label_formats.dota_folder import is_dota_folder, label_dir_in, open_dota
 from datasets.picture_files.image_folders import no_picture_in
 from datasets.picture_files.images import ImageError
 from datasets.picture_files.layouts import MOST_IN_COLOURS, Reading
 from datasets.picture_files.rasters import why_no_rasterio
-from datasets.readers import FORMATS, conversion_to_dota, detect_format, names_found, read_classes
+from datasets.readers import FORMATS, names_found, read_classes
 from datasets.splits import VAL_LISTS
 from DOTA_devkit.atomic import write_json, write_lines
 from DOTA_devkit.clipping import clip_quads

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.demo import ensure_demo
+from datasets.format_detection import detect_format
 from datasets.picture_files.image_sizes import picture_size
-from datasets.readers import detect_format, get_format, list_images, read_classes
+from datasets.readers import get_format, list_images, read_classes
 from datasets.splits import choose_split
 from DOTA_devkit.atomic import write_csv, write_lines
 from DOTA_devkit.boxes import boxes_to_quads
