@@ -199,8 +199,8 @@ def test_predictions_become_boxes_to_correct(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["{src}", "{src}", "--from", "dota", "--to", "dota"], "lies in the data folder"),
-        (["{src}", "{src}/labels", "--from", "dota", "--to", "yolo_obb"], "lies in the data folder"),
+        (["{src}", "{src}", "--from", "dota", "--to", "dota"], "lies in the source"),
+        (["{src}", "{src}/labels", "--from", "dota", "--to", "yolo_obb"], "lies in the source"),
         (["{src}", "{used}", "--from", "dota", "--to", "yolo_obb"], "is in use; name a new or empty folder"),
         (["{src}/none", "{out}", "--from", "dota", "--to", "yolo_obb"], "none: no such file or folder"),
         (["{src}", "{out}", "--from", "dota", "--to", "hrsc"], "invalid choice: 'hrsc'"),
