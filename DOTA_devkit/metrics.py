@@ -145,7 +145,8 @@ def _best_f1(curve: Curve | None, num_truths: int) -> dict[str, float | None]:
     """Precision, recall and F1 at the score that gives the best F1; zeros when there is no hit, None without truth.
 
     F1 is the same from there down to just above the next lower score. The threshold is the middle between the two, as
-    far as can be from what it parts: objects in other pictures score somewhat less than the weakest of these.
+    far as can be from what it parts: objects in other pictures score somewhat less than the weakest of these. Where
+    nothing scores less, nobody knows what was cut off, and it is the score itself.
     """
     if curve is None:
         return dict.fromkeys(("precision", "recall", "f1", "score_threshold"))
@@ -157,8 +158,8 @@ def _best_f1(curve: Curve | None, num_truths: int) -> dict[str, float | None]:
     if not f1.any():
         return {"precision": 0.0, "recall": 0.0, "f1": 0.0, "score_threshold": None}
     k = int(f1.argmax())
-    next_lower = curve.scores[ends[k] + 1] if ends[k] + 1 < len(curve.scores) else 0.0
-    middle = (float(curve.scores[ends[k]]) + float(next_lower)) / 2
+    lowest, *lower = curve.scores[ends[k] : ends[k] + 2].tolist()
+    middle = (lowest + lower[0]) / 2 if lower else lowest
     return {"precision": float(precision[k]), "recall": float(recall[k]), "f1": float(f1[k]), "score_threshold": middle}
 
 

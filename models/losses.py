@@ -143,8 +143,9 @@ def focal_sum(logits: Tensor, heatmap: Tensor) -> Tensor:
     is_center = heatmap == 1
     # Both branches are one function of the logit of being wrong. sigmoid(-x) and not 1 - sigmoid(x): the latter rounds
     # to 0, and its gradient with it, long before the former.
-    wrong = torch.where(is_center, -logits, logits)
-    weight = torch.where(is_center, 1.0, torch.where(heatmap < 0, 0.0, (1 - heatmap).pow(4)))
+    is_ignored = heatmap < 0
+    wrong = torch.where(is_center, -logits, torch.where(is_ignored, 0.0, logits))  # 0 times infinity would be no number
+    weight = torch.where(is_center, 1.0, torch.where(is_ignored, 0.0, (1 - heatmap).pow(4)))
     return (weight * wrong.sigmoid().square() * functional.softplus(wrong)).sum()
 
 

@@ -180,12 +180,20 @@ def test_parts_of_other_names_are_read_too(tmp_path: Path, name: str) -> None:
     assert {picture.name: picture.split for picture in read_dota_folder(tmp_path).pictures}["c"] == "val"
 
 
-def test_two_parts_of_one_role_are_one_split(tmp_path: Path) -> None:
+def test_of_two_parts_of_one_role_the_first_is_read_and_the_other_told(tmp_path: Path) -> None:
     part(tmp_path / "train", ["a"])
     part(tmp_path / "val", ["b"])
-    part(tmp_path / "valid", ["c"])
-    assert sides(tmp_path) == (["a"], ["b", "c"])
-    assert sorted(lay_out("dota", tmp_path).parts["val"].members) == ["b", "c"]
+    part(tmp_path / "valid", ["b", "c"])
+    assert sides(tmp_path) == (["a"], ["b"])
+    assert unread_folders(tmp_path) == [tmp_path / "valid" / "images"]
+
+
+@pytest.mark.parametrize("name", [".thumbs", "@eaDir", "__MACOSX"])
+def test_folders_that_systems_keep_beside_pictures_are_no_data(tmp_path: Path, name: str) -> None:
+    part(tmp_path, ["a"])
+    (tmp_path / "images" / name).mkdir()
+    (tmp_path / "images" / name / "a.png").write_bytes(PNG)
+    assert unread_folders(tmp_path) == []
 
 
 def test_a_split_is_called_by_its_own_name(tmp_path: Path) -> None:

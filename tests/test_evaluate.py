@@ -246,7 +246,7 @@ def test_the_table_shows_the_overlaps_that_were_measured(files: Files, capsys: p
     assert files.run("--iou", "0.6", "0.5", "0.625") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == "class truths detections AP50 AP60 AP625 precision recall at score".split()
-    assert lines[3].split() == ["ship", "1", "1"] + ["1.0000"] * 5 + ["0.4500"]
+    assert lines[3].split() == ["ship", "1", "1"] + ["1.0000"] * 5 + ["0.9000"]
 
 
 # -- errors

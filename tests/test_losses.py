@@ -233,6 +233,8 @@ def test_ignored_cells_have_neither_loss_nor_gradient() -> None:
     assert not maps.hm.grad[ignored].any()
     assert maps.hm.grad[~ignored].all()
     assert focal_sum(maps.hm, torch.full_like(targets.hm, -1)) == 0
+    beyond = torch.full((1, 1, 2, 2), math.inf)  # of fp16, where nothing holds them down
+    assert focal_sum(beyond, torch.full_like(beyond, -1)) == 0
 
 
 def gradient_norm(net: CTRBOX, images: Tensor, targets: SimpleNamespace) -> float:

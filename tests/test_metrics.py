@@ -32,7 +32,10 @@ def test_the_threshold_lies_in_the_middle_of_where_f1_is_best() -> None:
     assert (item["f1"], item["score_threshold"]) == (1.0, 0.35)
     without_stray = {"a": found([square(0), square(50)], [0.9, 0.5])}
     item = metrics_dict(evaluate(without_stray, truths, ["ship"]))["classes"]["ship"]
-    assert (item["f1"], item["score_threshold"]) == (1.0, 0.25)
+    assert (item["f1"], item["score_threshold"]) == (1.0, 0.5), "nobody knows what scores less and was cut off"
+    below_zero = {"a": found([square(0)], [-0.5])}  # of another program
+    item = metrics_dict(evaluate(below_zero, truths, ["ship"]))["classes"]["ship"]
+    assert (item["score_threshold"], item["fit_iou"]) == (-0.5, 1.0)
 
 
 def test_the_best_f1_does_not_cut_between_equal_scores() -> None:
@@ -40,7 +43,7 @@ def test_the_best_f1_does_not_cut_between_equal_scores() -> None:
     truths = {"a": truth([square(0)], [0])}
     detections = {"a": found([square(0), square(50)], [0.5, 0.5])}
     item = metrics_dict(evaluate(detections, truths, ["ship"]))["classes"]["ship"]
-    assert (item["precision"], item["recall"], item["score_threshold"]) == (0.5, 1.0, 0.25)
+    assert (item["precision"], item["recall"], item["score_threshold"]) == (0.5, 1.0, 0.5)
     assert item["AP50"] == 1.0  # as published: equal scores go one after the other
 
 
@@ -126,7 +129,7 @@ def test_the_table_is_aligned_in_any_script() -> None:
         "at",
         "score",
     ]
-    assert lines[2].split() == ["小型车辆", "1", "1", "1.0000", "1.0000", "1.0000", "1.0000", "1.0000", "0.4500"]
+    assert lines[2].split() == ["小型车辆", "1", "1", "1.0000", "1.0000", "1.0000", "1.0000", "1.0000", "0.9000"]
     assert lines[4].split() == ["none", "0", "0", "n/a", "n/a", "n/a", "n/a", "n/a", "n/a"]
     assert lines[-1].split()[:4] == ["mean", "2", "2", "1.0000"]
     assert lines[-1].split()[5] == f"{(1 + 0.7) / 2:.4f}"  # 9 / 11 = 0.818 is above seven of the ten thresholds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import cv2
@@ -49,7 +50,7 @@ def test_without_labels_the_pictures_are_those_that_the_results_tell_of(dota_fol
     data_dir = dota_folder()
     run_dir = as_found(data_dir, tmp_path / "run")
     assert main([str(run_dir), str(tmp_path / "none")]) == 2
-    assert "--images DIR or --data_dir DIR" in capsys.readouterr().err
+    assert "its pictures are not known; --images DIR" in capsys.readouterr().err
     tell(run_dir, pictures=str(data_dir / "images"), classes=["boat", "car"])
     assert main([str(run_dir), str(tmp_path / "told")]) == 0
     assert main([str(run_dir), str(tmp_path / "named"), "--images", str(data_dir)]) == 0
@@ -148,3 +149,61 @@ def test_nothing_is_written_beside_inputs_or_over_other_files(dota_folder, tmp_p
     assert main([str(run_dir), str(tmp_path / "used"), "--data_dir", str(data_dir)]) == 2
     assert "in use" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "used").iterdir()] == ["mine.txt"]
+
+
+def test_pictures_that_are_not_at_hand_are_told(dota_folder, tmp_path, capsys) -> None:
+    """They vanished from the page, and their objects from its counts, without a word."""
+    data_dir = dota_folder()
+    run_dir = as_found(data_dir, tmp_path / "run")
+    tell(run_dir, images=["scene_0", "elsewhere_1", "elsewhere_2"])
+    assert main([str(run_dir), str(tmp_path / "out"), "--data_dir", str(data_dir)]) == 0
+    assert "2 pictures of its 3 are not in" in capsys.readouterr().err
+    assert [picture["name"] for picture in shown(tmp_path / "out")["pictures"]] == ["scene_0"]
+
+
+def test_the_page_says_so_where_nobody_knows_what_was_looked_at(dota_folder, tmp_path) -> None:
+    data_dir = dota_folder()
+    run_dir = as_found(data_dir, tmp_path / "run")
+    assert main([str(run_dir), str(tmp_path / "told"), "--data_dir", str(data_dir)]) == 0
+    (run_dir / "results" / "origin.json").unlink()
+    assert main([str(run_dir), str(tmp_path / "guessed"), "--data_dir", str(data_dir)]) == 0
+    pages = [(tmp_path / name / "results.html").read_text("utf-8") for name in ("told", "guessed")]
+    assert ["do not tell what else was looked at" in page for page in pages] == [False, True]
+
+
+def test_a_place_that_is_gone_and_a_pattern_that_results_tell_of_are_named(dota_folder, tmp_path, capsys) -> None:
+    data_dir = dota_folder()
+    run_dir = as_found(data_dir, tmp_path / "run")
+    tell(run_dir, pictures="/gone/pictures")
+    assert main([str(run_dir), str(tmp_path / "gone")]) == 2
+    assert "/gone/pictures is not there any more" in capsys.readouterr().err
+    tell(run_dir, pictures=f"{data_dir}/*/*.png")
+    assert main([str(run_dir), str(tmp_path / "pattern")]) == 0
+    tell(run_dir, images=["other"])
+    assert main([str(run_dir), str(tmp_path / "other")]) == 1
+    assert "pictures of the pattern; name" in capsys.readouterr().err
+
+
+def test_labels_of_which_none_can_be_used_are_not_called_pictures(dota_folder, tmp_path, capsys) -> None:
+    data_dir = dota_folder()
+    run_dir = as_found(data_dir, tmp_path / "run")
+    for path in (data_dir / "labelTxt").iterdir():
+        path.write_text("1 2 3\n", encoding="utf-8")
+    assert main([str(run_dir), str(tmp_path / "out"), "--data_dir", str(data_dir)]) == 1
+    assert "none of the 4 pictures has labels that can be used" in capsys.readouterr().err
+
+
+def test_a_stop_leaves_nothing_in_the_way_of_the_next_try(dota_folder, tmp_path, monkeypatch) -> None:
+    """The pictures so far made the folder one that is in use."""
+    data_dir = dota_folder()
+    run_dir, write = as_found(data_dir, tmp_path / "run"), show_results.write_picture
+    command = [str(run_dir), str(tmp_path / "out"), "--data_dir", str(data_dir)]
+
+    def stopped(path: Path, picture: np.ndarray) -> None:
+        write(path, picture)
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(show_results, "write_picture", stopped)
+        assert main(command) == 130
+    assert main(command) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,11 +16,12 @@ from datasets.picture_files.images import ImageError
 from datasets.picture_files.layouts import BY_THE_FILE, Reading
 from datasets.picture_files.picture_windows import open_picture
 from datasets.readers import FORMATS, read_classes, read_samples
+from datasets.splits import ListError
 from DOTA_devkit.atomic import write_text
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.task_files import NO_DETECTIONS
 from DOTA_devkit.truths import ImageTruth
-from tools.data import truths_of
+from tools.data import none_readable, truths_of
 from tools.data_check.data_checks import escaped
 from tools.data_folders import open_folder
 from tools.detection.looked_at import LookedAt, looked_at, pictures_asked_for, pictures_told
@@ -76,12 +78,17 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     chosen = _choose(compared, options, has_truth=looked.truths is not None)
     reading = Reading(options.value_range, options.bands)
     reading = reading_in(results) if reading == BY_THE_FILE else reading
-    shown = [*stop.between(_write_pictures(chosen, compared, looked.images, options, reading, problems))]
+    try:
+        shown = [*stop.between(_write_pictures(chosen, compared, looked.images, options, reading, problems))]
+    except BaseException:
+        shutil.rmtree(options.out / PICTURES, ignore_errors=True)  # without the page they would stand in its way
+        raise
     if not shown:
-        raise ImageError(f"none of the pictures can be read, such as {problems[0]}")
+        raise ImageError(f"none of the pictures can be read, such as {problems[-1]}")
     facts = {
         "results": escaped(str(results)),
         "labels": escaped(str(options.data_dir)),
+        "is_told": found.is_told,
         "choice": "chosen by seed" if looked.truths is None else f"those with most errors from {USUAL_SCORE} on",
     }
     page = result_page(
@@ -101,6 +108,8 @@ def _labelled(options: argparse.Namespace, results: Path, problems: list) -> Loo
     found = found.among(read_classes(dataset, data_dir, found.names))
     how = {"on_bad_label": problems.append, "missing_labels": options.missing_labels}
     samples = read_samples(dataset, data_dir, found.names, found.class_names, **how)
+    if not samples:
+        raise ListError(f"{data_dir}: {none_readable(found.names)}")
     truths = truths_of(samples)
     return Looked(images, found._replace(names=[name for name in found.names if name in truths]), truths)
 
@@ -109,13 +118,15 @@ def _without_labels(options: argparse.Namespace, results: Path) -> Looked:
     """The results, on the pictures that they are of."""
     place = pictures_told(results) if options.images is None else pictures_asked_for(options.images)
     if place is None:
-        raise SettingsError(f"{results}: does not tell where its pictures lie; --images DIR or --data_dir DIR does")
+        raise SettingsError(
+            f"{results}: its pictures are not known; --images DIR or --data_dir DIR tells where they are"
+        )
     if isinstance(place, Path):
         if not place.is_dir():
             raise SettingsError(f"--images {place}: no such folder")
         refuse_data_folder(options.out, place, what="the folder of the pictures")
     images = predicted_pictures(place) if isinstance(place, Path) else place
-    return Looked(images, looked_at(results, images, place if isinstance(place, Path) else options.images), None)
+    return Looked(images, looked_at(results, images, place if isinstance(place, Path) else "the pattern"), None)
 
 
 def _choose(compared: Sequence[Compared], options: argparse.Namespace, has_truth: bool) -> list[int]:

@@ -44,12 +44,19 @@ def open_dota(data_dir: Path) -> DotaFolder:
 
 
 def unread_folders(data_dir: Path) -> list[Path]:
-    """Folders with pictures that nothing reads: in a folder `images`, or called like a part beside one. A `trainval/`
-    beside `train/` is meant to be passed over."""
+    """Folders with pictures that nothing reads: in a folder `images`, or called like a part beside one, or beside
+    another part of its role. A `trainval/` beside `train/` is meant to be passed over."""
     parts = parts_of(data_dir)
-    beside = [part for part in _parts_in(data_dir) if part not in parts]
-    below = [path for part in parts for path in sorted((part / IMAGES).glob("*/"))]
-    return [path for path in (*below, *(part / IMAGES for part in beside)) if any(map(is_image, path.glob("*")))]
+    passed_over = {data_dir / "trainval"} if data_dir / "train" in parts else set()
+    beside = {data_dir / name for name in ROLES} - {*parts} - passed_over
+    below = [path for part in parts for path in sorted((part / IMAGES).glob("*/")) if not _is_of_systems(path.name)]
+    candidates = [*below, *(part / IMAGES for part in sorted(beside))]
+    return [path for path in candidates if any(map(is_image, path.glob("*")))]
+
+
+def _is_of_systems(name: str) -> bool:
+    """Whether a folder of this name is one that programs keep for themselves: thumbnails, for instance."""
+    return name.startswith(".") or name in ("@eaDir", "__MACOSX")
 
 
 def label_dir_in(folder: Path) -> Path:
@@ -111,9 +118,12 @@ def names_of_val(part: Path) -> frozenset[str]:
 
 
 def _parts_in(data_dir: Path) -> list[Path]:
-    parts = [data_dir / name for name in ROLES if (data_dir / name / IMAGES).is_dir()]
-    has_train = any(part.name == "train" for part in parts)
-    return [part for part in parts if not (has_train and part.name == "trainval")]
+    """Of each role the first part that is there, of train/ and trainval/ for instance."""
+    first: dict[str, Path] = {}
+    for name, role in ROLES.items():
+        if (data_dir / name / IMAGES).is_dir():
+            first.setdefault(role, data_dir / name)
+    return list(first.values())
 
 
 @lru_cache(maxsize=8)
@@ -130,9 +140,7 @@ def _list_parts(parts: tuple[Path, ...], stamps: tuple[int, ...]) -> DotaFolder:
         if part not in read:  # its pictures are never scored; what is called like one that is read is passed over
             found[part] = {name: path for name, path in found[part].items() if name not in taken}
     images = {name: path for images in found.values() for name, path in images.items()}
-    splits: dict[str, list[str]] = {}
-    for part in labelled if len(parts) > 1 else ():
-        splits.setdefault(ROLES[part.name], []).extend(found[part])
+    splits = {ROLES[part.name]: list(found[part]) for part in labelled} if len(parts) > 1 else {}
     unlabelled = [name for part in parts if part not in read for name in found[part]]
     return DotaFolder(images, splits, frozenset(unlabelled))
 

@@ -159,8 +159,7 @@ def _find_files(dataset: str, data_dir: Path, findings: list[Finding]) -> tuple[
             findings.append(Finding("dead-link", "", escaped(str(path)), 0, DEAD))
         labels |= {path.stem: path for path in _files(label_dir, {suffix.lower()}) if path.stem not in elsewhere}
         if part:
-            members = parts[part].members if part in parts else {}
-            parts[part] = Part(image_dir.parent, members | dict.fromkeys(found, 0))
+            parts[part] = Part(image_dir.parent, dict.fromkeys(found, 0))
     for path in get_format(dataset).unread(data_dir):
         findings.append(Finding("unread-folder", "", escaped(str(path)), 0, "nothing reads the pictures in it"))
     if not images:

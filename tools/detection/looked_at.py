@@ -22,11 +22,13 @@ LIST = ".txt"  # of pictures, in the folder of the data
 
 class LookedAt(NamedTuple):
     """names: of the pictures that were looked at and are at hand, sorted.  detections: what was found, by the name of
-    the picture.  class_names: that the labels of the detections count, as the network does where the results tell."""
+    the picture.  class_names: that the labels of the detections count, as the network does where the results tell.
+    is_told: whether they tell what was looked at; else `names` are of the pictures with a box."""
 
     names: list[str]
     detections: dict[str, ImageDetections]
     class_names: list[str]
+    is_told: bool
 
     def among(self, class_names: Sequence[str]) -> LookedAt:
         """The same with these classes first, and its own behind them where they are none of these."""
@@ -36,9 +38,9 @@ class LookedAt(NamedTuple):
         return self._replace(detections=found, class_names=every)
 
 
-def looked_at(results: Path, images: Mapping[str, Path], place: Path) -> LookedAt:
+def looked_at(results: Path, images: Mapping[str, Path], place: Path | str) -> LookedAt:
     """What a folder of result files tells of `images`, which are called by name and lie in `place`. Warns where it does
-    not tell what was looked at: then the pictures with a box count.
+    not tell what was looked at: then the pictures with a box count; and of those that are not among `images`.
 
     Raises ValueError where it is of none of them.
     """
@@ -48,13 +50,17 @@ def looked_at(results: Path, images: Mapping[str, Path], place: Path) -> LookedA
     class_names = sorted(there, key=order.index) if isinstance(order, list) and {*there} <= {*order} else there
     detections = called_as(read_results(results, class_names).images, images, results)
     seen = told if isinstance(told, list) else [*detections]
-    names = sorted({name for entry in seen if (name := spelling_in(images, str(entry))) is not None})
+    spelt = {str(entry): spelling_in(images, str(entry)) for entry in seen}
+    names = sorted({name for name in spelt.values() if name is not None})
     if not names:
         what = f"is of none of the {len(images)} pictures of {place}; name the results on these"
         raise ValueError(f"{results}: {what if seen else 'holds no box, and does not tell what was looked at'}")
     if not isinstance(told, list):
         warn(f"{results}: does not tell what was looked at; the {counted(len(names), 'picture')} with boxes count")
-    return LookedAt(names, detections, class_names)
+    if lost := [entry for entry, name in spelt.items() if name is None]:
+        pictures = counted(len(lost), "picture")
+        warn(f"{results}: {pictures} of its {len(spelt)} are not in {place}, such as {lost[0]}, and are left out")
+    return LookedAt(names, detections, class_names, isinstance(told, list))
 
 
 def pictures_at(place: Path) -> Path | dict[str, Path]:
@@ -81,7 +87,8 @@ def pictures_told(results: Path) -> Path | dict[str, Path] | None:
         pictures = pictures_at(Path(told))
         if isinstance(pictures, Path):
             pictures = pictures.parent if pictures.suffix.lower() in (*IMAGE_SUFFIXES, LIST) else pictures
-            pictures = pictures if pictures.is_dir() else None
+            if not pictures.is_dir():
+                raise ImageError(f"{told} is not there any more")
     except (OSError, ImageError) as error:  # of a text that is no path, or no longer matches any
         warn(f"the pictures of these results: {error}; --images DIR tells where they are")
         return None

@@ -17,14 +17,11 @@ let view = null;  // what the viewer shows of it: x, y, width, height
 
 // ---- counts
 
-function total(rows, label, from) {
-  let sum = 0;
-  for (let place = from; place <= steps; place++) sum += rows[label][place];
-  return sum;
-}
+for (const counts of [values.boxes, values.right, values.false])  // at a step -> from there on
+  for (const row of counts) for (let place = steps - 1; place >= 0; place--) row[place] += row[place + 1];
 
 function score(labels, from) {
-  const sum = (rows) => labels.reduce((so_far, label) => so_far + total(rows, label, from), 0);
+  const sum = (counts) => labels.reduce((so_far, label) => so_far + counts[label][from], 0);
   const objects = labels.reduce((so_far, label) => so_far + values.objects[label], 0);
   const found = {boxes: sum(values.boxes), right: sum(values.right), false: sum(values.false), objects};
   found.missed = objects - found.right;
@@ -34,15 +31,16 @@ function score(labels, from) {
   return found;
 }
 
-// The middle of where F1 is best, as metrics.json has it, and that; where nothing is right the present step, and 0.
+// Where F1 is best, and that: the middle between the weakest box that counts for it and the next lower one, as far as
+// there is one on the page, as metrics.json has it. Where nothing is right the lowest step, and 0.
 function bestStep(labels) {
-  let best = 0, low = step, high = step;
+  let best = 0, low = values.least, high = low;
   for (let from = steps; from >= values.least; from--) {
     const f1 = score(labels, from).f1;
     if (f1 > best) [best, low, high] = [f1, from, from];
     else if (f1 === best && from === low - 1) low = from;
   }
-  return [Math.ceil((low + high) / 2), best];
+  return [low > values.least ? Math.ceil((low + high) / 2) : high, best];
 }
 
 function isSeen(box) { return box[STEP] >= step && chosen[box[CLASS]]; }
@@ -55,45 +53,60 @@ function countsOf(picture) {
     missed: picture.objects.filter(isMissed).length};
 }
 
-// ---- the table of classes
-
-function cell(row, text, isNumber) {
-  const made = row.insertCell();
-  made.textContent = text;
-  if (isNumber) made.className = "n";
-  return made;
-}
+// ---- the table of classes: its rows are made once, and what they say changes
 
 const shareOf = (value) => Number.isFinite(value) ? value.toFixed(3) : "n/a";
+const rows = [];  // of all chosen classes, then of each class: {labels, cells, box, best}
 
-function numbersOf(row, labels) {
-  const found = score(labels, step);
-  if (!hasTruth) { cell(row, found.boxes, true); return; }
-  const [at, best] = bestStep(labels);
-  const numbers = [found.objects, found.boxes, found.right, found.false, found.missed, shareOf(found.precision),
-    shareOf(found.recall), shareOf(found.f1), best ? `${best.toFixed(3)} from ${(at / steps).toFixed(2)}` : "n/a"];
-  for (const number of numbers) cell(row, number, true);
+function makeRow(body, name, labels) {
+  const row = body.insertRow(), cells = [];
+  row.insertCell().append(...name);
+  for (let number = 0; number < (hasTruth ? 9 : 1); number++) {
+    const made = row.insertCell();
+    made.className = "n";
+    cells.push(made);
+  }
+  rows.push({row, labels, cells});
+  return row;
 }
 
-function drawTable() {
+function makeTable() {
   const body = byId("classes");
-  body.replaceChildren();
+  makeRow(body, ["all chosen classes"], null).className = "sum";
   classes.forEach((item, label) => {
-    const row = body.insertRow(), choice = document.createElement("label"), box = document.createElement("input");
-    const swatch = document.createElement("span");
+    const choice = document.createElement("label"), box = document.createElement("input");
+    const swatch = document.createElement("span"), only = document.createElement("button");
     box.type = "checkbox";
-    box.checked = chosen[label];
+    box.checked = true;
     box.addEventListener("change", () => { chosen[label] = box.checked; draw(); });
     swatch.className = "swatch";
     swatch.style.background = item.colour;
     choice.append(box, swatch, item.name);
-    row.insertCell().append(choice);
-    numbersOf(row, [label]);
+    only.textContent = "only";
+    only.title = `${item.name} alone`;
+    only.addEventListener("click", () => choose((other) => other === label));
+    makeRow(body, [choice, only], [label]);
+    Object.assign(rows.at(-1), {box, best: hasTruth ? bestStep([label]) : null});
   });
-  const row = body.insertRow();
-  row.className = "sum";
-  cell(row, "all chosen classes");
-  numbersOf(row, chosenLabels());
+}
+
+function choose(isChosen) {
+  chosen = classes.map((_, label) => isChosen(label));
+  for (const row of rows) if (row.box) row.box.checked = chosen[row.labels[0]];
+  draw();
+}
+
+function drawTable() {
+  for (const {labels, cells, best} of rows) {
+    const found = score(labels ?? chosenLabels(), step);
+    const told = [found.boxes];
+    if (hasTruth) {
+      const [at, f1] = best ?? bestStep(chosenLabels());
+      told.splice(0, 1, found.objects, found.boxes, found.right, found.false, found.missed, shareOf(found.precision),
+        shareOf(found.recall), shareOf(found.f1), f1 ? `${f1.toFixed(3)} from ${(at / steps).toFixed(2)}` : "n/a");
+    }
+    told.forEach((text, place) => { cells[place].textContent = text; });
+  }
 }
 
 function chosenLabels() { return classes.map((_, label) => label).filter((label) => chosen[label]); }
@@ -153,7 +166,12 @@ function makeCard(picture) {
   frame.append(image, svg);
   card.append(frame, document.createElement("figcaption"));
   card.addEventListener("click", () => open(listed.indexOf(picture)));
-  card.addEventListener("keydown", (event) => { if (event.key === "Enter") open(listed.indexOf(picture)); });
+  card.setAttribute("role", "button");
+  card.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();  // else the same key would press the button that gets the focus
+    open(listed.indexOf(picture));
+  });
   card.picture = picture;
   picture.card = card;
   watcher.observe(card);
@@ -217,14 +235,17 @@ function drawViewer() {
 }
 
 function namesOn(picture) {
-  const seen = picture.boxes.filter(isSeen);
-  if (seen.length > MOST_NAMES) return [];
-  return seen.map((box) => {
-    const made = document.createElementNS(SVG, "text"), corners = box.slice(BOX_CORNERS);
+  const named = [
+    ...picture.objects.filter(isMissed).map((thing) => [thing.slice(OBJECT_CORNERS), `${nameOf(thing)}, missed`]),
+    ...picture.boxes.filter(isSeen).map((box) => [box.slice(BOX_CORNERS), `${nameOf(box)} ${box[SCORE].toFixed(2)}`]),
+  ];
+  if (named.length > MOST_NAMES) return [];
+  return named.map(([corners, text]) => {
+    const made = document.createElementNS(SVG, "text");
     const top = [0, 2, 4, 6].reduce((best, at) => corners[at + 1] < corners[best + 1] ? at : best, 0);
     made.setAttribute("x", corners[top]);
     made.setAttribute("y", corners[top + 1]);
-    made.textContent = `${nameOf(box)} ${box[SCORE].toFixed(2)}`;
+    made.textContent = text;
     return made;
   });
 }
@@ -247,21 +268,31 @@ function pixelsPerPoint() {
 
 function zoom(event) {
   event.preventDefault();
-  const [height, width] = listed[opened].size;
-  const factor = Math.exp(Math.max(-100, Math.min(100, event.deltaY)) / 400);
-  const wanted = Math.max(width / 40, Math.min(width, view[2] * factor)), by = wanted / view[2];
   const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(byId("stage").getScreenCTM().inverse());
-  view = [point.x - (point.x - view[0]) * by, point.y - (point.y - view[1]) * by, wanted, view[3] * by];
+  zoomAt(point.x, point.y, Math.exp(Math.max(-100, Math.min(100, event.deltaY)) / 400));
+}
+
+function zoomAt(x, y, factor) {
+  const [height, width] = listed[opened].size;
+  const wanted = Math.max(width / 40, Math.min(width, view[2] * factor)), by = wanted / view[2];
+  view = [x - (x - view[0]) * by, y - (y - view[1]) * by, wanted, view[3] * by];
   if (wanted === width) view = [0, 0, width, height];
   applyView();
 }
 
 function drag(event) {
   if (!(event.buttons & 1)) return;
-  const scale = pixelsPerPoint();
-  view[0] -= event.movementX * scale;
-  view[1] -= event.movementY * scale;
+  const scale = pixelsPerPoint(), [height, width] = listed[opened].size;
+  const within = (start, length, end) => Math.max(-length / 2, Math.min(end - length / 2, start));  // some of it is seen
+  view[0] = within(view[0] - event.movementX * scale, view[2], width);
+  view[1] = within(view[1] - event.movementY * scale, view[3], height);
   applyView();
+}
+
+function press(event) {
+  const by = {ArrowRight: 1, ArrowLeft: -1}[event.key], factor = {"+": 0.8, "-": 1.25}[event.key];
+  if (by && listed[opened + by]) open(opened + by);
+  if (factor) zoomAt(view[0] + view[2] / 2, view[1] + view[3] / 2, factor);
 }
 
 // ---- all of it
@@ -286,11 +317,11 @@ function start() {
   byId("stage").addEventListener("wheel", zoom, {passive: false});
   byId("stage").addEventListener("pointermove", drag);
   byId("close").addEventListener("click", () => byId("viewer").close());
-  byId("viewer").addEventListener("keydown", (event) => {
-    const by = {ArrowRight: 1, ArrowLeft: -1}[event.key];
-    if (by && listed[opened + by]) open(opened + by);
-  });
+  byId("viewer").addEventListener("keydown", press);
+  byId("all").addEventListener("click", () => choose(() => true));
+  byId("none").addEventListener("click", () => choose(() => false));
   addEventListener("resize", () => { if (byId("viewer").open) applyView(); });
+  makeTable();
   pictures.forEach(makeCard);
   draw();
 }

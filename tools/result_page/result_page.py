@@ -25,7 +25,7 @@ class Compared(NamedTuple):
     """A picture of the results, with its truth where there are labels.
 
     outcome (d,): of each box 1 right, 0 false, -1 does not count.  found_from (n,): the score of the box that found
-    each object, 0 for none.  counts (n,) bool: the objects that have to be found.
+    each object, -1 for none.  counts (n,) bool: the objects that have to be found.
     """
 
     name: str
@@ -55,7 +55,7 @@ def compare(name: str, found: ImageDetections, truth: ImageTruth, ignore_overlap
     """Pair what was found with the objects. As better boxes choose first, what becomes of a box does not depend on the
     score from which on boxes count."""
     matches = match(truth, found, ignore_overlap)
-    found_from = np.zeros(len(truth.labels))
+    found_from = np.full(len(truth.labels), -1.0)
     is_paired = matches.truth_of >= 0
     found_from[matches.truth_of[is_paired]] = found.scores[is_paired]
     return Compared(name, found, truth, matches.of_found, found_from, matches.of_truth >= 0)
@@ -76,7 +76,6 @@ def result_page(
         "least": math.ceil(STEPS * min_score - 1e-6),
         "steps": STEPS,
         "hasTruth": has_truth,
-        "numPictures": len(compared),
         "classes": [
             {"name": escaped(name), "colour": css_color(class_color(label))} for label, name in enumerate(class_names)
         ],
@@ -119,8 +118,10 @@ def _tallies(compared: Sequence[Compared], num_classes: int) -> dict[str, list]:
 
 
 def steps_of(scores: np.ndarray) -> np.ndarray:
-    """The last step of the slider, 0 to 100, at which a box with such a score (d,) is still shown."""
-    return np.floor(np.round(scores.astype(np.float64), 3) * STEPS + 1e-6).astype(np.int64)
+    """The last step of the slider, 0 to 100, at which a box with such a score (d,) is still shown; other programs have
+    scores beyond 1."""
+    steps = np.floor(np.round(scores.astype(np.float64), 3) * STEPS + 1e-6)
+    return np.clip(steps, 0, STEPS).astype(np.int64)
 
 
 def _boxes(item: Compared, scale: float) -> dict[str, list[list[float]]]:
@@ -128,7 +129,7 @@ def _boxes(item: Compared, scale: float) -> dict[str, list[list[float]]]:
     top, and objects [class, step up to which each is found (-1: missed, -2: does not count), x1, y1 ... y4]."""
     order = np.argsort(item.found.scores, kind="stable")
     found, outcome = item.found.at(order), item.outcome[order]
-    steps = np.where(item.found_from > 0, steps_of(item.found_from), -1)
+    steps = np.where(item.found_from >= 0, steps_of(item.found_from), -1)
     steps[~item.counts] = -2
     columns = found.labels, steps_of(found.scores), found.scores, outcome, found.quads
     return {
