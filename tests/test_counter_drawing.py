@@ -14,12 +14,17 @@ def test_lines_and_counts_are_drawn() -> None:
     draw_lines(canvas, [counter])
     assert canvas[148:152, 30:270].max(axis=(0, 2)).min() > 150
     assert not canvas[100:140, :140].any()
+    before = canvas.copy()
     draw_counts(canvas, [counter])
-    text = canvas[100:145].astype(int)
-    assert text.any()
+    zeros = canvas.copy()
     counter.counts["left"] += 1
+    canvas = before.copy()
     draw_counts(canvas, [counter])
-    assert (canvas[100:145] != text).any()
+    above, below = slice(100, 149), slice(152, 200)
+    assert (zeros[above] != before[above]).any()
+    assert (zeros[below] != before[below]).any()
+    assert (canvas[above] != zeros[above]).any(), "who goes up goes to the left of who walks from left to right"
+    assert (canvas[below] == zeros[below]).all()
 
 
 def test_lines_are_seen_on_bright_ground_and_as_broad_as_asked_for() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from tools.drawing import PAPER, WHITE, draw_boxes, draw_line, draw_quad, label_quad, pen_for
+from tools.drawings.lettering import text_size
 from tools.videos.crossings import LineCounter
 from tools.videos.zones import Zone, count_in_zones
 
@@ -68,10 +69,19 @@ def draw_zone_counts(canvas: np.ndarray, zones: Sequence[Zone], counts: Sequence
 
 
 def draw_counts(canvas: np.ndarray, counters: Sequence[LineCounter]) -> None:
-    """Write what has crossed the lines so far beside them."""
+    """Write what has crossed the lines so far beside them, on the side that it went to."""
+    pen = pen_for(canvas, NO_DETECTIONS.quads)
     for number, counter in enumerate(counters, 1):
         seen = counter.line.part_in(canvas.shape[:2])
-        if seen is not None:
-            start, end = np.array(seen).reshape(2, 2)
-            text = f"line {number}: {counter.counts['left']} left, {counter.counts['right']} right"
-            label_quad(canvas, (start + PLACE * (end - start))[None], text, WHITE, taken=[])
+        if seen is None:
+            continue
+        start, end = np.array(seen).reshape(2, 2)
+        along = (end - start) / max(np.linalg.norm(end - start), 1e-9)
+        to_the_right = np.array([-along[1], along[0]])  # y runs down
+        for side, way in (("left", -to_the_right), ("right", to_the_right)):
+            text = f"line {number}, {side}: {counter.counts[side]}"
+            width, height, baseline = text_size(text, pen.letters)
+            reach = np.abs(way) @ (width / 2, height / 2) + HEAD * pen.width  # of the letters, and a gap
+            middle = start + PLACE * (end - start) + reach * way
+            bottom = middle + np.array([0, height / 2 + baseline])
+            label_quad(canvas, bottom[None], text, WHITE, taken=[], scale=pen.letters)
