@@ -108,3 +108,17 @@ def test_the_numbers_that_stand_for_classes_on_the_pages_are_told(
     data_dir = folder(tmp_path / "data", private, (64, 64))
     assert main.main(arguments(data_dir, tmp_path / "run", "--num_epoch", "1")) == 0
     assert f"are drawn as numbers: #0 is {private}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_that_few_objects_choose_the_best_epoch_by_chance_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_dir = folder(tmp_path / "data", "car", (64, 64))
+    assert main.main(arguments(data_dir, tmp_path / "few", "--num_epoch", "1")) == 0
+    said = capsys.readouterr().out
+    assert "1 to validate on, 1 object\n" in said
+    assert "which epoch scores best is mostly chance" in said
+    monkeypatch.setattr(run_description, "FEW_OBJECTS", 1)
+    assert main.main(arguments(data_dir, tmp_path / "enough", "--num_epoch", "1")) == 0
+    assert "mostly chance" not in capsys.readouterr().out

@@ -30,6 +30,7 @@ DECODED = 3  # pictures of which all bands are looked at
 SHOWN_PERCENTILES = (1, 99)  # of a band's levels, of 255: what lies between them is what it shows
 FLAT, RICH = 4, 60  # levels that show next to nothing, and much
 SHOWN_CLASSES = 20
+FEW_OBJECTS = 50  # to validate on: one more or less changes AP50 by hundredths
 
 
 def is_batch_small_for_gpu(config: Config, device: torch.device) -> bool:
@@ -52,9 +53,16 @@ def describe(run: Run, train_samples: Sequence[Sample]) -> None:
         run.log(f"pictures of more than 8 bits: from black to white {ranges_in_words(run.architecture.value_range)}")
     if run.architecture.bands is not None:
         run.log(f"of TIFF files the bands {' '.join(map(str, run.architecture.bands))} are read")
-    num_objects = sum(int((~sample.ignored).sum()) for sample in train_samples)
-    trained_on = f"{counted(len(train_samples), 'picture')} to train on, {counted(num_objects, 'object')}"
-    run.log(f"{trained_on}; {len(run.val_samples)} to validate on")
+    trained_on = (
+        f"{counted(len(train_samples), 'picture')} to train on, {counted(_num_objects(train_samples), 'object')}"
+    )
+    num_to_score = _num_objects(run.val_samples)
+    run.log(f"{trained_on}; {len(run.val_samples)} to validate on, {counted(num_to_score, 'object')}")
+    if num_to_score < FEW_OBJECTS:
+        run.log(
+            "of so few objects which epoch scores best is mostly chance: validate on more, or on folds (--folds of "
+            "tools.split_train_val)"
+        )
     others = "; objects of others are background (--classes)" if config.classes else ""
     run.log(f"classes: {', '.join(run.architecture.class_names)}{others}")
     run.log(f"recipe {config.recipe}: batch {config.batch_size}, {run.schedule.num_steps} steps, {config.optimizer}")
@@ -68,6 +76,10 @@ def describe(run: Run, train_samples: Sequence[Sample]) -> None:
     _warn_of_flat_bands(run, train_samples)
     if not is_new:
         run.log(f"going on after {run.progress.epoch} epochs and {run.progress.step} steps")
+
+
+def _num_objects(samples: Sequence[Sample]) -> int:
+    return sum(int((~sample.ignored).sum()) for sample in samples)
 
 
 def _warn_of_classes(run: Run, samples: Sequence[Sample]) -> None:
