@@ -18,6 +18,7 @@ import numpy as np
 
 from DOTA_devkit.average_precision import RECALL_LEVELS, Curve
 from DOTA_devkit.evaluation import Evaluation
+from DOTA_devkit.truths import HIT_IOU
 
 Interval = tuple[float, float]
 LEAST_PICTURES = 2
@@ -97,9 +98,9 @@ def weighted_ap50(
     NaN where no truth is left. The copies of a detection follow one another. Raises ValueError if overlap 0.5 was not
     measured.
     """
-    if 0.5 not in evaluation.iou_thresholds:
-        raise ValueError(f"AP50 needs overlap 0.5 among the thresholds, got {evaluation.iou_thresholds}")
-    place = evaluation.iou_thresholds.index(0.5)
+    if HIT_IOU not in evaluation.iou_thresholds:
+        raise ValueError(f"AP50 needs overlap {HIT_IOU} among the thresholds, got {evaluation.iou_thresholds}")
+    place = evaluation.iou_thresholds.index(HIT_IOU)
     classes = [(item.curves[place], item.image_truths) for item in evaluation.classes.values()]
     hits = [np.flatnonzero(curve.hit) for curve, _ in classes]
     rows = [

@@ -15,6 +15,7 @@ import numpy as np
 
 from DOTA_devkit.jit import njit
 
+DOWN_RATIO = 4  # pixels of an input per cell of the network's maps, in which boundary vectors are told
 ALIGNED_ANGLE = 1e-3  # radians up to which a rectangle counts as axis-aligned: float32 gives no exact one
 ROTATED_BELOW = 0.95  # a rectangle is rotated when it fills less of its outer horizontal box (Yi et al., section 3)
 ANGLE_RANGES = {  # where the half-open range of angles starts, in radians, and whether w must be the long side

@@ -12,6 +12,7 @@ from DOTA_devkit.average_precision import Curve
 from DOTA_devkit.evaluation import IOU_THRESHOLDS, SIZE_BOUNDS, ClassEvaluation, Evaluation, Hits, SizeScore
 from DOTA_devkit.exactness import exactness
 from DOTA_devkit.text_table import aligned, num_columns, ruled
+from DOTA_devkit.truths import HIT_IOU
 
 FIT_KEYS = (
     *("fit_iou", "fit_center_px", "fit_center_px_95", "fit_angle_deg", "fit_angle_deg_95"),
@@ -123,7 +124,7 @@ def format_sizes(metrics: Mapping[str, Any]) -> str:
 
 def _class_metrics(item: ClassEvaluation, thresholds: tuple[float, ...]) -> dict[str, Any]:
     by_threshold = dict(zip(map(_threshold_key, thresholds), item.curves, strict=True))
-    at_50, at_75 = by_threshold.get("0.50"), by_threshold.get("0.75")
+    at_50, at_75 = by_threshold.get(_threshold_key(HIT_IOU)), by_threshold.get("0.75")
     standard = [by_threshold.get(_threshold_key(threshold)) for threshold in IOU_THRESHOLDS]
     best = _best_f1(at_50 if item.num_truths else None, item.num_truths)
     return {

@@ -11,6 +11,7 @@ from datasets.channel_groups import by_fours
 from datasets.letterbox import letterbox_scale
 from DOTA_devkit.clipping import clip_quads
 
+LONGEST_WARPED = 32766  # pixels; beyond, OpenCV cannot warp
 WINDOWS_ON_OBJECTS = 0.8  # share of the windows that are laid about an object
 MOSAIC_REACH = 0.15  # how far from the middle the parts of a mosaic may meet, of the input's sides
 WINDOW_REACH = 0.3  # how far from the window's middle its object may lie, of the window's sides

@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 
-from datasets.augment import warp_image
+from datasets.augment import LONGEST_WARPED, warp_image
 from datasets.picture_files.picture_windows import PictureWindows
 from DOTA_devkit.boxes import boxes_to_quads, quads_to_boxes
 
-LONGEST_CUT = 32766  # pixels; beyond, OpenCV cannot warp
 _AROUND = 2  # pixels read beyond the cut, which the interpolation looks at
 
 
@@ -40,12 +39,12 @@ def cut_object(
     """What a picture (H, W, c) shows within a box of `upright_boxes` and its margin, w from left to right, in the
     picture's own scale: `cut_size` x c, uint8. Of a picture that is read in windows only that part is read.
 
-    Beyond the picture is the fill. Raises ValueError for a cut that is longer than LONGEST_CUT, ImageError where the
+    Beyond the picture is the fill. Raises ValueError for a cut that is longer than LONGEST_WARPED, ImageError where the
     picture is damaged there.
     """
     height, width = cut_size(box, margin)
-    if max(height, width) > LONGEST_CUT:
-        raise ValueError(f"a cut of {width} x {height} pixels; the longest has {LONGEST_CUT}")
+    if max(height, width) > LONGEST_WARPED:
+        raise ValueError(f"a cut of {width} x {height} pixels; the longest has {LONGEST_WARPED}")
     corners = boxes_to_quads(np.array([[*box[:2], width, height, box[4]]]), "le90")[0]
     low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - _AROUND, 0)
     high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + _AROUND, picture.shape[1::-1])

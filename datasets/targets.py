@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from DOTA_devkit.boxes import encode_vectors
+from DOTA_devkit.boxes import DOWN_RATIO, encode_vectors
 from DOTA_devkit.jit import njit
 
-DOWN_RATIO = 4
 LEAST_OVERLAP = 0.7  # of the box with itself, moved by the radius of its Gaussian
 IGNORED = -1.0
 

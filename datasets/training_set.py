@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.augment import (
+    LONGEST_WARPED,
     Augmentation,
     jitter_colours,
     letterbox_matrix,
@@ -27,7 +28,6 @@ from datasets.readers import Sample
 from datasets.targets import Targets, make_targets
 from DOTA_devkit.boxes import rectangle_sides
 
-LONGEST_SIDE = 32766  # pixels; beyond, OpenCV cannot warp
 MIN_SIDE = 2.0  # input pixels; a thinner object covers less than half a cell of the map and becomes an ignore region
 
 
@@ -106,9 +106,9 @@ class TrainingSet:
     def _picture(self, row: int) -> np.ndarray:
         kept, path = self.pictures[row], self.samples[row].image_path
         picture = self._read(path) if kept is None else kept
-        if max(picture.shape[:2]) > LONGEST_SIDE:
+        if max(picture.shape[:2]) > LONGEST_WARPED:
             remedy = "cut it into tiles with python -m tools.split_tiles"
-            raise ImageError(f"{path}: is longer than {LONGEST_SIDE} pixels, too long to warp; {remedy}")
+            raise ImageError(f"{path}: is longer than {LONGEST_WARPED} pixels, too long to warp; {remedy}")
         return picture
 
     def _read(self, path: Path) -> np.ndarray:

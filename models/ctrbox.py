@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from DOTA_devkit.boxes import DOWN_RATIO
 from models.backbones import Backbone, build_backbone
 from models.combination import CombinationModule, channel_table
 from models.fpn import FPN
@@ -59,7 +60,7 @@ class CTRBOX(Freezable):
         ValueError: no class, an unknown neck, or a width below 1.
     """
 
-    down_ratio = 4  # input pixels per cell; the targets, the decoder and every backbone's C1 agree on it
+    down_ratio = DOWN_RATIO  # input pixels per cell; the targets, the decoder and every backbone's C1 agree on it
     size_multiple = 32  # height and width of the input are multiples of this
 
     def __init__(

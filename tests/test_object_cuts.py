@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.object_cuts import LONGEST_CUT, cut_object, cut_size, upright_boxes
+from datasets.augment import LONGEST_WARPED
+from datasets.object_cuts import cut_object, cut_size, upright_boxes
 from DOTA_devkit.boxes import boxes_to_quads
 from tools.drawing import SUBPIXEL_BITS, fixed_point
 
@@ -72,7 +73,7 @@ def test_beyond_the_border_is_the_fill() -> None:
 
 
 def test_what_is_longer_than_opencv_can_warp_is_refused() -> None:
-    box = np.array([5, 5, LONGEST_CUT + 10, 4, 0.0])
+    box = np.array([5, 5, LONGEST_WARPED + 10, 4, 0.0])
     with pytest.raises(ValueError, match="a cut of 32776 x 4 pixels; the longest has 32766"):
         cut_object(np.zeros((8, 8, 3), np.uint8), box, FILL)
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.augment import LONGEST_WARPED
 from datasets.label_formats.annotations import Ledger, Picture, take_objects
 from datasets.label_formats.csv_table import COLUMNS, rows_of
 from datasets.label_formats.places import locate_pictures
-from datasets.object_cuts import LONGEST_CUT, cut_object, cut_size, upright_boxes
+from datasets.object_cuts import cut_object, cut_size, upright_boxes
 from datasets.picture_files.images import ImageError
 from datasets.picture_files.layouts import Reading
 from datasets.picture_files.picture_windows import open_picture
@@ -37,7 +38,7 @@ TOO_SMALL = "objects with a side shorter than {} px were left out, as asked"
 MOST_PIXELS = 16  # of a cut, times those of its picture
 BEYOND = "objects of many times the size of their picture"
 OUTSIDE = "objects of which their picture shows nothing were not cut out"
-TOO_LONG = f"objects longer than {LONGEST_CUT} px, which no cut can be"
+TOO_LONG = f"objects longer than {LONGEST_WARPED} px, which no cut can be"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,7 +82,7 @@ def _cut_all(picture: Picture, options: argparse.Namespace, ledger: Ledger) -> I
     for number, box in enumerate(upright_boxes(objects.labels.quads, options.upright == "first_side")):
         if min(box[2:4]) < options.min_side:
             ledger.changed[TOO_SMALL.format(options.min_side)] += 1
-        elif max(cut_size(box, options.margin)) > LONGEST_CUT:
+        elif max(cut_size(box, options.margin)) > LONGEST_WARPED:
             ledger.left_out[TOO_LONG] += 1
         else:
             wanted.append((number, box))

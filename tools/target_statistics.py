@@ -9,9 +9,9 @@ import numpy as np
 
 from datasets.augment import letterbox_matrix, warp_quads
 from datasets.readers import Sample
-from datasets.targets import DOWN_RATIO, Targets
+from datasets.targets import Targets
 from datasets.training_set import MIN_SIDE, Shown, TrainingSet
-from DOTA_devkit.boxes import encode_vectors, rectangle_sides
+from DOTA_devkit.boxes import DOWN_RATIO, encode_vectors, rectangle_sides
 from tools.drawings.target_picture import share_ignored
 
 PERCENTILES = (5, 50, 95)

@@ -20,7 +20,8 @@ from DOTA_devkit.names import as_class_name, spelling_in
 IMAGES, LABELS, CLASS_LIST = "images", "labels", "classes.txt"
 _TOGETHER = "rename one of them, or have tools.convert_labels (--link_images) call them by folder and name"
 SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
-USUAL_SUFFIXES = (".jpg", ".png", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2")
+USUAL_FIRST = (".jpg", ".png", ".jpeg")
+USUAL_SUFFIXES = (*USUAL_FIRST, *sorted(IMAGE_SUFFIXES - {*USUAL_FIRST}))  # the likeliest first: each is looked for
 
 
 class YoloFolder(NamedTuple):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from datasets.targets import DOWN_RATIO, IGNORED, Targets
-from DOTA_devkit.boxes import free_quads, horizontal_quads
+from datasets.targets import IGNORED, Targets
+from DOTA_devkit.boxes import DOWN_RATIO, free_quads, horizontal_quads
 from tools.drawing import (
     GREY,
     PAPER,
