@@ -161,7 +161,7 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "used" / "mine.txt").touch()
     for arguments, message in (
         ([str(src), str(tmp_path / "used"), "--from", "dota"], "used is in use; name a new or empty folder"),
-        ([str(src), str(src / "cuts"), "--from", "dota"], "lies in the data folder"),
+        ([str(src), str(src / "cuts"), "--from", "dota"], "lies in the source"),
         ([str(tmp_path / "none"), str(tmp_path / "out"), "--from", "dota"], "none: no such file or folder"),
         (
             [str(src), str(tmp_path / "out"), "--from", "dota", "--margin", "2"],
