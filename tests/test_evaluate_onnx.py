@@ -78,7 +78,7 @@ def test_tiles_are_merged_and_scored_on_the_whole_pictures(
 
 def test_data_that_is_not_there_is_one_sentence(exported, tmp_path, capsys) -> None:
     assert main([str(exported(nms=True)), "--data_dir", str(tmp_path / "nowhere")]) == 2
-    assert "nowhere: no such folder" in capsys.readouterr().err
+    assert "nowhere: no such data folder" in capsys.readouterr().err
 
 
 @pytest.mark.long
