@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import shutil
 
 import cv2
@@ -19,7 +20,7 @@ from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.truths import ImageTruth
 from models import IMAGENET
 from tests.conftest import save_finding_network
-from tools import convert_labels, merge_results, split_tiles
+from tools import convert_labels, merge_results, show_results, split_tiles
 from tools import eval as evaluation
 from tools.architecture import Architecture
 from tools.checkpoint import save_checkpoint
@@ -72,6 +73,14 @@ def test_the_files_of_an_evaluation(evaluated):
     curves = cv2.imread(str(run_dir / "pr_curves.png"))
     assert curves is not None
     assert curves.std() > 1
+
+
+def test_the_command_that_shows_the_results_is_told_and_works(evaluated, capsys, tmp_path):
+    run_dir, flags, _ = evaluated
+    assert main.main(flags) == 0
+    command = re.search(r"in a browser: python -m tools\.show_results (.*)", capsys.readouterr().out)[1]
+    assert show_results.main(shlex.split(command.replace("NEW_FOLDER", str(tmp_path / "page")))) == 0
+    assert (tmp_path / "page" / "results.html").is_file()
 
 
 def test_results_of_this_checkpoint_and_split_are_used_again(evaluated, capsys):

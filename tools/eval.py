@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -84,6 +85,9 @@ def run(config: Config) -> int:
     if numbered := numbered_classes(class_names):
         log(numbered)
     log(f"written: {', '.join(str(loaded.run_dir / name) for name in written)}")
+    if whole is None:
+        places = (loaded.run_dir, "NEW_FOLDER", "--data_dir", data.data_dir)
+        log(f"in a browser: python -m tools.show_results {' '.join(shlex.quote(str(place)) for place in places)}")
     return int(has_gaps)
 
 
