@@ -76,7 +76,7 @@ def test_the_files_of_an_evaluation(evaluated):
 
 
 def test_the_command_that_shows_the_results_is_told_and_works(evaluated, capsys, tmp_path):
-    run_dir, flags, _ = evaluated
+    _, flags, _ = evaluated
     assert main.main(flags) == 0
     command = re.search(r"in a browser: python -m tools\.show_results (.*)", capsys.readouterr().out)[1]
     assert show_results.main(shlex.split(command.replace("NEW_FOLDER", str(tmp_path / "page")))) == 0
