@@ -29,7 +29,7 @@ from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import refuse_data_folder, require_free
 from tools.running.flag_types import share, whole
 from tools.running.progress import progress_bar
-from tools.setting_rules import check_bands, check_value_range
+from tools.setting_rules import check_reading
 from tools.tile_pictures import padding_bgr
 
 TABLE = "cuts.csv"
@@ -142,8 +142,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_value_range()
     parser.add_bands()
     options = parser.parse_args(arguments)
-    check_value_range(options.value_range, len(options.bands or ()) or 3)
-    check_bands(options.bands)
+    check_reading(options.bands, options.value_range)
     if options.bands is not None and len(options.bands) > 3:
         raise SettingsError("--bands: cuts show one band, or three; give as many")
     return options

@@ -114,13 +114,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="most pictures to draw, chosen by seed [default: %(default)s]",
     )
     add("--split", metavar="NAME", help="draw pictures of this list, such as train [default: of all pictures]")
-    add(
-        "--seed",
-        type=whole(0),
-        default=0,
-        metavar="N",
-        help="of the choice of pictures, 0 or more [default: %(default)s]",
-    )
+    parser.add_picture_seed()
     parser.add_bands()
     options = parser.parse_args(arguments)
     check_bands(options.bands)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from datasets.picture_files.layouts import BY_THE_FILE, Reading
+from datasets.picture_files.layouts import Reading
 from datasets.picture_files.picture_windows import open_picture
 from datasets.readers import FORMATS, get_format, label_reader, read_classes
 from DOTA_devkit.atomic import write_csv, write_lines, write_text
@@ -29,7 +29,7 @@ from tools.running.flag_types import share, whole
 from tools.running.messages import counted, report_problems, warn
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
-from tools.setting_rules import check_bands, check_value_range
+from tools.setting_rules import check_reading
 from tools.tile_folder import index_in
 
 PAGE, TABLE, PICTURES = "review.html", "doubts.csv", "pictures.txt"
@@ -77,8 +77,7 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
 
 def _write(options: argparse.Namespace, done: Review, results: Path, scores: str, stop: StopRequest) -> None:
     """The table of all doubts, the pictures in their order, and the page."""
-    reading = Reading(options.value_range, options.bands)
-    reading = reading_in(results) if reading == BY_THE_FILE else reading
+    reading = reading_in(results, Reading(options.value_range, options.bands))
     facts = {
         "data_dir": options.data_dir,
         "results": escaped(str(results)),
@@ -140,11 +139,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="doubts of a kind that the page shows [default: %(default)s]",
     )
     parser.add_missing_labels("is left out and told, or has no objects")
-    parser.add_bands(", as the results tell where neither this nor --value_range is given")
-    parser.add_value_range(", as the results tell where neither this nor --bands is given")
+    parser.add_reading_told()
     options = parser.parse_args(arguments)
-    check_bands(options.bands)
-    check_value_range(options.value_range, len(options.bands or ()) or 3)
+    check_reading(options.bands, options.value_range)
     return options
 
 

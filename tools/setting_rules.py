@@ -60,6 +60,12 @@ def check_bands(bands: Sequence[int] | None, in_channels: int | None = None) -> 
         raise SettingsError(f"{said} with --in_channels {in_channels}: give as many bands, or leave --in_channels out")
 
 
+def check_reading(bands: Sequence[int] | None, value_range: Sequence[float] | None) -> None:
+    """Raises SettingsError for --bands and --value_range of pictures that are shown in colours, or as they say."""
+    check_bands(bands)
+    check_value_range(value_range, len(bands or ()) or 3)
+
+
 def _check_value(item: Field, value: object) -> None:
     """Raises SettingsError for a value that is none of the choices, or out of the setting's own range."""
     choices, least, most = (item.metadata.get(key) for key in ("choices", "least", "most"))

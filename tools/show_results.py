@@ -13,7 +13,7 @@ import numpy as np
 
 from datasets.label_formats.places import predicted_pictures
 from datasets.picture_files.images import ImageError
-from datasets.picture_files.layouts import BY_THE_FILE, Reading
+from datasets.picture_files.layouts import Reading
 from datasets.picture_files.picture_windows import open_picture
 from datasets.readers import FORMATS, read_classes, read_samples
 from datasets.splits import ListError
@@ -26,9 +26,7 @@ from tools.data_check.data_checks import escaped
 from tools.data_folders import open_folder
 from tools.detection.looked_at import LookedAt, looked_at, pictures_asked_for, pictures_told
 from tools.detection.results import reading_in, results_in
-from tools.drawing import as_bgr
 from tools.drawings.drawing_files import write_picture
-from tools.outcomes import to_draw
 from tools.result_page.result_page import Compared, Shown, compare, result_page, shrunk
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import refuse_data_folder, require_free
@@ -36,7 +34,7 @@ from tools.running.flag_types import share, whole
 from tools.running.messages import counted, report_problems
 from tools.running.progress import progress_bar
 from tools.running.stop_request import StopRequest
-from tools.setting_rules import check_bands, check_value_range
+from tools.setting_rules import check_reading
 from tools.tile_folder import index_in
 
 PAGE, PICTURES = "results.html", "pictures"
@@ -76,8 +74,7 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
         boxes = boxes.at(boxes.reach(options.min_score))
         compared.append(compare(name, boxes, truth, options.ignore_overlap))
     chosen = _choose(compared, options, has_truth=looked.truths is not None)
-    reading = Reading(options.value_range, options.bands)
-    reading = reading_in(results) if reading == BY_THE_FILE else reading
+    reading = reading_in(results, Reading(options.value_range, options.bands))
     try:
         shown = [*stop.between(_write_pictures(chosen, compared, looked.images, options, reading, problems))]
     except BaseException:
@@ -121,12 +118,13 @@ def _without_labels(options: argparse.Namespace, results: Path) -> Looked:
         raise SettingsError(
             f"{results}: its pictures are not known; --images DIR or --data_dir DIR tells where they are"
         )
-    if isinstance(place, Path):
-        if not place.is_dir():
-            raise SettingsError(f"--images {place}: no such folder")
-        refuse_data_folder(options.out, place, what="the folder of the pictures")
-    images = predicted_pictures(place) if isinstance(place, Path) else place
-    return Looked(images, looked_at(results, images, place if isinstance(place, Path) else "the pattern"), None)
+    if isinstance(place, Mapping):
+        return Looked(place, looked_at(results, place, "the pattern"), None)
+    if not place.is_dir():
+        raise SettingsError(f"--images {place}: no such folder")
+    refuse_data_folder(options.out, place, what="the folder of the pictures")
+    images = predicted_pictures(place)
+    return Looked(images, looked_at(results, images, place), None)
 
 
 def _choose(compared: Sequence[Compared], options: argparse.Namespace, has_truth: bool) -> list[int]:
@@ -149,14 +147,13 @@ def _write_pictures(
     """Write the pictures that the page shows; those that cannot be read go to `problems`."""
     for number in progress_bar(chosen, unit="picture", desc="pictures"):
         try:
-            picture, scale = to_draw(open_picture(images[compared[number].name], reading=reading))
+            picture, scale = shrunk(open_picture(images[compared[number].name], reading=reading), options.side)
         except ImageError as error:
             problems.append(error)
             continue
-        picture, further = shrunk(as_bgr(picture), options.side)
         file = f"{PICTURES}/{number + 1:06d}.jpg"  # numbers, since names may be none for an address
         write_picture(options.out / file, picture)
-        yield Shown(number, file, picture.shape[:2], scale * further)
+        yield Shown(number, file, picture.shape[:2], scale)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -196,13 +193,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"most pictures to show: beside labels those with most errors at score {USUAL_SCORE}, else chosen by "
         "seed; what is counted is of all [default: %(default)s]",
     )
-    add(
-        "--seed",
-        type=whole(0),
-        default=0,
-        metavar="N",
-        help="of the choice of pictures, 0 or more [default: %(default)s]",
-    )
+    parser.add_picture_seed()
     add(
         "--side",
         type=whole(64),
@@ -218,11 +209,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="false alarms with more than this part of their area in an ignore region do not count [default: "
         "%(default)s]",
     )
-    parser.add_bands(", as the results tell where neither this nor --value_range is given")
-    parser.add_value_range(", as the results tell where neither this nor --bands is given")
+    parser.add_reading_told()
     options = parser.parse_args(arguments)
-    check_bands(options.bands)
-    check_value_range(options.value_range, len(options.bands or ()) or 3)
+    check_reading(options.bands, options.value_range)
     if options.data_dir is None and (options.dataset != "auto" or options.missing_labels != "error"):
         parser.error("--dataset and --missing_labels go with --data_dir, whose labels they are about")
     if options.data_dir is not None and options.images is not None:

@@ -171,8 +171,11 @@ def stamp_of(paths: Iterable[Path]) -> str:
     return stamp.hexdigest()
 
 
-def reading_in(folder: Path) -> Reading:
-    """How the pictures of the results in a folder were read, as far as these tell."""
+def reading_in(folder: Path, asked: Reading = BY_THE_FILE) -> Reading:
+    """How the pictures of the results in a folder are to be read: as asked for, else as they were, as far as these
+    tell."""
+    if asked != BY_THE_FILE:
+        return asked
     told = (read_origin(folder) or {}).get(READING)
     values = [told.get(name) if isinstance(told, dict) else None for name in Reading._fields]
     return Reading(*(tuple(value) if isinstance(value, list) else None for value in values))

@@ -56,23 +56,22 @@ function countsOf(picture) {
 // ---- the table of classes: its rows are made once, and what they say changes
 
 const shareOf = (value) => Number.isFinite(value) ? value.toFixed(3) : "n/a";
-const rows = [];  // of all chosen classes, then of each class: {labels, cells, box, best}
+const classRows = [];  // of all chosen classes, then of each class: {labels, cells, box, best}
 
-function makeRow(body, name, labels) {
-  const row = body.insertRow(), cells = [];
+function makeRow(name, facts) {
+  const row = byId("classes").insertRow(), cells = [];
   row.insertCell().append(...name);
   for (let number = 0; number < (hasTruth ? 9 : 1); number++) {
     const made = row.insertCell();
     made.className = "n";
     cells.push(made);
   }
-  rows.push({row, labels, cells});
+  classRows.push({cells, ...facts});
   return row;
 }
 
 function makeTable() {
-  const body = byId("classes");
-  makeRow(body, ["all chosen classes"], null).className = "sum";
+  makeRow(["all chosen classes"], {}).className = "sum";
   classes.forEach((item, label) => {
     const choice = document.createElement("label"), box = document.createElement("input");
     const swatch = document.createElement("span"), only = document.createElement("button");
@@ -85,26 +84,22 @@ function makeTable() {
     only.textContent = "only";
     only.title = `${item.name} alone`;
     only.addEventListener("click", () => choose((other) => other === label));
-    makeRow(body, [choice, only], [label]);
-    Object.assign(rows.at(-1), {box, best: hasTruth ? bestStep([label]) : null});
+    makeRow([choice, only], {labels: [label], box, best: bestStep([label])});
   });
 }
 
 function choose(isChosen) {
   chosen = classes.map((_, label) => isChosen(label));
-  for (const row of rows) if (row.box) row.box.checked = chosen[row.labels[0]];
+  for (const row of classRows) if (row.box) row.box.checked = chosen[row.labels[0]];
   draw();
 }
 
 function drawTable() {
-  for (const {labels, cells, best} of rows) {
-    const found = score(labels ?? chosenLabels(), step);
-    const told = [found.boxes];
-    if (hasTruth) {
-      const [at, f1] = best ?? bestStep(chosenLabels());
-      told.splice(0, 1, found.objects, found.boxes, found.right, found.false, found.missed, shareOf(found.precision),
-        shareOf(found.recall), shareOf(found.f1), f1 ? `${f1.toFixed(3)} from ${(at / steps).toFixed(2)}` : "n/a");
-    }
+  for (const {labels = chosenLabels(), cells, best = bestStep(labels)} of classRows) {
+    const found = score(labels, step), [at, f1] = best;
+    const told = !hasTruth ? [found.boxes] : [found.objects, found.boxes, found.right, found.false, found.missed,
+      shareOf(found.precision), shareOf(found.recall), shareOf(found.f1),
+      f1 ? `${f1.toFixed(3)} from ${(at / steps).toFixed(2)}` : "n/a"];
     told.forEach((text, place) => { cells[place].textContent = text; });
   }
 }

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from datasets.picture_files.picture_windows import PictureWindows
 from DOTA_devkit.task_files import ImageDetections
 from DOTA_devkit.truths import ImageTruth
 from tools.data_check.data_checks import escaped
@@ -94,8 +95,11 @@ def result_page(
     return render_page(TEMPLATE, values=values, min_score=f"{min_score:g}", has_truth=has_truth, **counts, **facts)
 
 
-def shrunk(picture: np.ndarray, longest: int) -> tuple[np.ndarray, float]:
-    """The picture (H, W, 3), its longer side at most `longest` pixels, and by how much it is scaled."""
+def shrunk(picture: np.ndarray | PictureWindows, longest: int) -> tuple[np.ndarray, float]:
+    """The picture (H, W, 3), its longer side at most `longest` pixels, and by how much it is scaled. Raises ImageError
+    where one that is read in windows is damaged."""
+    if not isinstance(picture, np.ndarray):
+        return picture.overview(longest)
     scale = min(1.0, longest / max(picture.shape[:2]))
     if scale == 1:
         return picture, 1.0

@@ -116,6 +116,16 @@ class Parser(argparse.ArgumentParser):
             f"such a pair for each band, in their order{effect} [default: percentiles 0.5 and 99.5 of each picture]",
         )
 
+    def add_reading_told(self) -> None:
+        """Add --bands and --value_range of a command on results, which tell both where neither is given."""
+        self.add_bands(", as the results tell where neither this nor --value_range is given")
+        self.add_value_range(", as the results tell where neither this nor --bands is given")
+
+    def add_picture_seed(self) -> None:
+        """Add --seed, of a choice of pictures."""
+        what = "of the choice of pictures, 0 or more [default: %(default)s]"
+        self.add_argument("--seed", type=whole(0), default=0, metavar="N", help=what)
+
     def add_missing_labels(self, effect: str = "is an error, or has no objects", where: str = "") -> None:
         """Add --missing_labels: error or empty."""
         self.add_argument(
