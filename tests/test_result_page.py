@@ -7,12 +7,15 @@ import re
 
 import numpy as np
 import pytest
+from rasterio.transform import from_origin
 
+from datasets.picture_files.picture_windows import PictureWindows
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.evaluation import evaluate
 from DOTA_devkit.metrics import metrics_dict
 from DOTA_devkit.task_files import NO_DETECTIONS, ImageDetections
 from DOTA_devkit.truths import ImageTruth
+from tests.test_georeference import geotiff
 from tools.result_page.result_page import STEPS, Shown, compare, result_page, shrunk, steps_of
 
 ONE = (np.zeros(1, np.int64), np.zeros(1, np.int64))
@@ -221,3 +224,11 @@ def test_pictures_are_shrunk_and_never_enlarged() -> None:
     assert (small.shape, scale) == ((300, 400, 3), 1.0)
     large, scale = shrunk(np.zeros((10, 4000, 3), np.uint8), 1000)
     assert (large.shape, scale) == ((2, 1000, 3), 0.25)
+
+
+def test_of_a_picture_that_is_read_in_windows_an_overview_is_shown(tmp_path) -> None:
+    path = geotiff(tmp_path / "图 1.tif", from_origin(500_000, 5_400_000, 0.5, 0.5), hw=(120, 300))
+    small, scale = shrunk(PictureWindows(path), 100)
+    assert (small.shape, scale) == ((40, 100, 3), 1 / 3)
+    whole, scale = shrunk(PictureWindows(path), 1000)
+    assert (whole.shape, scale) == ((120, 300, 3), 1.0)
