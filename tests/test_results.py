@@ -65,6 +65,18 @@ def test_results_of_an_earlier_networks_classes_go(tmp_path):
     assert (tmp_path / "theirs" / "Task1_car.txt").is_file()
 
 
+@pytest.mark.parametrize("name", ["detections.json", "origin.json"])
+def test_a_file_of_somebody_else_is_not_replaced(tmp_path, name):
+    """They were removed without a look, where Task1 files were looked at."""
+    (tmp_path / name).write_text('{"theirs": 1}', encoding="utf-8")
+    with (
+        pytest.raises(SettingsError, match=f"{name} is there, and was not written by this command; name another"),
+        ResultFiles(tmp_path, ["car"], {}),
+    ):
+        pass
+    assert (tmp_path / name).read_text(encoding="utf-8") == '{"theirs": 1}'
+
+
 def test_an_interrupted_test_leaves_no_results(tmp_path):
     with pytest.raises(KeyboardInterrupt), ResultFiles(tmp_path / "r", ["a"], {}) as files:
         files.write(Path("a.png"), _found(0))

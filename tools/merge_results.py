@@ -22,7 +22,6 @@ from DOTA_devkit.tile_index import INDEX_NAME, TileIndex, read_index
 from tools.detection.results import (
     MERGED_BY_HAND,
     ORIGIN,
-    own_results,
     read_origin,
     refuse_strange_results,
     remove_results,
@@ -117,7 +116,7 @@ def merge_folder(
     tasks.sort(key=lambda task: task.num_bytes, reverse=True)
     own = {result_path(out_dir, name) for name in sources}
     with locked(out_dir, "writing results into"):
-        refuse_strange_results(own - own_results(out_dir))
+        refuse_strange_results(out_dir, sources)
         outdated = remove_results(out_dir) - own
         said = {"files": sorted(path.name for path in own)}
         write_json(out_dir / MERGED_BY_HAND, said | {"stopped": True})  # whatever ends it, these are ours

@@ -18,6 +18,7 @@ from tools.drawings.drawing_files import check_drawings
 from tools.outcomes import DetectionSettings, Found, Tiling
 from tools.run_folder import LAST
 from tools.running.command_line import SettingsError
+from tools.running.destinations import refuse_to_replace
 from tools.running.folder_lock import locked
 from tools.running.messages import warn
 
@@ -61,8 +62,7 @@ class ResultFiles:
     def _clear(self) -> None:
         """Remove earlier results of ours, and what a process that was killed left half written. Raises SettingsError
         for files of others in the place of ours."""
-        wanted = {result_path(self.folder, name) for name in self.class_names}
-        refuse_strange_results(wanted - own_results(self.folder))
+        refuse_strange_results(self.folder, self.class_names)
         remove_results(self.folder)
         for name in (DETECTIONS, "Task1_"):
             for leftover in self.folder.glob(f".{name}*.tmp"):
@@ -182,8 +182,8 @@ def reading_in(folder: Path, asked: Reading = BY_THE_FILE) -> Reading:
 
 
 def remove_results(folder: Path) -> set[Path]:
-    """Remove the results of a test, an evaluation or a merge, and of these alone: whoever reads the folder would take
-    them for the ones that come. Returns the Task1 files that are gone."""
+    """Remove the results of a test, an evaluation or a merge: whoever reads the folder would take them for the ones
+    that come; `refuse_strange_results` looks for files of others before. Returns the Task1 files that are gone."""
     own = own_results(folder)
     for name in (ORIGIN, DETECTIONS, MERGED_BY_HAND):
         (folder / name).unlink(missing_ok=True)
@@ -204,10 +204,14 @@ def own_results(folder: Path) -> set[Path]:
     return {path for path in own if path.is_file()}
 
 
-def refuse_strange_results(paths: Iterable[Path]) -> None:
-    """Raises SettingsError for Task1 files that would be replaced, and that nobody here has written."""
-    if (path := next((path for path in sorted(paths) if path.exists()), None)) is not None:
+def refuse_strange_results(folder: Path, class_names: Iterable[str]) -> None:
+    """Raises SettingsError for files in a folder that results of these classes would replace or remove, and that nobody
+    here has written."""
+    strange = {result_path(folder, name) for name in class_names} - own_results(folder)
+    if (path := next((path for path in sorted(strange) if path.exists()), None)) is not None:
         raise SettingsError(f"{path} is there, and nothing tells that this command wrote it; name another folder")
+    refuse_to_replace(folder / DETECTIONS, "", heads=('[\n{"image": ', "[\n]"), remedy="name another folder")
+    refuse_to_replace(folder / ORIGIN, "", marks=('"sha256"', '"classes"'), remedy="name another folder")
 
 
 def read_merge(folder: Path) -> dict:
