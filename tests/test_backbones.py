@@ -26,7 +26,7 @@ from models.backbones import (
 from models.backbones.resnet import BasicBlock, ResNet
 
 REAL_DATA = Path(os.environ.get("BBAV_REAL_DATA", Path(__file__).parents[1] / "../shared/data"))
-CHANNELS = {  # spec.md, "Network"
+CHANNELS = {  # of the published networks
     "resnet18": (64, 128, 256, 512),
     "resnet34": (64, 128, 256, 512),
     "resnet50": (256, 512, 1024, 2048),
@@ -186,7 +186,7 @@ def _torchvisions_maps(network: torch.nn.Module, images: torch.Tensor) -> list[t
         x, maps = images, []
         for number, block in enumerate(network.features):
             x = block(x)
-            if number in (3, 6, 13, 17):  # spec.md, "Network"
+            if number in (3, 6, 13, 17):  # of the published networks
                 maps.append(x)
         return maps
     x, maps = network.maxpool(network.relu(network.bn1(network.conv1(images)))), []

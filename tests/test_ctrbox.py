@@ -40,7 +40,7 @@ class OddBackbone(Backbone):
 
 
 def published_resnet101_names(num_batches_tracked: bool = True) -> set[str]:
-    """Names in the published file, from the rules of spec.md: torchvision's resnet101, three modules, four heads."""
+    """Names in the published file: torchvision's resnet101, three modules, four heads."""
     batch_norm = ["weight", "bias", "running_mean", "running_var"] + ["num_batches_tracked"] * num_batches_tracked
     names = ["base_network.conv1.weight", *(f"base_network.bn1.{kind}" for kind in batch_norm)]
     for layer, num_blocks in enumerate((3, 4, 23, 3), start=1):
@@ -63,7 +63,7 @@ def published_resnet101_names(num_batches_tracked: bool = True) -> set[str]:
 def test_published_resnet101_weights_fit_name_by_name() -> None:
     state = CTRBOX(15, "resnet101").state_dict()
     assert set(state) == published_resnet101_names()
-    # Shapes of the published file's decoder and heads (spec.md, "Network").
+    # Shapes of the published file's decoder and heads.
     assert state["dec_c4.up.0.weight"].shape == (1024, 2048, 3, 3)
     assert state["dec_c2.cat_conv.0.weight"].shape == (256, 512, 1, 1)
     assert state["hm.0.weight"].shape == (256, 256, 3, 3)

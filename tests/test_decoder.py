@@ -26,7 +26,7 @@ def empty_maps(batch: int = 1, num_classes: int = 2, height: int = 8, width: int
 
 
 def put_box(maps: Maps, image: int, label: int, cell: tuple[int, int], quad: Tensor, logit: float = 4.0) -> None:
-    """Write a rotated box (4, 2), in input pixels, as spec.md encodes it: middles of the sides, from the centre."""
+    """Write a rotated box (4, 2), in input pixels, as the paper encodes it: middles of the sides, from the centre."""
     x, y = cell
     corners = quad / 4
     center = corners.mean(dim=0)

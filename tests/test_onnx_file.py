@@ -57,6 +57,7 @@ def check_operators(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("settings", [{"nms": True}, {"letterbox": False}])
 def test_all_operators_are_of_the_standard_domain_and_on_tensorrts_list(exported, settings) -> None:
+    """Defect 26."""
     found = check_operators(exported(**settings))
     assert {"Conv", "Resize", "TopK", "MaxPool"} <= found
     assert ("Loop" in found) == ("nms" in settings)

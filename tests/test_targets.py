@@ -38,7 +38,7 @@ def targets_of(
     return make_targets(quads, labels, ignored, num_classes, input_hw)
 
 
-# -- golden values, worked out by hand from spec.md
+# -- golden values, worked out by hand from Yi et al., WACV 2021, section 3.2
 
 
 def test_an_axis_aligned_box() -> None:
@@ -149,7 +149,7 @@ def test_cell_and_offset_together_are_the_centre(cx: float, cy: float, angle: fl
 
 @pytest.mark.parametrize(
     ("height", "width", "radius"),
-    # (b + sqrt(b^2 - 4ac)) / 2 of the third case, floored: 1.47 (above), 2.207 (spec.md: 2.2), 0.27, 10.93
+    # (b + sqrt(b^2 - 4ac)) / 2 of the third case, floored: 1.47 (above), 2.207, 0.27, 10.93
     [(4, 8, 1), (6, 12, 2), (12, 6, 2), (1, 1, 0), (5.2, 11.3, 2), (40, 40, 10)],
 )
 def test_the_radius_is_that_of_the_published_formula(height: float, width: float, radius: int) -> None:
