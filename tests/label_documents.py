@@ -115,6 +115,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+CSV = f"image,cx,cy,w,h,angle_degrees,class\n图 1.png,100,100,100,50,{DEGREES!r},船 船\n"
 DOTA_LINE = "75 50 155 110 125 150 45 90 船 船 0\n"
 
 
@@ -130,6 +131,8 @@ def source(folder: Path, name: str) -> Path:
         case "coco":
             turned = annotation(segmentation=[], bbox=[100, 100, 100, 50, -DEGREES])
             return write(data_dir / "注.json", coco_text(turned, images=[{"id": 7, "file_name": "图 1.png"}]))
+        case "csv":
+            return write(data_dir / "表.csv", CSV)
         case "labelme" | "xanylabeling":
             write(data_dir / "图 1.json", labelme_text(labelme(shape_type="rotation")))
         case "cvat":

@@ -1,4 +1,4 @@
-"""What every command says when the disk refuses: one sentence with the path and what to do, and exit code 1."""
+"""What every command does alike: one sentence with a remedy when something refuses, exit codes, help."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from DOTA_devkit.atomic import atomic_write, write_text
-from tools.running.command_line import Parser, exit_code
+from tools.running.command_line import Parser, exit_code, table_lines
 
 
 def test_a_file_in_the_way_is_a_sentence_without_the_number_of_the_system(
@@ -137,3 +137,18 @@ def test_an_empty_path_is_not_the_folder_one_stands_in(words: list[str], capsys:
 
     assert exit_code(work) == 2
     assert "is empty" in capsys.readouterr().err
+
+
+def test_help_keeps_lines_and_lays_notes_beside_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They ran together to one paragraph of twenty lines."""
+    monkeypatch.setenv("COLUMNS", "42")
+    notes = {"a": "one two three four five six seven eight", "longer": "nine"}
+    parser = Parser("x", epilog="\n".join(["Read:", *table_lines(notes), "", "The end of it, which is folded here."]))
+    assert parser.format_help().endswith(
+        "Read:\n"
+        "  a       one two three four five six\n"
+        "          seven eight\n"
+        "  longer  nine\n"
+        "\n"
+        "The end of it, which is folded here.\n"
+    )

@@ -20,6 +20,7 @@ from datasets.label_formats.xml_labels import read_rolabelimg
 from DOTA_devkit.labels import read_labels
 from main import main as train_and_score
 from tests.label_documents import (
+    CSV,
     CVAT_BOX,
     DATA_YAML,
     DOTA_LINE,
@@ -142,11 +143,25 @@ def test_what_a_format_cannot_hold_is_told_once_with_its_count(tmp_path: Path, c
     assert (tmp_path / "5" / "labelTxt" / "图 1.txt").read_text("utf-8").startswith("".join(lines))
 
 
+def test_the_guide_has_a_row_for_every_format() -> None:
+    guide = (Path(__file__).parent.parent / "tools" / "guides" / "labels.md").read_text(encoding="utf-8")
+    table = {}
+    for names, direction in re.findall(r"^\| (`.+?) \| ((?:in|out).*?) \|", guide, re.MULTILINE):
+        for name in re.findall("`(.+?)`", names):
+            table.setdefault(name, set()).update(re.findall(r"\b(?:in|out)\b", direction))
+    read_and_written = {"in": SOURCES, "out": label_formats.TARGETS}
+    assert table == {
+        name: {direction for direction, formats in read_and_written.items() if name in formats}
+        for name in {*SOURCES, *label_formats.TARGETS}
+    }
+
+
 BAD_LABELS = {  # of the picture 图 1; another one has a good label
     "dota": {"labelTxt/图 1.txt": "1 2 3\n", "labelTxt/b.txt": DOTA_LINE},
     "labelme": {"图 1.json": labelme_text(labelme(label="")), "b.json": labelme_text(labelme())},
     "rolabelimg": {"图 1.xml": ROLABELIMG.replace("船 船", ""), "b.xml": ROLABELIMG},
     "coco": {"a.json": coco_text(annotation(segmentation=[[1]]), annotation(id=2, image_id=9))},
+    "csv": {"a.csv": f"{CSV.replace('100,50', '100,0')}b.png,30,30,8,16,0,car\n"},
     "cvat": {
         "annotations.xml": cvat_text('<box label="car"/>').replace(
             "</annotations>", f'<image id="1" name="b.png">{CVAT_BOX}</image></annotations>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
-from datasets.label_formats.csv_table import EMPTY, as_boxes, write_csv_table
+from datasets.label_formats.annotations import UNREAD_SCORES, AnnotatedSet, Ledger, Picture
+from datasets.label_formats.csv_table import EMPTY, as_boxes, read_csv_table, table_in, write_csv_table
 from DOTA_devkit.boxes import boxes_to_quads
-from DOTA_devkit.labels import Labels
-from tests.label_documents import convert, source
+from DOTA_devkit.labels import LabelError, Labels
+from tests.label_documents import CSV, QUAD, convert, source, write
+
+BOM = "\ufeff"
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -65,3 +68,89 @@ def test_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert convert(source(tmp_path, "dota"), tmp_path / "objects.csv", "dota", "csv") == 0
     assert "船 船" in {row["class"] for row in rows_of(tmp_path / "objects.csv")}
     assert f"written: {tmp_path / 'objects.csv'}" in capsys.readouterr().out
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    pictures = [picture_of((50, 40, 30, 10, 0.5), (20, 20, 8, 16, 0), scores=[0.5, 0.25])]
+    write_csv_table(tmp_path / "a.csv", AnnotatedSet(pictures), Ledger())
+    changed = Counter()
+    (found,) = read_csv_table(tmp_path / "a.csv", changed=changed).pictures
+    assert (found.name, found.labels.names, changed[UNREAD_SCORES]) == ("图 1", ["船", "船"], 2)
+    assert np.abs(np.sort(found.labels.quads, 1) - np.sort(pictures[0].labels.quads, 1)).max() < 2e-3
+
+
+def test_columns_may_stand_in_any_order_and_pictures_in_folders(tmp_path: Path) -> None:
+    lines = ["class,image,h,w,cy,cx,angle_degrees,note", '"船, 船",a/1.png,50,100,100,100,396.8698976,"x"', ""]
+    lines += ["car,b\\1.png,4,8,10,10,0,", "car,a/1.png,4,8,10,10,0,"]
+    pictures = read_csv_table(write(tmp_path / "a.csv", "\r\n".join(lines))).pictures
+    assert [(picture.name, picture.labels.names) for picture in pictures] == [
+        ("a_1", ["船, 船", "car"]),
+        ("b_1", ["car"]),
+    ]
+    assert np.abs(pictures[0].labels.quads[0] - QUAD).max() < 1e-6
+    assert pictures[0].labels.lines.tolist() == [2, 5]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CSV,
+        f"{BOM}{CSV}",
+        CSV.replace(".87", "@87").replace(",", ";").replace("@", ","),  # as spreadsheets write it in much of Europe
+        CSV.replace(",", "\t"),
+        CSV.replace("image,cx,cy,w,h", "Filename,Center_x,Center_y,Length,Width"),
+        "image,x1,y1,x2,y2,x3,y3,x4,y4,class,w\n图 1.png,75,50,155,110,125,150,45,90,船 船,free text\n",
+    ],
+)
+def test_an_object_is_the_same_however_it_is_told(tmp_path: Path, text: str) -> None:
+    (picture,) = read_csv_table(write(tmp_path / "a.csv", text)).pictures
+    assert (picture.name, picture.labels.names) == ("图 1", ["船 船"])
+    assert np.abs(picture.labels.quads[0] - QUAD).max() < 1e-6
+
+
+def test_upright_boxes_of_tensorflows_tables_are_read(tmp_path: Path) -> None:
+    text = "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,640,480,car,10,20,50,40\n"
+    (picture,) = read_csv_table(write(tmp_path / "a.csv", text)).pictures
+    assert picture.labels.quads[0].tolist() == [[10, 20], [50, 20], [50, 40], [10, 40]]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "a.csv:1: the file is empty; its first line names the columns: image, class, and x1, y1 to y4, or"),
+        (CSV.replace("cx", "class"), "a.csv:1: no column center_x; the first line names the columns"),
+        (CSV.replace("cx", "cx,cx"), "a.csv:1: more than one column center_x; leave one of them"),
+        (CSV.replace("_degrees", ""), "a.csv:1: no column angle_degrees"),
+        (CSV.replace(",船 船", ""), "a.csv:2: 6 fields of 7"),
+        (CSV.replace("100,50", "x,50"), "a.csv:2: length is 'x', not a number"),
+        (CSV.replace("100,50", "nan,50"), "a.csv:2: length is 'nan', which is no place in a picture"),
+        (CSV.replace("100,50", "100,0"), "a.csv:2: a box of 100 x 0 pixels"),
+        (CSV.replace("图 1.png", ".."), "a.csv:2: the picture's file name is"),
+        (CSV.replace("船 船", '"船'), "a.csv:2: is no line of a CSV file"),
+        (
+            CSV.replace("\n", ",difficult\n", 1).replace("船\n", "船,3\n"),
+            "a.csv:2: difficult is '3'; it must be 0, 1 or 2",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_line(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(LabelError, match=sentence):
+        read_csv_table(write(tmp_path / "a.csv", text))
+
+
+def test_a_picture_of_which_no_row_can_be_used_is_left_out(tmp_path: Path) -> None:
+    """Without objects it would teach that what it shows is background."""
+    text = CSV.replace("100,50", "100,0") + "b.png,30,30,8,16,0,car\n"
+    faults: list[LabelError] = []
+    assert [picture.name for picture in read_csv_table(write(tmp_path / "a.csv", text), faults.append).pictures] == [
+        "b"
+    ]
+    assert "no label of '图 1' can be used, and the picture is left out" in str(faults[-1])
+
+
+def test_the_table_of_a_folder_is_taken_if_it_is_the_only_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.CSV", CSV)
+    assert table_in(tmp_path) == table_in(path) == path
+    write(tmp_path / "b.csv", CSV)
+    with pytest.raises(ValueError, match="holds 2 files"):
+        table_in(tmp_path)

@@ -12,6 +12,7 @@ import pytest
 from datasets.label_formats import SOURCES, TARGETS
 from datasets.label_formats.annotations import AnnotatedSet, Ledger, Picture
 from datasets.label_formats.coco import read_coco
+from datasets.label_formats.csv_table import read_csv_table
 from datasets.label_formats.cvat import read_cvat
 from datasets.label_formats.detections import read_detections, read_task1
 from datasets.label_formats.label_folders import write_lists
@@ -48,6 +49,7 @@ FILES: dict[str, tuple[Callable[[Path], Labels], int]] = {  # reader and difficu
     "soda.json": (_first_picture(read_soda), 0),
     "voc.xml": (read_rolabelimg, 1),
     "hrsc.xml": (read_hrsc, 1),
+    "csv.csv": (_first_picture(read_csv_table), 1),
     "cvat.xml": (_first_picture(read_cvat), 1),
     "labelme.json": (_first_picture(read_labelme), 1),
     "xanylabeling.json": (_first_picture(read_labelme), 1),

@@ -14,6 +14,7 @@ import pytest
 
 from datasets.label_formats.annotations import AnnotatedSet, Picture, name_fault
 from datasets.label_formats.coco import read_coco
+from datasets.label_formats.csv_table import read_csv_table
 from datasets.label_formats.cvat import read_cvat
 from datasets.label_formats.data_yaml import read_data_yaml
 from datasets.label_formats.detections import read_detections, read_task1
@@ -22,6 +23,7 @@ from datasets.label_formats.xml_labels import read_hrsc, read_rolabelimg
 from datasets.label_formats.yolo_obb import read_yolo_obb
 from DOTA_devkit.labels import FARTHEST, LabelError, Labels, OnBad, geometry_faults, read_labels
 from tests.label_documents import (
+    CSV,
     CVAT_BOX,
     CVAT_POLYGON,
     DATA_YAML,
@@ -85,6 +87,9 @@ FORMATS = {
     "data_yaml": Format(DATA_YAML, "a.yaml", lambda path, on_bad: names_only(path)),
     "rolabelimg": Format(ROLABELIMG, "a.xml", lambda path, on_bad: [read_rolabelimg(path, on_bad)]),
     "hrsc": Format(HRSC, "a.xml", lambda path, on_bad: [read_hrsc(path, on_bad)]),
+    "csv": Format(
+        f"{CSV}b,30,30,8,16,-12.5,car\n", "a.csv", lambda path, on_bad: labels_of(read_csv_table(path, on_bad))
+    ),
     "cvat": Format(cvat_text(CVAT_BOX, CVAT_POLYGON), "a.xml", lambda path, on_bad: labels_of(read_cvat(path, on_bad))),
     "coco": Format(
         coco_text(annotation(), annotation(segmentation=[], bbox=[100, 100, 100, 50, -36.5])),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from datasets.label_formats import TARGETS
 from datasets.label_formats.annotations import names_file
-from tools.label_sources import PREDICTIONS, add_source_flags, refuse_flags
-from tools.running.command_line import Parser, SettingsError
+from tools.label_sources import PREDICTIONS, add_source_flags, refuse_flags, source_lines
+from tools.running.command_line import Parser, SettingsError, table_lines
 from tools.running.destinations import refuse_data_folder, require_free
 from tools.running.flag_types import share
 
@@ -25,21 +25,18 @@ def parse_conversion(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Turn the labels of one program into those of another. Corners keep their place to 1e-3 pixels and "
         "better (by way of geojson to a millimetre), classes and difficult flags stay; what the new format cannot hold "
         "is said once, with its count.",
-        epilog="Conventions. Pixel i covers [i, i + 1). rolabelimg: angle in radians, clockwise on the screen, from +x "
-        "to the side w. cvat: rotation in degrees, clockwise about the centre. coco: polygons; a bbox of five numbers "
-        "is read as detectron2 has it, cx cy w h and degrees counter-clockwise; iscrowd is an ignore region. voc: "
-        "bndbox as labelImg writes it, no pixel added, or Roboflow's polygon. Both: boxes of CVAT's are turned by "
-        "their rotation. dior, fair1m, dronevehicle, soda (SODA-A): corners; SRC is the whole folder or one of labels. "
-        "yolo_obb: corners as fractions of the picture, class numbers and splits by data.yaml. geojson: polygons in "
-        "longitude and latitude, read also in the system of a member crs, by where the pictures lie (GeoTIFF and what "
-        "else GDAL reads); needs requirements-geo.txt. Outlines of another number of corners than four become their "
-        "minimum-area rectangles. Written are: dota labelTxt/, rolabelimg xml/, yolo_obb labels/<split>/ and "
-        "data.yaml, coco annotations/instances_<split>.json or the file DST.json, labelme <picture>.json with "
-        "polygons, xanylabeling the same with boxes that can be turned there, geojson objects.geojson or the file "
-        "DST.geojson, csv objects.csv or the file DST.csv, an object a row: its centre, sides, angle in degrees and "
-        "corners, task1 and task2 DOTA's files of results, with corners and with outer boxes, of all scores unless "
-        "--min_score is given; and, where they are needed, classes.txt and lists of the splits. Exit codes: 0 done, 1 "
-        "something was left out without being asked for, or cannot be read or written, 2 a wrong flag.",
+        epilog="\n".join(
+            [
+                *source_lines(),
+                "",
+                "Written, with classes.txt and lists of the splits where they are needed:",
+                *table_lines({name: target.note for name, target in TARGETS.items()}),
+                "",
+                "Pixel i covers [i, i + 1). Outlines of another number of corners than four become their minimum-area "
+                "rectangles. Exit codes: 0 done, 1 something was left out without being asked for, or cannot be read "
+                "or written, 2 a wrong flag.",
+            ]
+        ),
     )
     add = parser.add_argument
     add_source_flags(

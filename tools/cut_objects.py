@@ -23,7 +23,14 @@ from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.clipping import clip_quads
 from DOTA_devkit.labels import LabelError
 from DOTA_devkit.task_files import quoted
-from tools.label_sources import add_source_flags, lines_of_counts, read_labels_of, settle_source, warn_of_losses
+from tools.label_sources import (
+    add_source_flags,
+    lines_of_counts,
+    read_labels_of,
+    settle_source,
+    source_lines,
+    warn_of_losses,
+)
 from tools.picture_coding import write_pixels
 from tools.running.command_line import Parser, SettingsError, exit_code
 from tools.running.destinations import refuse_data_folder, require_free
@@ -111,8 +118,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Cut objects out of their pictures, by labels or predictions, each turned upright, in the "
         "picture's own scale and in 8 bits: OUT/<class>/<picture>_<number>.png, which torchvision's ImageFolder reads, "
         f"to classify them or to read what stands on them; OUT/{TABLE} tells where each is from.",
-        epilog="Exit codes: 0 done, 1 something was left out without being asked for, or cannot be read or written, 2 "
-        "a wrong flag.",
+        epilog="\n".join(
+            [
+                *source_lines(),
+                "",
+                "Exit codes: 0 done, 1 something was left out without being asked for, or cannot be read or written, 2 "
+                "a wrong flag.",
+            ]
+        ),
     )
     add_source_flags(parser, "they are cut")
     add = parser.add_argument

@@ -21,7 +21,7 @@ from tools.class_scores import read_scores
 from tools.config import SCORES_HELP
 from tools.detection.looked_at import pictures_asked_for, pictures_told
 from tools.detection.results import MERGED, MERGED_BY_HAND, RESULTS, read_origin, warn_if_stopped
-from tools.running.command_line import SettingsError
+from tools.running.command_line import SettingsError, table_lines
 from tools.running.flag_types import share
 from tools.running.messages import warn
 from tools.running.progress import progress_bar
@@ -34,13 +34,13 @@ SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
 def add_source_flags(parser: argparse.ArgumentParser, images_for: str) -> None:
     """The flags of `read_labels_of`; `images_for`: what the pictures are needed for."""
     add = parser.add_argument
-    add("src", type=Path, metavar="SRC", help="folder of the data or of its labels; the file for coco, cvat, geojson")
+    add("src", type=Path, metavar="SRC", help="the labels; what that is of each format stands below")
     add(
         "--from",
         dest="source",
         choices=tuple(SOURCES),
         required=True,
-        help="the format of SRC; the last two are predictions",
+        help=f"the format of SRC; {' and '.join(PREDICTIONS)} are predictions",
     )
     add(
         "--images",
@@ -92,6 +92,12 @@ def add_source_flags(parser: argparse.ArgumentParser, images_for: str) -> None:
         "without objects, which is done anyway with geojson, or leave them out, which is done anyway with the others, "
         "and exit with 0 (of yolo_obb, coco and cvat they are pictures without objects)",
     )
+
+
+def source_lines() -> list[str]:
+    """Of an epilog: the formats that are read, and how each tells an object."""
+    notes = {name: source.note for name, source in SOURCES.items()}
+    return ["Read, from the folder of the data or of its labels unless told otherwise:", *table_lines(notes)]
 
 
 def settle_source(options: argparse.Namespace) -> None:

@@ -217,8 +217,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Cut big pictures in DOTA's layout (images/, and optionally labelTxt/, classes.txt and lists) into "
         f"tiles in the same layout, with an index, {INDEX_NAME}, by which tools.merge_results joins them again.",
         epilog="A picture smaller than a tile is padded at the right and at the bottom. Grey stays grey; 16 bits and "
-        "floating point are spread to 8, see --value_range. A stopped run "
-        " goes on with the same command. Exit codes: 0 done, 1 something in the data, 2 a wrong flag.",
+        "floating point are spread to 8, see --value_range. A stopped run goes on with the same command. Exit codes: 0 "
+        "done, 1 something in the data, 2 a wrong flag.",
     )
     add = parser.add_argument
     add("src", type=Path, metavar="SRC", help="folder of the whole pictures; nothing is written there")

@@ -46,13 +46,15 @@ class Wanted(NamedTuple):
 class Source(NamedTuple):
     """A format that is read: the set in a file or below a folder, with what got lost told to the ledger.
 
-    is_file_a_picture: each picture has a label file, so that one without is not labelled; others name pictures without
-    objects. shows_turned: its program shows pictures as EXIF turns them, and so they are labelled. tells_size: it is of
-    any program, and the size that the labels tell says whether that one has done so. is_prediction: boxes have scores.
+    note: for --help, how it tells an object, and what it is read from where that is not a folder. is_file_a_picture:
+    each picture has a label file, so that one without is not labelled; others name pictures without objects.
+    shows_turned: its program shows pictures as EXIF turns them, and so they are labelled. tells_size: it is of any
+    program, and the size that the labels tell says whether that one has done so. is_prediction: boxes have scores.
     needs_pictures: it knows places on the Earth alone, and what lies there.
     """
 
     read: Callable[[Path, Ledger, Wanted], AnnotatedSet]
+    note: str
     is_file_a_picture: bool = False
     shows_turned: bool = False
     tells_size: bool = False
@@ -67,15 +69,16 @@ def _keep_all(annotated: AnnotatedSet, ledger: Ledger, drop_ignored: bool) -> An
 class Target(NamedTuple):
     """A format that is written: a set below a folder; where it expects the pictures there.
 
-    tells_size, needs_size: it tells, or must know, the sizes of the pictures. needs_path: it must know where they lie,
-    for it looks into them. writes_lists: classes.txt and the lists of the splits belong to it. holds_scores: of
-    predictions; needs_scores: it holds nothing else. file_suffixes: of a destination that is a file and no folder.
-    shows_turned: as of `Source`.
+    note: what is written, for --help. tells_size, needs_size: it tells, or must know, the sizes of the pictures.
+    needs_path: it must know where they lie, for it looks into them. writes_lists: classes.txt and the lists of the
+    splits belong to it. holds_scores: of predictions; needs_scores: it holds nothing else. file_suffixes: of a
+    destination that is a file and no folder. shows_turned: as of `Source`.
     keep(annotated, ledger, drop_ignored): what it can hold, where that is not everything.
     """
 
     write: Callable[[Path, AnnotatedSet, Ledger], None]
     image_folder: Callable[[AnnotatedSet], Callable[[Picture], str]]
+    note: str
     tells_size: bool = True
     needs_size: bool = False
     needs_path: bool = False
@@ -105,6 +108,10 @@ def _cvat(src: Path, ledger: Ledger, wanted: Wanted) -> AnnotatedSet:
     return read_cvat(path, ledger.faults.append, ledger.changed)
 
 
+def _csv(src: Path, ledger: Ledger, wanted: Wanted) -> AnnotatedSet:
+    return csv_table.read_csv_table(csv_table.table_in(src), ledger.faults.append, ledger.changed)
+
+
 def _geojson(src: Path, ledger: Ledger, wanted: Wanted) -> AnnotatedSet:
     return read_geojson(src, ledger, wanted.images, wanted.class_field, wanted.crs, wanted.track)
 
@@ -120,54 +127,125 @@ def _folder(
     return read_set
 
 
-def _predicted(read: Callable[..., AnnotatedSet]) -> Source:
+def _predicted(read: Callable[..., AnnotatedSet], note: str) -> Source:
     return Source(
-        lambda src, ledger, wanted: read(src, ledger.faults.append, ledger.changed, wanted.least), is_prediction=True
+        lambda src, ledger, wanted: read(src, ledger.faults.append, ledger.changed, wanted.least),
+        note,
+        is_prediction=True,
     )
 
 
 _xml = _folder(read_rolabelimg_folder)  # roLabelImg's format, and what descends from VOC's as it does
-_labelme = Source(_folder(read_labelme_folder), is_file_a_picture=True, shows_turned=True)
+_labelme = Source(
+    _folder(read_labelme_folder),
+    "polygon, rectangle, oriented rectangle, rotation, quadrilateral; predictions with their scores",
+    is_file_a_picture=True,
+    shows_turned=True,
+)
+_corners = Source(_xml, "corners; the whole folder or one of labels", is_file_a_picture=True, tells_size=True)
 
 SOURCES: dict[str, Source] = {
-    "rolabelimg": Source(_xml, is_file_a_picture=True, tells_size=True),
-    "yolo_obb": Source(_folder(read_yolo_folder)),
-    "coco": Source(_coco, tells_size=True),
+    "rolabelimg": Source(
+        _xml,
+        "angle in radians, clockwise on the screen, from +x to the side w",
+        is_file_a_picture=True,
+        tells_size=True,
+    ),
+    "yolo_obb": Source(
+        _folder(read_yolo_folder), "corners as fractions of the picture, class numbers and splits by data.yaml"
+    ),
+    "coco": Source(
+        _coco,
+        "polygons; a bbox of five numbers as detectron2 has it, cx cy w h and degrees counter-clockwise, of four "
+        "turned by CVAT's rotation; iscrowd is an ignore region; the file, or the folder of several",
+        tells_size=True,
+    ),
     "labelme": _labelme,
     "xanylabeling": _labelme,
-    "cvat": Source(_cvat, shows_turned=True),
-    "voc": Source(_xml, is_file_a_picture=True, shows_turned=True),
-    "dota": Source(_folder(read_dota_folder, counts=False), is_file_a_picture=True),
-    "hrsc": Source(_folder(read_hrsc_folder, counts=False), is_file_a_picture=True),
-    **dict.fromkeys(("dior", "fair1m", "dronevehicle"), Source(_xml, is_file_a_picture=True, tells_size=True)),
-    "soda": Source(_folder(read_soda_folder), is_file_a_picture=True, tells_size=True),
-    "geojson": Source(_geojson, needs_pictures=True),
-    "task1": _predicted(read_task1),
-    "detections": _predicted(read_detections),
+    "cvat": Source(
+        _cvat, "1.1 for images: rotation in degrees, clockwise about the centre; the file", shows_turned=True
+    ),
+    "voc": Source(
+        _xml,
+        "bndbox as labelImg writes it, no pixel added, turned by CVAT's rotation, or Roboflow's polygon",
+        is_file_a_picture=True,
+        shows_turned=True,
+    ),
+    "dota": Source(_folder(read_dota_folder, counts=False), "corners, class, difficult", is_file_a_picture=True),
+    "hrsc": Source(_folder(read_hrsc_folder, counts=False), "angle in radians, clockwise", is_file_a_picture=True),
+    **dict.fromkeys(("dior", "fair1m", "dronevehicle"), _corners),
+    "soda": _corners._replace(read=_folder(read_soda_folder)),
+    "csv": Source(
+        _csv,
+        "an object a row, columns image, class, and x1, y1 to y4, or cx, cy, w, h, angle_degrees (clockwise, from +x "
+        "to the side w), or xmin, ymin, xmax, ymax; pictures without a row are left out; the file",
+    ),
+    "geojson": Source(
+        _geojson,
+        "polygons in longitude and latitude, or in the system of a member crs, by where the pictures lie (GeoTIFF and "
+        "what else GDAL reads); needs requirements-geo.txt; the file",
+        needs_pictures=True,
+    ),
+    "task1": _predicted(read_task1, "Task1_<class>.txt of results, which are predictions; their folder"),
+    "detections": _predicted(
+        read_detections, "detections.json of results, which are predictions; the file, its folder or the run's"
+    ),
 }
 TARGETS: dict[str, Target] = {
-    "dota": Target(write_dota, _in_images, tells_size=False, writes_lists=True),
-    "yolo_obb": Target(write_yolo_obb, yolo_image_folder, needs_size=True, keep=keep_holdable),
-    "coco": Target(write_coco, _in_images, holds_scores=True, file_suffixes=coco.SUFFIXES),
-    "rolabelimg": Target(write_rolabelimg, _in_images, writes_lists=True),
-    "labelme": Target(write_labelme, _beside, writes_lists=True, holds_scores=True, shows_turned=True),
+    "dota": Target(write_dota, _in_images, "labelTxt/", tells_size=False, writes_lists=True),
+    "yolo_obb": Target(
+        write_yolo_obb, yolo_image_folder, "labels/<split>/ and data.yaml", needs_size=True, keep=keep_holdable
+    ),
+    "coco": Target(
+        write_coco,
+        _in_images,
+        "annotations/instances_<split>.json or the file DST.json",
+        holds_scores=True,
+        file_suffixes=coco.SUFFIXES,
+    ),
+    "rolabelimg": Target(write_rolabelimg, _in_images, "xml/", writes_lists=True),
+    "labelme": Target(
+        write_labelme,
+        _beside,
+        "<picture>.json with polygons",
+        writes_lists=True,
+        holds_scores=True,
+        shows_turned=True,
+    ),
     "xanylabeling": Target(
-        partial(write_labelme, shape_type="rotation"), _beside, writes_lists=True, holds_scores=True, shows_turned=True
+        partial(write_labelme, shape_type="rotation"),
+        _beside,
+        "<picture>.json with boxes that can be turned there",
+        writes_lists=True,
+        holds_scores=True,
+        shows_turned=True,
     ),
     "geojson": Target(
-        write_geojson, _in_images, tells_size=False, needs_path=True, holds_scores=True, file_suffixes=geojson.SUFFIXES
+        write_geojson,
+        _in_images,
+        "objects.geojson or the file DST.geojson",
+        tells_size=False,
+        needs_path=True,
+        holds_scores=True,
+        file_suffixes=geojson.SUFFIXES,
     ),
     "csv": Target(
         csv_table.write_csv_table,
         _in_images,
+        "objects.csv or the file DST.csv, an object a row: centre, sides, angle in degrees, corners",
         tells_size=False,
         holds_scores=True,
         file_suffixes=csv_table.SUFFIXES,
     ),
     **{
         f"task{task}": Target(
-            partial(write_task, task=task), _in_images, tells_size=False, holds_scores=True, needs_scores=True
+            partial(write_task, task=task),
+            _in_images,
+            f"Task{task}_<class>.txt, DOTA's results with {boxes}, of all scores unless --min_score is given",
+            tells_size=False,
+            holds_scores=True,
+            needs_scores=True,
         )
-        for task in (1, 2)
+        for task, boxes in ((1, "corners"), (2, "outer boxes"))
     },
 }

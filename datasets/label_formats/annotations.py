@@ -15,7 +15,7 @@ import numpy as np
 from datasets.outlines import outline_quad
 from datasets.picture_files.image_folders import last_part, names_apart
 from datasets.picture_files.images import IMAGE_SUFFIXES
-from DOTA_devkit.labels import BAD_LABEL, NO_LABELS, LabelError, LabelFault, Labels, geometry_faults
+from DOTA_devkit.labels import BAD_LABEL, FARTHEST, NO_LABELS, LabelError, LabelFault, Labels, geometry_faults
 from DOTA_devkit.names import as_class_name, is_text, spellings
 
 ROLES = {"train": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -143,6 +143,17 @@ def outline_to_quad(points: Sequence[Sequence[float]], changed: Counter[str], is
     if is_rectangle:
         changed[AS_RECTANGLE] += 1
     return quad
+
+
+def number_in(text: str | None, what: str) -> float:
+    """The number in a text, if it can be a place in a picture. Raises ValueError otherwise."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        raise ValueError(f"{what} is {shown(text)}, not a number; correct it") from None
+    if not abs(value) <= FARTHEST:  # nor is NaN
+        raise ValueError(f"{what} is {shown(text)}, which is no place in a picture; correct it")
+    return value
 
 
 def picture_name(file_name: object, has_suffix: bool = True) -> str:

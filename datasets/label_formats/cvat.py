@@ -20,6 +20,7 @@ from datasets.label_formats.annotations import (
     clean_name,
     is_unusable,
     name_fault,
+    number_in,
     outline_to_quad,
     picture_name,
     shown,
@@ -31,7 +32,7 @@ from datasets.label_formats.xml_documents import parse_document
 from datasets.label_formats.xml_labels import FLAG_WORDS
 from datasets.picture_files.image_folders import folders_of
 from DOTA_devkit.boxes import boxes_to_quads
-from DOTA_devkit.labels import FARTHEST, LabelError, OnBad, report_faults
+from DOTA_devkit.labels import LabelError, OnBad, report_faults
 from DOTA_devkit.names import as_class_name
 
 ROOT = "annotations"
@@ -159,10 +160,10 @@ def _picture(path: Path, image: _Image, changed: Counter[str], faults: list[Labe
 
 def _quad(shape: _Shape, changed: Counter[str]) -> np.ndarray:
     if shape.kind == "box":
-        left, top, right, bottom = (_number(shape.fields.get(side), side) for side in ("xtl", "ytl", "xbr", "ybr"))
+        left, top, right, bottom = (number_in(shape.fields.get(side), side) for side in ("xtl", "ytl", "xbr", "ybr"))
         if right <= left or bottom <= top:
             raise ValueError(f"a box of size {right - left:g} x {bottom - top:g}; draw the box again")
-        degrees = _number(shape.fields.get("rotation", "0"), "rotation")
+        degrees = number_in(shape.fields.get("rotation", "0"), "rotation")
         box = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top, math.radians(degrees)]
         if degrees:
             return boxes_to_quads(np.array([box]), "rolabelimg")[0]
@@ -171,18 +172,8 @@ def _quad(shape: _Shape, changed: Counter[str]) -> np.ndarray:
         pairs = [pair.split(",") for pair in shape.fields.get("points", "").split(";")]
         if any(len(pair) != 2 for pair in pairs):
             raise ValueError('"points" of the polygon are not written x,y;x,y; correct them')
-        return outline_to_quad([[_number(place, "a coordinate") for place in pair] for pair in pairs], changed)
+        return outline_to_quad([[number_in(place, "a coordinate") for place in pair] for pair in pairs], changed)
     raise ValueError(f"a {shape.kind} is no box; draw a rectangle or a polygon")
-
-
-def _number(text: str | None, what: str) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        raise ValueError(f"{what} is {shown(text)}, not a number; correct it") from None
-    if not abs(value) <= FARTHEST:  # nor is NaN
-        raise ValueError(f"{what} is {shown(text)}, which is no place in a picture; correct it")
-    return value
 
 
 def _flag(shape: _Shape) -> int:

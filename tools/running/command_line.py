@@ -10,8 +10,9 @@ import re
 import select
 import signal
 import sys
+import textwrap
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -63,6 +64,27 @@ class _Terminated(KeyboardInterrupt):
     """SIGTERM, of a scheduler for instance: ends the work as Ctrl-C does, so that half-written files are removed."""
 
 
+class _Lines(argparse.HelpFormatter):
+    """Fills each line of a text by itself; what stands behind a name and blanks stays behind them."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(self._fill_line(line, width, indent) for line in text.split("\n"))
+
+    @staticmethod
+    def _fill_line(line: str, width: int, indent: str) -> str:
+        named = re.match(r"  \S+ +", line)
+        start = named[0] if named else ""
+        return textwrap.fill(
+            line[len(start) :], width, initial_indent=indent + start, subsequent_indent=indent + " " * len(start)
+        )
+
+
+def table_lines(notes: Mapping[str, str]) -> list[str]:
+    """Names and what is told of each as lines of an epilog."""
+    width = max(map(len, notes)) + 2
+    return [f"  {name:{width}}{note}" for name, note in notes.items()]
+
+
 class Parser(argparse.ArgumentParser):
     """The flags of `python -m tools.COMMAND`, written out in full. Raises SettingsError for a wrong one, so that it is
     told like every other error."""
@@ -70,7 +92,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, command: str | None = None, **options: Any) -> None:
         if command is not None:
             options["prog"] = f"python -m tools.{command}"
-        super().__init__(**{"allow_abbrev": False, **options})
+        super().__init__(**{"allow_abbrev": False, "formatter_class": _Lines, **options})
 
     def error(self, message: str) -> NoReturn:
         what = re.sub(r"^argument (--\w+): is ", r"\1 is ", message)  # as the flags of main.py are told
