@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -26,32 +27,37 @@ from models.backbones import (
 from models.backbones.resnet import BasicBlock, ResNet
 
 REAL_DATA = Path(os.environ.get("BBAV_REAL_DATA", Path(__file__).parents[1] / "../shared/data"))
-CHANNELS = {  # of the published networks
-    "resnet18": (64, 128, 256, 512),
-    "resnet34": (64, 128, 256, 512),
-    "resnet50": (256, 512, 1024, 2048),
-    "resnet101": (256, 512, 1024, 2048),
-    "resnet152": (256, 512, 1024, 2048),
-    "resnext50_32x4d": (256, 512, 1024, 2048),
-    "resnext101_32x8d": (256, 512, 1024, 2048),
-    "wide_resnet50_2": (256, 512, 1024, 2048),
-    "resnet50_dc5": (256, 512, 1024, 2048),
-    "mobilenetv2": (24, 32, 96, 320),
+_OF_BASIC, _OF_BOTTLENECKS = (64, 128, 256, 512), (256, 512, 1024, 2048)
+
+
+class Published(NamedTuple):
+    """What is known of a published network: channels of C1 to C4; trainable parameters (torchvision's documentation,
+    IMAGENET1K_V1), and how many of them are left out here; its name in torchvision; whether it is large."""
+
+    channels: tuple[int, int, int, int]
+    num_parameters: int
+    num_left_out: int
+    torchvision: str
+    is_large: bool = False
+
+
+# Left out are 1000 * 512 + 1000 (18, 34) and 1000 * 2048 + 1000 (50 and up); the classifier, 1,281,000, and the last
+# convolution, 412,160 (mobilenet).
+PUBLISHED = {
+    "resnet18": Published(_OF_BASIC, 11_689_512, 513_000, "resnet18"),
+    "resnet34": Published(_OF_BASIC, 21_797_672, 513_000, "resnet34"),
+    "resnet50": Published(_OF_BOTTLENECKS, 25_557_032, 2_049_000, "resnet50"),
+    "resnet101": Published(_OF_BOTTLENECKS, 44_549_160, 2_049_000, "resnet101", is_large=True),
+    "resnet152": Published(_OF_BOTTLENECKS, 60_192_808, 2_049_000, "resnet152", is_large=True),
+    "resnext50_32x4d": Published(_OF_BOTTLENECKS, 25_028_904, 2_049_000, "resnext50_32x4d"),
+    "resnext101_32x8d": Published(_OF_BOTTLENECKS, 88_791_336, 2_049_000, "resnext101_32x8d", is_large=True),
+    "wide_resnet50_2": Published(_OF_BOTTLENECKS, 68_883_240, 2_049_000, "wide_resnet50_2", is_large=True),
+    "resnet50_dc5": Published(_OF_BOTTLENECKS, 25_557_032, 2_049_000, "resnet50"),
+    "mobilenetv2": Published((24, 32, 96, 320), 3_504_872, 1_281_000 + 412_160, "mobilenet_v2"),
 }
-# Trainable parameters of torchvision's networks (its documentation, IMAGENET1K_V1) minus what the cut leaves out:
-# 1000 * 512 + 1000 (18, 34), 1000 * 2048 + 1000 (50 and up); classifier 1,281,000 and last conv 412,160 (mobilenet).
-NUM_PARAMETERS = {
-    "resnet18": 11_689_512 - 513_000,
-    "resnet34": 21_797_672 - 513_000,
-    "resnet50": 25_557_032 - 2_049_000,
-    "resnet101": 44_549_160 - 2_049_000,
-    "resnet152": 60_192_808 - 2_049_000,
-    "resnext50_32x4d": 25_028_904 - 2_049_000,
-    "resnext101_32x8d": 88_791_336 - 2_049_000,
-    "wide_resnet50_2": 68_883_240 - 2_049_000,
-    "resnet50_dc5": 25_557_032 - 2_049_000,
-    "mobilenetv2": 3_504_872 - 1_281_000 - 412_160,
-}
+ALL_BUT_LARGE_ONES_SOON = [
+    pytest.param(name, marks=[pytest.mark.long] * PUBLISHED[name].is_large) for name in known_backbones()
+]
 
 
 @pytest.mark.parametrize("name", known_backbones())
@@ -65,13 +71,15 @@ def test_every_backbone_keeps_what_it_declares(name: str) -> None:
     assert backbone.strides[0] == 4
 
 
-@pytest.mark.parametrize("name", CHANNELS)
+@pytest.mark.parametrize("name", known_backbones())
 def test_channels_and_size_are_those_of_the_spec_and_torchvision(name: str) -> None:
     with torch.device("meta"):
         backbone = build_backbone(name)
-    assert backbone.out_channels == CHANNELS[name]
+    assert backbone.out_channels == PUBLISHED[name].channels
     assert backbone.strides == ((4, 8, 16, 16) if name == "resnet50_dc5" else (4, 8, 16, 32))
-    assert sum(p.numel() for p in backbone.parameters()) == NUM_PARAMETERS[name]
+    assert (
+        sum(p.numel() for p in backbone.parameters()) == PUBLISHED[name].num_parameters - PUBLISHED[name].num_left_out
+    )
 
 
 def test_resnet18_has_torchvisions_names() -> None:
@@ -141,31 +149,14 @@ def test_a_backbone_without_forward_says_so() -> None:
         Backbone()(torch.zeros(1, 3, 32, 32))
 
 
-TORCHVISION = {
-    "resnet18": "resnet18",
-    "resnet34": "resnet34",
-    "resnet50": "resnet50",
-    "resnext50_32x4d": "resnext50_32x4d",
-    "resnet50_dc5": "resnet50",
-    "mobilenetv2": "mobilenet_v2",
-    "resnet101": "resnet101",
-    "resnet152": "resnet152",
-    "resnext101_32x8d": "resnext101_32x8d",
-    "wide_resnet50_2": "wide_resnet50_2",
-}
-LARGE = ("resnet101", "resnet152", "resnext101_32x8d", "wide_resnet50_2")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long if name in LARGE else ()) for name in TORCHVISION]
-)
+@pytest.mark.parametrize("name", ALL_BUT_LARGE_ONES_SOON)
 def test_maps_are_those_of_torchvision_with_the_same_weights(name: str) -> None:
     """To 1e-5 of the largest value; with batch norms as after training, not all 0 and 1."""
     models = pytest.importorskip("torchvision.models")
     torch.manual_seed(0)
     dilation = {"replace_stride_with_dilation": [False, False, True]} if name == "resnet50_dc5" else {}
-    theirs = models.get_model(TORCHVISION[name], weights=None, **dilation)
+    theirs = models.get_model(PUBLISHED[name].torchvision, weights=None, **dilation)
     for module in theirs.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             for tensor, low, high in (
@@ -196,13 +187,8 @@ def _torchvisions_maps(network: torch.nn.Module, images: torch.Tensor) -> list[t
     return maps
 
 
-LARGE = ("resnext101_32x8d", "wide_resnet50_2", "resnet152", "resnet101")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.long] * (name in LARGE)) for name in known_backbones()]
-)
+@pytest.mark.parametrize("name", ALL_BUT_LARGE_ONES_SOON)
 def test_building_takes_little_more_than_drawing_every_weight_once(name: str) -> None:
     """Measured: 0.6 to 2.2 times as long, mobilenetv2 3.8 times, for its many modules; in this process's own time, for
     the machine may do other things. Convolutions have the spread of He's rule for fan-out: none is left as
@@ -230,9 +216,9 @@ def _least_seconds(work: Callable[[], object]) -> float:
 
 def test_the_table_of_weights_has_torchvisions_addresses() -> None:
     models = pytest.importorskip("torchvision.models")
-    assert set(WEIGHTS_URLS) == set(TORCHVISION)
+    assert set(WEIGHTS_URLS) == set(PUBLISHED)
     for name, url in WEIGHTS_URLS.items():
-        assert models.get_model_weights(TORCHVISION[name]).IMAGENET1K_V1.url == url
+        assert models.get_model_weights(PUBLISHED[name].torchvision).IMAGENET1K_V1.url == url
 
 
 @pytest.mark.slow

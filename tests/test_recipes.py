@@ -31,7 +31,7 @@ def test_the_default_recipe_is_what_was_measured():
 
 
 def test_the_published_recipe_is_the_papers():
-    """Yi et al., WACV 2021, section 4.1: Adam, 1.25e-4, x0.96 an epoch; the batch norm is its README's advice."""
+    """Yi et al., WACV 2021, section 4.2: Adam, 1.25e-4, x0.96 an epoch; the batch norm is its README's advice."""
     config = parse_settings(["--recipe", "published"])
     assert (config.optimizer, config.init_lr, config.schedule, config.lr_decay) == (
         "adam",
