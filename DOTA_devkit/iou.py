@@ -5,7 +5,7 @@ input, never NaN, always within [0, 1] (areas: within [0, the smaller area]):
 
 - simple quads are exact, convex or not; a non-convex one is the sum of the triangles beside its inner diagonal;
 - a self-crossing quad (corners clicked in the wrong order) stands for its convex hull;
-- a repeated corner makes the quad a triangle;
+- a corner that is the one before it makes the quad a triangle;
 - zero area (thinner than 1e-14 of its length), NaN or infinite corners, or numbers whose area overflows: overlap 0
   with everything, itself included.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -83,7 +84,9 @@ def format_table(metrics: Mapping[str, Any]) -> str:
     at_best = ("precision", "recall", "score_threshold")
     rows = [["class", "truths", "detections", *titles, "precision", "recall", "at score"]]
     for name, item in classes.items():
-        cells = map(_cell, [*precisions[name], *(item[key] for key in at_best)])
+        *numbers, threshold = [*precisions[name], *(item[key] for key in at_best)]
+        # Rounded up, it would be above the weakest of what it is to keep.
+        cells = map(_cell, [*numbers, None if threshold is None else math.floor(threshold * 1e4) / 1e4])
         rows.append([name, str(item["num_truths"]), str(item["num_detections"]), *cells])
     tops += [_mean([item[key] for item in classes.values()]) for key in at_best[:2]]
     rows.append(["mean", str(metrics["num_truths"]), str(metrics["num_detections"]), *map(_cell, [*tops, None])])
@@ -161,6 +164,8 @@ def _best_f1(curve: Curve | None, num_truths: int) -> dict[str, float | None]:
     k = int(f1.argmax())
     lowest, *lower = curve.scores[ends[k] : ends[k] + 2].tolist()
     middle = (lowest + lower[0]) / 2 if lower else lowest
+    if lower and np.float32(middle) <= np.float32(lower[0]):  # scores are float32's, and there is none between the two
+        middle = lowest
     return {"precision": float(precision[k]), "recall": float(recall[k]), "f1": float(f1[k]), "score_threshold": middle}
 
 

@@ -145,7 +145,7 @@ def jitter_colours(rng: np.random.Generator, image: np.ndarray, augmentation: Au
     gain = 1 + augmentation.gain * (shared[0] + apart[0])
     offset = 255 * augmentation.offset * (shared[1] + apart[1])
     levels = np.arange(256)[:, None]
-    table = np.clip((levels - 127.5) * gain + 127.5 + offset, 0, 255).astype(np.uint8)
+    table = np.rint(np.clip((levels - 127.5) * gain + 127.5 + offset, 0, 255)).astype(np.uint8)
     return cv2.LUT(image, table[None]).reshape(image.shape)
 
 

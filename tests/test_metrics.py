@@ -38,6 +38,19 @@ def test_the_threshold_lies_in_the_middle_of_where_f1_is_best() -> None:
     assert (item["score_threshold"], item["fit_iou"]) == (-0.5, 1.0)
 
 
+def test_the_threshold_keeps_what_it_is_said_to_keep_and_no_more() -> None:
+    """Between neighbouring numbers of float32 the middle was the lower one, and let a stray in; the table rounded a
+    threshold up, above the weakest box that counted for it."""
+    above = np.float32(1 - 2**-24)
+    below = np.nextafter(above, np.float32(0))
+    truths = {"a": truth([square(0), square(50)], [0, 0])}
+    detections = {"a": found([square(0), square(50), square(500)], np.array([above, above, below]))}
+    item = metrics_dict(evaluate(detections, truths, ["ship"]))["classes"]["ship"]
+    assert (item["f1"], np.float32(item["score_threshold"])) == (1.0, above)
+    weakest = {"a": found([square(0), square(50)], [0.9, 0.57616])}
+    assert " 0.5761\n" in format_table(metrics_dict(evaluate(weakest, truths, ["ship"])))
+
+
 def test_the_best_f1_does_not_cut_between_equal_scores() -> None:
     """A hit and a stray of one score: nobody can have the one without the other."""
     truths = {"a": truth([square(0)], [0])}

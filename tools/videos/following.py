@@ -105,7 +105,8 @@ class Following:
         this one that it is an object's."""
         numbers, found = self._tracker.follow(boxes, frame.number, frame.seconds)
         self.num_boxes += int(boxes.reach(self.least_scores).sum())
-        self.num_taken += sum(seen.score >= self.least_scores[seen.label] for _, seen in found)
+        strong = (np.float32(seen.score) >= np.float32(self.least_scores[seen.label]) for _, seen in found)
+        self.num_taken += sum(strong)  # as `reach` has it
         for track, seen in found:
             self._table.writerow((
                 *(frame_name(self._video, seen.frame), self._video.name, track.number, seen.frame),
