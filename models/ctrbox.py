@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from DOTA_devkit.boxes import DOWN_RATIO
 from models.backbones import Backbone, build_backbone
+from models.cell_norm import CellNorm
 from models.combination import CombinationModule, channel_table
 from models.fpn import FPN
 from models.freezing import Freezable, batch_norms
@@ -18,6 +19,7 @@ from models.positives import Cells
 from models.sparse_heads import heads_at, hidden_cells
 
 NECKS = ("combination", "fpn")
+HEAD_NORMS: dict[str, type[nn.Module] | None] = {"none": None, "batch": nn.BatchNorm2d, "layer": CellNorm}
 _CENTRE_BIAS = -2.19  # sigmoid(-2.19) = 0.1, the prior of CornerNet and CenterNet for "there is a centre here"
 
 
@@ -50,14 +52,15 @@ class CTRBOX(Freezable):
     Args:
         num_classes: number of object classes C, at least 1.
         backbone: a registered name (built with random weights) or a `Backbone`.
-        head_norm: a batch norm after the first convolution of each head; steadier with small batches.
+        head_norm: what follows the first convolution of each head: nothing, as published, a batch norm, as its authors
+            advise, or a layer norm (`CellNorm`), by which boxes come out tighter.
         neck: what merges the backbone's maps into one: the combination modules as published, whose channels are the
             backbone's own, or `fpn`, which is lighter.
         neck_width: channels of the fpn; the combination modules have no width of their own.
         head_width: channels between the two convolutions of each head; 256 is published.
 
     Raises:
-        ValueError: no class, an unknown neck, or a width below 1.
+        ValueError: no class, an unknown neck or norm, or a width below 1.
     """
 
     down_ratio = DOWN_RATIO  # input pixels per cell; the targets, the decoder and every backbone's C1 agree on it
@@ -67,7 +70,7 @@ class CTRBOX(Freezable):
         self,
         num_classes: int,
         backbone: str | Backbone,
-        head_norm: bool = False,
+        head_norm: str = "none",
         neck: str = "combination",
         neck_width: int = 64,
         head_width: int = 256,
@@ -76,8 +79,9 @@ class CTRBOX(Freezable):
         for name, number in (("num_classes", num_classes), ("head_width", head_width)):
             if number < 1:
                 raise ValueError(f"{name} must be at least 1, not {number}")
-        if neck not in NECKS:
-            raise ValueError(f"unknown neck '{neck}'; known: {', '.join(NECKS)}")
+        for what, name, known in (("neck", neck, NECKS), ("norm of the heads", head_norm, HEAD_NORMS)):
+            if name not in known:
+                raise ValueError(f"unknown {what} '{name}'; known: {', '.join(known)}")
         self.base_network = build_backbone(backbone) if isinstance(backbone, str) else backbone
         out_channels = self.base_network.out_channels
         self.neck = FPN(out_channels, neck_width) if neck == "fpn" else None
@@ -131,8 +135,8 @@ class CTRBOX(Freezable):
             self.freeze_parts(batch_norms(self if norms == "all" else self.base_network))
 
 
-def _head(c_in: int, width: int, c_out: int, kernel: int, norm: bool, bias: float = 0.0) -> nn.Sequential:
-    """Build 3x3 conv, [batch norm,] ReLU, last conv, and initialise it.
+def _head(c_in: int, width: int, c_out: int, kernel: int, norm: str, bias: float = 0.0) -> nn.Sequential:
+    """Build 3x3 conv, [norm,] ReLU, last conv, and initialise it.
 
     The first convolution is initialised for its ReLU (He et al., ICCV 2015). The last one starts small (0.01, as in
     RetinaNet), so that at first the maps are their biases: a tenth for a centre, zero for everything else.
@@ -143,7 +147,8 @@ def _head(c_in: int, width: int, c_out: int, kernel: int, norm: bool, bias: floa
     nn.init.zeros_(first.bias)
     nn.init.normal_(last.weight, std=0.01)
     nn.init.constant_(last.bias, bias)
-    return nn.Sequential(first, *([nn.BatchNorm2d(width)] if norm else []), nn.ReLU(inplace=True), last)
+    kind = HEAD_NORMS[norm]
+    return nn.Sequential(first, *([kind(width)] if kind else []), nn.ReLU(inplace=True), last)
 
 
 def _check_size(height: int, width: int) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.cell_norm import CellNorm
 from models.ctrbox import CTRBOX
 
 
@@ -44,15 +45,19 @@ class PeakNetwork(nn.Module):
 
 
 class PeakHead(nn.Module):
-    """A head of 3x3 convolution, [batch norm,] ReLU and a convolution of an odd kernel, both padded with zeros, as two
+    """A head of 3x3 convolution, [norm,] ReLU and a convolution of an odd kernel, both padded with zeros, as two
     matrices."""
 
     def __init__(self, head: nn.Sequential) -> None:
         super().__init__()
         first, *between, last = head
-        norms = [layer for layer in between if isinstance(layer, nn.BatchNorm2d)]
-        for norm in norms:
-            first = fuse_conv_bn_eval(first.eval(), norm.eval())
+        self.norm: nn.LayerNorm | None = None
+        for layer in between:
+            if isinstance(layer, nn.BatchNorm2d):
+                first = fuse_conv_bn_eval(first.eval(), layer.eval())
+            elif isinstance(layer, CellNorm):
+                self.norm = nn.LayerNorm(layer.normalized_shape)
+                self.norm.load_state_dict(layer.state_dict())
         self.reach = last.kernel_size[0] // 2
         for name, convolution in (("first", first), ("last", last)):
             # As a patch is laid out: rows, columns, channels.
@@ -76,7 +81,8 @@ class PeakHead(nn.Module):
         start = image + (around_y + reach) * padded_width + around_x + reach
         rows = start[..., None] + (corner[:, None] * padded_width + corner).flatten()
         patches = table[rows.flatten()].reshape(-1, 9 * channels)
-        hidden = functional.relu(patches @ self.first_matrix + self.first_bias)
+        hidden = patches @ self.first_matrix + self.first_bias
+        hidden = functional.relu(hidden if self.norm is None else self.norm(hidden))
         # Beyond the map's border there is the padding of the last convolution, which is zero.
         inside = (around_y >= 0) & (around_y < height) & (around_x >= 0) & (around_x < width)
         hidden = hidden * inside.reshape(-1, 1).to(hidden.dtype)

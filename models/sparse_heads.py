@@ -1,9 +1,9 @@
 """Heads in chosen cells only: what training reads of three of the four heads, at a fraction of their cost.
 
 The loss reads vectors, offset and orientation in a few hundred of the tens of thousands of cells; to compute them
-everywhere takes a third of a training step and most of its memory. Without batch norm, or with a frozen one, the
-result is that of the whole map. With batch norm in training the statistics are those of the cells computed here: the
-chosen ones, their neighbours, and a lattice over the map that stands for the rest.
+everywhere takes a third of a training step and most of its memory. The result is that of the whole map, but for batch
+norms in training, whose statistics are those of the cells computed here: the chosen ones, their neighbours, and a
+lattice over the map that stands for the rest.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def heads_at(
 ) -> dict[str, Tensor]:
     """Compute the heads of features (B, c, h, w) in P cells: {name: (P, channels)}.
 
-    Each head is a 3x3 convolution, [batch norm,] ReLU and a convolution of an odd kernel, all padded with zeros.
+    Each head is a 3x3 convolution, [norm,] ReLU and a convolution of an odd kernel, all padded with zeros.
     `hidden`: what `hidden_cells` found for these heads and cells, where it is at hand. Where these are most of the map,
     the heads are computed whole, with the batch norm statistics of all cells.
     """

@@ -25,6 +25,7 @@ from models.backbones import BACKBONES, Backbone
 from models.backbones.resnet import Bottleneck
 from tools.architecture import Architecture
 from tools.checkpoint import save_checkpoint
+from tools.config import Config
 from tools.running.messages import forget_warnings
 from tools.training import transfer
 
@@ -116,7 +117,7 @@ def save_finding_network(
     """Write such a checkpoint."""
     torch.manual_seed(0)
     colours = IMAGENET.for_channels(in_channels)
-    architecture = Architecture(backbone, True, CLASS_NAMES, input_hw, colours, **neck_and_widths)
+    architecture = Architecture(backbone, Config().head_norm, CLASS_NAMES, input_hw, colours, **neck_and_widths)
     model = architecture.build()
     for head, std, bias in ((model.hm, 0.05, -3.0), (model.wh, 0.02, None), (model.cls_theta, 0.2, 2.0)):
         torch.nn.init.normal_(head[-1].weight, std=std)

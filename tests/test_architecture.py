@@ -8,10 +8,11 @@ import pytest
 
 from models import IMAGENET
 from tools.architecture import Architecture, check_flags
+from tools.config import settings_from
 from tools.running.command_line import SettingsError
 from tools.setting_flags import parse_settings
 
-ARCHITECTURE = Architecture("resnet18", True, ("ship",), (96, 160), IMAGENET)
+ARCHITECTURE = Architecture("resnet18", "batch", ("ship",), (96, 160), IMAGENET)
 LIGHT = replace(ARCHITECTURE, backbone="mobilenetv2", neck="fpn", neck_width=24, head_width=40)
 
 
@@ -28,8 +29,14 @@ def test_an_architecture_comes_back_from_its_record(architecture):
     assert Architecture.from_dict(architecture.to_dict()) == architecture
 
 
+@pytest.mark.parametrize(("was", "now"), [(True, "batch"), (False, "none")])
+def test_a_record_from_before_there_were_kinds_of_norms_is_understood(was: bool, now: str):
+    assert Architecture.from_dict(ARCHITECTURE.to_dict() | {"head_norm": was}).head_norm == now
+    assert settings_from({"head_norm": was}).head_norm == now
+
+
 @pytest.mark.parametrize(
-    "flags", [["--backbone", "resnet34"], ["--no_head_norm"], ["--input_h", "608"], ["--input_w", "32"]]
+    "flags", [["--backbone", "resnet34"], ["--head_norm", "none"], ["--input_h", "608"], ["--input_w", "32"]]
 )
 def test_a_flag_that_contradicts_the_checkpoint_is_an_error(flags, tmp_path):
     with pytest.raises(SettingsError, match="contradicts the checkpoint"):
@@ -52,8 +59,8 @@ def test_a_flag_that_contradicts_the_neck_or_a_width_is_an_error(flags, of, sent
 
 def test_flags_that_agree_and_defaults_are_fine(tmp_path):
     check_flags(parse_settings(["--phase", "test", "--neck", "fpn", "--neck_width", "24"]), LIGHT, tmp_path)
-    check_flags(parse_settings(["--input_h", "96", "--head_norm"]), ARCHITECTURE, tmp_path)
-    check_flags(parse_settings([]), Architecture("resnet50", False, ("a",), (32, 32), IMAGENET), tmp_path)
+    check_flags(parse_settings(["--input_h", "96", "--head_norm", "batch"]), ARCHITECTURE, tmp_path)
+    check_flags(parse_settings([]), Architecture("resnet50", "none", ("a",), (32, 32), IMAGENET), tmp_path)
 
 
 def test_a_range_of_values_that_contradicts_is_an_error(tmp_path):

@@ -107,7 +107,7 @@ def test_restored_it_goes_on_bit_for_bit():
 
 def test_it_averages_a_detector_that_still_detects():
     torch.manual_seed(0)
-    network = CTRBOX(2, OddBackbone(), head_norm=True)
+    network = CTRBOX(2, OddBackbone(), head_norm="batch")
     average = WeightAverage(network, 0.9)
     average.update(network)
     network.train()(torch.randn(2, 3, 64, 64))

@@ -26,7 +26,7 @@ from tools.checkpoint import (
 )
 from tools.detection.results import file_hash
 
-ARCHITECTURE = Architecture("resnet18", True, ("小车", "large vehicle"), (96, 160), IMAGENET)
+ARCHITECTURE = Architecture("resnet18", "batch", ("小车", "large vehicle"), (96, 160), IMAGENET)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_a_bare_pickle_is_refused(tmp_path):
 def test_weights_of_another_network_are_refused_with_counts(tmp_path):
     """Defect 11: strict=False took a checkpoint with no matching key, and the boxes were random."""
     path = tmp_path / "other.pth"
-    other = CTRBOX(2, "mobilenetv2", head_norm=True)
+    other = CTRBOX(2, "mobilenetv2", head_norm="batch")
     save_checkpoint(path, other, ARCHITECTURE)
     with pytest.raises(CheckpointError, match=r"other\.pth: no CTRBOX on resnet18: .* missing"):
         load_checkpoint(path)
@@ -141,7 +141,7 @@ def test_published_weights_load_as_they_are(tmp_path):
     path = tmp_path / "model_50.pth"
     torch.save({"epoch": 50, "model_state_dict": weights, "optimizer_state_dict": {"state": {}}}, path)
     again, architecture, _ = load_checkpoint(path)
-    assert (architecture.backbone, architecture.head_norm, architecture.input_hw) == ("resnet101", False, (608, 608))
+    assert (architecture.backbone, architecture.head_norm, architecture.input_hw) == ("resnet101", "none", (608, 608))
     assert architecture.preprocessing == PUBLISHED
     assert architecture.class_names[0] == "plane"
     assert torch.equal(again.hm[2].weight, weights["module.hm.2.weight"])
@@ -149,11 +149,11 @@ def test_published_weights_load_as_they_are(tmp_path):
 
 @pytest.mark.slow
 def test_files_of_the_fork_load_by_backbone_and_head_norm_is_seen(tmp_path):
-    model = CTRBOX(3, "resnet18", head_norm=True)
+    model = CTRBOX(3, "resnet18", head_norm="batch")
     path = tmp_path / "fork.pth"
     torch.save(model.state_dict(), path)
     _, architecture, _ = load_checkpoint(path, "resnet18")
-    assert (architecture.head_norm, len(architecture.class_names)) == (True, 3)
+    assert (architecture.head_norm, len(architecture.class_names)) == ("batch", 3)
     with pytest.raises(CheckpointError, match="its backbone is resnet18: give --backbone resnet18"):
         load_checkpoint(path)
 
@@ -245,7 +245,7 @@ def test_a_second_ctrl_c_within_the_write_is_a_stop_and_no_full_disk(saved, tmp_
         ({"input_hw": [96, 100]}, "multiples of 32"),
         ({"backbone": ["resnet18"]}, r"backbone is \['resnet18'\], of the kind list"),
         ({"backbone": "resnet19"}, "unknown backbone 'resnet19'"),
-        ({"head_norm": "yes"}, "head_norm is 'yes'"),
+        ({"head_norm": "yes"}, "unknown norm of the heads 'yes'; known: none, batch, layer"),
         ({"preprocessing": None}, "preprocessing is None"),
         ({"preprocessing": {"mean": "grey", "std": [1, 1, 1]}}, "mean is 'grey'"),
         ({"preprocessing": IMAGENET.to_dict() | {"std": ["a", "b", "c"]}}, "something else than numbers"),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models import CTRBOX, Backbone, BBAVectorsLoss, Maps
+from models.cell_norm import CellNorm
 from models.ctrbox import NECKS
 from models.losses import BatchTargets
 from tests.test_losses import make_targets
@@ -117,7 +118,7 @@ def test_any_channels_and_strides_meet_in_four_maps_at_a_quarter_of_the_input(
     neck: str, strides: tuple[int, ...]
 ) -> None:
     """No number of a neck or a head is written by hand, and down_ratio is 4 for all of them."""
-    net = CTRBOX(3, OddBackbone(strides), head_norm=True, neck=neck, neck_width=6, head_width=20)
+    net = CTRBOX(3, OddBackbone(strides), head_norm="batch", neck=neck, neck_width=6, head_width=20)
     maps = net(torch.randn(2, 3, 64, 96))
     assert [tuple(m.shape) for m in maps] == [(2, depth, 16, 24) for depth in (3, 10, 2, 1)]
     assert {getattr(net, head)[0].out_channels for head in ("hm", "wh", "reg", "cls_theta")} == {20}
@@ -138,7 +139,7 @@ def test_the_neck_has_its_own_names_and_leaves_the_published_ones() -> None:
 def test_an_exported_network_says_the_same_in_onnxruntime(neck: str, tmp_path: Path) -> None:
     """At another size and batch than it was exported at, with maps of equal stride inside."""
     torch.manual_seed(0)
-    net = CTRBOX(2, OddBackbone((4, 8, 16, 16)), head_norm=True, neck=neck, neck_width=8, head_width=16)
+    net = CTRBOX(2, OddBackbone((4, 8, 16, 16)), head_norm="batch", neck=neck, neck_width=8, head_width=16)
     net(torch.randn(4, 3, 64, 64))  # some statistics for the batch norms
     net.eval()
     axes = {"images": {0: "batch", 2: "height", 3: "width"}}
@@ -155,13 +156,14 @@ def test_an_exported_network_says_the_same_in_onnxruntime(neck: str, tmp_path: P
         torch.testing.assert_close(torch.from_numpy(theirs), ours, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("head_norm", [False, True])
-def test_heads_start_at_their_priors(head_norm: bool) -> None:
+@pytest.mark.parametrize("head_norm", ["none", "batch", "layer"])
+def test_heads_start_at_their_priors(head_norm: str) -> None:
     """Known defect 13: the published initialisation tests a Sequential for being a Conv2d, so biases stay random."""
     net = CTRBOX(5, OddBackbone(), head_norm=head_norm)
     for name in ("hm", "wh", "reg", "cls_theta"):
         first, *middle, last = getattr(net, name)
-        assert [type(m) for m in middle] == [nn.BatchNorm2d] * head_norm + [nn.ReLU]
+        norm = {"none": [], "batch": [nn.BatchNorm2d], "layer": [CellNorm]}[head_norm]
+        assert [type(m) for m in middle] == [*norm, nn.ReLU]
         assert not first.bias.any()
         assert torch.all(last.bias == (-2.19 if name == "hm" else 0.0))
         assert 0.005 < last.weight.std() < 0.015
@@ -171,7 +173,7 @@ def test_heads_start_at_their_priors(head_norm: bool) -> None:
 
 def test_a_made_up_backbone_builds_and_trains_a_step() -> None:
     torch.manual_seed(0)
-    net = CTRBOX(2, OddBackbone(), head_norm=True)
+    net = CTRBOX(2, OddBackbone(), head_norm="batch")
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     total = BBAVectorsLoss()(net(torch.randn(2, 3, 64, 64)), make_targets(num_classes=2, size=16))["total"]
     total.backward()

@@ -62,7 +62,7 @@ def test_no_box_at_all():
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    architecture = Architecture("resnet18", False, ("car", "boat"), (64, 64), IMAGENET)
+    architecture = Architecture("resnet18", "none", ("car", "boat"), (64, 64), IMAGENET)
     model = architecture.build().eval()
     torch.nn.init.normal_(model.hm[2].weight, std=0.5)
     torch.nn.init.normal_(model.wh[2].weight, std=0.2)
@@ -143,7 +143,7 @@ def test_objects_of_a_big_picture_are_found_where_they_are_and_once(tmp_path, sc
         picture[y : y + 8, x : x + 8] = 255
     _write(tmp_path / "big.png", picture)
     by_hundred = Preprocessing("bgr", 1 / 100, (0, 0, 0), (1, 1, 1))
-    architecture = Architecture("resnet18", False, ("white",), (64, 64), by_hundred)
+    architecture = Architecture("resnet18", "none", ("white",), (64, 64), by_hundred)
     inference = Inference(_Spotter(), architecture, DetectionSettings(conf_thresh=0.5, nms_thresh=0.1), CPU)
     found = inference.tiled_picture(tmp_path / "big.png", Tiling(64, 24, scales), **OPTIONS)
     assert found.size == (200, 296)
@@ -184,7 +184,7 @@ def test_tiles_of_one_colour_are_not_looked_at(tmp_path):
     picture[8:16, 200:208] = 255
     _write(tmp_path / "a.png", picture)
     by_hundred = Preprocessing("bgr", 1 / 100, (0, 0, 0), (1, 1, 1))
-    architecture = Architecture("resnet18", False, ("white",), (64, 64), by_hundred)
+    architecture = Architecture("resnet18", "none", ("white",), (64, 64), by_hundred)
     inference = Inference(Watched(), architecture, DetectionSettings(conf_thresh=0.5), CPU)
     for num_workers in (0, 1):
         found = inference.tiled_picture(tmp_path / "a.png", Tiling(64, 0), batch_size=2, num_workers=num_workers)

@@ -34,7 +34,7 @@ def evaluated(thin_backbones, dota_folder, tmp_path, capsys):
     """A run folder and a data folder, evaluated once: (run folder, flags, data folder). Defect 16: no AP printed."""
     torch.manual_seed(0)
     run_dir, data_dir = tmp_path / "run", dota_folder(lists=LISTS)
-    architecture = Architecture("resnet18", False, ("car", "boat"), (64, 64), IMAGENET)
+    architecture = Architecture("resnet18", "none", ("car", "boat"), (64, 64), IMAGENET)
     run_dir.mkdir()
     config = parse_settings(["--data_dir", str(data_dir)])
     save_checkpoint(run_dir / "best.pth", architecture.build(), architecture, settings=settings_dict(config))
@@ -153,7 +153,7 @@ def test_results_of_other_pictures_of_the_same_names_are_not(evaluated, capsys, 
 
 def test_results_of_another_checkpoint_are_not(evaluated, capsys):
     run_dir, flags, _ = evaluated
-    architecture = Architecture("resnet18", False, ("car", "boat"), (64, 64), IMAGENET)
+    architecture = Architecture("resnet18", "none", ("car", "boat"), (64, 64), IMAGENET)
     save_checkpoint(run_dir / "best.pth", architecture.build(), architecture)
     assert main.main([*flags, "--data_dir", str(evaluated[2])]) == 0
     assert "running the detector" in capsys.readouterr().out

@@ -26,7 +26,7 @@ def test_tiles_are_merged_and_scored_on_the_whole_pictures(thin_backbones, dota_
     assert split_tiles.main([str(whole), str(tiles), "--size", "96", "--overlap", "48", "--workers", "0"]) == 0
     torch.manual_seed(0)
     run_dir.mkdir()
-    architecture = Architecture("resnet18", False, ("car", "boat"), (64, 64), IMAGENET)
+    architecture = Architecture("resnet18", "none", ("car", "boat"), (64, 64), IMAGENET)
     config = parse_settings(["--data_dir", str(tiles)])
     save_checkpoint(run_dir / "best.pth", architecture.build(), architecture, settings=settings_dict(config))
     (run_dir / "settings.toml").touch()

@@ -77,7 +77,7 @@ def test_frozen_stages_stay_bit_for_bit_and_the_rest_learns(name: str, num_stage
 @pytest.mark.parametrize("norms", ["none", "backbone", "all"])
 def test_frozen_batch_norms_stay_bit_for_bit_and_convolutions_learn(norms: str):
     torch.manual_seed(0)
-    network = CTRBOX(2, "resnet18", head_norm=True)
+    network = CTRBOX(2, "resnet18", head_norm="batch")
     network.freeze(norms=norms)
     chosen = {"none": [], "backbone": batch_norms(network.base_network), "all": batch_norms(network)}[norms]
     frozen, changed = names_of(network, chosen), moved(network)
@@ -88,13 +88,13 @@ def test_frozen_batch_norms_stay_bit_for_bit_and_convolutions_learn(norms: str):
 
 
 def test_batch_norms_are_those_of_the_whole_network():
-    network = CTRBOX(2, "resnet18", head_norm=True)
+    network = CTRBOX(2, "resnet18", head_norm="batch")
     assert len(batch_norms(network)) == 20 + 6 + 4  # ResNet-18, two in each combination module, one a head
     assert batch_norms(nn.Conv2d(3, 3, 1)) == []
 
 
 def test_training_and_evaluation_switch_all_but_the_frozen():
-    network = CTRBOX(2, "resnet18", head_norm=True)
+    network = CTRBOX(2, "resnet18", head_norm="batch")
     network.freeze(2, "backbone")
     network.eval()
     assert network.train() is network

@@ -19,7 +19,7 @@ from tools.detection.results import file_hash
 from tools.inspect_checkpoint import inspect_file, main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-ARCHITECTURE = Architecture("mobilenetv2", True, ("小车", "large vehicle"), (96, 160), IMAGENET)
+ARCHITECTURE = Architecture("mobilenetv2", "batch", ("小车", "large vehicle"), (96, 160), IMAGENET)
 PARTS = ["base_network", "dec_c4", "dec_c3", "dec_c2", "hm", "wh", "reg", "cls_theta"]
 
 

@@ -74,7 +74,7 @@ def test_every_step_has_a_rate_above_zero_and_at_most_the_highest(schedule: str,
     ("name", "kind"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)]
 )
 def test_weight_decay_falls_on_convolutions_only(name: str, kind: type):
-    network = CTRBOX(1, "resnet18", head_norm=True)
+    network = CTRBOX(1, "resnet18", head_norm="batch")
     optimizer = make_optimizer(network, Config(optimizer=name, weight_decay=0.02, init_lr=0.5))
     assert type(optimizer) is kind
     groups = optimizer.param_groups
@@ -93,7 +93,7 @@ def test_no_weight_decay_falls_on_tables_and_norms_of_a_transformer():
             self.attention_biases = torch.nn.Parameter(torch.zeros(4, 9))
             self.query = torch.nn.Linear(4, 4)
 
-    network = CTRBOX(1, Attention(), head_norm=True)
+    network = CTRBOX(1, Attention(), head_norm="batch")
     groups = make_optimizer(network, Config(weight_decay=0.02)).param_groups
     decayed = {id(parameter) for group in groups if group["weight_decay"] for parameter in group["params"]}
     names = {name for name, parameter in network.named_parameters() if id(parameter) in decayed}
@@ -103,7 +103,7 @@ def test_no_weight_decay_falls_on_tables_and_norms_of_a_transformer():
 
 
 def test_the_state_of_other_parameters_is_refused():
-    network = CTRBOX(1, OddBackbone(), head_norm=True)
+    network = CTRBOX(1, OddBackbone(), head_norm="batch")
     optimizer = make_optimizer(network, Config())
     sum(parameter.sum() for parameter in network.parameters()).backward()
     optimizer.step()
@@ -114,7 +114,7 @@ def test_the_state_of_other_parameters_is_refused():
 
 
 def test_the_backbone_has_a_rate_of_its_own():
-    network = CTRBOX(1, "resnet18", head_norm=True)
+    network = CTRBOX(1, "resnet18", head_norm="batch")
     optimizer = make_optimizer(network, Config(init_lr=0.5, backbone_lr_scale=0.1))
     assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.5, 0.05, 0.5]
     set_rate(optimizer, 0.2)
@@ -133,7 +133,7 @@ def groups_of_old(network: torch.nn.Module) -> torch.optim.Optimizer:
 
 def test_the_state_of_a_run_without_such_groups_is_taken_over_parameter_by_parameter():
     torch.manual_seed(0)
-    network = CTRBOX(1, OddBackbone(), head_norm=True)
+    network = CTRBOX(1, OddBackbone(), head_norm="batch")
     old = groups_of_old(network)
     network(torch.randn(2, 3, 64, 64)).hm.square().sum().backward()
     old.step()

@@ -118,7 +118,7 @@ def test_no_checkpoint_makes_the_program_run_a_file(own_file, tmp_path, capsys):
     name = own_file(OWN + f"\nopen({str(mark)!r}, 'w').write('run')\n")
     register_from_file(name)
     assert mark.read_text() == "run"
-    architecture = Architecture(name, True, ("car",), (64, 64), IMAGENET)
+    architecture = Architecture(name, "batch", ("car",), (64, 64), IMAGENET)
     save_checkpoint(tmp_path / "best.pth", architecture.build(), architecture)
     mark.unlink()
     _OWN.clear()

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from models import CTRBOX, decode
+from models.cell_norm import CellNorm
 from models.peak_heads import PeakHead, PeakNetwork
 
 
-@pytest.fixture(scope="module", params=[False, True])
+@pytest.fixture(scope="module", params=["none", "batch", "layer"])
 def network(request) -> CTRBOX:
     torch.manual_seed(0)
     network = CTRBOX(2, "resnet18", head_norm=request.param)
@@ -21,6 +22,9 @@ def network(request) -> CTRBOX:
                 torch.nn.init.normal_(layer.bias)
                 torch.nn.init.uniform_(layer.running_var, 0.5, 2.0)
                 torch.nn.init.normal_(layer.running_mean)
+            elif isinstance(layer, CellNorm):
+                torch.nn.init.uniform_(layer.weight, 0.5, 2.0)
+                torch.nn.init.normal_(layer.bias)
     return network.eval()
 
 

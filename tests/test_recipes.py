@@ -26,7 +26,7 @@ def test_the_default_recipe_is_what_was_measured():
     assert config.theta_rule == "better"
     assert (config.augment_scale, config.augment_quarter, config.augment_rotate) == ((0.85, 1.18), False, 0.0)
     assert config.augment_mosaic == 0.0
-    assert (config.neck, config.head_width, config.head_norm) == ("combination", 256, True)
+    assert (config.neck, config.head_width, config.head_norm) == ("combination", 256, "layer")
     assert config.sparse_heads
 
 
@@ -44,7 +44,7 @@ def test_the_published_recipe_is_the_papers():
     assert (config.vector_weight, config.theta_weight, config.rotated_weight) == (1.0, 1.0, 1.0)
     assert config.theta_rule == "tilt"
     assert (config.augment_scale, config.augment_quarter, config.augment_rotate) == ((0.9, 1.1), False, 0.0)
-    assert config.head_norm
+    assert config.head_norm == "batch"
     assert not config.sparse_heads
 
 

@@ -31,7 +31,7 @@ def learn(network: nn.Module, steps: int = 2) -> dict[str, Tensor]:
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
 def test_gradients_and_running_statistics_are_those_without_it(backbone: str, precision: torch.dtype) -> None:
-    network = CTRBOX(2, backbone, head_norm=True).train()
+    network = CTRBOX(2, backbone, head_norm="batch").train()
     other = copy.deepcopy(network)
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
         found = learn(network)

@@ -39,10 +39,10 @@ def test_dash_and_underscore_are_the_same(flag):
     assert parse_settings([f"{flag}=other"]).data_dir == Path("other")
 
 
-@pytest.mark.parametrize("flag", ["--no-head-norm", "--no_head_norm"])
+@pytest.mark.parametrize("flag", ["--no-sparse-heads", "--no_sparse_heads"])
 def test_a_switch_is_turned_off_by_no(flag):
-    assert parse_settings([]).head_norm is True
-    assert parse_settings([flag]).head_norm is False
+    assert parse_settings([]).sparse_heads is True
+    assert parse_settings([flag]).sparse_heads is False
 
 
 def test_unknown_flag_names_the_nearest():
@@ -61,7 +61,8 @@ def test_unknown_file_key_names_file_and_nearest(tmp_path):
     ("text", "message"),
     [
         ('batch_size = "many"\n', "batch_size is 'many', not of the kind int"),
-        ("head_norm = 1\n", "not of the kind bool"),
+        ("sparse_heads = 1\n", "not of the kind bool"),
+        ("head_norm = 1\n", "not of the kind str"),
         ("seed = true\n", "not of the kind int"),
         ("seed = \n", "is not TOML"),
         ("down_ratio = 2\n", "no setting"),

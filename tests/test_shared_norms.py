@@ -27,7 +27,7 @@ def test_the_network_stays_the_same(backbone: str) -> None:
     if backbone in ("efficientnet_b0", "mobilenetv3_large"):
         pytest.importorskip("timm", reason="timm is not installed: pip install -r requirements-timm.txt")
     torch.manual_seed(0)
-    network = CTRBOX(2, backbone, head_norm=True).eval()
+    network = CTRBOX(2, backbone, head_norm="batch").eval()
     names, before = list(network.state_dict()), network(IMAGES)
     shared = share_norms(network)
     assert len(batch_norms(shared)) > 10

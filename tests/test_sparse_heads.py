@@ -149,9 +149,18 @@ def test_gradients_repeat_bit_for_bit_on_two_threads(count: int):
         assert all(torch.equal(a, b) for a, b in zip(grads[0], again, strict=True))
 
 
-@pytest.mark.parametrize("head_norm", [False, True])
-def test_the_network_says_the_same_in_cells_as_everywhere(head_norm: bool):
+@pytest.mark.parametrize("head_norm", ["none", "batch", "layer"])
+def test_the_network_says_the_same_in_cells_as_everywhere(head_norm: str):
     torch.manual_seed(0)
     network, cells = CTRBOX(2, OddBackbone(), head_norm).eval(), cells_of((0, 0, 0), (1, 15, 7), (1, 3, 3))
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(network(images, cells), network(images).at(cells), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("head_norm", ["none", "layer"])
+def test_without_a_batch_norm_training_in_cells_is_training_on_the_whole_map(head_norm: str):
+    """With one the cells' own statistics are taken, and by how many objects there are they differ."""
+    torch.manual_seed(0)
+    network, cells = CTRBOX(2, OddBackbone(), head_norm).train(), cells_of((0, 0, 0), (1, 15, 7), (1, 3, 3))
     images = torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(network(images, cells), network(images).at(cells), atol=1e-5, rtol=1e-5)

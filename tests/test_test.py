@@ -35,7 +35,7 @@ def run_dir(tmp_path_factory) -> Path:
     """A run folder with a network that finds something everywhere."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("runs") / "x"
-    architecture = Architecture("resnet18", False, ("car", "boat"), (64, 96), IMAGENET)
+    architecture = Architecture("resnet18", "none", ("car", "boat"), (64, 96), IMAGENET)
     model = architecture.build()
     torch.nn.init.normal_(model.hm[2].weight, std=0.1)
     torch.nn.init.normal_(model.wh[2].weight, std=0.2)

@@ -16,7 +16,7 @@ from tools.checkpoint import CheckpointError, load_file, save_checkpoint
 from tools.training import weights
 from tools.training.weights import find_backbone_weights, preprocessing_of, pretrained_backbone, start_from
 
-ARCHITECTURE = Architecture("resnet18", True, ("car", "boat"), (96, 160), IMAGENET)
+ARCHITECTURE = Architecture("resnet18", "batch", ("car", "boat"), (96, 160), IMAGENET)
 HM_LAST = {"hm.3.weight", "hm.3.bias"}
 
 
@@ -150,7 +150,7 @@ def test_a_checkpoint_of_ours_starts_a_run_with_all_its_weights(model, tmp_path)
     start = start_from(tmp_path / "数据 1.pth", ("car", "boat"), (64, 64), "resnet101")
     assert not _differing(start.model, model.state_dict())
     assert start.report.is_whole
-    assert start.architecture == Architecture("resnet18", True, ("car", "boat"), (64, 64), IMAGENET)
+    assert start.architecture == Architecture("resnet18", "batch", ("car", "boat"), (64, 64), IMAGENET)
     assert str(start.report) == "168 tensors matched (100 %), 0 re-shaped, 0 missing, 0 unknown"
 
 
@@ -211,7 +211,7 @@ def test_a_published_file_is_resnet101_in_its_own_colours(published, tmp_path):
     path = tmp_path / "model_50.pth"
     torch.save({"epoch": 50, "model_state_dict": published, "optimizer_state_dict": {"state": {}}}, path)
     start = start_from(path, ("ship",), (640, 640))
-    assert start.architecture == Architecture("resnet101", False, ("ship",), (640, 640), PUBLISHED)
+    assert start.architecture == Architecture("resnet101", "none", ("ship",), (640, 640), PUBLISHED)
     assert start.report.renewed == ("hm.2.weight", "hm.2.bias")
     weights = {name.removeprefix("module."): value for name, value in published.items()}
     del weights["hm.2.weight"], weights["hm.2.bias"]
@@ -235,7 +235,7 @@ def test_a_bare_state_dict_of_a_named_backbone_keeps_hm_for_as_many_classes(mode
     torch.save(model.state_dict(), tmp_path / "x.pth")
     start = start_from(tmp_path / "x.pth", ("car", "boat"), (96, 160), "resnet18")
     assert not _differing(start.model, model.state_dict())
-    assert (start.architecture.head_norm, start.architecture.preprocessing) == (True, PUBLISHED)
+    assert (start.architecture.head_norm, start.architecture.preprocessing) == ("batch", PUBLISHED)
 
 
 @pytest.mark.slow
@@ -302,7 +302,9 @@ def test_the_share_of_a_backbone_file_is_told(model, tmp_path):
 def test_the_base_network_of_a_whole_model_reads_pixels_as_that_does(model, tmp_path):
     """Of published weights, BGR / 255 - 0.5: as RGB with ImageNet's mean it saw inputs four times as large."""
     torch.save({"model_state_dict": model.state_dict(), "epoch": 3}, tmp_path / "published.pth")
-    save_checkpoint(tmp_path / "ours.pth", model, Architecture("resnet18", True, ("a",), (96, 160), PUBLISHED), epoch=1)
+    save_checkpoint(
+        tmp_path / "ours.pth", model, Architecture("resnet18", "batch", ("a",), (96, 160), PUBLISHED), epoch=1
+    )
     torch.save(model.base_network.state_dict(), tmp_path / "backbone.pth")
     assert preprocessing_of(str(tmp_path / "published.pth")) == PUBLISHED
     assert preprocessing_of(str(tmp_path / "ours.pth")) == PUBLISHED

@@ -13,7 +13,7 @@ from torch import Tensor
 from datasets.class_lists import DOTA_CLASSES
 from DOTA_devkit.names import as_class_names
 from models import CTRBOX, PUBLISHED, Backbone, Preprocessing, adapt_input, build_backbone
-from tools.config import Config
+from tools.config import Config, earlier_head_norm
 from tools.detection.network_input import NetworkInput
 from tools.own_backbone import same_backbone
 from tools.running.command_line import SettingsError
@@ -34,7 +34,7 @@ class Architecture(NetworkInput):
     """
 
     backbone: str
-    head_norm: bool
+    head_norm: str
     class_names: tuple[str, ...]
     input_hw: tuple[int, int]
     preprocessing: Preprocessing
@@ -110,9 +110,10 @@ class Architecture(NetworkInput):
         numbers = [colours.get("scale"), *itertools.chain.from_iterable(lists)]
         if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
             raise ValueError(f"preprocessing holds something else than numbers: {numbers}")
+        norm = _entry(values, "head_norm", str | bool)
         return cls(
             backbone=_entry(values, "backbone", str),
-            head_norm=_entry(values, "head_norm", bool),
+            head_norm=earlier_head_norm(norm) if isinstance(norm, bool) else norm,
             class_names=as_class_names(names),
             input_hw=(sides[0], sides[1]),
             preprocessing=Preprocessing.from_dict(colours),
@@ -130,8 +131,8 @@ def published_architecture(weights: Mapping[str, Tensor], backbone: str, default
 
     Raises ValueError where neither tells the classes.
     """
-    head_norm = "hm.3.weight" in weights
-    last = weights.get("hm.3.weight" if head_norm else "hm.2.weight")
+    has_norm = "hm.3.weight" in weights
+    last = weights.get("hm.3.weight" if has_norm else "hm.2.weight")
     if last is not None and last.ndim == 4 and len(last):
         versions = [names for names in DOTA_CLASSES.values() if len(names) == len(last)]
         class_names = versions[0] if versions else unnamed_classes(len(last))
@@ -139,6 +140,7 @@ def published_architecture(weights: Mapping[str, Tensor], backbone: str, default
         class_names = default
     else:
         raise ValueError("no architecture inside, and no parameter hm.2.weight as in the published files")
+    head_norm = "none" if not has_norm else "batch" if "hm.1.running_mean" in weights else "layer"
     return Architecture(
         backbone, head_norm, class_names, (PUBLISHED_SIDE, PUBLISHED_SIDE), PUBLISHED, **_widths(weights)
     )

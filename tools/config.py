@@ -17,6 +17,7 @@ from tools.setting_rules import LEAST_TILE, MOST_LINE_WIDTH, MOST_SEED, OVERLAP,
 
 PHASES = ("train", "test", "eval")
 PRETRAINED = ("auto", "imagenet", "none")
+HEAD_NORMS = ("layer", "batch", "none")
 PRECISIONS = ("fp32", "bf16", "fp16")
 SCORES_HELP = (
     "metrics.json of an evaluation, or its run folder: each class from the score of its best F1 there on; classes "
@@ -100,7 +101,11 @@ class Config:
     )
     neck_width: int | None = _setting(None, "channels of --neck fpn [default: 64]", least=1)
     head_width: int = _setting(256, "channels between the two convolutions of each head", least=1)
-    head_norm: bool = _setting(True, "batch norm after the first convolution of each head")
+    head_norm: str = _setting(
+        "layer",
+        "norm after the first convolution of each head: of each cell, of the batch, or none, as published",
+        HEAD_NORMS,
+    )
     in_channels: int | None = _setting(
         None,
         "channels of the pictures: 1 grey or thermal, 3 colours, 4 with near infrared, more with --bands [default: as "
@@ -355,6 +360,8 @@ def converted(item: Field, value: object, where: str) -> object:
     kind = kind_of(item)
     if item.name in AUTO and value == "auto":
         return 0
+    if item.name == "head_norm" and isinstance(value, bool):
+        return earlier_head_norm(value)
     if kind is tuple and isinstance(value, list | tuple):
         entry_kind = entry_of(item)
         if all(type(entry) in ((int, float) if entry_kind is float else (entry_kind,)) for entry in value):
@@ -365,6 +372,11 @@ def converted(item: Field, value: object, where: str) -> object:
     if kind in (str, Path) and (not value.strip() or "\0" in value):
         raise SettingsError(f"{where} is {value!r}; give it, or leave the line out")
     return kind(value)
+
+
+def earlier_head_norm(is_there: bool) -> str:
+    """What the heads' norm of a run is called that was made when there was one kind of it."""
+    return "batch" if is_there else "none"
 
 
 assert all(item.default is not MISSING for item in fields(Config))

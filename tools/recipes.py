@@ -15,7 +15,7 @@ _PUBLISHED = {
     "weight_decay": 0.0,
     "clip_norm": 0.0,
     "ema": 0.0,
-    "head_norm": True,
+    "head_norm": "batch",
     "sparse_heads": False,
     "positive_radius": 0,
     "vector_beta": 1.0,

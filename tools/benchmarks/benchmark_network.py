@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from models import IMAGENET
 from tools.architecture import Architecture
 from tools.benchmarks.timing import in_turns
+from tools.config import Config
 from tools.running.command_line import SettingsError
 
 NUM_CLASSES = 15
@@ -90,7 +91,7 @@ def _parse(text: str) -> _Choice:
         else:
             found["head_width"] = int(match[2])
     class_names = tuple(f"class{number}" for number in range(NUM_CLASSES))
-    return _Choice(text, Architecture(backbone, True, class_names, (608, 608), IMAGENET, **found))
+    return _Choice(text, Architecture(backbone, Config().head_norm, class_names, (608, 608), IMAGENET, **found))
 
 
 def _count_flops(network: nn.Module, image: Tensor) -> int:
