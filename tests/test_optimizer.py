@@ -16,24 +16,29 @@ from tools.training.optimizer import learning_rate, make_criterion, make_optimiz
 
 
 @pytest.mark.parametrize(
-    ("flags", "weights", "rest"),
+    ("flags", "weights", "others"),
     [
-        ("", {"hm": 1, "wh": 0.5, "reg": 1, "cls_theta": 0.25, "box": 1}, (0.1, 4, 1)),
-        ("--recipe published", {"hm": 1, "wh": 1, "reg": 1, "cls_theta": 1}, (1, 1, 0)),
+        (
+            "",
+            {"hm": 1, "wh": 0.5, "reg": 1, "cls_theta": 0.25, "box": 1},
+            {"vector_beta": 0.1, "rotated_weight": 4, "positive_radius": 1, "better_box": True},
+        ),
+        (
+            "--recipe published",
+            {"hm": 1, "wh": 1, "reg": 1, "cls_theta": 1},
+            {"vector_beta": 1, "rotated_weight": 1, "positive_radius": 0, "better_box": False},
+        ),
         (
             "--vector_weight 2 --theta_weight 3 --box_weight 4 --vector_beta 5 --rotated_weight 6 --positive_radius 7",
             {"hm": 1, "wh": 2, "reg": 1, "cls_theta": 3, "box": 4},
-            (5, 6, 7),
+            {"vector_beta": 5, "rotated_weight": 6, "positive_radius": 7, "better_box": True},
         ),
     ],
 )
-def test_the_loss_has_the_weights_of_the_settings(
-    flags: str, weights: dict[str, float], rest: tuple[float, float, int]
-):
+def test_the_loss_has_the_weights_of_the_settings(flags: str, weights: dict[str, float], others: dict[str, float]):
     criterion = make_criterion(parse_settings(flags.split()))
     assert criterion.weights == weights
-    assert (criterion.vector_beta, criterion.rotated_weight, criterion.positive_radius) == rest
-    assert criterion.better_box == (flags != "--recipe published")
+    assert {name: getattr(criterion, name) for name in others} == others
     assert not make_criterion(parse_settings([*flags.split(), "--theta_rule", "tilt"])).better_box
 
 

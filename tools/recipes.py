@@ -11,6 +11,7 @@ _PUBLISHED = {
     "optimizer": "adam",
     "init_lr": 1.25e-4,
     "schedule": "exponential",
+    "lr_decay": 0.96,
     "warmup": 0.0,
     "weight_decay": 0.0,
     "clip_norm": 0.0,

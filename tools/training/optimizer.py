@@ -14,7 +14,8 @@ from tools.training.transfer import BASE
 
 
 def make_criterion(config: Config) -> BBAVectorsLoss:
-    """The loss with the weights of the settings."""
+    """The loss with the weights of the settings; `vector_weight` is that of the head `wh`, `theta_weight` that of
+    `cls_theta`."""
     return BBAVectorsLoss(
         wh_weight=config.vector_weight,
         cls_theta_weight=config.theta_weight,
