@@ -17,7 +17,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed $(wildcard requirements-*.txt)
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO_RUN)
-	$(BIN)/python main.py --phase train --backbone resnet18 --num_epoch 10 --val_every 5 --init_lr 1e-3 --augment_rotate 180 --augment_mosaic 0.5 --out $(DEMO_RUN)
+	$(BIN)/python main.py --phase train --backbone resnet18 --num_epoch 10 --val_every 5 --init_lr 1e-3 --augment_rotate 180 --augment_mosaic 0.5 --vector_weight 1 --box_weight 3 --out $(DEMO_RUN)
 	$(BIN)/python main.py --phase test --resume $(DEMO_RUN)/best.pth
 	$(BIN)/python main.py --phase eval --resume $(DEMO_RUN)/best.pth
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class CellNorm(nn.LayerNorm):
@@ -17,4 +19,9 @@ class CellNorm(nn.LayerNorm):
         super().__init__(num_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        # On a GPU autocast would do it in float32, and keep input and output as such for the gradient: twice the memory
+        # for nothing, since sums are in float32 anyway.
+        weight, bias = (part.to(x.dtype) if x.is_cuda else part for part in (self.weight, self.bias))
+        with torch.autocast(x.device.type, enabled=False):
+            cells = functional.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, weight, bias, self.eps)
+        return cells.permute(0, 3, 1, 2)

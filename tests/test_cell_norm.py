@@ -24,5 +24,13 @@ def test_a_cell_is_the_same_alone_and_among_others():
     torch.testing.assert_close(norm(maps[1:2, :, 2:3, 3:4]), norm(maps)[1:2, :, 2:3, 3:4])
 
 
+def test_bf16_stays_bf16_under_autocast():
+    norm, maps = CellNorm(5), torch.randn(1, 5, 2, 2, dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        said = norm(maps)
+    assert said.dtype == torch.bfloat16
+    torch.testing.assert_close(said.float(), norm(maps.float()), atol=0.02, rtol=0.02)
+
+
 def test_equal_channels_are_no_nan():
     assert CellNorm(4)(torch.full((1, 4, 1, 1), 3.0)).abs().max() == 0

@@ -51,6 +51,7 @@ def test_no_picture_gives_a_valid_file(tmp_path):
     with ResultFiles(tmp_path, ["a"], {}):
         pass
     assert json.loads((tmp_path / "detections.json").read_text(encoding="utf-8")) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"Task1_a.txt", "detections.json", "origin.json"}
 
 
 def test_results_of_an_earlier_networks_classes_go(tmp_path):
