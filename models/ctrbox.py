@@ -19,7 +19,13 @@ from models.positives import Cells
 from models.sparse_heads import heads_at, hidden_cells
 
 NECKS = ("combination", "fpn")
-HEAD_NORMS: dict[str, type[nn.Module] | None] = {"none": None, "batch": nn.BatchNorm2d, "layer": CellNorm}
+# Of `hm`, which is always computed on the whole map, and of the others, which training computes in chosen cells. In use
+# a batch norm becomes part of its convolution.
+HEAD_NORMS: dict[str, tuple[type[nn.Module] | None, type[nn.Module] | None]] = {
+    "none": (None, None),
+    "batch": (nn.BatchNorm2d, nn.BatchNorm2d),
+    "layer": (nn.BatchNorm2d, CellNorm),
+}
 _CENTRE_BIAS = -2.19  # sigmoid(-2.19) = 0.1, the prior of CornerNet and CenterNet for "there is a centre here"
 
 
@@ -53,7 +59,7 @@ class CTRBOX(Freezable):
         num_classes: number of object classes C, at least 1.
         backbone: a registered name (built with random weights) or a `Backbone`.
         head_norm: what follows the first convolution of each head: nothing, as published, a batch norm, as its authors
-            advise, or a layer norm (`CellNorm`), by which boxes come out tighter.
+            advise, or in all but `hm` a layer norm (`CellNorm`), by which boxes come out tighter.
         neck: what merges the backbone's maps into one: the combination modules as published, whose channels are the
             backbone's own, or `fpn`, which is lighter.
         neck_width: channels of the fpn; the combination modules have no width of their own.
@@ -89,10 +95,11 @@ class CTRBOX(Freezable):
             for name, (c_low, c_up) in channel_table(out_channels).items():
                 self.add_module(name, CombinationModule(c_low, c_up))
         shape = (neck_width if neck == "fpn" else out_channels[0], head_width)
-        self.hm = _head(*shape, num_classes, 1, head_norm, bias=_CENTRE_BIAS)
-        self.wh = _head(*shape, 10, 3, head_norm)
-        self.reg = _head(*shape, 2, 1, head_norm)
-        self.cls_theta = _head(*shape, 1, 1, head_norm)
+        norm_of_hm, norm = HEAD_NORMS[head_norm]
+        self.hm = _head(*shape, num_classes, 1, norm_of_hm, bias=_CENTRE_BIAS)
+        self.wh = _head(*shape, 10, 3, norm)
+        self.reg = _head(*shape, 2, 1, norm)
+        self.cls_theta = _head(*shape, 1, 1, norm)
 
     def forward(self, images: Tensor, cells: Cells | None = None) -> Maps | MapsAtCells:
         """Map normalised images (B, 3 or as many channels, H, W) to the four maps at h = H/4, w = W/4.
@@ -135,7 +142,9 @@ class CTRBOX(Freezable):
             self.freeze_parts(batch_norms(self if norms == "all" else self.base_network))
 
 
-def _head(c_in: int, width: int, c_out: int, kernel: int, norm: str, bias: float = 0.0) -> nn.Sequential:
+def _head(
+    c_in: int, width: int, c_out: int, kernel: int, norm: type[nn.Module] | None, bias: float = 0.0
+) -> nn.Sequential:
     """Build 3x3 conv, [norm,] ReLU, last conv, and initialise it.
 
     The first convolution is initialised for its ReLU (He et al., ICCV 2015). The last one starts small (0.01, as in
@@ -147,8 +156,7 @@ def _head(c_in: int, width: int, c_out: int, kernel: int, norm: str, bias: float
     nn.init.zeros_(first.bias)
     nn.init.normal_(last.weight, std=0.01)
     nn.init.constant_(last.bias, bias)
-    kind = HEAD_NORMS[norm]
-    return nn.Sequential(first, *([kind(width)] if kind else []), nn.ReLU(inplace=True), last)
+    return nn.Sequential(first, *([norm(width)] if norm else []), nn.ReLU(inplace=True), last)
 
 
 def _check_size(height: int, width: int) -> None:

@@ -140,7 +140,7 @@ def published_architecture(weights: Mapping[str, Tensor], backbone: str, default
         class_names = default
     else:
         raise ValueError("no architecture inside, and no parameter hm.2.weight as in the published files")
-    head_norm = "none" if not has_norm else "batch" if "hm.1.running_mean" in weights else "layer"
+    head_norm = "none" if not has_norm else "batch" if "wh.1.running_mean" in weights else "layer"
     return Architecture(
         backbone, head_norm, class_names, (PUBLISHED_SIDE, PUBLISHED_SIDE), PUBLISHED, **_widths(weights)
     )

@@ -103,7 +103,8 @@ class Config:
     head_width: int = _setting(256, "channels between the two convolutions of each head", least=1)
     head_norm: str = _setting(
         "layer",
-        "norm after the first convolution of each head: of each cell, of the batch, or none, as published",
+        "norm after the first convolution of each head: layer, which is a batch norm in hm and a layer norm in the "
+        "others, a batch norm in all, or none, as published",
         HEAD_NORMS,
     )
     in_channels: int | None = _setting(
