@@ -71,24 +71,28 @@ def test_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture) ->
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    pictures = [picture_of((50, 40, 30, 10, 0.5), (20, 20, 8, 16, 0), scores=[0.5, 0.25])]
-    write_csv_table(tmp_path / "a.csv", AnnotatedSet(pictures), Ledger())
+    (picture,) = [picture_of((50, 40, 30, 10, 0.5), (20, 20, 8, 16, 0), scores=[0.5, 0.25])]
+    picture.labels.difficult[:] = (1, 2)
+    picture = picture._replace(split="val")
+    write_csv_table(tmp_path / "a.csv", AnnotatedSet([picture]), Ledger())
     changed = Counter()
     (found,) = read_csv_table(tmp_path / "a.csv", changed=changed).pictures
-    assert (found.name, found.labels.names, changed[UNREAD_SCORES]) == ("图 1", ["船", "船"], 2)
-    assert np.abs(np.sort(found.labels.quads, 1) - np.sort(pictures[0].labels.quads, 1)).max() < 2e-3
+    assert (found.name, found.labels.names, found.split) == ("图 1", ["船", "船"], "val")
+    assert found.labels.difficult.tolist() == [1, 2]
+    assert np.abs(found.labels.quads - picture.labels.quads).max() < 1e-3
+    assert changed[UNREAD_SCORES] == 2
 
 
 def test_columns_may_stand_in_any_order_and_pictures_in_folders(tmp_path: Path) -> None:
-    lines = ["class,image,h,w,cy,cx,angle_degrees,note", '"船, 船",a/1.png,50,100,100,100,396.8698976,"x"', ""]
-    lines += ["car,b\\1.png,4,8,10,10,0,", "car,a/1.png,4,8,10,10,0,"]
+    lines = ["class,image,h,w,cy,cx,angle_degrees,note", '"船, 船",a/1.png,50,100,100,100,396.8698976,"x\r\ny"', ""]
+    lines += ["car,b\\1.png,4,8,10,10,0,", "car, a/1.png,4,8,10,10,0,"]
     pictures = read_csv_table(write(tmp_path / "a.csv", "\r\n".join(lines))).pictures
     assert [(picture.name, picture.labels.names) for picture in pictures] == [
         ("a_1", ["船, 船", "car"]),
         ("b_1", ["car"]),
     ]
     assert np.abs(pictures[0].labels.quads[0] - QUAD).max() < 1e-6
-    assert pictures[0].labels.lines.tolist() == [2, 5]
+    assert pictures[0].labels.lines.tolist() == [2, 6], "a field may hold a line break"
 
 
 @pytest.mark.parametrize(
@@ -97,9 +101,12 @@ def test_columns_may_stand_in_any_order_and_pictures_in_folders(tmp_path: Path) 
         CSV,
         f"{BOM}{CSV}",
         CSV.replace(".87", "@87").replace(",", ";").replace("@", ","),  # as spreadsheets write it in much of Europe
-        CSV.replace(",", "\t"),
+        "sep=;\n" + CSV.replace(",", ";"),
+        CSV.replace(".87", "@87").replace(",", "\t").replace("@", ","),
+        CSV.replace(",", ", ").replace("船 船", '"船 船"'),
         CSV.replace("image,cx,cy,w,h", "Filename,Center_x,Center_y,Length,Width"),
-        "image,x1,y1,x2,y2,x3,y3,x4,y4,class,w\n图 1.png,75,50,155,110,125,150,45,90,船 船,free text\n",
+        CSV.replace("\n", ",width,height\n", 1).replace("船\n", "船,640,480\n"),  # of the picture
+        "image,x1,y1,x2,y2,x3,y3,x4,y4,label,w\n图 1.png,75,50,155,110,125,150,45,90,船 船,free text\n",
     ],
 )
 def test_an_object_is_the_same_however_it_is_told(tmp_path: Path, text: str) -> None:
@@ -109,33 +116,55 @@ def test_an_object_is_the_same_however_it_is_told(tmp_path: Path, text: str) -> 
 
 
 def test_upright_boxes_of_tensorflows_tables_are_read(tmp_path: Path) -> None:
-    text = "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,640,480,car,10,20,50,40\n"
+    text = "filename,width,height,class,xmin,ymin,xmax,ymax,difficult\na.jpg,640,480,car,10,20,50,40,True\n"
     (picture,) = read_csv_table(write(tmp_path / "a.csv", text)).pictures
     assert picture.labels.quads[0].tolist() == [[10, 20], [50, 20], [50, 40], [10, 40]]
+    assert picture.labels.difficult.tolist() == [1]
+
+
+@pytest.mark.parametrize(("words", "split"), [(("", "test"), "test"), (("Train", "train"), "train"), (("", ""), "")])
+def test_a_split_is_told_by_any_row_of_the_picture(tmp_path: Path, words: tuple[str, str], split: str) -> None:
+    rows = "".join(f"a.png,1,1,2,3,car,{word}\n" for word in words)
+    text = f"image,xmin,ymin,xmax,ymax,class,split\n{rows}"
+    assert [picture.split for picture in read_csv_table(write(tmp_path / "a.csv", text)).pictures] == [split]
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "a.csv:1: the file is empty; its first line names the columns: image, class, and x1, y1 to y4, or"),
-        (CSV.replace("cx", "class"), "a.csv:1: no column center_x; the first line names the columns"),
-        (CSV.replace("cx", "cx,cx"), "a.csv:1: more than one column center_x; leave one of them"),
-        (CSV.replace("_degrees", ""), "a.csv:1: no column angle_degrees"),
+        ("", "a.csv:1: the file has no first line; it names the columns: image, class, and x1, y1 to y4, or"),
+        (CSV.replace("cx", "x"), "a.csv:1: the first line has no column cx; it names the columns"),
+        (CSV.replace("cx", "cx,cx"), "a.csv:1: more than one column cx; leave one of them"),
+        (CSV.replace("cx", "label"), "a.csv:1: the columns label and class both tell the class; leave one"),
+        (CSV.replace("_degrees", ""), "a.csv:1: the first line has no column angle_degrees"),
+        ("class,x1,y1\n", "a.csv:1: the first line has no column image, x2, y2, x3, y3, x4, y4"),
+        ("größe\n", "a.csv:1: the line is not UTF-8 text"),
         (CSV.replace(",船 船", ""), "a.csv:2: 6 fields of 7"),
-        (CSV.replace("100,50", "x,50"), "a.csv:2: length is 'x', not a number"),
-        (CSV.replace("100,50", "nan,50"), "a.csv:2: length is 'nan', which is no place in a picture"),
+        (CSV.replace("100,50", "x,50"), "a.csv:2: w is 'x', not a number"),
+        (CSV.replace("100,50", "nan,50"), "a.csv:2: w is 'nan', which is no place in a picture"),
         (CSV.replace("100,50", "100,0"), "a.csv:2: a box of 100 x 0 pixels"),
+        ("image,class,xmin,ymin,xmax,ymax\na,car,30,20,10,25\n", "a.csv:2: a box of -20 x 5 pixels"),
         (CSV.replace("图 1.png", ".."), "a.csv:2: the picture's file name is"),
         (CSV.replace("船 船", '"船'), "a.csv:2: is no line of a CSV file"),
         (
             CSV.replace("\n", ",difficult\n", 1).replace("船\n", "船,3\n"),
             "a.csv:2: difficult is '3'; it must be 0, 1 or 2",
         ),
+        (
+            CSV.replace("\n", ",split\n", 1).replace("船\n", "船,holdout\n"),
+            "a.csv:2: split is 'holdout'; it can be train, val, test or empty",
+        ),
+        (
+            "image,class,xmin,ymin,xmax,ymax,split\na,car,1,2,3,4,train\na,car,5,6,7,8,val\n",
+            "a.csv:3: split is 'val', and train in another row of this picture",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_line(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode("latin-1" if "ö" in text else "utf-8"))
     with pytest.raises(LabelError, match=sentence):
-        read_csv_table(write(tmp_path / "a.csv", text))
+        read_csv_table(path)
 
 
 def test_a_picture_of_which_no_row_can_be_used_is_left_out(tmp_path: Path) -> None:

@@ -177,8 +177,9 @@ SOURCES: dict[str, Source] = {
     "soda": _corners._replace(read=_folder(read_soda_folder)),
     "csv": Source(
         _csv,
-        "an object a row, columns image, class, and x1, y1 to y4, or cx, cy, w, h, angle_degrees (clockwise, from +x "
-        "to the side w), or xmin, ymin, xmax, ymax; pictures without a row are left out; the file",
+        "an object a row, the first line names the columns: image, class, and x1, y1 to y4, or xmin, ymin, xmax, ymax, "
+        "or cx, cy, w, h, angle_degrees (clockwise, from +x to the side w); also difficult and split, if there; "
+        "pictures without a row are left out; the file",
     ),
     "geojson": Source(
         _geojson,

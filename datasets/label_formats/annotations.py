@@ -15,7 +15,16 @@ import numpy as np
 from datasets.outlines import outline_quad
 from datasets.picture_files.image_folders import last_part, names_apart
 from datasets.picture_files.images import IMAGE_SUFFIXES
-from DOTA_devkit.labels import BAD_LABEL, FARTHEST, NO_LABELS, LabelError, LabelFault, Labels, geometry_faults
+from DOTA_devkit.labels import (
+    BAD_LABEL,
+    FARTHEST,
+    IGNORE_FLAG,
+    NO_LABELS,
+    LabelError,
+    LabelFault,
+    Labels,
+    geometry_faults,
+)
 from DOTA_devkit.names import as_class_name, is_text, spellings
 
 ROLES = {"train": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -24,6 +33,7 @@ BY_FOLDER = (
     "folders; --copy_images and --link_images bring them along by these names"
 )
 UNREAD_SCORES = "scores of objects were not read; labels have none"
+_FLAG_WORDS = {"": 0, "0": 0, "1": 1, "2": IGNORE_FLAG, "false": 0, "true": 1, "no": 0, "yes": 1}
 AS_RECTANGLE = "outlines of another number of corners than four became their minimum-area rectangles"
 
 
@@ -154,6 +164,11 @@ def number_in(text: str | None, what: str) -> float:
     if not abs(value) <= FARTHEST:  # nor is NaN
         raise ValueError(f"{what} is {shown(text)}, which is no place in a picture; correct it")
     return value
+
+
+def flag_in(text: str) -> int | None:
+    """The difficult flag that a text tells, nothing being 0; None for what is no flag."""
+    return _FLAG_WORDS.get(text.strip().lower().removesuffix(".0"))
 
 
 def picture_name(file_name: object, has_suffix: bool = True) -> str:

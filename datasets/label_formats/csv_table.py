@@ -20,6 +20,7 @@ from datasets.label_formats.annotations import (
     as_labels,
     clean_name,
     files_in,
+    flag_in,
     is_unusable,
     names_file,
     number_in,
@@ -32,41 +33,44 @@ from datasets.label_formats.annotations import (
 from datasets.picture_files.image_folders import folders_of
 from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.boxes import boxes_to_quads, quads_to_boxes
-from DOTA_devkit.labels import FLAGS, IGNORE_FLAG, LabelError, OnBad, numbered_lines, report_faults
+from DOTA_devkit.labels import IGNORE_FLAG, LabelError, OnBad, numbered_lines, report_faults
 
 SUFFIXES = (".csv",)
 FILE_NAME = "objects.csv"
 CORNERS = ("x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4")
-BOX = ("center_x", "center_y", "length", "width", "angle_degrees")
 BORDERS = ("xmin", "ymin", "xmax", "ymax")
+SHORT_BOX = ("cx", "cy", "w", "h", "angle_degrees")
+BOX = ("center_x", "center_y", "length", "width", "angle_degrees")
 COLUMNS = ("image", "class", "score", "difficult", *BOX, *CORNERS, "split")
 EMPTY = "pictures without objects have no row"
-# What others call columns of ours. A table with borders may tell the picture's own width and height.
-OTHER_WORDS = {
-    **{"filename": "image", "file_name": "image", "label": "class"},
-    **{"cx": "center_x", "cy": "center_y", "w": "length", "h": "width"},
-}
-_NUMBERS = {*CORNERS, *BORDERS, *BOX}
-_WANTED = f"image, class, and {', '.join(CORNERS[:2])} to {CORNERS[-1]}, or {', '.join(BOX)}, or {', '.join(BORDERS)}"
+# By which columns an object is told; the first of which a table has all. With `cx`, `width` may be the picture's own.
+PLACES = (CORNERS, BORDERS, SHORT_BOX, BOX)
+WORDS = {"image": ("image", "filename", "file_name"), "class": ("class", "label")}
+OPTIONAL = ("difficult", "score", "split")
+_NUMBERS = {name for place in PLACES for name in place}
+_KNOWN = {*_NUMBERS, *OPTIONAL, *(word for words in WORDS.values() for word in words)}
+_WANTED = (
+    "it names the columns: image, class, and x1, y1 to y4, or xmin, ymin, xmax, ymax, or cx, cy, w, h, angle_degrees"
+)
 
 
 def read_csv_table(path: Path, on_bad: OnBad = None, changed: Counter[str] | None = None) -> AnnotatedSet:
     """The pictures that have a row, in the order of their first.
 
-    The first line names the columns, in any order, those of `write_csv_table` or `OTHER_WORDS` for them. An object is
-    told by its corners, else by the borders of an upright box, else by centre, sides and angle: pixels, the angle in
-    degrees, clockwise on the screen, from +x to the side `length`. Commas stand between the fields, or tabs, or
+    The first line names the columns, in any order and in small letters or capitals: those of `WORDS` and of one of
+    `PLACES`, `difficult` and `split` (train, val, test or empty) where there are such. Pixels; angles are in degrees,
+    clockwise on the screen, from +x to the side `w` or `length`. Between the fields stand commas, or tabs or
     semicolons, and then a comma may start the decimals. Scores are not read, which `changed` counts.
 
-    Raises LabelError for what cannot be used, or reports it to `on_bad` and leaves it out; ValueError for two pictures
-    of one name in one folder.
+    Raises LabelError for what cannot be used, or reports it to `on_bad` and leaves it out; but always for a file that
+    is no such table; ValueError for two pictures of one name in one folder.
     """
     changed = Counter() if changed is None else changed
     faults: list[LabelError] = []
     rows: dict[str, list[Row]] = {}  # by what the file calls the picture
     faults_of: dict[str, list[LabelError]] = {}
     splits: dict[str, str] = {}
-    for line, fields in _lines(path, faults):
+    for line, fields in _records(path, faults):
         image = fields["image"]
         try:
             picture_name(image)
@@ -74,9 +78,9 @@ def read_csv_table(path: Path, on_bad: OnBad = None, changed: Counter[str] | Non
             faults.append(LabelError(path, line, str(error)))
             continue
         own, found = rows.setdefault(image, []), faults_of.setdefault(image, [])
-        splits.setdefault(image, ROLES.get(fields.get("split", "").lower(), ""))
         try:
-            own.append(Row(_quad(fields), clean_name(fields["class"]), _flag(fields), line))
+            splits[image] = _split(fields.get("split", ""), splits.get(image, ""))
+            own.append(Row(_quad(fields), clean_name(fields["class"]), _flag(fields.get("difficult", "")), line))
             changed[UNREAD_SCORES] += bool(fields.get("score"))
         except ValueError as error:
             found.append(LabelError(path, line, str(error)))
@@ -87,7 +91,7 @@ def read_csv_table(path: Path, on_bad: OnBad = None, changed: Counter[str] | Non
         if is_unusable(labels, found):
             found.append(without_picture(path, int(found[-1].line), name))
         else:
-            pictures.append(Picture(name, labels, image, split=splits[image]))
+            pictures.append(Picture(name, labels, image, split=splits.get(image, "")))
         faults += found
     report_faults(faults, on_bad)
     return AnnotatedSet(tell_apart(pictures, [folders_of(picture.file_name) for picture in pictures], path, changed))
@@ -135,63 +139,101 @@ def as_boxes(quads: np.ndarray) -> np.ndarray:
     return boxes
 
 
-def _lines(path: Path, faults: list[LabelError]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, fields by our names of the columns, and by others) of every row that has as many as the first line. Raises
-    LabelError for a file without the columns that are needed."""
-    columns: list[str] = []
-    delimiter = ","
-    for line, text in numbered_lines(path, faults):
-        if not text.strip():
-            continue
-        if not columns:
-            delimiter = max(",;\t", key=text.count)
-        try:
-            words = [word.strip() for word in next(csv.reader([text], delimiter=delimiter, strict=True))]
-        except csv.Error as error:
-            faults.append(LabelError(path, line, f"is no line of a CSV file ({error}); correct it"))
-            continue
-        if not columns:
-            columns = _columns(path, line, words)
-        elif len(words) != len(columns):
-            faults.append(LabelError(path, line, f"{len(words)} fields of {len(columns)}; correct the line"))
-        else:
-            fields = dict(zip(columns, words, strict=True))
-            if delimiter == ";":
-                fields |= {name: fields[name].replace(",", ".") for name in _NUMBERS & fields.keys()}
-            yield line, fields
-    if not columns:
-        raise LabelError(path, 1, f"the file is empty; its first line names the columns: {_WANTED}")
+def _records(path: Path, faults: list[LabelError]) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line, fields by `image`, `class` and the file's other words in small letters) of every row that has as many as
+    the first line. Raises LabelError for what is no text, no CSV or has not the columns."""
+    unread: list[LabelError] = []
+    lines = [text for _, text in numbered_lines(path, unread)]
+    if unread:
+        raise unread[0]
+    number = next((number for number, text in enumerate(lines) if text.strip() and not _tells_delimiter(text)), None)
+    if number is None:
+        raise LabelError(path, 1, f"the file has no first line; {_WANTED}")
+    delimiter = max(",;\t", key=lambda mark: len(_KNOWN & {*_words(lines[number], mark)}))
+    columns = _columns(path, number + 1, _words(lines[number], delimiter))
+    table = csv.reader(
+        (f"{text}\n" for text in lines[number + 1 :]), delimiter=delimiter, skipinitialspace=True, strict=True
+    )
+    first = number + 2
+    try:
+        for words in table:
+            line, first = first, number + 2 + table.line_num
+            words = [word.strip() for word in words]
+            if len(words) == len(columns):
+                fields = dict(zip(columns, words, strict=True))
+                if delimiter != ",":
+                    fields |= {name: fields[name].replace(",", ".") for name in _NUMBERS & fields.keys()}
+                yield line, fields
+            elif any(words):
+                faults.append(LabelError(path, line, f"{len(words)} fields of {len(columns)}; correct the line"))
+    except csv.Error as error:
+        raise LabelError(path, first, f"is no line of a CSV file ({error}); correct it") from error
+
+
+def _tells_delimiter(text: str) -> bool:
+    """Of a line that Excel reads, and does not show."""
+    return text.lower().startswith("sep=")
+
+
+def _words(text: str, delimiter: str) -> list[str]:
+    """The fields of a heading, in small letters."""
+    try:
+        return [word.strip().lower() for word in next(csv.reader([text], delimiter=delimiter, skipinitialspace=True))]
+    except csv.Error:
+        return []
 
 
 def _columns(path: Path, line: int, words: list[str]) -> list[str]:
-    plain = [word.lower() for word in words]
-    columns = [OTHER_WORDS.get(word, word) if OTHER_WORDS.get(word) not in plain else word for word in plain]
-    place = next((place for place in (CORNERS, BORDERS) if {*place} <= {*columns}), BOX)
-    missing = [name for name in ("image", "class", *place) if name not in columns]
+    """The heading with our words for picture and class. Raises LabelError where a column is missing or there twice."""
+    missing = []
+    for name, spelt in WORDS.items():
+        found = [word for word in words if word in spelt]
+        if len(found) > 1:
+            raise LabelError(path, line, f"the columns {' and '.join(found)} both tell the {name}; leave one of them")
+        missing += [name] * (not found)
+    has_place = any({*place} <= {*words} for place in PLACES)
+    if not has_place:
+        begun = max(PLACES, key=lambda place: len({*place} & {*words}))
+        missing += [name for name in begun if name not in words]
     if missing:
-        raise LabelError(path, line, f"no column {', '.join(missing)}; the first line names the columns: {_WANTED}")
-    twice = [name for name in ("image", "class", *place) if columns.count(name) > 1]
+        raise LabelError(path, line, f"the first line has no column {', '.join(missing)}; {_WANTED}")
+    twice = [name for name in sorted(_KNOWN) if words.count(name) > 1]
     if twice:
         raise LabelError(path, line, f"more than one column {', '.join(twice)}; leave one of them")
-    return columns
+    ours = {word: name for name, spelt in WORDS.items() for word in spelt}
+    return [ours.get(word, word) for word in words]
 
 
 def _quad(fields: Mapping[str, str]) -> np.ndarray:
-    place = next(place for place in (CORNERS, BORDERS, BOX) if {*place} <= fields.keys())
+    place = next(place for place in PLACES if {*place} <= fields.keys())
     values = [number_in(fields[name], name) for name in place]
     if place == CORNERS:
         return np.reshape(values, (4, 2))
     if place == BORDERS:
         left, top, right, bottom = values
+        sides = (right - left, bottom - top)
+    else:
+        sides = (values[2], values[3])
+    if min(sides) <= 0:
+        raise ValueError(f"a box of {sides[0]:g} x {sides[1]:g} pixels; draw the box again")
+    if place == BORDERS:
         return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
     *box, degrees = values
-    if min(box[2:]) <= 0:
-        raise ValueError(f"a box of {box[2]:g} x {box[3]:g} pixels; draw the box again")
     return boxes_to_quads(np.array([[*box, math.radians(degrees % 360)]]), "rolabelimg")[0]
 
 
-def _flag(fields: Mapping[str, str]) -> int:
-    text = fields.get("difficult") or "0"
-    if text not in FLAGS:
+def _flag(text: str) -> int:
+    flag = flag_in(text)
+    if flag is None:
         raise ValueError(f"difficult is {shown(text)}; it must be 0, 1 or 2")
-    return FLAGS[text]
+    return flag
+
+
+def _split(text: str, so_far: str) -> str:
+    """The split of a picture, by one more of its rows."""
+    split = ROLES.get(text.lower(), "")
+    if text and not split:
+        raise ValueError(f"split is {shown(text)}; it can be train, val, test or empty")
+    if split and so_far and split != so_far:
+        raise ValueError(f"split is {shown(text)}, and {so_far} in another row of this picture; a picture is in one")
+    return split or so_far

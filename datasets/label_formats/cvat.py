@@ -18,6 +18,7 @@ from datasets.label_formats.annotations import (
     Row,
     as_labels,
     clean_name,
+    flag_in,
     is_unusable,
     name_fault,
     number_in,
@@ -29,7 +30,6 @@ from datasets.label_formats.annotations import (
     without_picture,
 )
 from datasets.label_formats.xml_documents import parse_document
-from datasets.label_formats.xml_labels import FLAG_WORDS
 from datasets.picture_files.image_folders import folders_of
 from DOTA_devkit.boxes import boxes_to_quads
 from DOTA_devkit.labels import LabelError, OnBad, report_faults
@@ -178,6 +178,7 @@ def _quad(shape: _Shape, changed: Counter[str]) -> np.ndarray:
 
 def _flag(shape: _Shape) -> int:
     text = "".join(shape.flag).strip()
-    if text.lower() not in FLAG_WORDS:
+    flag = flag_in(text)
+    if flag is None:
         raise ValueError(f"the attribute difficult is {shown(text)}; it must be 0, 1, 2, true or false")
-    return FLAG_WORDS[text.lower()]
+    return flag

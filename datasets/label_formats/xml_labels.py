@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datasets.label_formats.annotations import flag_in
 from datasets.label_formats.xml_documents import parse_document
 from datasets.label_formats.xml_objects import OUTLINE, ROTATION, SECOND_BOX, Field, ObjectHandler
 from datasets.outlines import outline_quad
@@ -23,7 +24,6 @@ XML_FOLDERS = ("xml", "labelXml", "labelXmls", "Annotations/Oriented Bounding Bo
 CORNER_TAGS = tuple(
     f"{axis}_{corner}" for corner in ("left_top", "right_top", "right_bottom", "left_bottom") for axis in "xy"
 )
-FLAG_WORDS = {"": 0, "0": 0, "1": 1, "2": 2, "false": 0, "true": 1, "no": 0, "yes": 1}
 NUMBERED = re.compile("[xy][0-9]{1,4}")  # a coordinate of a corner of a polygon
 KINDS = ("rotated", "horizontal", "corners", "outline")
 WIDEST_ANGLE = 2 * math.pi  # radians; beyond, somebody may have written degrees
@@ -244,7 +244,7 @@ def _text(path: Path, fields: dict[str, Field], tag: str) -> str:
 
 def _flag(path: Path, fields: dict[str, Field]) -> int:
     text, line = fields.get("difficult", ("", 0))
-    flag = FLAG_WORDS.get(text.lower().removesuffix(".0"))
+    flag = flag_in(text)
     if flag is None:
         raise LabelError(path, line, f"<difficult> is {text}; it must be 0, 1 or 2", "bad-flag")
     return flag
