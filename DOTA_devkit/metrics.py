@@ -85,8 +85,8 @@ def format_table(metrics: Mapping[str, Any]) -> str:
     rows = [["class", "truths", "detections", *titles, "precision", "recall", "at score"]]
     for name, item in classes.items():
         *numbers, threshold = [*precisions[name], *(item[key] for key in at_best)]
-        # Rounded up, it would be above the weakest of what it is to keep.
-        cells = map(_cell, [*numbers, None if threshold is None else math.floor(threshold * 1e4) / 1e4])
+        # Rounded up, it might be above the weakest of what it is to keep.
+        cells = map(_cell, [*numbers, None if threshold is None else math.floor(threshold * 1e4 + 1e-6) / 1e4])
         rows.append([name, str(item["num_truths"]), str(item["num_detections"]), *cells])
     tops += [_mean([item[key] for item in classes.values()]) for key in at_best[:2]]
     rows.append(["mean", str(metrics["num_truths"]), str(metrics["num_detections"]), *map(_cell, [*tops, None])])

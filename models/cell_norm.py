@@ -19,9 +19,15 @@ class CellNorm(nn.LayerNorm):
         super().__init__(num_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        # On a GPU autocast would do it in float32, and keep input and output as such for the gradient: twice the memory
-        # for nothing, since sums are in float32 anyway.
-        weight, bias = (part.to(x.dtype) if x.is_cuda else part for part in (self.weight, self.bias))
-        with torch.autocast(x.device.type, enabled=False):
-            cells = functional.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, weight, bias, self.eps)
-        return cells.permute(0, 3, 1, 2)
+        cells = x.permute(0, 2, 3, 1)
+        if not x.is_cuda:
+            return super().forward(cells).permute(0, 3, 1, 2)
+        # There autocast would do it in float32, and keep input and output as such for the gradient: twice the memory for
+        # nothing, since sums are in float32 anyway.
+        with torch.autocast("cuda", enabled=False):
+            return _of_one_type(cells, self).permute(0, 3, 1, 2)
+
+
+def _of_one_type(cells: Tensor, norm: nn.LayerNorm) -> Tensor:
+    weight, bias = norm.weight.to(cells.dtype), norm.bias.to(cells.dtype)
+    return functional.layer_norm(cells, norm.normalized_shape, weight, bias, norm.eps)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.freezing import batch_norms
 from models.positives import Cells
 
 LATTICE = 8  # cells between the lines of the lattice
@@ -51,7 +52,8 @@ def heads_at(
 
 
 def hidden_cells(heads: Mapping[str, nn.Sequential], maps: tuple[int, int, int], cells: Cells) -> HiddenCells:
-    """List the cells whose hidden values the heads need for P cells of maps (B, h, w)."""
+    """List the cells whose hidden values the heads need for P cells of maps (B, h, w); with batch norms in the heads
+    also the lattice's."""
     batch, height, width = maps
     reach, device = max(head[-1].kernel_size[0] // 2 for head in heads.values()), cells.image.device
     is_wanted = torch.zeros(batch, height + 2 * reach, width + 2 * reach, dtype=torch.bool, device=device)
@@ -60,7 +62,8 @@ def hidden_cells(heads: Mapping[str, nn.Sequential], maps: tuple[int, int, int],
         True
     )
     inner = is_wanted[:, reach : reach + height, reach : reach + width]
-    inner[:, LATTICE // 2 :: LATTICE, LATTICE // 2 :: LATTICE] = True
+    if any(batch_norms(head) for head in heads.values()):
+        inner[:, LATTICE // 2 :: LATTICE, LATTICE // 2 :: LATTICE] = True
     wanted = Cells(*inner.nonzero(as_tuple=True))
     number = torch.full(is_wanted.shape, len(wanted.image), device=device)
     order = torch.arange(len(wanted.image), device=device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.cell_norm import CellNorm
+from models.cell_norm import CellNorm, _of_one_type
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -28,8 +28,10 @@ def test_bf16_stays_bf16_under_autocast():
     norm, maps = CellNorm(5), torch.randn(1, 5, 2, 2, dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
         said = norm(maps)
-    assert said.dtype == torch.bfloat16
-    torch.testing.assert_close(said.float(), norm(maps.float()), atol=0.02, rtol=0.02)
+    as_on_a_gpu = _of_one_type(maps.permute(0, 2, 3, 1), norm).permute(0, 3, 1, 2)
+    for found in (said, as_on_a_gpu):
+        assert found.dtype == torch.bfloat16
+        torch.testing.assert_close(found.float(), norm(maps.float()), atol=0.02, rtol=0.02)
 
 
 def test_equal_channels_are_no_nan():

@@ -126,6 +126,16 @@ def test_what_an_older_version_does_not_know_was_what_is_the_default_now(runs: P
     assert set(differing_settings([first, second])) == {"backbone", "init_lr", "augment_scale"}
 
 
+def test_what_an_older_version_called_otherwise_is_the_same(runs: Path) -> None:
+    for name, value in (("slow", "true"), ("船", '"batch"')):
+        path = runs / name / "settings.toml"
+        text = path.read_text("utf-8")
+        path.write_text(text.replace('head_norm = "layer"', f"head_norm = {value}"), encoding="utf-8")
+        assert path.read_text("utf-8") != text
+    first, second = (read_run(runs / name, name) for name in ("slow", "船"))
+    assert "head_norm" not in differing_settings([first, second])
+
+
 @pytest.mark.slow
 def test_runs_are_of_one_letter_only_where_their_scores_can_be_compared(tmp_path: Path, capsys) -> None:
     for name, flags, more in (

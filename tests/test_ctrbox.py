@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from models import CTRBOX, Backbone, BBAVectorsLoss, Maps
 from models.cell_norm import CellNorm
-from models.ctrbox import NECKS
+from models.ctrbox import HEAD_NORMS, NECKS
 from models.losses import BatchTargets
 from tests.test_losses import make_targets
+from tools import config
 
 
 class OddBackbone(Backbone):
@@ -154,6 +155,10 @@ def test_an_exported_network_says_the_same_in_onnxruntime(neck: str, tmp_path: P
         expected = net(images)
     for ours, theirs in zip(expected, session.run(None, {"images": images.numpy()}), strict=True):
         torch.testing.assert_close(torch.from_numpy(theirs), ours, atol=1e-5, rtol=1e-4)
+
+
+def test_the_setting_knows_every_norm_of_the_heads() -> None:
+    assert set(config.HEAD_NORMS) == set(HEAD_NORMS)
 
 
 @pytest.mark.parametrize("head_norm", ["none", "batch", "layer"])

@@ -1,4 +1,4 @@
-"""tools/guides/defects.md tells of every defect by whose number the tests call it, and each has a test that says so."""
+"""tools/guides/defects.md tells of every defect by whose number the tests call it, and where the tests of each are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _numbers_in(path: Path) -> set[int]:
     return {int(number) for numbers in NAMED.findall(text) for number in re.findall(r"\d+", numbers)}
 
 
-def test_a_defect_is_held_by_the_test_that_is_named():
+def test_a_defect_is_named_in_the_file_of_tests_that_the_guide_tells():
     rows = {int(number): name for number, name in ROW.findall(GUIDE)}
     assert [*rows] == [*range(1, 27)]
     unheld = {number: name for number, name in rows.items() if number not in _numbers_in(TESTS / f"{name}.py")}

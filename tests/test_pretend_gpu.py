@@ -23,7 +23,7 @@ from tools.training.training_step import TrainingStep
 
 def make_network() -> CTRBOX:
     torch.manual_seed(0)
-    return CTRBOX(2, OddBackbone(), head_norm="batch")
+    return CTRBOX(2, OddBackbone(), head_norm="layer")
 
 
 def far_scaling(facts: Preprocessing) -> tuple[torch.Tensor, ...]:
@@ -106,7 +106,7 @@ def test_averaging_sends_two_numbers_to_the_gpu_and_asks_for_none():
 
 def test_detecting_brings_boxes_from_the_gpu_and_asks_it_for_nothing_else(monkeypatch: pytest.MonkeyPatch):
     network = make_network().eval()
-    architecture = Architecture("resnet18", "batch", ("car", "boat"), (64, 64), IMAGENET)
+    architecture = Architecture("resnet18", "layer", ("car", "boat"), (64, 64), IMAGENET)
     images, settings = torch.rand(2, 64, 64, 3) * 255, DetectionSettings(num_peaks=20)
     here = Inference(network, architecture, settings, torch.device("cpu")).batch(images)
     move_module(network)

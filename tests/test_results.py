@@ -12,7 +12,7 @@ import pytest
 
 from DOTA_devkit.task_files import ImageDetections, read_results
 from tools.detection import results
-from tools.detection.results import ResultFiles, read_origin
+from tools.detection.results import ResultFiles, read_origin, remove_merged
 from tools.outcomes import Found
 from tools.running.command_line import SettingsError
 from tools.running.folder_lock import LOCK
@@ -69,13 +69,23 @@ def test_results_of_an_earlier_networks_classes_go(tmp_path):
 @pytest.mark.parametrize("name", ["detections.json", "origin.json"])
 def test_a_file_of_somebody_else_is_not_replaced(tmp_path, name):
     """They were removed without a look, where Task1 files were looked at."""
-    (tmp_path / name).write_text('{"theirs": 1}', encoding="utf-8")
+    (tmp_path / name).write_text('{"source": "camera 3", "classes": ["car"]}', encoding="utf-8")
+    (tmp_path / "Task1_van.txt").touch()
     with (
         pytest.raises(SettingsError, match=f"{name} is there, and was not written by this command; name another"),
         ResultFiles(tmp_path, ["car"], {}),
     ):
         pass
-    assert (tmp_path / name).read_text(encoding="utf-8") == '{"theirs": 1}'
+    assert "camera 3" in (tmp_path / name).read_text(encoding="utf-8")
+    assert (tmp_path / "Task1_van.txt").is_file()
+
+
+def test_merged_files_of_somebody_else_stay(tmp_path):
+    (tmp_path / "merged").mkdir()
+    for name in ("origin.json", "detections.json", "Task1_car.txt"):
+        (tmp_path / "merged" / name).write_text('{"theirs": 1}', encoding="utf-8")
+    remove_merged(tmp_path)
+    assert len(list((tmp_path / "merged").iterdir())) == 3
 
 
 def test_an_interrupted_test_leaves_no_results(tmp_path):

@@ -164,3 +164,13 @@ def test_without_a_batch_norm_training_in_cells_is_training_on_the_whole_map(hea
     network, cells = CTRBOX(2, OddBackbone(), head_norm).train(), cells_of((0, 0, 0), (1, 15, 7), (1, 3, 3))
     images = torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(network(images, cells), network(images).at(cells), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("head_norm", ["none", "batch", "layer"])
+def test_where_no_cell_is_chosen_every_parameter_still_has_its_part(head_norm: str):
+    """Several processes wait for the gradients of all of them."""
+    network, nowhere = CTRBOX(2, OddBackbone(), head_norm).train(), cells_of()
+    maps = network(torch.randn(2, 3, 64, 64), nowhere)
+    assert [tuple(part.shape) for part in maps[1:]] == [(0, 10), (0, 2), (0, 1)]
+    sum(part.sum() for part in maps).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())

@@ -14,7 +14,7 @@ from typing import Any
 from DOTA_devkit.atomic import write_csv
 from DOTA_devkit.reasons import first_line
 from DOTA_devkit.text_table import aligned
-from tools.config import Config, settings_dict
+from tools.config import settings_dict, settings_from
 from tools.drawings.plots import figure_file, plot_text
 from tools.run_folder import LOG, RUNS_DIR, SETTINGS
 from tools.running.command_line import Parser, SettingsError, exit_code
@@ -67,7 +67,7 @@ def read_run(folder: Path, name: str) -> RunSummary:
     """What the folder of a run tells. Raises ValueError and OSError where its files cannot be read."""
     rows = read_history(folder)
     # A setting that a run of an older version does not know was what is now the default.
-    settings = settings_dict(Config()) | tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8-sig"))
+    settings = settings_dict(settings_from(tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8-sig"))))
     if settings.get("num_images") is not None:
         settings.pop("num_epoch")  # it had no effect
     scored = [row for row in rows if row.get("mAP50") is not None]

@@ -194,7 +194,7 @@ def _describe_architecture(architecture: Mapping[str, Any], is_guess: bool) -> l
     colours = architecture["preprocessing"]
     mean, std = (" ".join(f"{value:.4g}" for value in colours[name]) for name in ("mean", "std"))
     neck = architecture["neck"] + (f" of width {architecture['neck_width']}" if architecture["neck"] == "fpn" else "")
-    norm = {"none": "without norm"}.get(architecture["head_norm"], f"with {architecture['head_norm']} norm")
+    norms = {"none": "without norm", "batch": "with batch norm", "layer": "with layer norm, in hm batch norm"}
     ranges = colours.get("value_range")
     deep = f"; of more than 8 bits from 0 to 255 {ranges_in_words(ranges)}" if ranges else ""
     bands = colours.get("bands")
@@ -202,7 +202,8 @@ def _describe_architecture(architecture: Mapping[str, Any], is_guess: bool) -> l
     taken = ", taken for what published files are" if is_guess else ""
     return [
         *_wrapped(f"{len(names)} classes", ", ".join(names)),
-        f"network: {architecture['backbone']}, neck {neck}, heads of width {architecture['head_width']} {norm}; "
+        f"network: {architecture['backbone']}, neck {neck}, heads of width {architecture['head_width']} "
+        f"{norms[architecture['head_norm']]}; "
         f"input {height} x {width} (height x width){taken}",
         f"preprocessing: {colours['color'].upper()}, (pixel * {colours['scale']:.6g} - mean) / std, mean {mean}, "
         f"std {std}{deep}",

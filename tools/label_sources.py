@@ -34,7 +34,7 @@ SHOWN_REASONS, SHOWN_EXAMPLES = 8, 2
 def add_source_flags(parser: argparse.ArgumentParser, images_for: str) -> None:
     """The flags of `read_labels_of`; `images_for`: what the pictures are needed for."""
     add = parser.add_argument
-    add("src", type=Path, metavar="SRC", help="the labels; what that is of each format stands below")
+    add("src", type=Path, metavar="SRC", help="file or folder of the labels; which of the two tells the list below")
     add(
         "--from",
         dest="source",
@@ -97,7 +97,10 @@ def add_source_flags(parser: argparse.ArgumentParser, images_for: str) -> None:
 def source_lines() -> list[str]:
     """Of an epilog: the formats that are read, and how each tells an object."""
     notes = {name: source.note for name, source in SOURCES.items()}
-    return ["Read, from the folder of the data or of its labels unless told otherwise:", *table_lines(notes)]
+    return [
+        "Read, from the folder of the data or of its labels, or from a file where that is told:",
+        *table_lines(notes),
+    ]
 
 
 def settle_source(options: argparse.Namespace) -> None:

@@ -105,9 +105,9 @@ def merge_folder(
     of it; boxes of tiles that are not in the index are counted and left out. `agnostic`: boxes of different classes
     compete, too, so that all are held at a time.
 
-    What an earlier test, evaluation or merge wrote into this folder is removed before; of files of others it warns.
-    Raises SettingsError when both folders are one or another process writes results there, LabelError for a bad line,
-    OSError for what cannot be read.
+    What an earlier test, evaluation or merge wrote into this folder is removed before; of other Task1 files it warns.
+    Raises SettingsError when both folders are one, another process writes results there, or a file of others would be
+    replaced, LabelError for a bad line, OSError for what cannot be read.
     """
     sources = _sources(results_dir, out_dir, index)
     together = [sources] if agnostic else [{name: path} for name, path in sources.items()]

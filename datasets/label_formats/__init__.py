@@ -142,7 +142,7 @@ _labelme = Source(
     is_file_a_picture=True,
     shows_turned=True,
 )
-_corners = Source(_xml, "corners; the whole folder or one of labels", is_file_a_picture=True, tells_size=True)
+_corners = Source(_xml, "corners; from the whole folder, or one of labels", is_file_a_picture=True, tells_size=True)
 
 SOURCES: dict[str, Source] = {
     "rolabelimg": Source(
@@ -157,17 +157,17 @@ SOURCES: dict[str, Source] = {
     "coco": Source(
         _coco,
         "polygons; a bbox of five numbers as detectron2 has it, cx cy w h and degrees counter-clockwise, of four "
-        "turned by CVAT's rotation; iscrowd is an ignore region; the file, or the folder of several",
+        "turned by CVAT's rotation; iscrowd is an ignore region; from a file, or the folder of several",
         tells_size=True,
     ),
     "labelme": _labelme,
     "xanylabeling": _labelme,
     "cvat": Source(
-        _cvat, "1.1 for images: rotation in degrees, clockwise about the centre; the file", shows_turned=True
+        _cvat, "1.1 for images: rotation in degrees, clockwise about the centre; from a file", shows_turned=True
     ),
     "voc": Source(
         _xml,
-        "bndbox as labelImg writes it, no pixel added, turned by CVAT's rotation, or Roboflow's polygon",
+        "bndbox as labelImg writes it, no pixel added, and turned where CVAT tells a rotation; Roboflow's polygon",
         is_file_a_picture=True,
         shows_turned=True,
     ),
@@ -179,17 +179,17 @@ SOURCES: dict[str, Source] = {
         _csv,
         "an object a row, the first line names the columns: image, class, and x1, y1 to y4, or xmin, ymin, xmax, ymax, "
         "or cx, cy, w, h, angle_degrees (clockwise, from +x to the side w); also difficult and split, if there; "
-        "pictures without a row are left out; the file",
+        "pictures without a row are left out; from a file",
     ),
     "geojson": Source(
         _geojson,
         "polygons in longitude and latitude, or in the system of a member crs, by where the pictures lie (GeoTIFF and "
-        "what else GDAL reads); needs requirements-geo.txt; the file",
+        "what else GDAL reads); needs requirements-geo.txt; from a file",
         needs_pictures=True,
     ),
-    "task1": _predicted(read_task1, "Task1_<class>.txt of results, which are predictions; their folder"),
+    "task1": _predicted(read_task1, "Task1_<class>.txt of results, which are predictions; from their folder"),
     "detections": _predicted(
-        read_detections, "detections.json of results, which are predictions; the file, its folder or the run's"
+        read_detections, "detections.json of results, which are predictions; from the file, its folder or the run's"
     ),
 }
 TARGETS: dict[str, Target] = {

@@ -194,7 +194,8 @@ def remove_results(folder: Path) -> set[Path]:
 
 def own_results(folder: Path) -> set[Path]:
     """The Task1 files in a folder that a test, an evaluation or a merge wrote."""
-    origin = read_origin(folder) or {}
+    origin = read_origin(folder)
+    origin = origin if _is_ours(origin) else {}
     names = origin.get("classes")
     if isinstance(names, list):
         own = {result_path(folder, str(name)) for name in names}
@@ -211,7 +212,13 @@ def refuse_strange_results(folder: Path, class_names: Iterable[str]) -> None:
     if (path := next((path for path in sorted(strange) if path.exists()), None)) is not None:
         raise SettingsError(f"{path} is there, and nothing tells that this command wrote it; name another folder")
     refuse_to_replace(folder / DETECTIONS, "", heads=('[\n{"image": ', "[\n]"), remedy="name another folder")
-    refuse_to_replace(folder / ORIGIN, "", marks=('"sha256"', '"classes"'), remedy="name another folder")
+    if (folder / ORIGIN).is_file() and not _is_ours(read_origin(folder)):
+        raise SettingsError(f"{folder / ORIGIN} is there, and was not written by this command; name another folder")
+
+
+def _is_ours(origin: dict | None) -> bool:
+    """Whether `origin.json` is of a test, an evaluation or a merge; None is one that cannot be read."""
+    return origin is not None and "images" in origin and not origin.keys().isdisjoint({"classes", "checkpoint"})
 
 
 def read_merge(folder: Path) -> dict:
@@ -226,7 +233,8 @@ def read_merge(folder: Path) -> dict:
 def remove_merged(run_dir: Path) -> None:
     """Remove what an evaluation merged of earlier results on tiles; what anybody else wrote there stays."""
     folder = run_dir / MERGED
-    if read_origin(folder):
+    if (origin := read_origin(folder)) and _is_ours(origin):
+        refuse_strange_results(folder, origin.get("classes", ()))
         remove_results(folder)
         if not any(folder.iterdir()):
             folder.rmdir()
