@@ -22,8 +22,8 @@ class CellNorm(nn.LayerNorm):
         cells = x.permute(0, 2, 3, 1)
         if not x.is_cuda:
             return super().forward(cells).permute(0, 3, 1, 2)
-        # There autocast would do it in float32, and keep input and output as such for the gradient: twice the memory for
-        # nothing, since sums are in float32 anyway.
+        # There autocast would do it in float32, and keep input and output as such for the gradient: twice the memory,
+        # for nothing, since sums are in float32 anyway.
         with torch.autocast("cuda", enabled=False):
             return _of_one_type(cells, self).permute(0, 3, 1, 2)
 

@@ -245,7 +245,7 @@ def test_a_second_ctrl_c_within_the_write_is_a_stop_and_no_full_disk(saved, tmp_
         ({"input_hw": [96, 100]}, "multiples of 32"),
         ({"backbone": ["resnet18"]}, r"backbone is \['resnet18'\], of the kind list"),
         ({"backbone": "resnet19"}, "unknown backbone 'resnet19'"),
-        ({"head_norm": "yes"}, "unknown norm of the heads 'yes'; known: none, batch, layer"),
+        ({"head_norm": "yes"}, "head_norm is 'yes', none of layer, batch, none"),
         ({"preprocessing": None}, "preprocessing is None"),
         ({"preprocessing": {"mean": "grey", "std": [1, 1, 1]}}, "mean is 'grey'"),
         ({"preprocessing": IMAGENET.to_dict() | {"std": ["a", "b", "c"]}}, "something else than numbers"),

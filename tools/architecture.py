@@ -13,7 +13,7 @@ from torch import Tensor
 from datasets.class_lists import DOTA_CLASSES
 from DOTA_devkit.names import as_class_names
 from models import CTRBOX, PUBLISHED, Backbone, Preprocessing, adapt_input, build_backbone
-from tools.config import Config, earlier_head_norm
+from tools.config import HEAD_NORMS, Config, earlier_head_norm
 from tools.detection.network_input import NetworkInput
 from tools.own_backbone import same_backbone
 from tools.running.command_line import SettingsError
@@ -111,9 +111,12 @@ class Architecture(NetworkInput):
         if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
             raise ValueError(f"preprocessing holds something else than numbers: {numbers}")
         norm = _entry(values, "head_norm", str | bool)
+        norm = earlier_head_norm(norm) if isinstance(norm, bool) else norm
+        if norm not in HEAD_NORMS:
+            raise ValueError(f"head_norm is {norm!r}, none of {', '.join(HEAD_NORMS)}")
         return cls(
             backbone=_entry(values, "backbone", str),
-            head_norm=earlier_head_norm(norm) if isinstance(norm, bool) else norm,
+            head_norm=norm,
             class_names=as_class_names(names),
             input_hw=(sides[0], sides[1]),
             preprocessing=Preprocessing.from_dict(colours),

@@ -203,8 +203,7 @@ def _describe_architecture(architecture: Mapping[str, Any], is_guess: bool) -> l
     return [
         *_wrapped(f"{len(names)} classes", ", ".join(names)),
         f"network: {architecture['backbone']}, neck {neck}, heads of width {architecture['head_width']} "
-        f"{norms[architecture['head_norm']]}; "
-        f"input {height} x {width} (height x width){taken}",
+        f"{norms[architecture['head_norm']]}; input {height} x {width} (height x width){taken}",
         f"preprocessing: {colours['color'].upper()}, (pixel * {colours['scale']:.6g} - mean) / std, mean {mean}, "
         f"std {std}{deep}",
     ]
