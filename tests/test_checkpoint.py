@@ -148,12 +148,13 @@ def test_published_weights_load_as_they_are(tmp_path):
 
 
 @pytest.mark.slow
-def test_files_of_the_fork_load_by_backbone_and_head_norm_is_seen(tmp_path):
-    model = CTRBOX(3, "resnet18", head_norm="batch")
+@pytest.mark.parametrize("head_norm", ["none", "batch", "layer"])
+def test_files_of_the_fork_load_by_backbone_and_head_norm_is_seen(tmp_path, head_norm: str):
+    model = CTRBOX(3, "resnet18", head_norm=head_norm)
     path = tmp_path / "fork.pth"
     torch.save(model.state_dict(), path)
     _, architecture, _ = load_checkpoint(path, "resnet18")
-    assert (architecture.head_norm, len(architecture.class_names)) == ("batch", 3)
+    assert (architecture.head_norm, len(architecture.class_names)) == (head_norm, 3)
     with pytest.raises(CheckpointError, match="its backbone is resnet18: give --backbone resnet18"):
         load_checkpoint(path)
 

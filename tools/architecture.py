@@ -143,7 +143,8 @@ def published_architecture(weights: Mapping[str, Tensor], backbone: str, default
         class_names = default
     else:
         raise ValueError("no architecture inside, and no parameter hm.2.weight as in the published files")
-    head_norm = "none" if not has_norm else "batch" if "wh.1.running_mean" in weights else "layer"
+    is_layer = "wh.1.weight" in weights and "wh.1.running_mean" not in weights
+    head_norm = "none" if not has_norm else "layer" if is_layer else "batch"
     return Architecture(
         backbone, head_norm, class_names, (PUBLISHED_SIDE, PUBLISHED_SIDE), PUBLISHED, **_widths(weights)
     )
