@@ -55,7 +55,7 @@ PUBLISHED = {
     "resnet50_dc5": Published(_OF_BOTTLENECKS, 25_557_032, 2_049_000, "resnet50"),
     "mobilenetv2": Published((24, 32, 96, 320), 3_504_872, 1_281_000 + 412_160, "mobilenet_v2"),
 }
-ALL_BUT_LARGE_ONES_SOON = [
+NAMES_LARGE_ONES_LONG = [
     pytest.param(name, marks=[pytest.mark.long] * PUBLISHED[name].is_large) for name in known_backbones()
 ]
 
@@ -150,7 +150,7 @@ def test_a_backbone_without_forward_says_so() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ALL_BUT_LARGE_ONES_SOON)
+@pytest.mark.parametrize("name", NAMES_LARGE_ONES_LONG)
 def test_maps_are_those_of_torchvision_with_the_same_weights(name: str) -> None:
     """To 1e-5 of the largest value; with batch norms as after training, not all 0 and 1."""
     models = pytest.importorskip("torchvision.models")
@@ -188,7 +188,7 @@ def _torchvisions_maps(network: torch.nn.Module, images: torch.Tensor) -> list[t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ALL_BUT_LARGE_ONES_SOON)
+@pytest.mark.parametrize("name", NAMES_LARGE_ONES_LONG)
 def test_building_takes_little_more_than_drawing_every_weight_once(name: str) -> None:
     """Measured: 0.6 to 2.2 times as long, mobilenetv2 3.8 times, for its many modules; in this process's own time, for
     the machine may do other things. Convolutions have the spread of He's rule for fan-out: none is left as

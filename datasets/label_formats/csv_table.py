@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -191,8 +191,7 @@ def _columns(path: Path, line: int, words: list[str]) -> list[str]:
         if len(found) > 1:
             raise LabelError(path, line, f"the columns {' and '.join(found)} both tell the {name}; leave one of them")
         missing += [name] * (not found)
-    has_place = any({*place} <= {*words} for place in PLACES)
-    if not has_place:
+    if _place_in(words) is None:
         begun = max(PLACES, key=lambda place: len({*place} & {*words}))
         missing += [name for name in begun if name not in words]
     if missing:
@@ -204,22 +203,30 @@ def _columns(path: Path, line: int, words: list[str]) -> list[str]:
     return [ours.get(word, word) for word in words]
 
 
+def _place_in(words: Iterable[str]) -> tuple[str, ...] | None:
+    """The columns by which a table with these tells an object; None where it does not."""
+    there = {*words}
+    return next((place for place in PLACES if {*place} <= there), None)
+
+
 def _quad(fields: Mapping[str, str]) -> np.ndarray:
-    place = next(place for place in PLACES if {*place} <= fields.keys())
+    place = _place_in(fields)
     values = [number_in(fields[name], name) for name in place]
     if place == CORNERS:
         return np.reshape(values, (4, 2))
     if place == BORDERS:
         left, top, right, bottom = values
-        sides = (right - left, bottom - top)
-    else:
-        sides = (values[2], values[3])
-    if min(sides) <= 0:
-        raise ValueError(f"a box of {sides[0]:g} x {sides[1]:g} pixels; draw the box again")
-    if place == BORDERS:
+        _check_sides(right - left, bottom - top)
         return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
     *box, degrees = values
+    _check_sides(*box[2:])
     return boxes_to_quads(np.array([[*box, math.radians(degrees % 360)]]), "rolabelimg")[0]
+
+
+def _check_sides(length: float, width: float) -> None:
+    """Raises ValueError for a box without an area."""
+    if min(length, width) <= 0:
+        raise ValueError(f"a box of {length:g} x {width:g} pixels; draw the box again")
 
 
 def _flag(text: str) -> int:

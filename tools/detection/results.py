@@ -233,7 +233,7 @@ def read_merge(folder: Path) -> dict:
 def remove_merged(run_dir: Path) -> None:
     """Remove what an evaluation merged of earlier results on tiles; what anybody else wrote there stays."""
     folder = run_dir / MERGED
-    if (origin := read_origin(folder)) and _is_ours(origin):
+    if _is_ours(origin := read_origin(folder)):
         refuse_strange_results(folder, origin.get("classes", ()))
         remove_results(folder)
         if not any(folder.iterdir()):
